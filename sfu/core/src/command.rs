@@ -1,0 +1,103 @@
+//! What control may ask of a worker's engine. Commands of one transport are executed in the order in which they were sent.
+
+use crate::params::{
+    Binding, ConsumerParams, ExtensionMapping, IceCredentials, PreferredLayer, ProducerParams,
+    TransportParams,
+};
+use crate::{ConsumerId, ProducerId, RouterId, TransportId};
+
+/// A command. An id that is unknown (already closed) makes the command a counted no-op.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// New peer connection; the router exists as long as it has transports.
+    CreateTransport {
+        /// Its id.
+        transport: TransportId,
+        /// Its room.
+        router: RouterId,
+        /// ICE, DTLS, SCTP.
+        params: Box<TransportParams>,
+    },
+    /// New ICE credentials on both sides; media goes on over the old pair until a new one is proved.
+    RestartIce {
+        /// Which.
+        transport: TransportId,
+        /// Our new credentials.
+        local_ice: IceCredentials,
+        /// The peer's new credentials.
+        remote_ice: IceCredentials,
+    },
+    /// Header extension ids on this peer connection (replaces the previous list). RFC 8843 makes them the same on all m-lines of a bundle.
+    ConfigureTransport {
+        /// Which.
+        transport: TransportId,
+        /// All negotiated ids.
+        header_extensions: Vec<ExtensionMapping>,
+    },
+    /// Ends a peer connection with all of its producers and consumers.
+    CloseTransport {
+        /// Which.
+        transport: TransportId,
+    },
+    /// New incoming track.
+    CreateProducer {
+        /// Whose.
+        transport: TransportId,
+        /// Its id.
+        producer: ProducerId,
+        /// What.
+        params: Box<ProducerParams>,
+    },
+    /// Server-side mute: the producer's packets are received and counted, but not forwarded.
+    PauseProducer {
+        /// Which.
+        producer: ProducerId,
+        /// On or off.
+        paused: bool,
+    },
+    /// Ends an incoming track; consumers bound to it stay as unbound slots.
+    CloseProducer {
+        /// Which.
+        producer: ProducerId,
+    },
+    /// New slot.
+    CreateConsumer {
+        /// Whose.
+        transport: TransportId,
+        /// Its id.
+        consumer: ConsumerId,
+        /// What.
+        params: Box<ConsumerParams>,
+    },
+    /// Ends a slot. Its SSRCs are never used again on this transport.
+    CloseConsumer {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// Shows a track in a slot, or nothing.
+    BindConsumer {
+        /// The slot.
+        consumer: ConsumerId,
+        /// The track; `None` unbinds.
+        binding: Option<Binding>,
+    },
+    /// The client applied the answer: its paused consumers may send now.
+    ResumeConsumers {
+        /// Which.
+        transport: TransportId,
+    },
+    /// Manual layer choice.
+    SetPreferredLayer {
+        /// The slot.
+        consumer: ConsumerId,
+        /// Wish.
+        layer: PreferredLayer,
+    },
+    /// Answered by [`crate::Event::Stats`] with the same number.
+    RequestStats {
+        /// Which.
+        transport: TransportId,
+        /// Echoed.
+        request: u64,
+    },
+}

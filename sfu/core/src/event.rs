@@ -1,0 +1,129 @@
+//! What a worker's engine tells control.
+
+use crate::transport::srtp::SrtpProfile;
+use crate::{ConsumerId, ProducerId, RouterId, TransportId};
+use std::time::Duration;
+
+/// Why a transport ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// No authenticated STUN for 30 s (RFC 7675).
+    ConsentExpired,
+    /// Never connected within 15 s of the first STUN, or never any STUN within 30 s of creation.
+    ConnectTimeout,
+    /// The certificate does not match the signalled fingerprint.
+    FingerprintMismatch,
+    /// The handshake failed, or the peer exceeded a limit of the guard.
+    DtlsFailed(String),
+    /// The peer closed DTLS (close_notify) — a browser that called `RTCPeerConnection.close()`.
+    DtlsClosed,
+    /// A library panicked on this peer's input; only this transport is closed.
+    Internal,
+}
+
+/// One speaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The audio track.
+    pub producer: ProducerId,
+    /// Smoothed level in -dBov: 0 loudest, 127 silence (RFC 6464).
+    pub level: u8,
+}
+
+/// An event.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// DTLS is done (or keys were handed in and a pair is nominated): media can flow.
+    TransportConnected {
+        /// Which.
+        transport: TransportId,
+        /// Negotiated SRTP profile.
+        profile: SrtpProfile,
+    },
+    /// Ended by itself; its producers and consumers are gone with it. Not sent after [`crate::Command::CloseTransport`].
+    TransportClosed {
+        /// Which.
+        transport: TransportId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// No authenticated STUN for 15 s (`true`), or again some (`false`).
+    TransportSilent {
+        /// Which.
+        transport: TransportId,
+        /// Is it silent?
+        silent: bool,
+    },
+    /// The set of people who speak changed, loudest first; at most 4 times a second per router.
+    ActiveSpeakers {
+        /// The room.
+        router: RouterId,
+        /// Loudest first, possibly empty.
+        speakers: Vec<Speaker>,
+    },
+    /// Another encoding or temporal layer is shown in a slot.
+    ConsumerLayer {
+        /// The slot.
+        consumer: ConsumerId,
+        /// Encoding.
+        rid: Option<String>,
+        /// Highest temporal layer forwarded, if limited.
+        temporal: Option<u8>,
+    },
+    /// Answer to [`crate::Command::RequestStats`].
+    Stats {
+        /// Echoed.
+        request: u64,
+        /// Absolute values.
+        stats: Box<TransportStats>,
+    },
+}
+
+/// Absolute counters of one transport.
+#[derive(Clone, Debug, Default)]
+pub struct TransportStats {
+    /// Of this transport.
+    pub rtt: Option<Duration>,
+    /// Incoming tracks.
+    pub producers: Vec<ProducerStats>,
+    /// Slots.
+    pub consumers: Vec<ConsumerStats>,
+}
+
+/// One incoming encoding's counters.
+#[derive(Clone, Debug)]
+pub struct ProducerStats {
+    /// Which.
+    pub producer: ProducerId,
+    /// Which encoding.
+    pub rid: Option<String>,
+    /// Packets received, retransmissions included.
+    pub packets: u64,
+    /// RTP payload bytes received.
+    pub bytes: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Interarrival jitter in seconds (RFC 3550).
+    pub jitter: f64,
+    /// NACKed sequence numbers.
+    pub nacks: u64,
+    /// Keyframe requests sent upstream.
+    pub keyframe_requests: u64,
+}
+
+/// One slot's counters.
+#[derive(Clone, Debug)]
+pub struct ConsumerStats {
+    /// Which.
+    pub consumer: ConsumerId,
+    /// Packets sent, retransmissions not included.
+    pub packets: u64,
+    /// RTP payload bytes sent.
+    pub bytes: u64,
+    /// Resent packets.
+    pub resent: u64,
+    /// Fraction lost of the last receiver report (0..=255).
+    pub fraction_lost: u8,
+    /// From receiver reports.
+    pub rtt: Option<Duration>,
+}
