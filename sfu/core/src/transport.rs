@@ -4,3 +4,4 @@ pub mod dtls;
 pub mod ice;
 pub mod sctp;
 pub mod srtp;
+pub mod stun;
