@@ -268,3 +268,235 @@ impl IceLite {
         now.saturating_duration_since(self.last_check.unwrap_or(self.created))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::transport::stun::tests::{error_code, request, response};
+    use proptest::prelude::*;
+
+    const USE_CANDIDATE: (u16, &[u8]) = (0x0025, &[]);
+    const LOW: (u16, &[u8]) = (0x0024, &[0, 0, 0, 1]);
+    const HIGH: (u16, &[u8]) = (0x0024, &[0, 0, 0, 2]);
+    const FIRST: (u16, &[u8]) = (0xC001, &[0, 0, 0, 1]);
+    const SECOND: (u16, &[u8]) = (0xC001, &[0, 0, 0, 2]);
+
+    fn credentials(name: &str) -> IceCredentials {
+        IceCredentials { ufrag: name.to_owned(), password: format!("password of {name}") }
+    }
+
+    fn tuple(port: u16) -> Tuple {
+        Tuple { local: [10, 0, 0, 1].into(), remote: ([192, 0, 2, 7], port).into() }
+    }
+
+    /// An agent, its clock, and a peer that follows the restarts.
+    struct Bench {
+        ice: IceLite,
+        start: Instant,
+        generation: u32,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let start = Instant::now();
+            let ice = IceLite::new(credentials("L0"), credentials("R0"), start);
+            Self { ice, start, generation: 0 }
+        }
+
+        fn raw(
+            &mut self,
+            secs: u64,
+            port: u16,
+            datagram: &[u8],
+        ) -> (Result<Check, StunError>, Vec<u8>) {
+            let mut response = vec![0xEE];
+            let now = self.start + Duration::from_secs(secs);
+            let result = self.ice.handle_request(now, &tuple(port), datagram, &mut response);
+            (result, response)
+        }
+
+        /// A good check at a time from a port.
+        fn check(&mut self, secs: u64, port: u16, attributes: &[(u16, &[u8])]) -> Check {
+            let generation = self.generation;
+            let password = format!("password of L{generation}");
+            let datagram =
+                request(&format!("L{generation}:R{generation}"), Some(&password), attributes);
+            let (check, bytes) = self.raw(secs, port, &datagram);
+            response(&bytes, &password);
+            check.unwrap()
+        }
+
+        fn restart(&mut self) {
+            self.generation += 1;
+            let number = self.generation;
+            self.ice
+                .restart(credentials(&format!("L{number}")), credentials(&format!("R{number}")));
+        }
+
+        fn selected(&self) -> Option<u16> {
+            self.ice.selected().map(|tuple| tuple.remote.port())
+        }
+    }
+
+    #[test]
+    fn a_verified_check_proves_a_tuple_but_only_nomination_selects_it() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.ice.last_check(), None);
+        let check = bench.check(1, 1, &[LOW]);
+        assert_eq!(check, Check { new_tuple: true, ..Check::default() });
+        assert!(bench.ice.is_verified(&tuple(1)) && !bench.ice.is_verified(&tuple(2)));
+        assert_eq!(bench.selected(), None);
+        let check = bench.check(2, 1, &[LOW, USE_CANDIDATE]);
+        assert_eq!(check, Check { nominated: true, ..Check::default() });
+        assert_eq!(bench.selected(), Some(1));
+        assert_eq!(bench.check(3, 1, &[LOW, USE_CANDIDATE]), Check::default());
+        assert_eq!(bench.ice.last_check(), Some(bench.start + Duration::from_secs(3)));
+        assert_eq!(bench.ice.silence(bench.start + Duration::from_secs(33)), CONSENT_EXPIRES);
+        assert_eq!(bench.ice.verified(), [tuple(1)]);
+    }
+
+    #[test]
+    fn what_is_not_authenticated_changes_nothing_and_is_not_answered() {
+        let nominate = [USE_CANDIDATE];
+        let good = "password of L0";
+        let mut indication = request("L0:R0", Some(good), &nominate);
+        indication[1] = 0x11;
+        let mut damaged = request("L0:R0", Some(good), &nominate);
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        let table = [
+            (request("L0:R0", Some("password of R0"), &nominate), StunError::Integrity),
+            (request("L0:R0", None, &nominate), StunError::Integrity),
+            (request("L1:R0", Some(good), &nominate), StunError::Username),
+            (request("L0:R1", Some(good), &nominate), StunError::Username),
+            (request("L0", Some(good), &nominate), StunError::Username),
+            (request("L0:R0", Some("guess"), &[(0x7001, &[])]), StunError::Integrity),
+            (damaged, StunError::Fingerprint),
+            (indication, StunError::NotBindingRequest),
+            (vec![0x16; 60], StunError::Malformed),
+        ];
+        for (datagram, error) in table {
+            let mut bench = Bench::new();
+            assert_eq!(bench.raw(1, 1, &datagram), (Err(error), vec![]));
+            assert!(bench.ice.verified().is_empty());
+            assert_eq!((bench.ice.selected(), bench.ice.last_check()), (None, None));
+        }
+    }
+
+    #[test]
+    fn authenticated_nonsense_is_answered_and_proves_nothing() {
+        let controlled: (u16, &[u8]) = (0x8029, &[0; 8]);
+        for (attribute, error, code) in [
+            (controlled, StunError::RoleConflict, 487),
+            ((0x7001, &[][..]), StunError::UnknownAttribute, 420),
+        ] {
+            let mut bench = Bench::new();
+            let datagram = request("L0:R0", Some("password of L0"), &[attribute, USE_CANDIDATE]);
+            let (result, bytes) = bench.raw(1, 1, &datagram);
+            assert_eq!(result, Err(error));
+            assert_eq!(error_code(&response(&bytes, "password of L0")), code);
+            assert!(bench.ice.verified().is_empty() && bench.ice.selected().is_none());
+        }
+    }
+
+    #[test]
+    fn use_candidate_takes_over_with_priority_or_after_silence() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[LOW, USE_CANDIDATE]);
+        assert!(!bench.check(1, 2, &[LOW, USE_CANDIDATE]).nominated);
+        assert!(bench.check(2, 3, &[HIGH, USE_CANDIDATE]).nominated);
+        assert!(!bench.check(6, 1, &[LOW, USE_CANDIDATE]).nominated);
+        assert_eq!(bench.selected(), Some(3));
+        assert!(bench.check(7, 1, &[LOW, USE_CANDIDATE]).nominated, "silent for 5 s");
+        assert_eq!(bench.selected(), Some(1));
+    }
+
+    #[test]
+    fn the_higher_nomination_wins_whatever_the_priority() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[HIGH, FIRST]);
+        assert!(!bench.check(1, 2, &[LOW, FIRST]).nominated);
+        assert!(bench.check(1, 2, &[LOW, SECOND]).nominated);
+        assert!(!bench.check(8, 1, &[HIGH, FIRST]).nominated, "an older nomination");
+        assert!(!bench.check(8, 3, &[LOW, (0xC001, &[0; 4])]).nominated, "0 nominates nothing");
+        assert_eq!(bench.selected(), Some(2));
+        assert!(bench.check(8, 3, &[LOW, USE_CANDIDATE]).nominated, "silent for 5 s");
+        assert!(!bench.check(9, 1, &[HIGH, FIRST]).nominated, "the counter survives USE-CANDIDATE");
+    }
+
+    #[test]
+    fn media_follows_a_peer_that_does_not_know_that_its_address_changed() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[LOW, FIRST]);
+        assert!(!bench.check(10, 2, &[LOW]).nominated);
+        assert!(!bench.check(14, 2, &[LOW]).nominated);
+        assert!(bench.check(15, 2, &[LOW]).nominated);
+        assert_eq!(bench.selected(), Some(2));
+    }
+
+    #[test]
+    fn restart_keeps_the_old_pair_until_the_new_one_is_nominated() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[HIGH, SECOND]);
+        bench.restart();
+        assert_eq!(bench.ice.local_ufrags().collect::<Vec<_>>(), ["L1", "L0"]);
+        bench.generation = 0;
+        assert_eq!(bench.check(1, 1, &[HIGH]), Check::default());
+        bench.generation = 1;
+        assert!(!bench.check(2, 2, &[LOW]).nominated);
+        assert_eq!(bench.selected(), Some(1));
+        assert_eq!(bench.ice.local_ufrags().collect::<Vec<_>>(), ["L1"]);
+        let old = request("L0:R0", Some("password of L0"), &[USE_CANDIDATE]);
+        assert_eq!(bench.raw(3, 1, &old), (Err(StunError::Username), vec![]));
+        assert!(bench.check(3, 2, &[LOW, FIRST]).nominated);
+        assert_eq!(bench.selected(), Some(2));
+    }
+
+    #[test]
+    fn a_second_restart_before_any_check_keeps_what_media_uses() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[HIGH, USE_CANDIDATE]);
+        bench.restart();
+        bench.restart();
+        assert_eq!(bench.ice.local_ufrags().collect::<Vec<_>>(), ["L2", "L0"]);
+        bench.generation = 0;
+        bench.check(1, 1, &[HIGH]);
+        bench.generation = 2;
+        assert!(bench.check(2, 2, &[LOW, USE_CANDIDATE]).nominated);
+    }
+
+    #[test]
+    fn a_restart_between_check_and_nomination_still_lets_the_peer_nominate() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[HIGH, USE_CANDIDATE]);
+        bench.restart();
+        bench.check(1, 2, &[LOW]);
+        bench.restart();
+        bench.generation = 1;
+        assert!(bench.check(2, 2, &[LOW, USE_CANDIDATE]).nominated);
+    }
+
+    #[test]
+    fn tuples_are_capped_and_the_selected_one_stays() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[HIGH, USE_CANDIDATE]);
+        for port in 2..=TUPLES_MAX as u16 {
+            assert_eq!(bench.check(1, port, &[LOW]).dropped, None);
+        }
+        bench.check(2, 2, &[LOW]);
+        let check = bench.check(2, 100, &[LOW, USE_CANDIDATE]);
+        assert_eq!(check.dropped, Some(tuple(3)), "2 was renewed");
+        assert!(!bench.ice.is_verified(&tuple(3)) && bench.ice.is_verified(&tuple(1)));
+        assert_eq!(bench.ice.verified().len(), TUPLES_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_and_never_prove(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut bench = Bench::new();
+            let (result, response) = bench.raw(1, 1, &bytes);
+            prop_assert!(result.is_err() && response.is_empty());
+        }
+    }
+}

@@ -315,3 +315,188 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn u32_of(value: &[u8]) -> Result<u32, StunError> {
     value.try_into().map(u32::from_be_bytes).map_err(|_| StunError::Malformed)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rtc_stun::attributes::{
+        ATTR_ICE_CONTROLLING, ATTR_MESSAGE_INTEGRITY, ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME,
+        AttrType,
+    };
+    use rtc_stun::error_code::ErrorCodeAttribute;
+    use rtc_stun::fingerprint::FINGERPRINT as WITH_FINGERPRINT;
+    use rtc_stun::integrity::MessageIntegrity;
+    use rtc_stun::message::{BINDING_REQUEST, Getter, Message, Setter, TransactionId};
+    use rtc_stun::xoraddr::XorMappedAddress;
+
+    /// RFC 5769 section 2.1.
+    const SAMPLE_REQUEST: &[u8] = b"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
+        \x80\x22\x00\x10STUN test client\x00\x24\x00\x04\x6e\x00\x01\xff\
+        \x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36\x00\x06\x00\x09\x65\x76\x74\x6a\x3a\x68\x36\x76\x59\x20\x20\x20\
+        \x00\x08\x00\x14\x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2\
+        \x80\x28\x00\x04\xe5\x7a\x3b\xcf";
+    const SAMPLE_PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
+
+    /// A check by `rtc-stun`: USERNAME, the given attributes, MESSAGE-INTEGRITY if there is a password, FINGERPRINT.
+    pub(crate) fn request(
+        username: &str,
+        password: Option<&str>,
+        attributes: &[(u16, &[u8])],
+    ) -> Vec<u8> {
+        let provider = rtc_stun::crypto::default_provider().unwrap();
+        let mut message = Message::new();
+        message.set_type(BINDING_REQUEST);
+        message.write_header();
+        TransactionId([7; 12]).add_to(&mut message).unwrap();
+        message.add(ATTR_USERNAME, username.as_bytes());
+        for (kind, value) in attributes {
+            message.add(AttrType(*kind), value);
+        }
+        if let Some(password) = password {
+            MessageIntegrity::new_short_term_integrity_with_provider(
+                password.to_owned(),
+                provider.crypto(),
+            )
+            .add_to(&mut message)
+            .unwrap();
+        }
+        WITH_FINGERPRINT.add_to(&mut message).unwrap();
+        message.raw
+    }
+
+    /// Reads a response with `rtc-stun`, integrity and fingerprint checked.
+    pub(crate) fn response(bytes: &[u8], password: &str) -> Message {
+        let provider = rtc_stun::crypto::default_provider().unwrap();
+        let mut message = Message::new();
+        message.unmarshal_binary(bytes).unwrap();
+        MessageIntegrity::check(&mut message, password.as_bytes(), provider.crypto()).unwrap();
+        WITH_FINGERPRINT.check(&message).unwrap();
+        assert_eq!(message.transaction_id.0, [7; 12]);
+        message
+    }
+
+    pub(crate) fn error_code(message: &Message) -> u16 {
+        let mut code = ErrorCodeAttribute::default();
+        code.get_from(message).unwrap();
+        code.code.0
+    }
+
+    #[test]
+    fn reads_the_sample_request_of_rfc_5769() {
+        let request = Request::parse(SAMPLE_REQUEST).unwrap();
+        assert_eq!(request.ufrags(), Some(("evtj", "h6vY")));
+        assert_eq!(ufrag_of(SAMPLE_REQUEST), Some(("evtj", "h6vY")));
+        assert_eq!(request.priority(), 0x6e00_01ff);
+        assert!(request.controlled() && !request.use_candidate());
+        assert!(request.verify(SAMPLE_PASSWORD));
+        assert!(!request.verify("VOkJxbRl1RmTxUk/WvJxBu"));
+    }
+
+    #[test]
+    fn one_flipped_bit_is_never_accepted() {
+        for bit in 0..SAMPLE_REQUEST.len() * 8 {
+            let mut bytes = SAMPLE_REQUEST.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let accepted =
+                Request::parse(&bytes).is_ok_and(|request| request.verify(SAMPLE_PASSWORD));
+            // The type bytes of FINGERPRINT alone are covered by nothing.
+            let fingerprint_type = SAMPLE_REQUEST.len() - FINGERPRINT_LEN;
+            let uncovered = (fingerprint_type..fingerprint_type + 2).contains(&(bit / 8));
+            assert!(!accepted || uncovered, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn attributes_behind_the_integrity_do_not_count() {
+        let mut bytes = request("a:b", Some("secret"), &[]);
+        bytes.truncate(bytes.len() - FINGERPRINT_LEN);
+        attribute(&mut bytes, USE_CANDIDATE, &[]);
+        attribute(&mut bytes, NOMINATION, &[0, 0, 0, 9]);
+        attribute(&mut bytes, ICE_CONTROLLED, &[0; 8]);
+        let request = Request::parse(&bytes).unwrap();
+        assert!(request.verify("secret"));
+        assert!(!request.use_candidate() && !request.controlled());
+        assert_eq!(request.nomination(), None);
+    }
+
+    #[test]
+    fn success_says_the_mapped_address() {
+        let bytes = request("a:b", Some("secret"), &[(ATTR_ICE_CONTROLLING.0, &[1; 8])]);
+        let request = Request::parse(&bytes).unwrap();
+        for mapped in ["192.0.2.1:32853", "[2001:db8::1:2]:5"] {
+            let mapped: SocketAddr = mapped.parse().unwrap();
+            let mut out = vec![1, 2, 3];
+            request.write_success(&mut out, mapped, "secret");
+            let message = response(&out, "secret");
+            let mut address = XorMappedAddress::default();
+            address.get_from(&message).unwrap();
+            assert_eq!(SocketAddr::new(address.ip, address.port), mapped);
+            assert_eq!(message.typ, rtc_stun::message::BINDING_SUCCESS);
+            assert!(out.len() * 2 <= bytes.len() * 3, "an amplifier");
+        }
+    }
+
+    #[test]
+    fn errors_say_their_code() {
+        let bytes = request("a:b", Some("secret"), &[(0x7001, &[1]), (0x0999, &[]), (0xC123, &[])]);
+        let request = Request::parse(&bytes).unwrap();
+        let mut out = Vec::new();
+        request.write_unknown(&mut out, "secret");
+        let message = response(&out, "secret");
+        assert_eq!(error_code(&message), 420);
+        assert_eq!(message.get(ATTR_UNKNOWN_ATTRIBUTES).unwrap(), [0x70, 0x01, 0x09, 0x99]);
+        request.write_role_conflict(&mut out, "secret");
+        let message = response(&out, "secret");
+        assert_eq!(error_code(&message), 487);
+        assert_eq!(message.typ, rtc_stun::message::BINDING_ERROR);
+        assert!(message.contains(ATTR_MESSAGE_INTEGRITY));
+    }
+
+    #[test]
+    fn many_unknown_attributes_make_no_long_answer() {
+        let kinds: Vec<(u16, &[u8])> = (0..200).map(|kind| (0x4000 + kind, &[][..])).collect();
+        let bytes = request("a:b", Some("secret"), &kinds);
+        let mut out = Vec::new();
+        Request::parse(&bytes).unwrap().write_unknown(&mut out, "secret");
+        assert_eq!(response(&out, "secret").get(ATTR_UNKNOWN_ATTRIBUTES).unwrap().len(), 16);
+    }
+
+    #[test]
+    fn other_messages_are_not_binding_requests() {
+        for kind in [0x0011u16, BINDING_SUCCESS, BINDING_ERROR, 0x0003] {
+            let mut bytes = SAMPLE_REQUEST.to_vec();
+            bytes[..2].copy_from_slice(&kind.to_be_bytes());
+            assert_eq!(Request::parse(&bytes).unwrap_err(), StunError::NotBindingRequest);
+            assert_eq!(ufrag_of(&bytes), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), shape: bool) {
+            if shape && bytes.len() >= HEADER_LEN {
+                bytes.truncate(bytes.len() / 4 * 4);
+                bytes[..2].copy_from_slice(&super::BINDING_REQUEST.to_be_bytes());
+                bytes[4..8].copy_from_slice(&MAGIC_COOKIE);
+                set_len(&mut bytes, 0);
+            }
+            let _ = is_stun(&bytes);
+            let _ = ufrag_of(&bytes);
+            if let Ok(request) = Request::parse(&bytes) {
+                prop_assert!(!request.verify("secret"));
+                let mut out = Vec::new();
+                request.write_unknown(&mut out, "secret");
+            }
+        }
+
+        #[test]
+        fn damaged_requests_never_panic(at in 0..SAMPLE_REQUEST.len(), value: u8, len in 0..=SAMPLE_REQUEST.len()) {
+            let mut bytes = SAMPLE_REQUEST.to_vec();
+            bytes[at] = value;
+            bytes.truncate(len);
+            let _ = Request::parse(&bytes).map(|request| request.verify(SAMPLE_PASSWORD));
+        }
+    }
+}
