@@ -1,0 +1,155 @@
+/**
+ * @module
+ * Which codecs, header extensions and encodings this client offers. Trimmed, because an untrimmed Chromium video section
+ * is 5 KB and a large room has dozens of them.
+ */
+
+/** @typedef {'vp8' | 'h264' | 'vp9' | 'av1'} VideoCodec */
+/** @typedef {{rid: string, width: number, height: number}} LayerSize */
+
+/** @type {Record<VideoCodec, (codec: RTCRtpCodec) => boolean>} */
+const MATCHES = {
+  vp8: (codec) => mime(codec) === 'video/vp8',
+  h264: (codec) =>
+    mime(codec) === 'video/h264' &&
+    parameter(codec, 'packetization-mode') === '1' &&
+    (parameter(codec, 'profile-level-id') ?? '').toLowerCase().startsWith('42e0'),
+  vp9: (codec) => mime(codec) === 'video/vp9' && (parameter(codec, 'profile-id') ?? '0') === '0',
+  av1: (codec) => mime(codec) === 'video/av1' && (parameter(codec, 'profile') ?? '0') === '0',
+};
+
+/** Extensions that say nothing to an SFU or to the receivers behind it. */
+const UNUSED_EXTENSIONS = ['toffset', 'video-content-type', 'video-timing', 'color-space'];
+
+/** Bits per second by source and scale; the top one is what 720p at 30 fps needs. */
+const CAMERA_LAYERS = [
+  { rid: 'q', scale: 4, maxBitrate: 150_000 },
+  { rid: 'h', scale: 2, maxBitrate: 500_000 },
+  { rid: 'f', scale: 1, maxBitrate: 1_700_000 },
+];
+const SCREEN_MAX_BITRATE = 2_500_000;
+const SIMULCAST_MIN_WIDTH = 960;
+
+/**
+ * @param {RTCRtpTransceiver} transceiver one that only receives
+ * @param {'audio' | 'video'} kind
+ */
+export function trimReceiver(transceiver, kind) {
+  const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
+  prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, ['vp8', 'h264', 'vp9', 'av1']));
+  trimExtensions(transceiver);
+}
+
+/**
+ * Offers the one video codec wanted (or Opus).
+ * @param {RTCRtpTransceiver} transceiver one that only sends
+ * @param {'audio' | 'video'} kind
+ * @param {VideoCodec} codec
+ */
+export function trimSender(transceiver, kind, codec) {
+  const all = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
+  prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, [codec]));
+  trimExtensions(transceiver);
+}
+
+/**
+ * The wanted codec if this browser can send it, else VP8, which every browser can.
+ * @param {VideoCodec} wanted
+ * @returns {VideoCodec}
+ */
+export function sendableCodec(wanted) {
+  const all = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+  return all.some(MATCHES[wanted]) ? wanted : 'vp8';
+}
+
+/**
+ * Encodings to publish a track with, lowest first. Simulcast only for cameras large enough for it, in codecs whose layers
+ * are separate streams.
+ * @param {MediaStreamTrack} track
+ * @param {{source: string, simulcast: boolean, codec: VideoCodec, maxBitrate?: number}} options
+ * @returns {{encodings: RTCRtpEncodingParameters[], layers: LayerSize[]}}
+ */
+export function encodingsFor(track, { source, simulcast, codec, maxBitrate }) {
+  if (track.kind === 'audio') return { encodings: [maxBitrate ? { maxBitrate } : {}], layers: [] };
+  const { width = 1280, height = 720 } = track.getSettings();
+  const top = maxBitrate ?? (source === 'camera' ? CAMERA_LAYERS[2].maxBitrate : SCREEN_MAX_BITRATE);
+  const separate = codec === 'vp8' || codec === 'h264';
+  if (!simulcast || !separate || Math.max(width, height) < SIMULCAST_MIN_WIDTH) {
+    return { encodings: [{ maxBitrate: top }], layers: [] };
+  }
+  const encodings = CAMERA_LAYERS.map(({ rid, scale, maxBitrate: most }) => ({
+    rid,
+    scaleResolutionDownBy: scale,
+    maxBitrate: scale === 1 ? top : Math.min(most, top),
+  }));
+  const layers = CAMERA_LAYERS.map(({ rid, scale }) => ({
+    rid,
+    width: Math.round(width / scale),
+    height: Math.round(height / scale),
+  }));
+  return { encodings, layers };
+}
+
+/**
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {RTCRtpCodec[]} codecs
+ */
+function prefer(transceiver, codecs) {
+  try {
+    if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
+  } catch (error) {
+    // An untrimmed offer is larger, not wrong.
+    console.warn('switchyard: codec preferences were refused', error);
+  }
+}
+
+/**
+ * @param {RTCRtpCodec[]} all
+ * @param {VideoCodec[]} wanted in order of preference
+ */
+function videoCodecs(all, wanted) {
+  const chosen = wanted.flatMap((name) => all.filter(MATCHES[name]));
+  return chosen.length === 0 ? [] : [...chosen, ...all.filter((codec) => mime(codec) === 'video/rtx')];
+}
+
+/** @param {RTCRtpCodec[]} all */
+function audioCodecs(all) {
+  return ['audio/opus', 'audio/red'].flatMap((name) => all.filter((codec) => mime(codec) === name));
+}
+
+/**
+ * Only Chromium can choose its header extensions.
+ * @param {RTCRtpTransceiver & {
+ *   getHeaderExtensionsToNegotiate?: () => {uri: string, direction: RTCRtpTransceiverDirection}[],
+ *   setHeaderExtensionsToNegotiate?: (extensions: {uri: string, direction: RTCRtpTransceiverDirection}[]) => void,
+ * }} transceiver
+ */
+function trimExtensions(transceiver) {
+  if (!transceiver.getHeaderExtensionsToNegotiate || !transceiver.setHeaderExtensionsToNegotiate) return;
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) {
+    if (UNUSED_EXTENSIONS.some((name) => extension.uri.endsWith(name))) extension.direction = 'stopped';
+  }
+  try {
+    transceiver.setHeaderExtensionsToNegotiate(extensions);
+  } catch (error) {
+    console.warn('switchyard: header extensions could not be trimmed', error);
+  }
+}
+
+/** @param {RTCRtpCodec} codec */
+function mime(codec) {
+  return codec.mimeType.toLowerCase();
+}
+
+/**
+ * @param {RTCRtpCodec} codec
+ * @param {string} name
+ */
+function parameter(codec, name) {
+  for (const part of (codec.sdpFmtpLine ?? '').split(';')) {
+    const [key, value] = part.split('=');
+    if (key.trim() === name) return (value ?? '').trim();
+  }
+  return undefined;
+}

@@ -1,0 +1,263 @@
+/**
+ * @module
+ * One RTCPeerConnection. This side is the only offerer, and one negotiation runs at a time: whatever changes meanwhile
+ * sets a flag and goes into the next offer. Receive sections are slots; what a slot shows is the room's business.
+ */
+import { sendableCodec, encodingsFor, trimReceiver, trimSender } from './codecs.js';
+import { SwitchyardError } from './signaling.js';
+
+/** @typedef {import('./protocol.js').Kind} Kind */
+/** @typedef {import('./protocol.js').LayerSize} LayerSize */
+/** @typedef {import('./protocol.js').MediaSections} MediaSections */
+/** @typedef {import('./protocol.js').Published} Published */
+/** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
+/** @typedef {import('./signaling.js').Signaling} Signaling */
+
+/**
+ * @typedef {object} Sending
+ * @property {LocalTrack} local
+ * @property {LayerSize[]} layers
+ * @property {(published: Published) => void} resolve
+ * @property {(error: Error) => void} reject
+ */
+
+/**
+ * @typedef {object} PeerHandlers
+ * @property {() => void} onNegotiated an answer was applied: mids and receivers are settled
+ * @property {(state: RTCPeerConnectionState) => void} onState
+ * @property {(error: Error) => void} onError a negotiation failed; the previous state holds
+ */
+
+export class Peer {
+  /** Exposed for statistics and tests. */
+  connection;
+  /** @type {Signaling | null} */
+  #signaling = null;
+  #handlers;
+  /** @type {{audio: RTCRtpTransceiver[], video: RTCRtpTransceiver[]}} */
+  #slots = { audio: [], video: [] };
+  /** @type {MediaSections} */
+  #wanted = { audio: 0, video: 0 };
+  /** Sending transceivers that carry nothing, for the next track of the same shape. @type {{shape: string, transceiver: RTCRtpTransceiver}[]} */
+  #idle = [];
+  /** To be announced with the next offer. @type {Sending[]} */
+  #announcing = [];
+  #dirty = false;
+  #running = false;
+  #offerId = 0;
+  #closed = false;
+  #restartWanted = false;
+
+  /** @param {PeerHandlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    // An m=application section from the first offer on: data channels later need no negotiation.
+    this.connection.createDataChannel('control', { negotiated: true, id: 0 });
+    this.connection.onconnectionstatechange = () => {
+      if (!this.#closed) handlers.onState(this.connection.connectionState);
+    };
+    this.connection.onicecandidate = ({ candidate }) => this.#sendCandidate(candidate);
+  }
+
+  /**
+   * Starts negotiating, in a task of its own: tracks published in the meantime are in the first offer.
+   * @param {Signaling} signaling
+   * @param {RTCIceServer[]} iceServers
+   * @param {MediaSections} sections
+   */
+  start(signaling, iceServers, sections) {
+    this.#signaling = signaling;
+    if (iceServers.length > 0) this.connection.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
+    this.requireSections(sections);
+  }
+
+  /** @param {MediaSections} sections */
+  requireSections({ audio, video }) {
+    this.#wanted = { audio: Math.max(audio, this.#wanted.audio), video: Math.max(video, this.#wanted.video) };
+    this.#negotiate();
+  }
+
+  /**
+   * Resolves with the server's `published`.
+   * @param {LocalTrack} local
+   * @returns {Promise<Published>}
+   */
+  publish(local) {
+    const { layers } = this.#attach(local);
+    return new Promise((resolve, reject) => {
+      this.#announcing.push({ local, layers, resolve, reject });
+      this.#negotiate();
+    });
+  }
+
+  /**
+   * Stops sending the track and keeps its section for another one.
+   * @param {LocalTrack} local
+   */
+  async unpublish(local) {
+    const { transceiver } = local;
+    local.transceiver = null;
+    const waiting = this.#announcing.findIndex((sending) => sending.local === local);
+    if (waiting >= 0) {
+      this.#announcing.splice(waiting, 1)[0].reject(new SwitchyardError('aborted', 'The track was taken back before it was published.'));
+    }
+    if (!transceiver || this.#closed) return;
+    await this.#retire(transceiver, local.shape);
+    this.#negotiate();
+  }
+
+  /** New ICE credentials in the next offer. */
+  restartIce() {
+    this.#restartWanted = true;
+    this.#negotiate();
+  }
+
+  /**
+   * The receiving transceiver with this mid.
+   * @param {string} mid
+   * @returns {RTCRtpTransceiver | undefined}
+   */
+  slot(mid) {
+    return [...this.#slots.audio, ...this.#slots.video].find((transceiver) => transceiver.mid === mid);
+  }
+
+  close() {
+    this.#closed = true;
+    this.connection.close();
+    for (const { reject } of this.#announcing.splice(0)) reject(new SwitchyardError('closed', 'The connection was closed.'));
+  }
+
+  /** @param {LocalTrack} local */
+  #attach(local) {
+    const { mediaStreamTrack: track, source } = local;
+    const kind = /** @type {Kind} */ (track.kind);
+    const codec = kind === 'video' ? sendableCodec(local.options.codec) : 'vp8';
+    const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec });
+    local.shape = [kind, codec, ...encodings.map(({ rid }) => rid ?? '')].join(' ');
+    local.codec = kind === 'video' ? codec : 'opus';
+    const reused = this.#takeIdle(local.shape, encodings.length);
+    if (reused) {
+      reused.direction = 'sendonly';
+      void reused.sender.replaceTrack(track);
+      local.transceiver = reused;
+    } else {
+      local.transceiver = this.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings, streams: [local.stream] });
+      trimSender(local.transceiver, kind, codec);
+    }
+    return { layers };
+  }
+
+  /**
+   * An idle section of this shape. Layers that an answer has once removed never come back, so a simulcast section whose
+   * encodings were reduced is of no use any more.
+   * @param {string} shape
+   * @param {number} encodings
+   */
+  #takeIdle(shape, encodings) {
+    const index = this.#idle.findIndex((idle) => {
+      const parameters = idle.transceiver.sender.getParameters().encodings ?? [];
+      return idle.shape === shape && parameters.length === encodings && parameters.every(({ active }) => active !== false);
+    });
+    return index < 0 ? undefined : this.#idle.splice(index, 1)[0].transceiver;
+  }
+
+  /**
+   * @param {RTCRtpTransceiver} transceiver
+   * @param {string} shape
+   */
+  async #retire(transceiver, shape) {
+    transceiver.direction = 'inactive';
+    await transceiver.sender.replaceTrack(null).catch(() => undefined);
+    this.#idle.push({ shape, transceiver });
+  }
+
+  #negotiate() {
+    this.#dirty = true;
+    if (this.#running || !this.#signaling) return;
+    this.#running = true;
+    // A task, not a microtask, and not a timer: background pages delay timers by a second.
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      void this.#run();
+    };
+    port2.postMessage(null);
+  }
+
+  async #run() {
+    while (this.#dirty && !this.#closed) {
+      this.#dirty = false;
+      const announced = this.#announcing.splice(0);
+      try {
+        await this.#round(announced);
+      } catch (error) {
+        const reason = error instanceof Error ? error : new Error(String(error));
+        for (const { reject } of announced) reject(reason);
+        if (this.#closed) break;
+        await this.#rollback();
+        this.#handlers.onError(reason);
+      }
+    }
+    this.#running = false;
+  }
+
+  /**
+   * One offer and its answer.
+   * @param {Sending[]} announced
+   */
+  async #round(announced) {
+    const signaling = /** @type {Signaling} */ (this.#signaling);
+    this.#addSlots();
+    if (this.#restartWanted) this.connection.restartIce();
+    this.#restartWanted = false;
+    await this.connection.setLocalDescription(await this.connection.createOffer());
+    for (const sending of announced) this.#announce(signaling, sending);
+    const offerId = ++this.#offerId;
+    const { sdp } = await signaling.request('offer', { offer_id: offerId, sdp: this.connection.localDescription?.sdp });
+    if (this.#closed) return;
+    await this.connection.setRemoteDescription({ type: 'answer', sdp });
+    signaling.send('ready', { offer_id: offerId });
+    this.#handlers.onNegotiated();
+  }
+
+  /**
+   * @param {Signaling} signaling
+   * @param {Sending} sending
+   */
+  #announce(signaling, { local, layers, resolve, reject }) {
+    const { transceiver } = local;
+    if (!transceiver?.mid) {
+      reject(new SwitchyardError('aborted', 'The track was taken back before it was published.'));
+      return;
+    }
+    const { source, name, muted } = local;
+    signaling.request('publish', { mid: transceiver.mid, source, name, muted, layers }).then(resolve, (error) => {
+      reject(error);
+      if (this.#closed || local.transceiver !== transceiver) return;
+      local.transceiver = null;
+      void this.#retire(transceiver, local.shape).then(() => this.#negotiate());
+    });
+  }
+
+  #addSlots() {
+    for (const kind of /** @type {const} */ (['audio', 'video'])) {
+      while (this.#slots[kind].length < this.#wanted[kind]) {
+        const transceiver = this.connection.addTransceiver(kind, { direction: 'recvonly' });
+        trimReceiver(transceiver, kind);
+        this.#slots[kind].push(transceiver);
+      }
+    }
+  }
+
+  async #rollback() {
+    if (this.connection.signalingState !== 'have-local-offer') return;
+    await this.connection.setLocalDescription({ type: 'rollback' }).catch(() => undefined);
+  }
+
+  /** The server needs none of these; it notes them. @param {RTCIceCandidate | null} candidate */
+  #sendCandidate(candidate) {
+    if (this.#closed || this.#offerId === 0) return;
+    this.#signaling?.send('candidate', { candidate: candidate?.candidate ?? '', mid: candidate?.sdpMid ?? '0' });
+  }
+}

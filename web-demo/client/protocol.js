@@ -1,0 +1,73 @@
+/**
+ * @module
+ * The messages of signaling/PROTOCOL.md as types. Types only: the browser never loads this file.
+ */
+
+/** @typedef {'audio' | 'video'} Kind */
+/** @typedef {'camera' | 'microphone' | 'screen_share' | 'screen_share_audio'} Source */
+/** @typedef {{rid: string, width: number, height: number}} LayerSize */
+/** @typedef {{audio: number, video: number}} MediaSections */
+
+/**
+ * @typedef {object} TrackInfo
+ * @property {string} track
+ * @property {number} number the CSRC of every packet of this track
+ * @property {Kind} kind
+ * @property {Source} source
+ * @property {string} name
+ * @property {string} codec
+ * @property {boolean} muted
+ * @property {boolean} simulcast
+ * @property {string[]} layers rids, lowest first
+ */
+
+/**
+ * @typedef {object} ParticipantInfo
+ * @property {string} participant
+ * @property {string} identity
+ * @property {string} name
+ * @property {'active' | 'reconnecting'} state
+ * @property {TrackInfo[]} tracks
+ */
+
+/**
+ * @typedef {object} Welcome
+ * @property {'welcome'} type
+ * @property {string} room
+ * @property {string} participant
+ * @property {string} identity
+ * @property {RTCIceServer[]} ice_servers
+ * @property {MediaSections} media_sections
+ * @property {boolean} can_publish
+ * @property {boolean} can_subscribe
+ * @property {ParticipantInfo[]} participants
+ */
+
+/** @typedef {{type: 'answer', offer_id: number, sdp: string}} Answer */
+/** @typedef {{type: 'published', mid: string, track: string, number: number}} Published */
+/** @typedef {{type: 'ok'}} Ok */
+/** @typedef {{type: 'error', code: string, message: string}} Failure */
+/** @typedef {{mid: string, track: string | null, csrc: number | null}} Binding */
+/** @typedef {{track: string, reason: 'slots' | 'unsubscribed'}} Unbound */
+/** @typedef {{type: 'bindings', bindings: Binding[], unbound: Unbound[]}} Bindings */
+/** @typedef {{type: 'track_published', participant: string, track: TrackInfo}} TrackPublished */
+/** @typedef {{type: 'track_unpublished', participant: string, track: string}} TrackUnpublished */
+/** @typedef {{type: 'track_muted', participant: string, track: string, muted: boolean}} TrackMuted */
+/** @typedef {{type: 'track_unavailable', track: string, codec: string, reason: string}} TrackUnavailable */
+/** @typedef {{type: 'layer_changed', track: string, rid: string | null, temporal: number | null}} LayerChanged */
+/** @typedef {{participant: string, track: string, level: number}} Speaker */
+/** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */
+/** @typedef {{type: 'participant_joined', participant: ParticipantInfo}} ParticipantJoined */
+/** @typedef {{type: 'participant_updated', participant: string, state: 'active' | 'reconnecting'}} ParticipantUpdated */
+/** @typedef {{type: 'participant_left', participant: string, reason: string}} ParticipantLeft */
+/** @typedef {{type: 'closed', reason: string, message: string}} Closed */
+/** @typedef {{type: 'pong', time: number}} Pong */
+/** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
+
+/**
+ * @typedef {{request?: number} & (Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
+ *   | TrackUnpublished | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
+ *   | ParticipantUpdated | ParticipantLeft | Closed | Pong | MediaSectionsMessage)} ServerMessage
+ */
+
+export {};

@@ -1,0 +1,624 @@
+/**
+ * @module
+ * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
+ * socket or dead media leads to a new join with the same identity, and everything is published again.
+ */
+import { Peer } from './peer.js';
+import { Signaling, SwitchyardError } from './signaling.js';
+import { StatsReader } from './stats.js';
+import { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
+
+/** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
+/** @typedef {import('./protocol.js').Welcome} Welcome */
+/** @typedef {import('./protocol.js').Source} Source */
+/** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
+/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
+
+/**
+ * @typedef {object} ConnectOptions
+ * @property {string} room
+ * @property {string} name shown to the others
+ * @property {string} [identity] one identity is in the room once: the newer replaces the older
+ * @property {string} [token]
+ * @property {number} [maxVideo] most videos received at once
+ * @property {number} [maxAudio]
+ */
+
+/**
+ * @typedef {object} PublishOptions
+ * @property {Source} source
+ * @property {string} [name]
+ * @property {boolean} [simulcast] default: true for cameras
+ * @property {VideoCodec} [codec] default: vp8
+ * @property {number} [maxBitrate] bits per second
+ * @property {boolean} [muted] publish it muted
+ */
+
+/** @typedef {'connecting' | 'connected' | 'reconnecting' | 'closed'} RoomState */
+
+/**
+ * Events and their `detail`.
+ * @typedef {object} RoomEvents
+ * @property {{participant: RemoteParticipant}} participantjoined
+ * @property {{participant: RemoteParticipant, reason: string}} participantleft
+ * @property {{participant: RemoteParticipant}} participantupdated
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackpublished
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunpublished
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackmuted `track.muted` tells which
+ * @property {{participant: RemoteParticipant, track: RemoteTrack, mediaStreamTrack: MediaStreamTrack, stream: MediaStream}} tracksubscribed
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunsubscribed
+ * @property {{participant: RemoteParticipant, track: RemoteTrack, reason: string, codec: string}} trackunavailable
+ * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
+ * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
+ * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
+ * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
+ * @property {{reason: string, message: string}} closed the end: no reconnect follows
+ * @property {{code: string, message: string}} error something failed, the room lives on
+ */
+
+const RETRY_DELAYS_MS = [0, 300, 1200, 2700, 4800, 5000];
+const GIVE_UP_MS = 120_000;
+const MEDIA_SILENCE_MS = 4000;
+const ICE_RESTART_MS = 8000;
+/** `closed` reasons after which coming back would be wrong. */
+const FINAL_REASONS = ['replaced'];
+/** Errors at joining that a retry does not cure. */
+const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
+
+export class Room extends EventTarget {
+  /** Of this participant, given by the server. */
+  participantId = '';
+  identity = '';
+  canPublish = true;
+  canSubscribe = true;
+  /** The others. @type {Map<string, RemoteParticipant>} */
+  participants = new Map();
+  /** @type {Set<LocalTrack>} */
+  localTracks = new Set();
+  /** @type {RoomState} */
+  state = 'connecting';
+  #url;
+  #options;
+  /** @type {Signaling | null} */
+  #signaling = null;
+  /** @type {Peer | null} */
+  #peer = null;
+  /** @type {{mid: string, track: string | null}[]} */
+  #bindings = [];
+  #stats = new StatsReader();
+  #mediaTimer = 0;
+  #mediaRestarted = false;
+  /** Joins in a row that never got media through. */
+  #mediaFailures = 0;
+  /** @type {{reason: string, message: string} | null} */
+  #farewell = null;
+
+  /**
+   * @param {string | URL} url
+   * @param {ConnectOptions} options
+   */
+  constructor(url, options) {
+    super();
+    this.#url = url;
+    this.#options = options;
+    this.name = options.name;
+    this.roomName = options.room;
+    this.identity = options.identity ?? '';
+  }
+
+  /** The peer connection in use, for statistics and tests. */
+  get peerConnection() {
+    return this.#peer?.connection ?? null;
+  }
+
+  /**
+   * Listens; returns a function that stops listening.
+   * @template {keyof RoomEvents} K
+   * @param {K} type
+   * @param {(detail: RoomEvents[K]) => void} listener
+   */
+  on(type, listener) {
+    /** @param {Event} event */
+    const wrapped = (event) => listener(/** @type {CustomEvent<RoomEvents[K]>} */ (event).detail);
+    this.addEventListener(type, wrapped);
+    return () => this.removeEventListener(type, wrapped);
+  }
+
+  /** Joins. Called by `connect`, and again after a loss. */
+  async join() {
+    const peer = new Peer({
+      onNegotiated: () => this.#applyBindings(),
+      onState: (state) => this.#handleMediaState(peer, state),
+      onError: (error) => this.#reportNegotiationError(error),
+    });
+    /** @type {Signaling | null} */
+    let signaling = null;
+    try {
+      signaling = await Signaling.open(this.#url, {
+        onMessage: (message) => this.#handleMessage(message),
+        onClose: () => this.#handleLoss(),
+      });
+      if (this.state === 'closed') throw new SwitchyardError('aborted', 'You left.');
+      this.#signaling = signaling;
+      const welcome = await this.#sendJoin(signaling);
+      this.#enter(welcome, signaling, peer);
+    } catch (error) {
+      peer.close();
+      signaling?.close();
+      if (this.#signaling === signaling) this.#signaling = null;
+      throw error;
+    }
+  }
+
+  /**
+   * Publishes a track. Resolves when the server has accepted it.
+   * @param {MediaStreamTrack} mediaStreamTrack stays yours: the room never stops it
+   * @param {PublishOptions} options
+   * @returns {Promise<LocalTrack>}
+   */
+  async publish(mediaStreamTrack, { source, name = '', simulcast = source === 'camera', codec = 'vp8', maxBitrate, muted = false }) {
+    if (this.state === 'closed') throw new SwitchyardError('closed', 'You have left the room.');
+    const local = new LocalTrack(mediaStreamTrack, source, name, { simulcast, codec, maxBitrate });
+    local.muted = muted;
+    mediaStreamTrack.enabled = !muted;
+    this.localTracks.add(local);
+    if (this.state !== 'connected') return local;
+    try {
+      await this.#publishNow(local);
+    } catch (error) {
+      // A loss in the middle is not a refusal: the next join publishes it again.
+      if (this.state === 'connected') {
+        this.localTracks.delete(local);
+        throw error;
+      }
+    }
+    return local;
+  }
+
+  /** @param {LocalTrack} local */
+  async unpublish(local) {
+    if (!this.localTracks.delete(local)) return;
+    const { id } = local;
+    local.id = '';
+    const stopped = this.#peer?.unpublish(local);
+    if (id && this.state === 'connected') await this.#request('unpublish', { track: id });
+    await stopped;
+    this.#emit('localtrackupdated', { track: local });
+  }
+
+  /**
+   * Sends another track in place of this one, for example of another camera. Null sends nothing (and frees the camera).
+   * @param {LocalTrack} local
+   * @param {MediaStreamTrack | null} mediaStreamTrack
+   */
+  async replaceTrack(local, mediaStreamTrack) {
+    if (mediaStreamTrack) {
+      mediaStreamTrack.enabled = !local.muted;
+      local.mediaStreamTrack = mediaStreamTrack;
+    }
+    await local.transceiver?.sender.replaceTrack(mediaStreamTrack);
+    this.#emit('localtrackupdated', { track: local });
+  }
+
+  /**
+   * @param {LocalTrack} local
+   * @param {boolean} [muted]
+   */
+  async mute(local, muted = true) {
+    local.muted = muted;
+    local.mediaStreamTrack.enabled = !muted;
+    this.#emit('localtrackupdated', { track: local });
+    if (local.id && this.state === 'connected') await this.#request('mute', { track: local.id, muted });
+  }
+
+  /** @param {LocalTrack} local */
+  unmute(local) {
+    return this.mute(local, false);
+  }
+
+  /** @param {string} track */
+  async subscribe(track) {
+    await this.#request('subscribe', { track });
+  }
+
+  /** @param {string} track */
+  async unsubscribe(track) {
+    await this.#request('unsubscribe', { track });
+  }
+
+  /**
+   * Asks for a simulcast layer of a track.
+   * @param {string} track
+   * @param {string | null} rid null: the best that flows
+   * @param {number | null} [temporal] null: all
+   */
+  async setLayer(track, rid, temporal = null) {
+    await this.#request('set_layer', { track, rid, temporal });
+  }
+
+  /**
+   * What arrives or leaves of this track right now; null while it is not flowing.
+   * @param {string} id of a local or remote track
+   */
+  async getStats(id) {
+    const local = [...this.localTracks].find((track) => track.id === id);
+    const transceiver = local?.transceiver ?? this.#remoteTrack(id)?.transceiver;
+    if (!transceiver) return null;
+    return this.#stats.read(`${id} ${transceiver.mid}`, transceiver, local ? 'sending' : 'receiving');
+  }
+
+  /** Leaves the room. */
+  close() {
+    if (this.state === 'closed') return;
+    this.#signaling?.send('leave');
+    this.#finish('left', 'You left the room.');
+  }
+
+  /** @param {Signaling} signaling */
+  #sendJoin(signaling) {
+    const { room, name, token, maxVideo, maxAudio } = this.#options;
+    performance.mark('sy-join');
+    return signaling.request('join', {
+      version: 1,
+      room,
+      name,
+      ...(this.identity && { identity: this.identity }),
+      ...(token && { token }),
+      ...(maxVideo !== undefined && { max_video: maxVideo }),
+      ...(maxAudio !== undefined && { max_audio: maxAudio }),
+    });
+  }
+
+  /**
+   * @param {Welcome} welcome
+   * @param {Signaling} signaling
+   * @param {Peer} peer
+   */
+  #enter(welcome, signaling, peer) {
+    this.#dropPeer();
+    this.#peer = peer;
+    this.#bindings = [];
+    this.#farewell = null;
+    this.#mediaRestarted = false;
+    this.participantId = welcome.participant;
+    this.identity = welcome.identity;
+    this.canPublish = welcome.can_publish;
+    this.canSubscribe = welcome.can_subscribe;
+    this.#replaceParticipants(welcome.participants);
+    peer.start(signaling, welcome.ice_servers, welcome.media_sections);
+    this.#setState('connected', '');
+    for (const local of this.localTracks) {
+      this.#publishNow(local).catch((error) => {
+        if (this.#peer === peer) this.#emit('error', { code: error.code ?? 'unknown', message: error.message });
+      });
+    }
+  }
+
+  /** @param {LocalTrack} local */
+  async #publishNow(local) {
+    const peer = /** @type {Peer} */ (this.#peer);
+    const { muted } = local;
+    const { track } = await peer.publish(local);
+    if (!this.localTracks.has(local)) {
+      await this.#request('unpublish', { track }).catch(() => undefined);
+      return;
+    }
+    local.id = track;
+    this.#emit('localtrackupdated', { track: local });
+    if (local.muted !== muted) await this.#request('mute', { track, muted: local.muted });
+  }
+
+  /** @param {ServerMessage} message */
+  #handleMessage(message) {
+    switch (message.type) {
+      case 'participant_joined':
+        return this.#addParticipant(message.participant);
+      case 'participant_left':
+        return this.#removeParticipant(message.participant, message.reason);
+      case 'media_sections':
+        return this.#peer?.requireSections(message);
+      case 'bindings':
+        return this.#handleBindings(message);
+      case 'active_speakers':
+        return this.#emit('activespeakers', { speakers: message.speakers });
+      case 'error':
+        return this.#emit('error', { code: message.code, message: message.message });
+      case 'closed':
+        this.#farewell = { reason: message.reason, message: message.message };
+        return FINAL_REASONS.includes(message.reason) ? this.#finish(message.reason, message.message) : undefined;
+      default:
+        return this.#handleTrackMessage(message);
+    }
+  }
+
+  /** @param {ServerMessage} message */
+  #handleTrackMessage(message) {
+    if (message.type === 'track_published') return this.#addTrack(message.participant, message.track);
+    if (message.type === 'participant_updated') {
+      const participant = this.participants.get(message.participant);
+      if (!participant) return undefined;
+      participant.state = message.state;
+      return this.#emit('participantupdated', { participant });
+    }
+    const track = 'track' in message ? this.#remoteTrack(message.track) : undefined;
+    if (!track) return undefined;
+    const { participant } = track;
+    switch (message.type) {
+      case 'track_unpublished':
+        return this.#removeTrack(track);
+      case 'track_muted':
+        track.muted = message.muted;
+        return this.#emit('trackmuted', { participant, track });
+      case 'track_unavailable':
+        return this.#setUnavailable(track, message.reason, message.codec);
+      case 'layer_changed':
+        track.layer = message.rid;
+        return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
+      default:
+        return undefined;
+    }
+  }
+
+  /** @param {ParticipantInfo} info */
+  #addParticipant(info) {
+    const participant = new RemoteParticipant(info);
+    this.participants.set(participant.id, participant);
+    this.#emit('participantjoined', { participant });
+    this.#applyBindings();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} reason
+   */
+  #removeParticipant(id, reason) {
+    const participant = this.participants.get(id);
+    if (!participant) return;
+    for (const track of participant.tracks.values()) this.#removeTrack(track);
+    this.participants.delete(id);
+    this.#emit('participantleft', { participant, reason });
+  }
+
+  /** After a new join: the list is the truth, and what was subscribed arrives anew. @param {ParticipantInfo[]} infos */
+  #replaceParticipants(infos) {
+    for (const participant of [...this.participants.values()]) {
+      const info = infos.find(({ participant: id }) => id === participant.id);
+      if (!info || info.identity !== participant.identity) {
+        this.#removeParticipant(participant.id, 'left');
+        continue;
+      }
+      participant.state = info.state;
+      for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
+      for (const track of info.tracks) this.#addTrack(participant.id, track);
+    }
+    for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
+  }
+
+  /**
+   * @param {string} participantId
+   * @param {import('./protocol.js').TrackInfo} info
+   */
+  #addTrack(participantId, info) {
+    const participant = this.participants.get(participantId);
+    if (!participant) return;
+    const track = new RemoteTrack(info, participant);
+    participant.tracks.set(track.id, track);
+    this.#emit('trackpublished', { participant, track });
+    this.#applyBindings();
+  }
+
+  /** @param {RemoteTrack} track */
+  #removeTrack(track) {
+    this.#release(track);
+    track.participant.tracks.delete(track.id);
+    this.#emit('trackunpublished', { participant: track.participant, track });
+  }
+
+  /** @param {import('./protocol.js').Bindings} message */
+  #handleBindings({ bindings, unbound }) {
+    this.#bindings = bindings;
+    this.#applyBindings();
+    for (const { track: id, reason } of unbound) {
+      const track = this.#remoteTrack(id);
+      if (track && reason === 'slots') this.#setUnavailable(track, reason, track.codec);
+    }
+  }
+
+  /** Makes the tracks' slots those of the table. Called again when mids or tracks appear, as either may come first. */
+  #applyBindings() {
+    /** @type {Map<string, string>} */
+    const midOf = new Map();
+    for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
+    const tracks = [...this.participants.values()].flatMap(({ tracks: own }) => [...own.values()]);
+    for (const track of tracks) {
+      if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
+    }
+    for (const track of tracks) {
+      const mid = midOf.get(track.id);
+      const transceiver = mid === undefined ? undefined : this.#peer?.slot(mid);
+      if (transceiver && !track.transceiver) this.#bind(track, transceiver);
+    }
+  }
+
+  /**
+   * @param {RemoteTrack} track
+   * @param {RTCRtpTransceiver} transceiver
+   */
+  #bind(track, transceiver) {
+    const mediaStreamTrack = transceiver.receiver.track;
+    const stream = new MediaStream([mediaStreamTrack]);
+    Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });
+    this.#emit('tracksubscribed', { participant: track.participant, track, mediaStreamTrack, stream });
+  }
+
+  /** @param {RemoteTrack} track */
+  #release(track) {
+    if (!track.transceiver) return;
+    this.#stats.forget(`${track.id} ${track.transceiver.mid}`);
+    Object.assign(track, { transceiver: null, mediaStreamTrack: null, stream: null, layer: null });
+    this.#emit('trackunsubscribed', { participant: track.participant, track });
+  }
+
+  /**
+   * @param {RemoteTrack} track
+   * @param {string} reason
+   * @param {string} codec
+   */
+  #setUnavailable(track, reason, codec) {
+    if (track.unavailable === reason) return;
+    track.unavailable = reason;
+    this.#emit('trackunavailable', { participant: track.participant, track, reason, codec });
+  }
+
+  /** @param {Error} error */
+  #reportNegotiationError(error) {
+    if (this.state !== 'connected') return;
+    const code = error instanceof SwitchyardError ? error.code : 'negotiation';
+    if (code === 'closed') return;
+    this.#emit('error', { code, message: `Sending or receiving could not be changed: ${error.message}` });
+    if (code === 'timeout') this.#restart('The server stopped answering. Reconnecting…');
+  }
+
+  /**
+   * Dead media gets one ICE restart, then a new join.
+   * @param {Peer} peer
+   * @param {RTCPeerConnectionState} state
+   */
+  #handleMediaState(peer, state) {
+    if (peer !== this.#peer || this.state === 'closed') return;
+    clearTimeout(this.#mediaTimer);
+    if (state === 'connected') {
+      this.#mediaRestarted = false;
+      this.#mediaFailures = 0;
+    } else if (state === 'disconnected') {
+      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), MEDIA_SILENCE_MS);
+    } else if (state === 'failed') {
+      this.#reviveMedia(peer);
+    }
+  }
+
+  /** @param {Peer} peer */
+  #reviveMedia(peer) {
+    if (peer !== this.#peer || this.state !== 'connected') return;
+    if (!this.#mediaRestarted) {
+      this.#mediaRestarted = true;
+      peer.restartIce();
+      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), ICE_RESTART_MS);
+      return;
+    }
+    this.#mediaFailures += 1;
+    if (this.#mediaFailures >= 3) {
+      this.#finish('connection_failed', 'Sound and picture cannot reach the server. A firewall may block UDP.');
+      return;
+    }
+    this.#restart('Sound and picture were interrupted. Reconnecting…');
+  }
+
+  #handleLoss() {
+    this.#signaling = null;
+    if (this.state !== 'connected') return;
+    this.#restart(
+      this.#farewell?.reason === 'shutdown'
+        ? 'The server is restarting. Reconnecting…'
+        : 'The connection to the server was lost. Reconnecting…',
+    );
+  }
+
+  /** Leaves everything as it is on screen, and joins again in its place. @param {string} message */
+  #restart(message) {
+    clearTimeout(this.#mediaTimer);
+    this.#signaling?.close();
+    this.#signaling = null;
+    this.#setState('reconnecting', message);
+    void this.#rejoin();
+  }
+
+  async #rejoin() {
+    const started = performance.now();
+    for (let attempt = 0; performance.now() - started < GIVE_UP_MS; attempt++) {
+      await sleepOrOnline(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)]);
+      if (this.state !== 'reconnecting') return;
+      try {
+        await this.join();
+        return;
+      } catch (error) {
+        if (this.state !== 'reconnecting') return;
+        if (error instanceof SwitchyardError && FINAL_CODES.includes(error.code)) {
+          this.#finish(error.code, error.message);
+          return;
+        }
+      }
+    }
+    this.#finish('unreachable', 'The server could not be reached for two minutes.');
+  }
+
+  /**
+   * @param {string} reason
+   * @param {string} message
+   */
+  #finish(reason, message) {
+    if (this.state === 'closed') return;
+    this.#setState('closed', message);
+    this.#signaling?.close();
+    this.#signaling = null;
+    this.#dropPeer();
+    this.#emit('closed', { reason, message });
+  }
+
+  #dropPeer() {
+    clearTimeout(this.#mediaTimer);
+    this.#peer?.close();
+    this.#peer = null;
+    for (const local of this.localTracks) Object.assign(local, { id: '', transceiver: null });
+  }
+
+  /**
+   * @param {RoomState} state
+   * @param {string} message
+   */
+  #setState(state, message) {
+    if (this.state === state) return;
+    this.state = state;
+    this.#emit('statechange', { state, message });
+  }
+
+  /** @param {string} id */
+  #remoteTrack(id) {
+    for (const { tracks } of this.participants.values()) {
+      const track = tracks.get(id);
+      if (track) return track;
+    }
+    return undefined;
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} fields
+   */
+  #request(type, fields) {
+    if (!this.#signaling) return Promise.reject(new SwitchyardError('closed', 'There is no connection to the server.'));
+    return this.#signaling.request(type, fields);
+  }
+
+  /**
+   * @template {keyof RoomEvents} K
+   * @param {K} type
+   * @param {RoomEvents[K]} detail
+   */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** Waits, but not longer than until the network is back. @param {number} ms */
+function sleepOrOnline(ms) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      window.removeEventListener('online', done);
+      resolve(undefined);
+    };
+    const timer = window.setTimeout(done, ms);
+    window.addEventListener('online', done);
+  });
+}

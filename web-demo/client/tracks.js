@@ -1,0 +1,90 @@
+/**
+ * @module
+ * What the room knows about its participants and their tracks. Plain values that the room changes and everyone else reads.
+ */
+
+/** @typedef {import('./protocol.js').TrackInfo} TrackInfo */
+/** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
+/** @typedef {import('./protocol.js').Source} Source */
+/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
+
+/** @typedef {{simulcast: boolean, codec: VideoCodec, maxBitrate?: number}} PublishSettings */
+
+/** A track that somebody else publishes. */
+export class RemoteTrack {
+  /** The slot that shows it now. @type {RTCRtpTransceiver | null} */
+  transceiver = null;
+  /** Set while subscribed. @type {MediaStreamTrack | null} */
+  mediaStreamTrack = null;
+  /** Set while subscribed: a stream of this one track. @type {MediaStream | null} */
+  stream = null;
+  /** Why there is nothing to see: `codec` (this browser cannot play it) or `slots` (too many at once). @type {string | null} */
+  unavailable = null;
+  /** The simulcast layer that flows, if the server said. @type {string | null} */
+  layer = null;
+
+  /**
+   * @param {TrackInfo} info
+   * @param {RemoteParticipant} participant
+   */
+  constructor(info, participant) {
+    this.id = info.track;
+    this.number = info.number;
+    this.kind = info.kind;
+    this.source = info.source;
+    this.name = info.name;
+    this.codec = info.codec;
+    this.muted = info.muted;
+    this.simulcast = info.simulcast;
+    this.layers = info.layers;
+    this.participant = participant;
+  }
+
+  get subscribed() {
+    return this.mediaStreamTrack !== null;
+  }
+}
+
+export class RemoteParticipant {
+  /** @type {Map<string, RemoteTrack>} */
+  tracks = new Map();
+
+  /** @param {ParticipantInfo} info */
+  constructor(info) {
+    this.id = info.participant;
+    this.identity = info.identity;
+    this.name = info.name;
+    /** @type {'active' | 'reconnecting'} */
+    this.state = info.state;
+    for (const track of info.tracks) this.tracks.set(track.track, new RemoteTrack(track, this));
+  }
+}
+
+/** A track of our own. It outlives reconnects; its `id` does not. */
+export class LocalTrack {
+  /** Given by the server; empty until published. */
+  id = '';
+  muted = false;
+  /** What is sent: `vp8`, `h264`, `vp9`, `av1` or `opus`. */
+  codec = '';
+  /** Kind, codec and rids: sections of one shape can follow each other. */
+  shape = '';
+  /** @type {RTCRtpTransceiver | null} */
+  transceiver = null;
+  /** A stream of its own, so that the msid is stable over camera switches. */
+  stream = new MediaStream();
+
+  /**
+   * @param {MediaStreamTrack} mediaStreamTrack
+   * @param {Source} source
+   * @param {string} name
+   * @param {PublishSettings} options
+   */
+  constructor(mediaStreamTrack, source, name, options) {
+    this.mediaStreamTrack = mediaStreamTrack;
+    this.kind = mediaStreamTrack.kind;
+    this.source = source;
+    this.name = name;
+    this.options = options;
+  }
+}

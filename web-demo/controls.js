@@ -1,0 +1,140 @@
+/**
+ * @module
+ * The toolbar, its keys, and the device dialog. Turns clicks into actions of LocalMedia, and its state into buttons.
+ */
+import { button, element, label, select, setIcon } from './dom.js';
+import { fillDevices, onDevicesChanged } from './devices.js';
+import { toast } from './notices.js';
+
+/** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
+
+/**
+ * @typedef {object} Parts
+ * @property {LocalMedia} media
+ * @property {StatsOverlay} stats
+ * @property {string} link to this room
+ * @property {() => void} leave
+ */
+
+/** @type {Parts | null} */
+let parts = null;
+/** Buttons at work: a second click would race the first. @type {Set<string>} */
+const busy = new Set();
+
+/** What each button does. @type {Record<string, (parts: Parts) => unknown>} */
+const ACTIONS = {
+  'toggle-mic': ({ media }) => media.toggleMicrophone(),
+  'toggle-camera': ({ media }) => media.toggleCamera(),
+  'toggle-screen': ({ media }) => media.toggleScreen(),
+  'toggle-stats': ({ stats }) => stats.toggle(),
+  'open-devices': () => openDialog(),
+  'copy-link': ({ link }) => copy(link),
+  leave: ({ leave }) => leave(),
+};
+/** @type {Record<string, string>} */
+const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link' };
+
+/** Wires the buttons once per page. */
+export function setUpControls() {
+  for (const id of Object.keys(ACTIONS)) button(id).addEventListener('click', () => void act(id));
+  document.addEventListener('keydown', handleKey);
+  select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
+  select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
+  onDevicesChanged(() => void fillDialog());
+  button('toggle-screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
+  label(button('open-devices'), 'Camera and microphone', 'd');
+  label(button('copy-link'), 'Copy the link to this room', 'l');
+  label(button('leave'), 'Leave the room');
+}
+
+/** @param {Parts | null} next null outside of a room */
+export function useControls(next) {
+  parts = next;
+  const dialog = /** @type {HTMLDialogElement} */ (element('devices'));
+  if (!next && dialog.open) dialog.close();
+  showControls();
+}
+
+/** Makes the buttons say what is. */
+export function showControls() {
+  if (!parts) return;
+  const { media, stats } = parts;
+  show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on'], 'm');
+  show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on'], 'v');
+  show('toggle-screen', media.screenOn, ['screen', 'screen'], ['Stop sharing the screen', 'Share the screen'], 'p');
+  show('toggle-stats', stats.shown, ['stats', 'stats'], ['Hide the figures', 'Show figures on every tile'], 's');
+}
+
+/**
+ * @param {string} id
+ * @param {boolean} on
+ * @param {[string, string]} icons on, off
+ * @param {[string, string]} texts on, off
+ * @param {string} key
+ */
+function show(id, on, icons, texts, key) {
+  const target = button(id);
+  target.classList.toggle('on', on);
+  setIcon(target, on ? icons[0] : icons[1]);
+  label(target, on ? texts[0] : texts[1], key);
+}
+
+/** @param {string} id of the button */
+async function act(id) {
+  if (!parts || busy.has(id)) return;
+  busy.add(id);
+  try {
+    await ACTIONS[id](parts);
+  } catch (error) {
+    toast(error instanceof Error ? error.message : String(error));
+  } finally {
+    busy.delete(id);
+    showControls();
+  }
+}
+
+/** @param {KeyboardEvent} event */
+function handleKey(event) {
+  if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (target.closest('input, select, textarea, dialog')) return;
+  const id = KEYS[event.key.toLowerCase()];
+  if (!id || button(id).hidden) return;
+  event.preventDefault();
+  void act(id);
+}
+
+/** @param {string} link */
+async function copy(link) {
+  try {
+    await navigator.clipboard.writeText(link);
+    toast('The link to this room is on the clipboard.');
+  } catch {
+    toast(`The browser did not allow copying. The link is ${link}`);
+  }
+}
+
+async function openDialog() {
+  await fillDialog();
+  /** @type {HTMLDialogElement} */ (element('devices')).showModal();
+}
+
+async function fillDialog() {
+  if (!parts) return;
+  const { camera, microphone } = parts.media.inUse();
+  await Promise.all([fillDevices(select('room-cameras'), 'camera', camera), fillDevices(select('room-microphones'), 'microphone', microphone)]);
+}
+
+/**
+ * @param {'camera' | 'microphone'} device
+ * @param {string} id
+ */
+async function choose(device, id) {
+  try {
+    await parts?.media.choose(device, id);
+  } catch (error) {
+    toast(error instanceof Error ? error.message : String(error));
+  }
+  showControls();
+}

@@ -1,0 +1,172 @@
+/**
+ * @module
+ * Cameras, microphones and screens, and what to tell people when there is none.
+ */
+
+/** @typedef {'camera' | 'microphone'} Device */
+
+/** @type {Record<Device, 'videoinput' | 'audioinput'>} */
+const KINDS = { camera: 'videoinput', microphone: 'audioinput' };
+
+/** Null, or the sentence that says why this page can have no devices at all. */
+export function devicesProblem() {
+  // Absent on pages without https, whatever the types say.
+  if (/** @type {MediaDevices | undefined} */ (navigator.mediaDevices)) return null;
+  if (!window.isSecureContext) {
+    return 'The browser gives this page no camera or microphone, because it was not opened over https. Open it over https, or join to watch and listen.';
+  }
+  return 'This browser has no access to cameras and microphones. You can join to watch and listen.';
+}
+
+/**
+ * Opens a camera or microphone. Rejects with an Error whose message is a plain sentence.
+ * @param {Device} device
+ * @param {string} [deviceId] the one wanted; if it is gone, any
+ * @returns {Promise<MediaStreamTrack>}
+ */
+export async function openDevice(device, deviceId) {
+  const problem = devicesProblem();
+  if (problem) throw new Error(problem);
+  try {
+    return await open(device, deviceId ? { exact: deviceId } : undefined);
+  } catch (error) {
+    const name = nameOf(error);
+    if (deviceId && (name === 'OverconstrainedError' || name === 'NotFoundError')) return openDevice(device);
+    throw new Error(sentence(device, name));
+  }
+}
+
+/**
+ * Opens both with one question to the user where possible.
+ * @param {{camera?: string, microphone?: string}} ids
+ * @returns {Promise<{camera: MediaStreamTrack | null, microphone: MediaStreamTrack | null, problems: string[]}>}
+ */
+export async function openBoth(ids) {
+  const problem = devicesProblem();
+  if (problem) return { camera: null, microphone: null, problems: [problem] };
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({
+      video: constraints('camera', ids.camera ? { ideal: ids.camera } : undefined),
+      audio: constraints('microphone', ids.microphone ? { ideal: ids.microphone } : undefined),
+    });
+    return { camera: stream.getVideoTracks()[0], microphone: stream.getAudioTracks()[0], problems: [] };
+  } catch (error) {
+    if (nameOf(error) === 'NotAllowedError') return openRefused(error);
+  }
+  const [camera, microphone] = await Promise.allSettled([openDevice('camera', ids.camera), openDevice('microphone', ids.microphone)]);
+  const problems = [camera, microphone].flatMap((result) => (result.status === 'rejected' ? [result.reason.message] : []));
+  return {
+    camera: camera.status === 'fulfilled' ? camera.value : null,
+    microphone: microphone.status === 'fulfilled' ? microphone.value : null,
+    problems,
+  };
+}
+
+/**
+ * Opens a screen or window; null when the user thought better of it.
+ * @returns {Promise<{video: MediaStreamTrack, audio: MediaStreamTrack | null} | null>}
+ */
+export async function openScreen() {
+  if (!navigator.mediaDevices?.getDisplayMedia) throw new Error('This browser cannot share its screen.');
+  try {
+    const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15, max: 30 } }, audio: true });
+    const [video] = stream.getVideoTracks();
+    video.contentHint = 'detail';
+    return { video, audio: stream.getAudioTracks()[0] ?? null };
+  } catch (error) {
+    if (nameOf(error) === 'NotAllowedError') return null;
+    throw new Error('The screen could not be shared. The system may not allow this browser to record it.');
+  }
+}
+
+/**
+ * Fills a select with the devices there are, and keeps its choice.
+ * @param {HTMLSelectElement} list
+ * @param {Device} device
+ * @param {string} [chosen] device id
+ */
+export async function fillDevices(list, device, chosen) {
+  const all = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
+  const found = all.filter(({ kind }) => kind === KINDS[device]);
+  const options = found.map(({ deviceId, label }, index) => new Option(label || `${device === 'camera' ? 'Camera' : 'Microphone'} ${index + 1}`, deviceId));
+  if (options.length === 0) options.push(new Option(device === 'camera' ? 'No camera found' : 'No microphone found', ''));
+  list.replaceChildren(...options);
+  list.disabled = found.length === 0;
+  const wanted = chosen ?? '';
+  if (options.some(({ value }) => value === wanted)) list.value = wanted;
+}
+
+/** @param {() => void} listener */
+export function onDevicesChanged(listener) {
+  navigator.mediaDevices?.addEventListener?.('devicechange', listener);
+}
+
+/** @param {MediaStreamTrack | null} track */
+export function deviceIdOf(track) {
+  return track?.getSettings().deviceId ?? '';
+}
+
+/**
+ * @param {Device} device
+ * @param {ConstrainDOMString} [deviceId]
+ */
+async function open(device, deviceId) {
+  const wanted = constraints(device, deviceId);
+  const stream = await navigator.mediaDevices.getUserMedia(device === 'camera' ? { video: wanted } : { audio: wanted });
+  return stream.getTracks()[0];
+}
+
+/**
+ * @param {Device} device
+ * @param {ConstrainDOMString} [deviceId]
+ * @returns {MediaTrackConstraints}
+ */
+function constraints(device, deviceId) {
+  const chosen = deviceId ? { deviceId } : {};
+  if (device === 'microphone') return { ...chosen, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  return { ...chosen, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+}
+
+/**
+ * Both were refused, or only one: the other may still be had.
+ * @param {unknown} error
+ */
+async function openRefused(error) {
+  const one = await Promise.allSettled([queryAllowed('camera') , queryAllowed('microphone')]);
+  const allowed = one.map((result) => result.status === 'fulfilled' && result.value);
+  const camera = allowed[0] ? await openDevice('camera').catch(() => null) : null;
+  const microphone = allowed[1] ? await openDevice('microphone').catch(() => null) : null;
+  const refused = !camera && !microphone ? 'both' : camera ? 'microphone' : 'camera';
+  return { camera, microphone, problems: [sentence(refused, nameOf(error))] };
+}
+
+/** @param {Device} device */
+async function queryAllowed(device) {
+  const status = await navigator.permissions.query({ name: /** @type {PermissionName} */ (device) });
+  return status.state === 'granted';
+}
+
+/**
+ * @param {Device | 'both'} device
+ * @param {string} errorName
+ */
+function sentence(device, errorName) {
+  const thing = device === 'both' ? 'camera and microphone' : device;
+  switch (errorName) {
+    case 'NotAllowedError':
+    case 'SecurityError':
+      return `The browser was not allowed to use your ${thing}. Allow it with the icon beside the address, or join without.`;
+    case 'NotFoundError':
+      return `No ${thing} was found. Plug one in, or join without.`;
+    case 'NotReadableError':
+    case 'AbortError':
+      return `Your ${thing} cannot be opened; another program may be using it. Close that program, or join without.`;
+    default:
+      return `Your ${thing} could not be opened (${errorName}). You can join without.`;
+  }
+}
+
+/** @param {unknown} error */
+function nameOf(error) {
+  return error instanceof Error || error instanceof DOMException ? error.name : 'Error';
+}

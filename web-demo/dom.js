@@ -1,0 +1,53 @@
+/**
+ * @module
+ * Small, typed ways to the page's own elements.
+ */
+
+/**
+ * The element with this id; the page is broken without it.
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function element(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`index.html has no #${id}`);
+  return found;
+}
+
+/** @param {string} id */
+export const button = (id) => /** @type {HTMLButtonElement} */ (element(id));
+/** @param {string} id */
+export const input = (id) => /** @type {HTMLInputElement} */ (element(id));
+/** @param {string} id */
+export const select = (id) => /** @type {HTMLSelectElement} */ (element(id));
+/** @param {string} id */
+export const video = (id) => /** @type {HTMLVideoElement} */ (element(id));
+
+/**
+ * @param {Element} parent of the svg
+ * @param {string} name of a symbol in icons.svg
+ */
+export function setIcon(parent, name) {
+  parent.querySelector('use')?.setAttribute('href', `icons.svg#${name}`);
+}
+
+/** @param {string} name */
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/**
+ * A label for eyes and ears alike.
+ * @param {HTMLElement} target
+ * @param {string} text
+ * @param {string} [key] keyboard shortcut
+ */
+export function label(target, text, key) {
+  target.setAttribute('aria-label', text);
+  target.title = key ? `${text} (${key})` : text;
+}

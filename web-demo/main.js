@@ -1,0 +1,218 @@
+/**
+ * @module
+ * The page: first screen, meeting, and the end. Reads the address, joins, and holds the parts together.
+ *
+ * `?room=R&name=N` fill the first screen, `&autojoin=1` skips it; `&mic=0`, `&cam=0` join without; `&codec=h264` sends
+ * another video codec; `&token=T` is passed on.
+ */
+import { connect } from './client/index.js';
+import { openBoth, openDevice } from './devices.js';
+import { button, element } from './dom.js';
+import { LocalMedia } from './local-media.js';
+import { Meeting } from './meeting.js';
+import { announce, clearNotices, toast } from './notices.js';
+import { Prejoin } from './prejoin.js';
+import { setUpControls, showControls, useControls } from './controls.js';
+import { StatsOverlay } from './stats-overlay.js';
+
+/** @typedef {import('./client/index.js').Room} Room */
+/** @typedef {import('./prejoin.js').Choice} Choice */
+/** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
+/** @typedef {'prejoin' | 'joining' | 'connected' | 'reconnecting' | 'closed'} PageState */
+/** @typedef {{room: Room | null, media: LocalMedia | null}} Exposed */
+
+const query = new URLSearchParams(location.search);
+const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
+const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
+
+/** For tests and curious people in the console. @type {Exposed} */
+const exposed = { room: null, media: null };
+/** @type {Window & {switchyard?: Exposed}} */ (window).switchyard = exposed;
+
+/** @type {{meeting: Meeting, stats: StatsOverlay} | null} */
+let shown = null;
+
+const prejoin = new Prejoin({
+  name: query.get('name') ?? localStorage.getItem('name') ?? '',
+  room: query.get('room') ?? 'lobby',
+  wanted,
+  join: (choice) => void join(choice, Promise.resolve(choice)),
+});
+
+start();
+
+function start() {
+  setUpControls();
+  button('rejoin').addEventListener('click', () => autojoin());
+  button('back').addEventListener('click', () => showPrejoin(''));
+  window.addEventListener('pagehide', () => exposed.room?.close());
+  window.addEventListener('pageshow', (event) => {
+    // The browser kept the page, but we left the room when it went.
+    if (event.persisted) location.reload();
+  });
+  if (!window.RTCPeerConnection) {
+    showEnd('This browser has no WebRTC, so there is no meeting in it. Another browser will do.', 'This browser cannot join');
+    button('rejoin').hidden = true;
+  } else if (query.get('autojoin') === '1') {
+    autojoin();
+  } else {
+    showPrejoin('');
+  }
+}
+
+/** Joins without the first screen: as the address says, or as before. */
+function autojoin() {
+  const name = localName();
+  const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
+  const ids = { camera: localStorage.getItem('camera') ?? '', microphone: localStorage.getItem('microphone') ?? '' };
+  void join({ name, room, ids }, openWanted(ids));
+}
+
+function localName() {
+  return exposed.room?.name ?? query.get('name') ?? localStorage.getItem('name') ?? 'Guest';
+}
+
+/**
+ * Devices as the address asks for them; none is no reason not to join.
+ * @param {{camera: string, microphone: string}} ids
+ */
+async function openWanted(ids) {
+  if (wanted.camera && wanted.microphone) {
+    const { problems, ...tracks } = await openBoth(ids);
+    if (problems.length > 0) toast(problems.join(' '));
+    return tracks;
+  }
+  const none = { camera: null, microphone: null };
+  if (!wanted.camera && !wanted.microphone) return none;
+  const device = wanted.camera ? 'camera' : 'microphone';
+  try {
+    return { ...none, [device]: await openDevice(device, ids[device]) };
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message);
+    return none;
+  }
+}
+
+/**
+ * @param {Pick<Choice, 'name' | 'room' | 'ids'>} choice
+ * @param {Promise<Pick<Choice, 'camera' | 'microphone'>>} tracks may still be opening: the room does not wait for them
+ */
+async function join({ name, room: roomName, ids }, tracks) {
+  showState('joining');
+  clearNotices();
+  prejoin.notify('');
+  prejoin.setBusy(true);
+  localStorage.setItem('name', name);
+  /** @type {Room} */
+  let room;
+  try {
+    room = await connect(socketUrl(), { room: roomName, name, identity: identity(), token: query.get('token') ?? undefined });
+  } catch (error) {
+    for (const track of Object.values(await tracks)) if (track instanceof MediaStreamTrack) track.stop();
+    prejoin.setBusy(false);
+    prejoin.hide();
+    showPrejoin(/** @type {Error} */ (error).message);
+    return;
+  }
+  prejoin.setBusy(false);
+  prejoin.hide();
+  const media = enter(room, ids);
+  try {
+    await media.publish(await tracks);
+  } catch (error) {
+    if (room.state === 'connected') toast(/** @type {Error} */ (error).message);
+  }
+}
+
+/**
+ * @param {Room} room
+ * @param {{camera: string, microphone: string}} ids
+ */
+function enter(room, ids) {
+  const media = new LocalMedia(room, { codec, ids, changed: showControls, lost: (sentence) => toast(sentence) });
+  const meeting = new Meeting(room);
+  const stats = new StatsOverlay(room, () => meeting.tiles);
+  Object.assign(exposed, { room, media });
+  shown = { meeting, stats };
+  element('room-title').textContent = room.roomName;
+  document.title = `${room.roomName} – Switchyard`;
+  const link = roomLink(room.roomName);
+  useControls({ media, stats, link, leave: () => room.close() });
+  room.on('statechange', ({ state, message }) => {
+    if (state === 'connected' || state === 'reconnecting') showState(state, message);
+    if (state === 'connected') announce('Connected again.');
+  });
+  room.on('error', ({ message }) => toast(message));
+  room.on('closed', ({ reason, message }) => {
+    media.close();
+    leaveMeeting();
+    showEnd(message, reason === 'left' ? 'You left the room' : 'You are out of the room');
+  });
+  showState('connected');
+  announce(`You are in the room ${room.roomName} with ${room.participants.size} others.`);
+  return media;
+}
+
+function leaveMeeting() {
+  useControls(null);
+  shown?.stats.close();
+  shown?.meeting.close();
+  shown = null;
+  clearNotices();
+  document.title = 'Switchyard';
+}
+
+/** @param {string} notice */
+function showPrejoin(notice) {
+  showState('prejoin');
+  void prejoin.show(notice);
+}
+
+/**
+ * @param {string} message
+ * @param {string} title
+ */
+function showEnd(message, title) {
+  showState('closed');
+  element('ended-title').textContent = title;
+  element('ended-message').textContent = message;
+  element('ended-title').focus();
+}
+
+/**
+ * @param {PageState} state
+ * @param {string} [message] for the banner
+ */
+function showState(state, message = '') {
+  document.body.dataset.state = state;
+  const inRoom = state === 'connected' || state === 'reconnecting';
+  element('prejoin').hidden = inRoom || state === 'closed';
+  element('meeting').hidden = !inRoom;
+  element('ended').hidden = state !== 'closed';
+  element('banner').hidden = state !== 'reconnecting';
+  element('banner').textContent = message;
+}
+
+/** One person is one identity, over reloads of this tab and not over two tabs. */
+function identity() {
+  const known = sessionStorage.getItem('identity');
+  if (known) return known;
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  const made = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  sessionStorage.setItem('identity', made);
+  return made;
+}
+
+function socketUrl() {
+  const url = new URL('ws', location.href);
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.search = '';
+  return url;
+}
+
+/** @param {string} room */
+function roomLink(room) {
+  const url = new URL(location.pathname, location.href);
+  url.searchParams.set('room', room);
+  return url.href;
+}

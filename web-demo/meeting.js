@@ -1,0 +1,254 @@
+/**
+ * @module
+ * Shows a room: one tile per person, one per shared screen, one audio element per voice. Every event ends in `#update` of one
+ * participant, which makes the tiles what the room says, whatever they were before.
+ */
+import { Grid } from './grid.js';
+import { Tile } from './tile.js';
+import { announce, toast } from './notices.js';
+import { element } from './dom.js';
+
+/** @typedef {import('./client/index.js').Room} Room */
+/** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
+/** @typedef {import('./client/index.js').RemoteTrack} RemoteTrack */
+/** @typedef {import('./client/index.js').LocalTrack} LocalTrack */
+
+/**
+ * What the tiles need of a track, be it local or remote.
+ * @typedef {object} Shown
+ * @property {string} id
+ * @property {string} source
+ * @property {string} kind
+ * @property {boolean} muted
+ * @property {MediaStreamTrack | null} picture
+ * @property {string} note
+ */
+
+/** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean}} Wanted */
+
+const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 'H.264', H265: 'H.265' });
+
+export class Meeting {
+  #room;
+  #grid = new Grid();
+  /** @type {Map<string, {participant: string, tile: Tile}>} */
+  #tiles = new Map();
+  /** @type {Map<string, HTMLAudioElement>} */
+  #voices = new Map();
+  #local = '';
+  #stop;
+
+  /** @param {Room} room */
+  constructor(room) {
+    this.#room = room;
+    this.#stop = this.#listen();
+    this.#updateLocal();
+    for (const participant of room.participants.values()) this.#update(participant);
+  }
+
+  /** Tiles on screen. */
+  get tiles() {
+    return [...this.#tiles.values()].map(({ tile }) => tile);
+  }
+
+  close() {
+    for (const stop of this.#stop) stop();
+    for (const { tile } of this.#tiles.values()) tile.close();
+    for (const voice of this.#voices.values()) voice.remove();
+    this.#tiles.clear();
+    this.#voices.clear();
+    this.#grid.clear();
+  }
+
+  #listen() {
+    const room = this.#room;
+    const changed = /** @param {{participant: RemoteParticipant}} detail */ ({ participant }) => this.#update(participant);
+    return [
+      room.on('participantjoined', (detail) => {
+        changed(detail);
+        if (room.state === 'connected') announce(`${detail.participant.name} joined.`);
+      }),
+      room.on('participantleft', ({ participant }) => {
+        this.#remove(participant);
+        if (room.state === 'connected') announce(`${participant.name} left.`);
+      }),
+      room.on('participantupdated', changed),
+      room.on('trackpublished', (detail) => {
+        changed(detail);
+        if (detail.track.source === 'screen_share') announce(`${detail.participant.name} shares a screen.`);
+      }),
+      room.on('trackunpublished', changed),
+      room.on('trackmuted', changed),
+      room.on('tracksubscribed', changed),
+      room.on('trackunsubscribed', changed),
+      room.on('trackunavailable', changed),
+      room.on('localtrackupdated', () => this.#updateLocal()),
+      room.on('statechange', () => this.#updateLocal()),
+      room.on('activespeakers', ({ speakers }) => this.#showSpeakers(new Set(speakers.map(({ participant }) => participant)))),
+    ];
+  }
+
+  #updateLocal() {
+    const { participantId, name, localTracks } = this.#room;
+    if (this.#local !== participantId) this.#removeTiles(this.#local);
+    this.#local = participantId;
+    const tracks = [...localTracks].map((track) => ({
+      id: track.id,
+      source: track.source,
+      kind: track.kind,
+      muted: track.muted,
+      picture: track.muted || track.mediaStreamTrack.readyState === 'ended' ? null : track.mediaStreamTrack,
+      note: '',
+    }));
+    this.#reconcile(participantId, wantedTiles({ id: participantId, name: `${name} (you)`, seed: this.#room.identity, local: true, note: '' }, tracks));
+  }
+
+  /** @param {RemoteParticipant} participant */
+  #update(participant) {
+    if (this.#room.participants.get(participant.id) !== participant) return;
+    const tracks = [...participant.tracks.values()];
+    const shown = tracks.map((track) => ({
+      id: track.id,
+      source: track.source,
+      kind: track.kind,
+      muted: track.muted,
+      picture: track.muted ? null : track.mediaStreamTrack,
+      note: noteFor(track),
+    }));
+    const note = participant.state === 'reconnecting' ? 'Connection lost, waiting for them to come back' : '';
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.name, seed: participant.identity, local: false, note }, shown));
+    this.#updateVoices(participant);
+  }
+
+  /** @param {RemoteParticipant} participant */
+  #remove(participant) {
+    this.#removeTiles(participant.id);
+    for (const [id, voice] of this.#voices) {
+      if (voice.dataset.participant === participant.id) this.#removeVoice(id, voice);
+    }
+    this.#showAlone();
+  }
+
+  /** @param {string} participant */
+  #removeTiles(participant) {
+    this.#reconcile(participant, []);
+  }
+
+  /**
+   * @param {string} participant
+   * @param {Wanted[]} wanted
+   */
+  #reconcile(participant, wanted) {
+    for (const [key, { participant: owner, tile }] of this.#tiles) {
+      if (owner !== participant || wanted.some((one) => one.key === key)) continue;
+      tile.close();
+      this.#tiles.delete(key);
+      this.#grid.remove(tile.element);
+    }
+    for (const one of wanted) {
+      let entry = this.#tiles.get(one.key);
+      if (!entry) {
+        entry = { participant, tile: new Tile(one) };
+        this.#tiles.set(one.key, entry);
+        this.#grid.add(entry.tile.element, one.source === 'screen_share');
+      }
+      const { tile } = entry;
+      tile.setName(one.name);
+      tile.setPicture(one.track?.id ?? '', one.track?.picture ?? null);
+      tile.setMicOff(one.micOff);
+      tile.setNote(one.track?.note || one.note);
+      tile.statsOf = [one.track?.id, one.audio?.id].filter((id) => id !== undefined && id !== '').map(String);
+    }
+    this.#showAlone();
+  }
+
+  #showAlone() {
+    element('alone').hidden = this.#room.participants.size > 0;
+  }
+
+  /** @param {RemoteParticipant} participant */
+  #updateVoices(participant) {
+    for (const [id, voice] of this.#voices) {
+      const track = participant.tracks.get(id);
+      if (voice.dataset.participant === participant.id && !track?.subscribed) this.#removeVoice(id, voice);
+    }
+    for (const track of participant.tracks.values()) {
+      if (track.kind !== 'audio' || !track.stream) continue;
+      const known = this.#voices.get(track.id);
+      if (known?.srcObject === track.stream) continue;
+      if (known) this.#removeVoice(track.id, known);
+      this.#addVoice(participant, track);
+    }
+  }
+
+  /**
+   * @param {RemoteParticipant} participant
+   * @param {RemoteTrack} track
+   */
+  #addVoice(participant, track) {
+    const voice = document.createElement('audio');
+    Object.assign(voice.dataset, { participant: participant.id, track: track.id, source: track.source });
+    voice.id = `audio-${track.id}`;
+    voice.autoplay = true;
+    voice.srcObject = track.stream;
+    element('meeting').append(voice);
+    this.#voices.set(track.id, voice);
+    voice.play().catch((error) => {
+      if (error.name !== 'NotAllowedError') return;
+      toast('The browser keeps the sound off until you click.', { label: 'Turn the sound on', act: () => this.#playAll() });
+    });
+  }
+
+  #playAll() {
+    for (const voice of this.#voices.values()) voice.play().catch(() => undefined);
+  }
+
+  /**
+   * @param {string} id
+   * @param {HTMLAudioElement} voice
+   */
+  #removeVoice(id, voice) {
+    voice.srcObject = null;
+    voice.remove();
+    this.#voices.delete(id);
+  }
+
+  /** @param {Set<string>} speaking participant ids */
+  #showSpeakers(speaking) {
+    for (const { participant, tile } of this.#tiles.values()) {
+      tile.setSpeaking(speaking.has(participant) && tile.element.dataset.source !== 'screen_share');
+    }
+  }
+}
+
+/**
+ * One tile for the person with their first camera, one for each further camera and each screen.
+ * @param {{id: string, name: string, seed: string, local: boolean, note: string}} person
+ * @param {Shown[]} tracks
+ * @returns {Wanted[]}
+ */
+function wantedTiles({ id, name, seed, local, note }, tracks) {
+  const microphone = tracks.find(({ source }) => source === 'microphone');
+  const screenAudio = tracks.find(({ source }) => source === 'screen_share_audio');
+  const [camera, ...more] = tracks.filter(({ kind, source }) => kind === 'video' && source !== 'screen_share');
+  const common = { participant: id, seed, local };
+  const micOff = !microphone || microphone.muted;
+  /** @type {Wanted[]} */
+  const wanted = [{ ...common, key: `${id} person`, source: 'camera', name, track: camera, audio: microphone, note, micOff }];
+  for (const track of more) {
+    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: `${name}, second camera`, track, audio: undefined, note: '', micOff: false });
+  }
+  for (const track of tracks.filter(({ source, kind }) => source === 'screen_share' && kind === 'video')) {
+    const title = local ? 'Your screen' : `${name}’s screen`;
+    wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false });
+  }
+  return wanted;
+}
+
+/** @param {RemoteTrack} track */
+function noteFor(track) {
+  const thing = track.source === 'screen_share' ? 'screen' : 'camera';
+  if (track.unavailable === 'codec') return `This ${thing} is sent as ${CODEC_NAMES[track.codec] ?? track.codec}, which this browser cannot play.`;
+  if (track.unavailable === 'slots') return 'Not shown: too many videos at once.';
+  return '';
+}

@@ -1,0 +1,48 @@
+/**
+ * @module
+ * Sentences to the user: toasts for all, and a live region that only screen readers read.
+ */
+import { element } from './dom.js';
+
+const TOAST_MS = 7000;
+const LIVE_ENTRIES_MAX = 20;
+
+/**
+ * Shows a sentence for some seconds.
+ * @param {string} text
+ * @param {{label: string, act: () => void}} [action] a button; the toast then stays until it is used
+ */
+export function toast(text, action) {
+  const item = document.createElement('div');
+  item.className = 'toast';
+  item.setAttribute('role', 'status');
+  item.append(text);
+  const box = element('toasts');
+  for (const old of box.children) if (old.textContent === item.textContent) old.remove();
+  if (action) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = action.label;
+    button.addEventListener('click', () => {
+      item.remove();
+      action.act();
+    });
+    item.append(button);
+  } else {
+    setTimeout(() => item.remove(), TOAST_MS);
+  }
+  box.append(item);
+}
+
+/** @param {string} text */
+export function announce(text) {
+  const live = element('live');
+  const line = document.createElement('p');
+  line.textContent = text;
+  live.append(line);
+  while (live.childElementCount > LIVE_ENTRIES_MAX) live.firstElementChild?.remove();
+}
+
+export function clearNotices() {
+  element('toasts').replaceChildren();
+}

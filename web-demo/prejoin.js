@@ -1,0 +1,210 @@
+/**
+ * @module
+ * The first screen: name, room, and a look at one's own camera and microphone. Hands over open tracks, or none.
+ */
+import { button, element, input, label, select, setIcon, video } from './dom.js';
+import { deviceIdOf, fillDevices, onDevicesChanged, openBoth, openDevice } from './devices.js';
+import { LevelMeter } from './level-meter.js';
+
+/**
+ * @typedef {object} Choice
+ * @property {string} name
+ * @property {string} room
+ * @property {MediaStreamTrack | null} camera
+ * @property {MediaStreamTrack | null} microphone
+ * @property {{camera: string, microphone: string}} ids chosen devices
+ */
+
+/** @typedef {'camera' | 'microphone'} Device */
+
+const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones' });
+
+export class Prejoin {
+  /** @type {Record<Device, MediaStreamTrack | null>} */
+  #tracks = { camera: null, microphone: null };
+  /** Whether the user wants it; it may still be missing. @type {Record<Device, boolean>} */
+  #wanted;
+  /** @type {Record<Device, string>} */
+  #ids = { camera: localStorage.getItem('camera') ?? '', microphone: localStorage.getItem('microphone') ?? '' };
+  #meter = new LevelMeter(/** @type {HTMLMeterElement} */ (element('preview-level')));
+  #shown = false;
+  #join;
+  /** Devices that are being opened for a preview that has been left are closed again. */
+  #turn = 0;
+
+  /**
+   * @param {{name: string, room: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
+   */
+  constructor({ name, room, wanted, join }) {
+    this.#wanted = { ...wanted };
+    this.#join = join;
+    input('name').value = name;
+    input('room-name').value = room;
+    element('join-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    button('preview-camera').addEventListener('click', () => void this.#toggle('camera'));
+    button('preview-mic').addEventListener('click', () => void this.#toggle('microphone'));
+    for (const device of /** @type {const} */ (['camera', 'microphone'])) {
+      select(LISTS[device]).addEventListener('change', () => void this.#choose(device, select(LISTS[device]).value));
+    }
+    onDevicesChanged(() => void this.#fillLists());
+  }
+
+  /** @param {string} notice a sentence about why the user is here again; empty for none */
+  async show(notice) {
+    this.#shown = true;
+    const turn = ++this.#turn;
+    this.notify(notice);
+    this.#render();
+    (input('name').value ? button('join') : input('name')).focus();
+    if (!this.#wanted.camera && !this.#wanted.microphone) return;
+    const opened = await this.#open();
+    if (turn !== this.#turn) {
+      stop(opened.camera);
+      stop(opened.microphone);
+      return;
+    }
+    this.#tracks = { camera: opened.camera, microphone: opened.microphone };
+    if (opened.problems.length > 0) this.notify([notice, ...opened.problems].filter(Boolean).join(' '));
+    await this.#fillLists();
+    this.#render();
+  }
+
+  /** Stops the preview; tracks that were handed over stay open. */
+  hide() {
+    this.#shown = false;
+    this.#turn++;
+    this.#meter.close();
+    video('preview-video').srcObject = null;
+    this.#tracks = { camera: null, microphone: null };
+  }
+
+  /** @param {string} sentence */
+  notify(sentence) {
+    const notice = element('prejoin-notice');
+    notice.textContent = sentence;
+    notice.hidden = sentence === '';
+  }
+
+  /** @param {boolean} busy */
+  setBusy(busy) {
+    button('join').disabled = busy;
+    button('join').textContent = busy ? 'Joining…' : 'Join';
+  }
+
+  async #open() {
+    const { camera, microphone } = this.#wanted;
+    if (camera && microphone) return openBoth(this.#ids);
+    const device = camera ? 'camera' : 'microphone';
+    try {
+      const track = await openDevice(device, this.#ids[device]);
+      return { camera: camera ? track : null, microphone: camera ? null : track, problems: [] };
+    } catch (error) {
+      return { camera: null, microphone: null, problems: [/** @type {Error} */ (error).message] };
+    }
+  }
+
+  #submit() {
+    const name = input('name').value.replace(/[\u0000-\u001f\u007f-\u009f]/g, '').trim();
+    const room = input('room-name').value.trim().replace(/\s+/g, '-');
+    if (!name) return this.#complain('name', 'Please enter your name, so that the others know who you are.');
+    if (!ROOM_NAME.test(room)) {
+      return this.#complain('room-name', 'A room’s name has up to 64 letters without accents, digits, or the signs _ . and -');
+    }
+    input('room-name').value = room;
+    this.#join({ name, room, ...this.#tracks, ids: { ...this.#ids } });
+  }
+
+  /**
+   * @param {string} field
+   * @param {string} sentence
+   */
+  #complain(field, sentence) {
+    this.notify(sentence);
+    input(field).focus();
+  }
+
+  /** @param {Device} device */
+  async #toggle(device) {
+    const track = this.#tracks[device];
+    this.#wanted[device] = track === null;
+    if (track) {
+      stop(track);
+      this.#tracks[device] = null;
+      this.#render();
+      return;
+    }
+    await this.#reopen(device);
+  }
+
+  /**
+   * @param {Device} device
+   * @param {string} id
+   */
+  async #choose(device, id) {
+    this.#ids[device] = id;
+    localStorage.setItem(device, id);
+    if (!this.#wanted[device]) return;
+    stop(this.#tracks[device]);
+    this.#tracks[device] = null;
+    await this.#reopen(device);
+  }
+
+  /** @param {Device} device */
+  async #reopen(device) {
+    const turn = this.#turn;
+    try {
+      const track = await openDevice(device, this.#ids[device]);
+      if (turn !== this.#turn || !this.#wanted[device]) {
+        stop(track);
+        return;
+      }
+      this.#tracks[device] = track;
+      this.notify('');
+      await this.#fillLists();
+    } catch (error) {
+      this.notify(/** @type {Error} */ (error).message);
+    }
+    this.#render();
+  }
+
+  async #fillLists() {
+    for (const device of /** @type {const} */ (['camera', 'microphone'])) {
+      await fillDevices(select(LISTS[device]), device, deviceIdOf(this.#tracks[device]) || this.#ids[device]);
+    }
+  }
+
+  #render() {
+    if (!this.#shown) return;
+    const { camera, microphone } = this.#tracks;
+    const preview = video('preview-video');
+    preview.srcObject = camera && new MediaStream([camera]);
+    preview.hidden = camera === null;
+    element('preview-note').hidden = camera !== null;
+    this.#meter.show(microphone);
+    showToggle('preview-camera', camera !== null, 'camera');
+    showToggle('preview-mic', microphone !== null, 'microphone');
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {boolean} on
+ * @param {Device} device
+ */
+function showToggle(id, on, device) {
+  const target = button(id);
+  const name = device === 'camera' ? 'camera' : 'mic';
+  target.classList.toggle('on', on);
+  target.removeAttribute('aria-pressed');
+  setIcon(target, on ? name : `${name}-off`);
+  label(target, on ? `Turn the ${device} off` : `Turn the ${device} on`);
+}
+
+/** @param {MediaStreamTrack | null} track */
+function stop(track) {
+  track?.stop();
+}

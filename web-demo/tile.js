@@ -1,0 +1,149 @@
+/**
+ * @module
+ * One tile: a picture or an avatar, a name, and what there is to say about it. It shows what it is told and decides nothing.
+ */
+import { icon } from './dom.js';
+
+const AVATAR_HUES = 12;
+let firstFrameSeen = false;
+
+export class Tile {
+  /** @type {HTMLElement} */
+  element;
+  /** Track ids whose figures belong on this tile: picture first. @type {string[]} */
+  statsOf = [];
+  #video;
+  #name;
+  #note;
+  #micOff;
+  #stats;
+  #local;
+
+  /**
+   * @param {{participant: string, source: string, name: string, seed: string, local: boolean}} about
+   */
+  constructor({ participant, source, name, seed, local }) {
+    this.#local = local;
+    this.element = make('article', 'tile');
+    Object.assign(this.element.dataset, { participant, source, track: '', hue: String(hueOf(seed)) });
+    if (local) this.element.dataset.local = '';
+    this.#video = document.createElement('video');
+    Object.assign(this.#video, { muted: true, autoplay: true, playsInline: true, hidden: true });
+    this.#video.disablePictureInPicture = false;
+    const avatar = make('div', 'avatar');
+    avatar.textContent = initials(name);
+    avatar.setAttribute('aria-hidden', 'true');
+    this.#note = make('p', 'tile-note');
+    this.#note.hidden = true;
+    const caption = make('div', 'caption');
+    this.#micOff = make('span', 'mic-off');
+    this.#micOff.append(icon('mic-off'));
+    this.#micOff.setAttribute('role', 'img');
+    this.#micOff.setAttribute('aria-label', 'Microphone off');
+    this.#micOff.hidden = true;
+    this.#name = make('span', 'name');
+    caption.append(this.#micOff, this.#name);
+    this.#stats = make('dl', 'stats');
+    this.#stats.hidden = true;
+    this.element.append(avatar, this.#video, this.#note, caption, this.#stats);
+    this.setName(name);
+  }
+
+  /** @param {string} name */
+  setName(name) {
+    this.#name.textContent = name;
+    this.element.setAttribute('aria-label', name);
+  }
+
+  /**
+   * @param {string} track id; empty while there is none
+   * @param {MediaStreamTrack | null} mediaStreamTrack null shows the avatar
+   */
+  setPicture(track, mediaStreamTrack) {
+    this.element.dataset.track = track;
+    this.#video.id = track ? `video-${track}` : '';
+    const shown = /** @type {MediaStream | null} */ (this.#video.srcObject)?.getVideoTracks()[0] ?? null;
+    this.#video.hidden = mediaStreamTrack === null;
+    this.element.classList.toggle('has-picture', mediaStreamTrack !== null);
+    if (shown === mediaStreamTrack) return;
+    this.#video.srcObject = mediaStreamTrack && new MediaStream([mediaStreamTrack]);
+    if (!mediaStreamTrack) return;
+    this.#video.play().catch(() => undefined);
+    if (!this.#local) markFirstFrame(this.#video);
+  }
+
+  /** @param {boolean} off */
+  setMicOff(off) {
+    this.#micOff.hidden = !off;
+  }
+
+  /** @param {boolean} speaking */
+  setSpeaking(speaking) {
+    this.element.classList.toggle('speaking', speaking);
+  }
+
+  /** @param {string} text a sentence over the tile; empty for none */
+  setNote(text) {
+    this.#note.textContent = text;
+    this.#note.hidden = text === '';
+  }
+
+  /** @param {[string, string][] | null} rows label and value; null hides the figures */
+  setStats(rows) {
+    this.#stats.hidden = rows === null;
+    if (!rows) return;
+    this.#stats.replaceChildren(
+      ...rows.map(([name, value]) => {
+        const row = document.createElement('div');
+        const term = document.createElement('dt');
+        const detail = document.createElement('dd');
+        term.textContent = name;
+        detail.textContent = value;
+        detail.dataset.stat = name;
+        row.append(term, detail);
+        return row;
+      }),
+    );
+  }
+
+  close() {
+    this.#video.srcObject = null;
+    this.element.remove();
+  }
+}
+
+/** Marks the first frame from anybody else, once per page. @param {HTMLVideoElement} video */
+function markFirstFrame(video) {
+  const mark = () => {
+    if (firstFrameSeen) return;
+    firstFrameSeen = true;
+    performance.mark('sy-first-frame');
+  };
+  if (firstFrameSeen) return;
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(mark);
+  else video.addEventListener('loadeddata', mark, { once: true });
+}
+
+/**
+ * @param {string} tag
+ * @param {string} className
+ */
+function make(tag, className) {
+  const made = document.createElement(tag);
+  made.className = className;
+  return made;
+}
+
+/** @param {string} name */
+function initials(name) {
+  const words = name.replace(/\(.*\)/, '').trim().split(/\s+/u).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return letters.map((word) => [...word][0].toUpperCase()).join('') || '?';
+}
+
+/** One of the avatar colours in style.css. @param {string} seed */
+function hueOf(seed) {
+  let hash = 7;
+  for (const letter of seed) hash = (hash * 31 + letter.charCodeAt(0)) >>> 0;
+  return hash % AVATAR_HUES;
+}
