@@ -1,0 +1,94 @@
+//! Codec payload descriptors: what a forwarder must know of a payload without decoding it.
+//!
+//! Reads descriptors and NAL/OBU headers only; never looks into coded pictures beyond the frame tag that tells a
+//! keyframe.
+
+pub mod av1;
+pub mod h264;
+pub mod h265;
+pub mod red;
+pub mod vp8;
+pub mod vp9;
+
+/// How a payload is packed into RTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadFormat {
+    /// RFC 7587.
+    Opus,
+    /// RFC 2198.
+    Red,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// AV1 RTP payload format 1.0 (AOM).
+    Av1,
+    /// RFC 6184.
+    H264,
+    /// RFC 7798.
+    H265,
+    /// Not looked into.
+    Opaque,
+}
+
+/// What every format can say about one packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PayloadInfo {
+    /// A receiver can start here: the first packet of a keyframe (of parameter sets, where they come apart). For
+    /// formats without keyframes (audio, opaque) always true.
+    pub keyframe: bool,
+    /// The first packet of a frame (of a layer frame in VP9). `None`: the payload does not tell; compare timestamps.
+    pub frame_start: Option<bool>,
+    /// Spatial layer, 0 when there is none.
+    pub spatial: u8,
+    /// Temporal layer, 0 when there is none.
+    pub temporal: u8,
+    /// A receiver of lower temporal layers may switch up to this one here (VP8 Y, VP9 U).
+    pub switching_up: bool,
+    /// VP8 and VP9 picture id.
+    pub picture_id: Option<u16>,
+    /// VP8 and VP9 TL0PICIDX.
+    pub tl0_picture_index: Option<u8>,
+    /// Width and height in pixels where the packet states them: VP8 keyframes, VP9 scalability structures.
+    pub dimensions: Option<(u16, u16)>,
+}
+
+/// Reads what a packet says about itself. A malformed payload gives the default: not a keyframe, layers 0.
+#[inline]
+#[must_use]
+pub fn inspect(format: PayloadFormat, payload: &[u8]) -> PayloadInfo {
+    let info = match format {
+        PayloadFormat::Opus | PayloadFormat::Red | PayloadFormat::Opaque => {
+            return PayloadInfo {
+                keyframe: true,
+                frame_start: Some(true),
+                ..PayloadInfo::default()
+            };
+        }
+        PayloadFormat::Vp8 => vp8::Vp8Descriptor::parse(payload).map(PayloadInfo::from),
+        PayloadFormat::Vp9 => vp9::Vp9Descriptor::parse(payload).map(PayloadInfo::from),
+        PayloadFormat::Av1 => av1::Av1Payload::parse(payload).map(PayloadInfo::from),
+        PayloadFormat::H264 => h264::H264Payload::parse(payload).map(PayloadInfo::from),
+        PayloadFormat::H265 => h265::H265Payload::parse(payload).map(PayloadInfo::from),
+    };
+    info.unwrap_or_default()
+}
+
+/// Overwrites a picture id in place, keeping its width: 7 bits in one byte, or 15 bits in two with the M bit set.
+fn patch_picture_id(field: &mut [u8], picture_id: u16) {
+    match field {
+        [byte] => *byte = picture_id.to_be_bytes()[1] & 0x7F,
+        [high, low] => [*high, *low] = (picture_id | 0x8000).to_be_bytes(),
+        _ => {}
+    }
+}
+
+/// Reads a picture id at `offset`; returns it and the bytes that it takes.
+fn read_picture_id(payload: &[u8], offset: usize) -> Option<(u16, usize)> {
+    let high = *payload.get(offset)?;
+    if high & 0x80 == 0 {
+        return Some((u16::from(high), 1));
+    }
+    let low = *payload.get(offset + 1)?;
+    Some((u16::from_be_bytes([high & 0x7F, low]), 2))
+}

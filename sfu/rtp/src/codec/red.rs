@@ -1,0 +1,120 @@
+//! Redundant audio (RFC 2198): the block header walk, and rewriting of the block payload types in place.
+
+use crate::error::ParseError;
+
+const FOLLOWS_BIT: u8 = 0x80;
+
+/// One block: redundant ones first, the primary one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedBlock<'a> {
+    /// Payload type of the block.
+    pub payload_type: u8,
+    /// How far the block lies before the packet's timestamp, in clock ticks; 0 in the primary block.
+    pub timestamp_offset: u16,
+    /// The last block, whose timestamp is the packet's.
+    pub primary: bool,
+    /// Its payload.
+    pub data: &'a [u8],
+}
+
+/// Iterates over the blocks of a payload.
+///
+/// # Errors
+/// The headers are cut, or the blocks are longer than the payload.
+pub fn blocks(payload: &[u8]) -> Result<RedBlocks<'_>, ParseError> {
+    let mut headers_len = 0;
+    let mut blocks_len = 0;
+    loop {
+        let header = Header::read(payload, headers_len)?;
+        headers_len += header.len();
+        blocks_len += header.block_len;
+        if header.primary {
+            break;
+        }
+    }
+    if headers_len + blocks_len > payload.len() {
+        return Err(ParseError::Truncated);
+    }
+    Ok(RedBlocks { payload, header: Some(0), data: headers_len })
+}
+
+/// Maps the payload type of every block in place.
+///
+/// # Errors
+/// A malformed payload, or a payload type that `map` does not know; then nothing is changed.
+pub fn rewrite_block_payload_types(
+    payload: &mut [u8],
+    map: impl Fn(u8) -> Option<u8>,
+) -> Result<(), ParseError> {
+    for block in blocks(payload)? {
+        map(block.payload_type).ok_or(ParseError::UnmappedPayloadType)?;
+    }
+    let mut offset = 0;
+    loop {
+        let header = Header::read(payload, offset)?;
+        let mapped = map(header.payload_type).ok_or(ParseError::UnmappedPayloadType)?;
+        payload[offset] = payload[offset] & FOLLOWS_BIT | mapped & 0x7F;
+        if header.primary {
+            return Ok(());
+        }
+        offset += header.len();
+    }
+}
+
+/// See [`blocks`].
+#[derive(Clone, Debug)]
+pub struct RedBlocks<'a> {
+    payload: &'a [u8],
+    /// Offset of the next block header.
+    header: Option<usize>,
+    /// Offset of the next block's data.
+    data: usize,
+}
+
+impl<'a> Iterator for RedBlocks<'a> {
+    type Item = RedBlock<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.header.take()?;
+        let header = Header::read(self.payload, offset).ok()?;
+        let end = if header.primary { self.payload.len() } else { self.data + header.block_len };
+        let data = self.payload.get(self.data..end)?;
+        self.data = end;
+        self.header = (!header.primary).then_some(offset + header.len());
+        Some(RedBlock {
+            payload_type: header.payload_type,
+            timestamp_offset: header.timestamp_offset,
+            primary: header.primary,
+            data,
+        })
+    }
+}
+
+struct Header {
+    payload_type: u8,
+    timestamp_offset: u16,
+    block_len: usize,
+    primary: bool,
+}
+
+impl Header {
+    fn read(payload: &[u8], offset: usize) -> Result<Self, ParseError> {
+        let rest = payload.get(offset..).unwrap_or_default();
+        let &first = rest.first().ok_or(ParseError::Truncated)?;
+        let payload_type = first & 0x7F;
+        if first & FOLLOWS_BIT == 0 {
+            return Ok(Self { payload_type, timestamp_offset: 0, block_len: 0, primary: true });
+        }
+        let &[_, a, b, c] = rest.first_chunk::<4>().ok_or(ParseError::Truncated)?;
+        Ok(Self {
+            payload_type,
+            timestamp_offset: u16::from_be_bytes([a, b]) >> 2,
+            block_len: usize::from(u16::from_be_bytes([b & 0x03, c])),
+            primary: false,
+        })
+    }
+
+    fn len(&self) -> usize {
+        if self.primary { 1 } else { 4 }
+    }
+}

@@ -1,0 +1,228 @@
+//! VP9 payload descriptor (RFC 9628 section 4.2), both flexible and non-flexible mode, with the scalability structure.
+
+use super::{PayloadInfo, patch_picture_id, read_picture_id};
+use crate::error::ParseError;
+
+/// Spatial layers that a 3-bit count can state.
+pub const SPATIAL_LAYERS_MAX: usize = 8;
+/// References that flexible mode can list.
+const REFERENCES_MAX: usize = 3;
+
+/// A parsed descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vp9Descriptor {
+    /// I: picture id, 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// M: the picture id has 15 bits.
+    pub picture_id_wide: bool,
+    /// P: predicted from earlier pictures.
+    pub inter_picture: bool,
+    /// F: flexible mode.
+    pub flexible: bool,
+    /// B: the packet starts a layer frame.
+    pub start_of_frame: bool,
+    /// E: the packet ends a layer frame.
+    pub end_of_frame: bool,
+    /// Z: no higher spatial layer of this picture refers to this layer frame.
+    pub not_spatial_reference: bool,
+    /// L: layer indices are present.
+    pub has_layers: bool,
+    /// Temporal layer, 0 when absent.
+    pub temporal: u8,
+    /// U: a receiver of lower temporal layers may switch up to this one here.
+    pub switching_up: bool,
+    /// Spatial layer, 0 when absent.
+    pub spatial: u8,
+    /// D: predicted from the next lower spatial layer of this picture.
+    pub inter_layer: bool,
+    /// Running index of temporal base-layer pictures (non-flexible mode only).
+    pub tl0_picture_index: Option<u8>,
+    /// V: scalability structure.
+    pub structure: Option<ScalabilityStructure>,
+    /// Offset of the VP9 bitstream in the payload.
+    pub len: u16,
+}
+
+/// The scalability structure of one picture group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScalabilityStructure {
+    /// Spatial layers, 1..=8.
+    pub spatial_layers: u8,
+    /// Width and height per spatial layer in pixels, lowest first; `None` when not stated.
+    pub dimensions: Option<[(u16, u16); SPATIAL_LAYERS_MAX]>,
+    /// Pictures in the group; 0 when not stated.
+    pub pictures: u8,
+}
+
+impl Vp9Descriptor {
+    /// Parses the descriptor.
+    ///
+    /// # Errors
+    /// The payload ends inside the descriptor, or flexible mode lists more than three references.
+    #[inline]
+    pub fn parse(payload: &[u8]) -> Result<Self, ParseError> {
+        let fields = Fields::locate(payload)?;
+        let first = payload[0];
+        let mut reader = Reader { bytes: payload, offset: fields.after_layers };
+        let mut descriptor = Self {
+            inter_picture: first & 0x40 != 0,
+            flexible: first & 0x10 != 0,
+            start_of_frame: first & 0x08 != 0,
+            end_of_frame: first & 0x04 != 0,
+            not_spatial_reference: first & 0x01 != 0,
+            tl0_picture_index: fields.tl0.and_then(|offset| payload.get(offset).copied()),
+            ..Self::default()
+        };
+        if let Some(offset) = fields.picture_id {
+            let (id, width) = read_picture_id(payload, offset).ok_or(ParseError::Truncated)?;
+            descriptor.picture_id = Some(id);
+            descriptor.picture_id_wide = width == 2;
+        }
+        if let Some(&byte) = fields.layers.and_then(|offset| payload.get(offset)) {
+            descriptor.has_layers = true;
+            descriptor.temporal = byte >> 5;
+            descriptor.switching_up = byte & 0x10 != 0;
+            descriptor.spatial = byte >> 1 & 0x07;
+            descriptor.inter_layer = byte & 0x01 != 0;
+        }
+        if descriptor.flexible && descriptor.inter_picture {
+            skip_references(&mut reader)?;
+        }
+        if first & 0x02 != 0 {
+            descriptor.structure = Some(read_structure(&mut reader)?);
+        }
+        descriptor.len = u16::try_from(reader.offset).map_err(|_| ParseError::TooLong)?;
+        Ok(descriptor)
+    }
+
+    /// The packet starts a key picture: the first packet of spatial layer 0, not predicted from earlier pictures.
+    #[inline]
+    #[must_use]
+    pub fn keyframe(&self) -> bool {
+        self.start_of_frame && !self.inter_picture && self.spatial == 0
+    }
+}
+
+impl From<Vp9Descriptor> for PayloadInfo {
+    fn from(descriptor: Vp9Descriptor) -> Self {
+        let dimensions = descriptor.structure.and_then(|structure| {
+            let top = usize::from(structure.spatial_layers).checked_sub(1)?;
+            structure.dimensions?.get(top).copied()
+        });
+        Self {
+            keyframe: descriptor.keyframe(),
+            frame_start: Some(descriptor.start_of_frame),
+            spatial: descriptor.spatial,
+            temporal: descriptor.temporal,
+            switching_up: descriptor.switching_up,
+            picture_id: descriptor.picture_id,
+            tl0_picture_index: descriptor.tl0_picture_index,
+            dimensions,
+        }
+    }
+}
+
+/// Overwrites picture id and TL0PICIDX in place, keeping field widths: a 7-bit picture id takes the low 7 bits. What
+/// the descriptor does not carry, and what is `None`, stays as it is.
+///
+/// # Errors
+/// The payload ends inside these fields; then nothing is changed.
+#[inline]
+pub fn rewrite(
+    payload: &mut [u8],
+    picture_id: Option<u16>,
+    tl0_picture_index: Option<u8>,
+) -> Result<(), ParseError> {
+    let fields = Fields::locate(payload)?;
+    if let (Some(offset), Some(id)) = (fields.picture_id, picture_id) {
+        patch_picture_id(&mut payload[offset..offset + fields.picture_id_len], id);
+    }
+    if let (Some(offset), Some(index)) = (fields.tl0, tl0_picture_index) {
+        payload[offset] = index;
+    }
+    Ok(())
+}
+
+/// Offsets of the fields before the reference list, all inside the payload.
+#[derive(Default)]
+struct Fields {
+    picture_id: Option<usize>,
+    picture_id_len: usize,
+    layers: Option<usize>,
+    tl0: Option<usize>,
+    after_layers: usize,
+}
+
+impl Fields {
+    fn locate(payload: &[u8]) -> Result<Self, ParseError> {
+        let first = *payload.first().ok_or(ParseError::Truncated)?;
+        let mut fields = Self { after_layers: 1, ..Self::default() };
+        if first & 0x80 != 0 {
+            let (_, width) = read_picture_id(payload, 1).ok_or(ParseError::Truncated)?;
+            fields.picture_id = Some(1);
+            fields.picture_id_len = width;
+            fields.after_layers += width;
+        }
+        if first & 0x20 != 0 {
+            fields.layers = Some(fields.after_layers);
+            fields.after_layers += 1;
+            if first & 0x10 == 0 {
+                fields.tl0 = Some(fields.after_layers);
+                fields.after_layers += 1;
+            }
+        }
+        if fields.after_layers > payload.len() {
+            return Err(ParseError::Truncated);
+        }
+        Ok(fields)
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl Reader<'_> {
+    fn u8(&mut self) -> Result<u8, ParseError> {
+        let byte = *self.bytes.get(self.offset).ok_or(ParseError::Truncated)?;
+        self.offset += 1;
+        Ok(byte)
+    }
+
+    fn u16(&mut self) -> Result<u16, ParseError> {
+        Ok(u16::from_be_bytes([self.u8()?, self.u8()?]))
+    }
+}
+
+fn skip_references(reader: &mut Reader<'_>) -> Result<(), ParseError> {
+    for _ in 0..REFERENCES_MAX {
+        if reader.u8()? & 0x01 == 0 {
+            return Ok(());
+        }
+    }
+    Err(ParseError::Malformed)
+}
+
+fn read_structure(reader: &mut Reader<'_>) -> Result<ScalabilityStructure, ParseError> {
+    let head = reader.u8()?;
+    let spatial_layers = (head >> 5) + 1;
+    let mut structure = ScalabilityStructure { spatial_layers, ..ScalabilityStructure::default() };
+    if head & 0x10 != 0 {
+        let mut dimensions = [(0, 0); SPATIAL_LAYERS_MAX];
+        for layer in dimensions.iter_mut().take(usize::from(spatial_layers)) {
+            *layer = (reader.u16()?, reader.u16()?);
+        }
+        structure.dimensions = Some(dimensions);
+    }
+    if head & 0x08 != 0 {
+        structure.pictures = reader.u8()?;
+        for _ in 0..structure.pictures {
+            let references = reader.u8()? >> 2 & 0x03;
+            for _ in 0..references {
+                reader.u8()?;
+            }
+        }
+    }
+    Ok(structure)
+}

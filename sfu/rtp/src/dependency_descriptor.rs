@@ -1,0 +1,398 @@
+//! The dependency descriptor header extension (AOM "RTP Payload Format For AV1" appendix A), used with any codec.
+//!
+//! Reads what layer selection needs: frame limits and number, layers, decode target indications, active decode
+//! targets. Frame differences and chains are checked for their bounds and skipped. The template structure arrives with
+//! keyframes and is kept by the caller.
+
+use crate::error::ParseError;
+
+/// Template ids have 6 bits.
+pub const TEMPLATES_MAX: usize = 64;
+/// The count of decode targets has 5 bits, less one.
+pub const DECODE_TARGETS_MAX: usize = 32;
+/// AV1 has 2 bits for spatial layers (bitstream specification section 5.3.3).
+pub const SPATIAL_LAYERS_MAX: usize = 4;
+/// AV1 has 3 bits for temporal layers.
+pub const TEMPORAL_LAYERS_MAX: usize = 8;
+
+/// What a frame is to a decode target (section A.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indication {
+    /// Not part of it.
+    NotPresent,
+    /// Part of it, and nothing later in it refers to this frame.
+    Discardable,
+    /// Part of it, and a receiver may switch to it here.
+    Switch,
+    /// Part of it.
+    Required,
+}
+
+/// Decode target indications, 2 bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Indications(u64);
+
+impl Indications {
+    fn get(self, target: u8) -> Indication {
+        match self.0.checked_shr(2 * u32::from(target)).unwrap_or(0) & 0x03 {
+            0 => Indication::NotPresent,
+            1 => Indication::Discardable,
+            2 => Indication::Switch,
+            _ => Indication::Required,
+        }
+    }
+
+    fn read(bits: &mut BitReader<'_>, targets: u8) -> Result<Self, ParseError> {
+        let mut all = 0;
+        for target in 0..targets {
+            all |= u64::from(bits.read(2)?) << (2 * target);
+        }
+        Ok(Self(all))
+    }
+}
+
+/// One parsed descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DependencyDescriptor {
+    /// First packet of the frame.
+    pub start_of_frame: bool,
+    /// Last packet of the frame.
+    pub end_of_frame: bool,
+    /// Template id, 0..=63, not yet less the structure's offset.
+    pub template_id: u8,
+    /// Frame number, wraps at 16 bits.
+    pub frame_number: u16,
+    /// A template structure is attached: keep [`TemplateStructure::parse`] of the same value.
+    pub structure_attached: bool,
+    /// Active decode targets, bit 0 for target 0. Present when stated here or when a structure is attached (then all);
+    /// otherwise the last stated value still holds.
+    pub active_decode_targets: Option<u32>,
+    /// What the template says of the frame. `None`: no structure is known, or the known one lacks this template (it is
+    /// an older one).
+    pub frame: Option<FrameDependency>,
+}
+
+/// What template and descriptor say of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameDependency {
+    /// Spatial layer, 0..=3.
+    pub spatial: u8,
+    /// Temporal layer, 0..=7.
+    pub temporal: u8,
+    /// Width and height in pixels, where the structure states them.
+    pub dimensions: Option<(u16, u16)>,
+    indications: Indications,
+}
+
+impl FrameDependency {
+    /// What the frame is to a decode target; [`Indication::NotPresent`] for targets that do not exist.
+    #[inline]
+    #[must_use]
+    pub fn indication(&self, target: u8) -> Indication {
+        self.indications.get(target)
+    }
+}
+
+impl DependencyDescriptor {
+    /// Parses an extension value. `stored` is the last structure received on this encoding.
+    ///
+    /// # Errors
+    /// The value ends early, a structure has more templates or layers than can exist, or lacks the frame's template.
+    pub fn parse(value: &[u8], stored: Option<&TemplateStructure>) -> Result<Self, ParseError> {
+        let mut bits = BitReader::new(value);
+        let head = Head::read(&mut bits)?;
+        let attached =
+            if head.structure_attached { Some(TemplateStructure::read(&mut bits)?) } else { None };
+        let mut descriptor = Self {
+            start_of_frame: head.start_of_frame,
+            end_of_frame: head.end_of_frame,
+            template_id: head.template_id,
+            frame_number: head.frame_number,
+            structure_attached: head.structure_attached,
+            active_decode_targets: attached.as_ref().map(TemplateStructure::all_decode_targets),
+            frame: None,
+        };
+        let Some(structure) = attached.as_ref().or(stored) else {
+            return Ok(descriptor);
+        };
+        if head.has_active_targets {
+            descriptor.active_decode_targets = Some(bits.read(structure.decode_targets.into())?);
+        }
+        descriptor.frame = match structure.template(head.template_id) {
+            Some(template) => Some(read_frame(&mut bits, &head, structure, template)?),
+            None if attached.is_some() => return Err(ParseError::Malformed),
+            None => None,
+        };
+        Ok(descriptor)
+    }
+}
+
+/// `frame_dependency_definition()`
+fn read_frame(
+    bits: &mut BitReader<'_>,
+    head: &Head,
+    structure: &TemplateStructure,
+    template: &Template,
+) -> Result<FrameDependency, ParseError> {
+    let indications = if head.custom_indications {
+        Indications::read(bits, structure.decode_targets)?
+    } else {
+        template.indications
+    };
+    if head.custom_differences {
+        loop {
+            match bits.read(2)? {
+                0 => break,
+                size => bits.read(4 * size)?,
+            };
+        }
+    }
+    if head.custom_chains {
+        for _ in 0..structure.chains {
+            bits.read(8)?;
+        }
+    }
+    let dimensions = structure
+        .dimensions
+        .and_then(|dimensions| dimensions.get(usize::from(template.spatial)).copied());
+    Ok(FrameDependency {
+        spatial: template.spatial,
+        temporal: template.temporal,
+        dimensions,
+        indications,
+    })
+}
+
+/// The mandatory and extended fields in front.
+struct Head {
+    start_of_frame: bool,
+    end_of_frame: bool,
+    template_id: u8,
+    frame_number: u16,
+    structure_attached: bool,
+    has_active_targets: bool,
+    custom_indications: bool,
+    custom_differences: bool,
+    custom_chains: bool,
+}
+
+impl Head {
+    #[allow(clippy::cast_possible_truncation)] // fields of 6 and 16 bits
+    fn read(bits: &mut BitReader<'_>) -> Result<Self, ParseError> {
+        let mut head = Self {
+            start_of_frame: bits.flag()?,
+            end_of_frame: bits.flag()?,
+            template_id: bits.read(6)? as u8,
+            frame_number: bits.read(16)? as u16,
+            structure_attached: false,
+            has_active_targets: false,
+            custom_indications: false,
+            custom_differences: false,
+            custom_chains: false,
+        };
+        // A value of exactly 3 bytes has no extended fields.
+        if bits.bytes.len() > 3 {
+            head.structure_attached = bits.flag()?;
+            head.has_active_targets = bits.flag()?;
+            head.custom_indications = bits.flag()?;
+            head.custom_differences = bits.flag()?;
+            head.custom_chains = bits.flag()?;
+        }
+        Ok(head)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Template {
+    spatial: u8,
+    temporal: u8,
+    indications: Indications,
+}
+
+/// A template dependency structure. About 1 KB: keep it boxed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateStructure {
+    id_offset: u8,
+    decode_targets: u8,
+    chains: u8,
+    template_count: u8,
+    templates: [Template; TEMPLATES_MAX],
+    dimensions: Option<[(u16, u16); SPATIAL_LAYERS_MAX]>,
+}
+
+impl TemplateStructure {
+    /// Parses the structure attached to an extension value; `None` when there is none.
+    ///
+    /// # Errors
+    /// The value ends early, or there are more templates or layers than can exist.
+    pub fn parse(value: &[u8]) -> Result<Option<Self>, ParseError> {
+        let mut bits = BitReader::new(value);
+        let head = Head::read(&mut bits)?;
+        if head.structure_attached { Self::read(&mut bits).map(Some) } else { Ok(None) }
+    }
+
+    /// Number of decode targets, 1..=32.
+    #[must_use]
+    pub fn decode_targets(&self) -> u8 {
+        self.decode_targets
+    }
+
+    /// Number of templates, 1..=64.
+    #[must_use]
+    pub fn templates(&self) -> u8 {
+        self.template_count
+    }
+
+    /// Width and height in pixels of a spatial layer, where stated.
+    #[must_use]
+    pub fn dimensions(&self, spatial: u8) -> Option<(u16, u16)> {
+        self.dimensions?
+            .get(usize::from(spatial))
+            .copied()
+            .filter(|_| spatial <= self.highest_layer(|template| template.spatial))
+    }
+
+    /// The highest (spatial, temporal) layers in a decode target; `None` when no template is part of it.
+    #[must_use]
+    pub fn decode_target_layers(&self, target: u8) -> Option<(u8, u8)> {
+        let members = self
+            .used_templates()
+            .filter(|template| template.indications.get(target) != Indication::NotPresent);
+        members
+            .map(|template| (template.spatial, template.temporal))
+            .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
+    fn all_decode_targets(&self) -> u32 {
+        u32::MAX >> (32 - u32::from(self.decode_targets))
+    }
+
+    fn used_templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().take(usize::from(self.template_count))
+    }
+
+    fn highest_layer(&self, layer: impl Fn(&Template) -> u8) -> u8 {
+        self.used_templates().map(layer).max().unwrap_or(0)
+    }
+
+    fn template(&self, id: u8) -> Option<&Template> {
+        let index = id.wrapping_sub(self.id_offset) & 0x3F;
+        self.templates.get(usize::from(index)).filter(|_| index < self.template_count)
+    }
+
+    /// `template_dependency_structure()`
+    #[allow(clippy::cast_possible_truncation)] // fields of at most 6 bits
+    fn read(bits: &mut BitReader<'_>) -> Result<Self, ParseError> {
+        let mut structure = Self {
+            id_offset: bits.read(6)? as u8,
+            decode_targets: bits.read(5)? as u8 + 1,
+            chains: 0,
+            template_count: 0,
+            templates: [Template::default(); TEMPLATES_MAX],
+            dimensions: None,
+        };
+        structure.read_layers(bits)?;
+        let count = usize::from(structure.template_count);
+        for template in &mut structure.templates[..count] {
+            template.indications = Indications::read(bits, structure.decode_targets)?;
+        }
+        for _ in 0..count {
+            while bits.flag()? {
+                bits.read(4)?;
+            }
+        }
+        structure.read_chains(bits)?;
+        if bits.flag()? {
+            let mut dimensions = [(0, 0); SPATIAL_LAYERS_MAX];
+            let layers = usize::from(structure.highest_layer(|template| template.spatial)) + 1;
+            for layer in dimensions.iter_mut().take(layers) {
+                let width = bits.read(16)? as u16;
+                let height = bits.read(16)? as u16;
+                *layer = (width.saturating_add(1), height.saturating_add(1));
+            }
+            structure.dimensions = Some(dimensions);
+        }
+        Ok(structure)
+    }
+
+    /// `template_layers()`
+    fn read_layers(&mut self, bits: &mut BitReader<'_>) -> Result<(), ParseError> {
+        let (mut spatial, mut temporal) = (0_u8, 0_u8);
+        loop {
+            let slot = self
+                .templates
+                .get_mut(usize::from(self.template_count))
+                .ok_or(ParseError::Malformed)?;
+            (slot.spatial, slot.temporal) = (spatial, temporal);
+            self.template_count += 1;
+            match bits.read(2)? {
+                0 => {}
+                1 => temporal += 1,
+                2 => (spatial, temporal) = (spatial + 1, 0),
+                _ => return Ok(()),
+            }
+            if usize::from(spatial) >= SPATIAL_LAYERS_MAX
+                || usize::from(temporal) >= TEMPORAL_LAYERS_MAX
+            {
+                return Err(ParseError::Malformed);
+            }
+        }
+    }
+
+    /// `template_chains()`
+    fn read_chains(&mut self, bits: &mut BitReader<'_>) -> Result<(), ParseError> {
+        #[allow(clippy::cast_possible_truncation)] // at most 32
+        let chains = bits.read_non_symmetric(u32::from(self.decode_targets) + 1)? as u8;
+        self.chains = chains;
+        if chains == 0 {
+            return Ok(());
+        }
+        for _ in 0..self.decode_targets {
+            bits.read_non_symmetric(chains.into())?;
+        }
+        for _ in 0..u32::from(self.template_count) * u32::from(chains) {
+            bits.read(4)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads big-endian bit fields; fails behind the last byte.
+struct BitReader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> BitReader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    fn flag(&mut self) -> Result<bool, ParseError> {
+        Ok(self.read(1)? != 0)
+    }
+
+    /// `f(count)` with a count of at most 32.
+    fn read(&mut self, count: u32) -> Result<u32, ParseError> {
+        let mut value = 0;
+        for _ in 0..count {
+            let byte = self.bytes.get(self.position / 8).ok_or(ParseError::Truncated)?;
+            let bit = byte >> (7 - self.position % 8) & 1;
+            value = value << 1 | u32::from(bit);
+            self.position += 1;
+        }
+        Ok(value)
+    }
+
+    /// `ns(limit)`: a value below `limit`, which is 1..=33 here, in as few bits as its size allows.
+    fn read_non_symmetric(&mut self, limit: u32) -> Result<u32, ParseError> {
+        let width = u32::BITS - limit.leading_zeros();
+        let short_values = (1 << width) - limit;
+        let value = self.read(width - 1)?;
+        if value < short_values {
+            return Ok(value);
+        }
+        let extra = self.read(1)?;
+        Ok((value << 1) - short_values + extra)
+    }
+}

@@ -1,0 +1,452 @@
+//! Transport-wide congestion control feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1): builder
+//! and parser of RTCP packet type 205, format 15.
+//!
+//! Knows nothing of bandwidth; arrival times come in and go out as microseconds.
+
+use crate::error::ParseError;
+use crate::rtcp::{RtcpPacket, TRANSPORT_FEEDBACK};
+
+/// Feedback message type.
+pub const FORMAT: u8 = 15;
+/// One feedback packet never grows beyond this, so that SRTCP around it still fits every path.
+pub const PACKET_LEN_MAX: usize = 1200;
+/// One received packet: fixed part, one chunk and a small delta, padded.
+pub const PACKET_LEN_MIN: usize = 24;
+
+const FIXED_LEN: usize = 20;
+const TICK_US: u64 = 250;
+/// The reference time counts 64 ms.
+const TICKS_PER_REFERENCE: u64 = 256;
+const RUN_LENGTH_MAX: u16 = 0x1FFF;
+
+/// Status symbols of section 3.1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Symbol {
+    #[default]
+    NotReceived,
+    SmallDelta,
+    LargeDelta,
+}
+
+impl Symbol {
+    fn from_bits(bits: u16) -> Result<Self, ParseError> {
+        match bits & 0x03 {
+            0 => Ok(Self::NotReceived),
+            1 => Ok(Self::SmallDelta),
+            2 => Ok(Self::LargeDelta),
+            _ => Err(ParseError::Malformed),
+        }
+    }
+
+    fn bits(self) -> u16 {
+        match self {
+            Self::NotReceived => 0,
+            Self::SmallDelta => 1,
+            Self::LargeDelta => 2,
+        }
+    }
+
+    fn delta_len(self) -> usize {
+        usize::from(self.bits())
+    }
+}
+
+/// Writes feedback packets; numbers them.
+#[derive(Clone, Copy, Debug)]
+pub struct TransportFeedbackBuilder {
+    /// Our SSRC.
+    pub sender_ssrc: u32,
+    /// SSRC of any media stream of the peer.
+    pub media_ssrc: u32,
+    /// Feedback packet count of the next packet; goes up by one with each, wrapping.
+    pub feedback_count: u8,
+}
+
+/// What one [`TransportFeedbackBuilder::write`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of the packet in the buffer; 0 when none of the entries was received, so that there is nothing to send.
+    pub len: usize,
+    /// Entries that the packet covers. The next packet begins at base sequence + consumed.
+    pub consumed: usize,
+}
+
+impl TransportFeedbackBuilder {
+    /// Starts at feedback packet count 0.
+    #[must_use]
+    pub fn new(sender_ssrc: u32, media_ssrc: u32) -> Self {
+        Self { sender_ssrc, media_ssrc, feedback_count: 0 }
+    }
+
+    /// Writes one RTCP packet of at most [`PACKET_LEN_MAX`] bytes that covers as many entries as fit. Entry `i` is
+    /// transport-wide sequence number `base_sequence + i` and its arrival time in µs since any fixed origin, or `None`
+    /// when it has not arrived. Ends early at a step between arrivals that a delta cannot hold (±8.19 s): the rest
+    /// goes into the next packet. The packet may end in padding, so it must be the last of a compound packet.
+    ///
+    /// `None`: no entries, or a buffer below [`PACKET_LEN_MIN`].
+    pub fn write(
+        &mut self,
+        buf: &mut [u8],
+        base_sequence: u16,
+        arrivals: impl IntoIterator<Item = Option<u64>>,
+    ) -> Option<Written> {
+        let limit = buf.len().min(PACKET_LEN_MAX) & !3;
+        if limit < PACKET_LEN_MIN {
+            return None;
+        }
+        let mut deltas = Deltas::default();
+        let mut chunks = Chunks::new(&mut buf[FIXED_LEN..limit]);
+        let mut consumed = 0_u16;
+        for arrival in arrivals {
+            let Some((symbol, delta)) = deltas.classify(arrival) else { break };
+            let len = FIXED_LEN + chunks.len_with(symbol) + deltas.len + symbol.delta_len();
+            if len > limit || consumed == u16::MAX {
+                break;
+            }
+            chunks.push(symbol);
+            deltas.push(arrival, symbol, delta);
+            consumed += 1;
+        }
+        if consumed == 0 {
+            return None;
+        }
+        let consumed_all = usize::from(consumed);
+        let Some(reference) = deltas.reference else {
+            return Some(Written { len: 0, consumed: consumed_all });
+        };
+        let end = FIXED_LEN + chunks.finish();
+        let unpadded = end + deltas.len;
+        buf[end..unpadded].copy_from_slice(&deltas.bytes[..deltas.len]);
+        let len = unpadded.next_multiple_of(4);
+        pad(&mut buf[unpadded..len]);
+        self.write_fixed(buf, len, unpadded < len);
+        buf[12..14].copy_from_slice(&base_sequence.to_be_bytes());
+        buf[14..16].copy_from_slice(&consumed.to_be_bytes());
+        #[allow(clippy::cast_possible_truncation)] // 24 bits of it are sent
+        let reference = (reference as u32) << 8 | u32::from(self.feedback_count);
+        buf[16..20].copy_from_slice(&reference.to_be_bytes());
+        self.feedback_count = self.feedback_count.wrapping_add(1);
+        Some(Written { len, consumed: consumed_all })
+    }
+
+    /// RTCP header and SSRCs.
+    fn write_fixed(&self, buf: &mut [u8], len: usize, padding: bool) {
+        buf[0] = 0x80 | u8::from(padding) << 5 | FORMAT;
+        buf[1] = TRANSPORT_FEEDBACK;
+        #[allow(clippy::cast_possible_truncation)] // at most PACKET_LEN_MAX
+        buf[2..4].copy_from_slice(&((len / 4 - 1) as u16).to_be_bytes());
+        buf[4..8].copy_from_slice(&self.sender_ssrc.to_be_bytes());
+        buf[8..12].copy_from_slice(&self.media_ssrc.to_be_bytes());
+    }
+}
+
+/// Zeros that end in their own count.
+fn pad(padding: &mut [u8]) {
+    padding.fill(0);
+    #[allow(clippy::cast_possible_truncation)] // at most 3
+    let count = padding.len() as u8;
+    if let Some(last) = padding.last_mut() {
+        *last = count;
+    }
+}
+
+/// Receive deltas, kept aside until the chunks in front of them are complete.
+struct Deltas {
+    bytes: [u8; PACKET_LEN_MAX],
+    len: usize,
+    /// In units of 64 ms; set by the first arrival.
+    reference: Option<u64>,
+    /// Ticks of the arrival before, or of the reference time.
+    last: u64,
+}
+
+impl Default for Deltas {
+    fn default() -> Self {
+        Self { bytes: [0; PACKET_LEN_MAX], len: 0, reference: None, last: 0 }
+    }
+}
+
+impl Deltas {
+    /// Symbol and delta of the next entry; `None` when its delta does not fit 16 bits.
+    fn classify(&self, arrival: Option<u64>) -> Option<(Symbol, i16)> {
+        let Some(arrival) = arrival else { return Some((Symbol::NotReceived, 0)) };
+        let ticks = arrival / TICK_US;
+        let last = match self.reference {
+            Some(_) => self.last,
+            None => ticks - ticks % TICKS_PER_REFERENCE,
+        };
+        let delta = i16::try_from(ticks.wrapping_sub(last).cast_signed()).ok()?;
+        let small = (0..=255).contains(&delta);
+        Some((if small { Symbol::SmallDelta } else { Symbol::LargeDelta }, delta))
+    }
+
+    /// Keeps a delta that was checked to fit.
+    fn push(&mut self, arrival: Option<u64>, symbol: Symbol, delta: i16) {
+        let Some(arrival) = arrival else { return };
+        let ticks = arrival / TICK_US;
+        self.reference.get_or_insert(ticks / TICKS_PER_REFERENCE);
+        self.last = ticks;
+        let [high, low] = delta.to_be_bytes();
+        match symbol {
+            Symbol::NotReceived => {}
+            Symbol::SmallDelta => self.bytes[self.len] = low,
+            Symbol::LargeDelta => self.bytes[self.len..self.len + 2].copy_from_slice(&[high, low]),
+        }
+        self.len += symbol.delta_len();
+    }
+}
+
+/// Symbols that a one-bit vector chunk holds.
+const ONE_BIT_SYMBOLS: usize = 14;
+/// Symbols that a two-bit vector chunk holds.
+const TWO_BIT_SYMBOLS: usize = 7;
+
+/// Packs symbols into chunks. What is pending always fits into one chunk: a run of equal symbols, at most 14 without
+/// large deltas, or at most 7.
+struct Chunks<'a> {
+    buf: &'a mut [u8],
+    len: usize,
+    /// The first pending symbols; of a run only those matter.
+    pending: [Symbol; ONE_BIT_SYMBOLS],
+    pending_len: u16,
+    uniform: bool,
+    has_large: bool,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(buf: &'a mut [u8]) -> Self {
+        let pending = [Symbol::NotReceived; ONE_BIT_SYMBOLS];
+        Self { buf, len: 0, pending, pending_len: 0, uniform: true, has_large: false }
+    }
+
+    fn fits_pending(&self, symbol: Symbol) -> bool {
+        let count = usize::from(self.pending_len);
+        let large = self.has_large || symbol == Symbol::LargeDelta;
+        count < TWO_BIT_SYMBOLS
+            || (count < ONE_BIT_SYMBOLS && !large)
+            || (self.uniform && symbol == self.pending[0] && self.pending_len < RUN_LENGTH_MAX)
+    }
+
+    /// Bytes of all chunks if `symbol` were pushed and nothing after it.
+    fn len_with(&self, symbol: Symbol) -> usize {
+        self.len + if self.fits_pending(symbol) { 2 } else { 4 }
+    }
+
+    fn push(&mut self, symbol: Symbol) {
+        if !self.fits_pending(symbol) {
+            self.emit();
+        }
+        if let Some(slot) = self.pending.get_mut(usize::from(self.pending_len)) {
+            *slot = symbol;
+        }
+        self.uniform &= symbol == self.pending[0];
+        self.has_large |= symbol == Symbol::LargeDelta;
+        self.pending_len += 1;
+    }
+
+    /// Writes one chunk from the front of what is pending.
+    fn emit(&mut self) {
+        let count = usize::from(self.pending_len);
+        let taken = if self.uniform {
+            self.write(self.pending[0].bits() << 13 | self.pending_len);
+            count
+        } else if count == ONE_BIT_SYMBOLS {
+            self.write(pack(&self.pending, 1) | 0x8000);
+            count
+        } else {
+            self.write(pack(&self.pending[..TWO_BIT_SYMBOLS], 2) | 0xC000);
+            count.min(TWO_BIT_SYMBOLS)
+        };
+        // What stays is never part of a run, so it lies in `pending` whole.
+        let left = count - taken;
+        self.pending.copy_within(taken.min(ONE_BIT_SYMBOLS)..ONE_BIT_SYMBOLS, 0);
+        self.pending[left..].fill(Symbol::NotReceived);
+        #[allow(clippy::cast_possible_truncation)] // fewer than before
+        let left_len = left as u16;
+        self.pending_len = left_len;
+        let rest = &self.pending[..left];
+        self.uniform = rest.iter().all(|&symbol| symbol == self.pending[0]);
+        self.has_large = rest.contains(&Symbol::LargeDelta);
+    }
+
+    fn write(&mut self, chunk: u16) {
+        self.buf[self.len..self.len + 2].copy_from_slice(&chunk.to_be_bytes());
+        self.len += 2;
+    }
+
+    /// Writes what is pending; returns the bytes of all chunks.
+    fn finish(mut self) -> usize {
+        let mixed = usize::from(self.pending_len) > TWO_BIT_SYMBOLS && !self.uniform;
+        if mixed {
+            self.write(pack(&self.pending, 1) | 0x8000);
+        } else if self.pending_len > 0 {
+            self.emit();
+        }
+        self.len
+    }
+}
+
+/// A vector of symbols of `width` bits, the first one highest in 14 bits.
+fn pack(symbols: &[Symbol], width: usize) -> u16 {
+    symbols.iter().enumerate().fold(0, |chunk, (index, symbol)| {
+        chunk | symbol.bits() << (ONE_BIT_SYMBOLS - width * (index + 1))
+    })
+}
+
+/// A parsed feedback packet; borrows the RTCP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransportFeedback<'a> {
+    /// SSRC of the peer that sent it.
+    pub sender_ssrc: u32,
+    /// SSRC of one of our streams.
+    pub media_ssrc: u32,
+    /// Transport-wide sequence number of the first status.
+    pub base_sequence: u16,
+    /// Statuses, 0..=65535: a few bytes can state thousands, so drop feedback for more than was sent lately.
+    pub status_count: u16,
+    /// Reference time in units of 64 ms, 24 bits, on the peer's clock.
+    pub reference_time: u32,
+    /// Feedback packet count.
+    pub feedback_count: u8,
+    chunks: &'a [u8],
+    deltas: &'a [u8],
+}
+
+impl<'a> TransportFeedback<'a> {
+    /// Parses and checks the whole packet.
+    ///
+    /// # Errors
+    /// Another type of packet, fewer chunks or deltas than stated, a reserved symbol.
+    pub fn parse(packet: &RtcpPacket<'a>) -> Result<Self, ParseError> {
+        if packet.packet_type != TRANSPORT_FEEDBACK || packet.count != FORMAT {
+            return Err(ParseError::Malformed);
+        }
+        let (fixed, rest) = packet.body.split_first_chunk::<16>().ok_or(ParseError::Truncated)?;
+        let status_count = u16::from_be_bytes([fixed[10], fixed[11]]);
+        let (chunks_len, deltas_len) = measure(rest, status_count)?;
+        let (chunks, rest) = rest.split_at(chunks_len);
+        let deltas = rest.get(..deltas_len).ok_or(ParseError::Truncated)?;
+        Ok(Self {
+            sender_ssrc: u32::from_be_bytes([fixed[0], fixed[1], fixed[2], fixed[3]]),
+            media_ssrc: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            base_sequence: u16::from_be_bytes([fixed[8], fixed[9]]),
+            status_count,
+            reference_time: u32::from_be_bytes([0, fixed[12], fixed[13], fixed[14]]),
+            feedback_count: fixed[15],
+            chunks,
+            deltas,
+        })
+    }
+
+    /// The statuses in order: transport-wide sequence number, and µs since the reference time where it was received.
+    #[must_use]
+    pub fn statuses(&self) -> Statuses<'a> {
+        Statuses {
+            sequence: self.base_sequence,
+            left: self.status_count,
+            chunks: self.chunks,
+            chunk: Chunk::Run { symbol: Symbol::NotReceived, len: 0 },
+            index: 0,
+            deltas: self.deltas,
+            ticks: 0,
+        }
+    }
+}
+
+/// Bytes of the chunks for `status_count` statuses at the front of `bytes`, and of the deltas that belong to them.
+fn measure(bytes: &[u8], status_count: u16) -> Result<(usize, usize), ParseError> {
+    let mut left = status_count;
+    let mut deltas_len = 0;
+    let mut rest = bytes;
+    while left > 0 {
+        let (chunk, tail) = rest.split_first_chunk::<2>().ok_or(ParseError::Truncated)?;
+        rest = tail;
+        let chunk = Chunk::parse(u16::from_be_bytes(*chunk))?;
+        let count = chunk.len().min(left);
+        deltas_len += match chunk {
+            Chunk::Run { symbol, .. } => usize::from(count) * symbol.delta_len(),
+            Chunk::Vector { .. } => (0..count)
+                .map(|index| chunk.symbol(index).map(Symbol::delta_len))
+                .sum::<Result<usize, _>>()?,
+        };
+        left -= count;
+    }
+    Ok((bytes.len() - rest.len(), deltas_len))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Chunk {
+    Run { symbol: Symbol, len: u16 },
+    Vector { bits: u16, width: u16 },
+}
+
+impl Chunk {
+    fn parse(bits: u16) -> Result<Self, ParseError> {
+        Ok(match bits >> 14 {
+            0 | 1 => {
+                Self::Run { symbol: Symbol::from_bits(bits >> 13)?, len: bits & RUN_LENGTH_MAX }
+            }
+            2 => Self::Vector { bits, width: 1 },
+            _ => Self::Vector { bits, width: 2 },
+        })
+    }
+
+    fn len(self) -> u16 {
+        match self {
+            Self::Run { len, .. } => len,
+            Self::Vector { width, .. } => 14 / width,
+        }
+    }
+
+    /// `index` must be below `len`.
+    fn symbol(self, index: u16) -> Result<Symbol, ParseError> {
+        match self {
+            Self::Run { symbol, .. } => Ok(symbol),
+            Self::Vector { bits, width } => {
+                Symbol::from_bits(bits >> (14 - width * (index + 1)) & width_mask(width))
+            }
+        }
+    }
+}
+
+fn width_mask(width: u16) -> u16 {
+    (1 << width) - 1
+}
+
+/// See [`TransportFeedback::statuses`].
+#[derive(Clone, Debug)]
+pub struct Statuses<'a> {
+    sequence: u16,
+    left: u16,
+    chunks: &'a [u8],
+    chunk: Chunk,
+    index: u16,
+    deltas: &'a [u8],
+    ticks: i64,
+}
+
+impl Iterator for Statuses<'_> {
+    type Item = (u16, Option<i64>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        while self.index >= self.chunk.len() {
+            let (chunk, rest) = self.chunks.split_first_chunk::<2>()?;
+            self.chunks = rest;
+            self.chunk = Chunk::parse(u16::from_be_bytes(*chunk)).ok()?;
+            self.index = 0;
+        }
+        let symbol = self.chunk.symbol(self.index).ok()?;
+        self.index += 1;
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let (delta, rest) = self.deltas.split_at_checked(symbol.delta_len())?;
+        self.deltas = rest;
+        match *delta {
+            [small] => self.ticks += i64::from(small),
+            [high, low] => self.ticks += i64::from(i16::from_be_bytes([high, low])),
+            _ => return Some((sequence, None)),
+        }
+        Some((sequence, Some(self.ticks * TICK_US.cast_signed())))
+    }
+}
