@@ -165,3 +165,57 @@ fn roc(index: u64) -> [u8; 4] {
     let [_, _, roc @ .., _, _] = index.to_be_bytes();
     roc
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::hex;
+    use super::*;
+
+    /// RFC 3711 appendix B.2: the start of the keystream and the carry between counter bytes.
+    #[test]
+    fn keystream_matches_rfc_3711() {
+        let key = hex("2B7E151628AED2A6ABF7158809CF4F3C").try_into().unwrap();
+        let salt = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
+        let mut stream = vec![0; 0xff02 * 16];
+        Keys::new(key, &[0; 20], salt).crypt(&mut stream, 0, 0);
+        let start = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB \
+            41E95B3BB0A2E8DD477901E4FCA894C0";
+        assert_eq!(stream[..48], hex(start));
+        let end = "EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE \
+            6A2CC3787889374FBEB4C81B17BA6C44";
+        assert_eq!(stream[0xfeff * 16..], hex(end));
+    }
+
+    /// The index must reach the keystream as 48 bits above the block counter, the SSRC above it.
+    #[test]
+    fn ssrc_and_index_select_the_keystream() {
+        let keys = Keys::new([1; 16], &[0; 20], [2; 14]);
+        let streams: std::collections::HashSet<[u8; 32]> =
+            [(0, 0), (1, 0), (0, 1), (0, 1 << 16), (0, 1 << 47), (1 << 31, 0)]
+                .into_iter()
+                .map(|(ssrc, index)| {
+                    let mut stream = [0; 32];
+                    keys.crypt(&mut stream, ssrc, index);
+                    stream
+                })
+                .collect();
+        assert_eq!(streams.len(), 6);
+    }
+
+    /// The packet that libsrtp validates itself with (`srtp_validate` in srtp_driver.c).
+    #[test]
+    fn packet_matches_libsrtp() {
+        let cm = Cm::derive(
+            &hex("e1f97a0d3e018be0d64fa32c06de4139"),
+            &hex("0ec675ad498afeebb6960b3aabe6"),
+        );
+        let plain = hex("800f1234decafbadcafebabe abababababababababababababababab");
+        let sealed = hex("800f1234decafbadcafebabe 4e55dc4ce79978d88ca4d215949d2402 \
+            b78d6acc99ea179b8dbb");
+        let mut buf = [plain.as_slice(), &[0; 10]].concat();
+        assert_eq!(cm.seal_rtp(&mut buf, 12, 28, 0xcafe_babe, 0x1234), Some(38));
+        assert_eq!(buf, sealed);
+        assert_eq!(cm.open_rtp(&mut buf, 12, 0xcafe_babe, 0x1234), Ok(28));
+        assert_eq!(buf[..28], plain);
+    }
+}

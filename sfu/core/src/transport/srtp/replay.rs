@@ -145,3 +145,70 @@ pub(super) fn estimate_index(highest: u64, seq: u16) -> u64 {
     };
     (roc << 16) | u64::from(seq)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn window_edges() {
+        let mut window = ReplayWindow::new(5000);
+        assert!(!window.is_fresh(5000));
+        assert!(window.is_fresh(5000 - WINDOW + 1));
+        assert!(!window.is_fresh(5000 - WINDOW));
+        window.accept(5000 - WINDOW + 1);
+        assert!(!window.is_fresh(5000 - WINDOW + 1));
+        // A jump of exactly the window leaves only the new packet.
+        window.accept(5000 + WINDOW);
+        assert!(!window.is_fresh(5000));
+        assert!((5001..5000 + WINDOW).all(|index| window.is_fresh(index)));
+    }
+
+    #[test]
+    fn estimates_around_the_wrap() {
+        assert_eq!(estimate_index(65_535, 0), 65_536);
+        assert_eq!(estimate_index(65_530, 3), 65_539);
+        assert_eq!(estimate_index(65_539, 65_535), 65_535);
+        assert_eq!(estimate_index((3 << 16) | 2, 65_000), (2 << 16) | 65_000);
+        // There is nothing before rollover counter 0.
+        assert_eq!(estimate_index(2, 65_000), 65_000);
+        // There is nothing after the last index either.
+        assert!(!ReplayWindow::new((1 << 48) - 1).is_fresh(estimate_index((1 << 48) - 1, 0)));
+    }
+
+    proptest! {
+        /// The estimate is the nearest index that ends in `seq`.
+        #[test]
+        fn estimate_is_the_nearest(highest in 0..1_u64 << 48, low in any::<bool>(), seq: u16) {
+            let highest = if low { highest & 0x3_ffff } else { highest };
+            let found = estimate_index(highest, seq);
+            prop_assert_eq!(found as u16, seq);
+            let roc = highest >> 16;
+            let nearest = [roc.checked_sub(1), Some(roc), Some(roc + 1)]
+                .into_iter()
+                .flatten()
+                .map(|roc| ((roc << 16) | u64::from(seq)).abs_diff(highest))
+                .min();
+            prop_assert_eq!(nearest, Some(found.abs_diff(highest)));
+        }
+
+        /// Against a plain set: fresh means within the window and not seen.
+        #[test]
+        fn window_is_a_set(start in 0..4000_u64, steps in prop::collection::vec(-1200..1200_i64, 1..300)) {
+            let mut window = ReplayWindow::new(start);
+            let mut seen = std::collections::HashSet::from([start]);
+            for step in steps {
+                let index = window.highest().saturating_add_signed(step);
+                let highest = seen.iter().max().copied().unwrap_or(0);
+                let fresh = !seen.contains(&index) && index + WINDOW > highest;
+                prop_assert_eq!(window.is_fresh(index), fresh);
+                if fresh {
+                    window.accept(index);
+                    seen.insert(index);
+                }
+            }
+        }
+    }
+}
