@@ -1,0 +1,59 @@
+//! The web demo, carried inside the binary.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use std::collections::HashMap;
+
+/// Path below `web-demo/`, MIME type, content.
+const FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_demo.rs"));
+
+/// Scripts, styles and pictures come from here only; a page can be opened on a WebSocket of ours only (Safari before 15.4 does not
+/// count `ws:` as `'self'`). No page may frame ours: it would inherit the camera permission.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
+     media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The files by address, with their entity tags.
+#[derive(Debug)]
+pub(crate) struct Assets {
+    files: HashMap<&'static str, Asset>,
+}
+
+#[derive(Debug)]
+struct Asset {
+    mime: &'static str,
+    etag: HeaderValue,
+    content: &'static [u8],
+}
+
+impl Assets {
+    pub(crate) fn new() -> Self {
+        let files = FILES.iter().map(|(path, mime, content)| {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+            let hex: String = digest.as_ref().iter().take(8).map(|b| format!("{b:02x}")).collect();
+            let etag = HeaderValue::from_str(&format!("\"{hex}\"")).expect("hexadecimal digits");
+            (*path, Asset { mime, etag, content })
+        });
+        Self { files: files.collect() }
+    }
+
+    pub(crate) fn serve(&self, uri: &Uri, request: &HeaderMap) -> Response {
+        let path = uri.path().trim_start_matches('/');
+        let path = if path.is_empty() { "index.html" } else { path };
+        let Some(asset) = self.files.get(path) else {
+            return (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response();
+        };
+        let same = request.get(header::IF_NONE_MATCH) == Some(&asset.etag);
+        let mut response = if same {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            ([(header::CONTENT_TYPE, asset.mime)], asset.content).into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, asset.etag.clone());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
+}

@@ -1,0 +1,70 @@
+//! The routes, and what every request passes first.
+
+use crate::assets::Assets;
+use crate::config::Config;
+use crate::protocol::MAX_MESSAGE_BYTES;
+use crate::room::Registry;
+use crate::trust::Trust;
+use crate::ws;
+use axum::Router;
+use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The library's default buffers, 128 KiB each and unlimited for writing, would cost more than the media of an idle participant.
+const SOCKET_BUFFER: usize = 4 * 1024;
+/// Room for the largest message, a `welcome` into a full room.
+const SOCKET_WRITE_MAX: usize = 512 * 1024;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct AppState {
+    pub(crate) config: Config,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) trust: Trust,
+    pub(crate) assets: Assets,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// All routes.
+pub(crate) fn app(state: Arc<AppState>) -> Router {
+    Router::new()
+        .route("/ws", any(upgrade))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(get(asset))
+        .layer(middleware::from_fn_with_state(state.clone(), check_trust))
+        .with_state(state)
+}
+
+async fn check_trust(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    match state.trust.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .read_buffer_size(SOCKET_BUFFER)
+        .write_buffer_size(SOCKET_BUFFER)
+        .max_write_buffer_size(SOCKET_WRITE_MAX)
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .on_upgrade(move |socket| ws::run(socket, state))
+}
+
+async fn ready(State(state): State<Arc<AppState>>) -> (StatusCode, &'static str) {
+    match state.shutdown.is_cancelled() {
+        false => (StatusCode::OK, "ready\n"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+    }
+}
+
+async fn asset(State(state): State<Arc<AppState>>, uri: Uri, headers: HeaderMap) -> Response {
+    state.assets.serve(&uri, &headers)
+}

@@ -1,0 +1,19 @@
+//! The control plane of Switchyard: WebSocket signaling, WHIP and WHEP, rooms, join tokens, SDP, and the web demo.
+//!
+//! A frame becomes a [`protocol::ClientMessage`], a room turns it into effects without waiting for anything, and `media` hands
+//! those that concern packets to the `sfu` crate. SDP never goes below this crate.
+
+mod assets;
+pub mod auth;
+pub mod cli;
+pub mod config;
+mod http;
+pub mod protocol;
+mod random;
+pub mod room;
+mod server;
+mod tls;
+mod trust;
+mod ws;
+
+pub use server::run;

@@ -1,0 +1,63 @@
+//! The signaling messages of `PROTOCOL.md` as Rust values, and their strict decoding.
+//!
+//! Owns the wire form: names, required fields, lengths. Never decides anything about rooms. What comes from a peer is refused with
+//! a sentence that names the field; nothing here panics on any input.
+
+mod client;
+mod id;
+mod server;
+
+pub use client::{
+    Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Publish,
+    PublishLayer, Ready, TrackRequest, check_identity, check_name, check_room,
+};
+pub use id::{ParticipantId, TrackId};
+pub use server::{
+    BindingEntry, ErrorCode, IceServer, LeaveReason, MediaSections, ParticipantInfo,
+    ParticipantState, ServerMessage, SpeakerInfo, TrackInfo, UnboundEntry, UnboundReason, Welcome,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The only protocol version there is.
+pub const VERSION: u32 = 1;
+
+/// Largest WebSocket message in bytes, either direction of travel from a peer.
+pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Audio or video, as on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Audio.
+    Audio,
+    /// Video.
+    Video,
+}
+
+/// What a track shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A camera.
+    Camera,
+    /// A microphone.
+    Microphone,
+    /// The picture of a shared screen, window or tab.
+    ScreenShare,
+    /// The sound of a shared screen, window or tab.
+    ScreenShareAudio,
+}
+
+impl Source {
+    /// Whether the source is sound or picture.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Camera | Self::ScreenShare => Kind::Video,
+            Self::Microphone | Self::ScreenShareAudio => Kind::Audio,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! What a client may say.
+
+use super::{MAX_MESSAGE_BYTES, Source, TrackId};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A message from a client, decoded and checked field by field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each variant is named for the struct that documents it")]
+pub enum ClientMessage {
+    Join(Join),
+    Publish(Publish),
+    Offer(Offer),
+    Ready(Ready),
+    Candidate(Candidate),
+    Unpublish(TrackRequest),
+    Mute(Mute),
+    Subscribe(TrackRequest),
+    Unsubscribe(TrackRequest),
+    SetLayer(LayerRequest),
+    Leave {},
+    Ping(Ping),
+}
+
+/// First message of every socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// Echoed in `welcome` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Protocol version the client speaks.
+    pub version: u32,
+    /// Room name.
+    pub room: String,
+    /// What other people see.
+    pub name: String,
+    /// Tells participants apart; replaced by the token's `sub` where there is a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Join token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Most video slots the client wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_video: Option<u16>,
+    /// Most audio slots the client wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_audio: Option<u16>,
+}
+
+/// Describes a sending m-line of the next offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Echoed in `published` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// `a=mid` of the section.
+    pub mid: String,
+    /// What it shows.
+    pub source: Source,
+    /// Label of the track; may be empty.
+    #[serde(default)]
+    pub name: String,
+    /// Starts muted.
+    #[serde(default)]
+    pub muted: bool,
+    /// Simulcast layers, lowest first; empty without simulcast.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<PublishLayer>,
+}
+
+/// One simulcast layer that a publisher announces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishLayer {
+    /// `a=rid`
+    pub rid: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// An SDP offer; the client is the only offerer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Echoed in `answer` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Chosen by the client, echoed in the answer.
+    pub offer_id: u64,
+    /// The offer.
+    pub sdp: String,
+}
+
+/// The answer with this id was applied: its slots may start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// Which answer.
+    pub offer_id: u64,
+}
+
+/// A trickled candidate; an empty one ends the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// RTCIceCandidate's `candidate`.
+    pub candidate: String,
+    /// RTCIceCandidate's `sdpMid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mid: Option<String>,
+}
+
+/// `unpublish`, `subscribe`, `unsubscribe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackRequest {
+    /// Echoed in `ok` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Which.
+    pub track: TrackId,
+}
+
+/// Mutes or unmutes the sender's own track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mute {
+    /// Echoed in `ok` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Which.
+    pub track: TrackId,
+    /// On or off.
+    pub muted: bool,
+}
+
+/// Manual layer choice for a received track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerRequest {
+    /// Echoed in `ok` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Which.
+    pub track: TrackId,
+    /// Encoding; `None` means the best that flows.
+    #[serde(default)]
+    pub rid: Option<String>,
+    /// Highest temporal layer; `None` means all.
+    #[serde(default)]
+    pub temporal: Option<u8>,
+}
+
+/// Keeps the socket open and measures its round trip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// Echoed in `pong`; any number the client likes.
+    pub time: u64,
+}
+
+/// Why a message was refused, in a sentence for the person who wrote the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// The `request` of the message, where one could be read.
+    pub request: Option<u64>,
+    /// Names the field.
+    pub message: String,
+}
+
+impl ClientMessage {
+    /// Decodes one text frame.
+    ///
+    /// # Errors
+    /// Anything that `PROTOCOL.md` does not describe: not an object, unknown type, unknown, missing, repeated or ill-typed field,
+    /// a name or identifier outside its length or alphabet.
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        if text.len() > MAX_MESSAGE_BYTES {
+            let message = format!("a message may have at most {MAX_MESSAGE_BYTES} bytes");
+            return Err(DecodeError { request: None, message });
+        }
+        let StrictObject(mut fields) = serde_json::from_str(text).map_err(|error| DecodeError {
+            request: None,
+            message: format!("not a JSON object: {error}"),
+        })?;
+        let request = fields.get("request").and_then(Value::as_u64);
+        let message = match fields.remove("type") {
+            Some(Value::String(kind)) => Self::from_fields(&kind, fields),
+            Some(_) => Err("field `type`: expected a string".to_owned()),
+            None => Err("missing field `type`".to_owned()),
+        };
+        message
+            .and_then(|message| message.check().map(|()| message))
+            .map_err(|message| DecodeError { request, message })
+    }
+
+    fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {
+        Ok(match kind {
+            "join" => Self::Join(read(kind, fields)?),
+            "publish" => Self::Publish(read(kind, fields)?),
+            "offer" => Self::Offer(read(kind, fields)?),
+            "ready" => Self::Ready(read(kind, fields)?),
+            "candidate" => Self::Candidate(read(kind, fields)?),
+            "unpublish" => Self::Unpublish(read(kind, fields)?),
+            "mute" => Self::Mute(read(kind, fields)?),
+            "subscribe" => Self::Subscribe(read(kind, fields)?),
+            "unsubscribe" => Self::Unsubscribe(read(kind, fields)?),
+            "set_layer" => Self::SetLayer(read(kind, fields)?),
+            "leave" if fields.is_empty() => Self::Leave {},
+            "leave" => return Err("leave has no fields".to_owned()),
+            "ping" => Self::Ping(read(kind, fields)?),
+            other => return Err(format!("unknown type {:?}", shorten(other))),
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Join(join) => {
+                check_room(&join.room)?;
+                check_name(&join.name)?;
+                join.identity.as_deref().map_or(Ok(()), check_identity)
+            }
+            Self::Publish(publish) => publish.check(),
+            Self::Candidate(candidate) => {
+                check_length("mid", candidate.mid.as_deref().unwrap_or("0"), 1, MAX_MID)?;
+                check_length("candidate", &candidate.candidate, 0, 1024)
+            }
+            Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
+            Self::Offer(_)
+            | Self::Ready(_)
+            | Self::Unpublish(_)
+            | Self::Mute(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Leave {}
+            | Self::Ping(_) => Ok(()),
+        }
+    }
+}
+
+impl Publish {
+    /// At most this many simulcast layers: browsers send three.
+    pub const MAX_LAYERS: usize = 4;
+
+    fn check(&self) -> Result<(), String> {
+        check_length("mid", &self.mid, 1, MAX_MID)?;
+        check_name(&self.name)?;
+        if self.layers.len() > Self::MAX_LAYERS {
+            return Err(format!("field `layers`: at most {} entries", Self::MAX_LAYERS));
+        }
+        self.layers.iter().try_for_each(|layer| check_rid(&layer.rid))
+    }
+}
+
+/// Longest `a=mid` (RFC 8843 section 15 recommends short ones; libwebrtc allows 16).
+const MAX_MID: usize = 16;
+const MAX_LABEL: usize = 64;
+
+/// A room name: 1 to 64 characters of `A-Za-z0-9_.-`.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn check_room(room: &str) -> Result<(), String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    if (1..=MAX_LABEL).contains(&room.len()) && room.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err("field `room`: expected 1 to 64 characters of A-Z a-z 0-9 _ . -".to_owned())
+}
+
+/// A display name: up to 64 characters, none of them a control character.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn check_name(name: &str) -> Result<(), String> {
+    check_length("name", name, 0, MAX_LABEL)
+}
+
+/// An identity: 1 to 64 characters, none of them a control character.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn check_identity(identity: &str) -> Result<(), String> {
+    check_length("identity", identity, 1, MAX_LABEL)
+}
+
+fn check_rid(rid: &str) -> Result<(), String> {
+    check_length("rid", rid, 1, 32)
+}
+
+fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
+    if (min..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(format!("field `{field}`: expected {min} to {max} characters without control characters"))
+}
+
+/// Reads the fields of one message; the error names the path to the wrong one.
+fn read<T: DeserializeOwned>(kind: &str, fields: Map<String, Value>) -> Result<T, String> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if path == "." { format!("{kind}: {inner}") } else { format!("{kind}: field `{path}`: {inner}") }
+    })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// A JSON object without repeated keys: two parsers must never read two different messages from one text.
+struct StrictObject(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for StrictObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Map<String, Value>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a `type`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Map::new();
+                while let Some((key, value)) = access.next_entry::<String, Value>()? {
+                    if fields.contains_key(&key) {
+                        return Err(A::Error::custom(format!("repeated field `{}`", shorten(&key))));
+                    }
+                    fields.insert(key, value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Fields).map(Self)
+    }
+}

@@ -1,0 +1,256 @@
+//! What the server says.
+
+use super::{Kind, ParticipantId, Source, TrackId};
+use serde::{Deserialize, Serialize};
+
+/// A message to a client. Also decodable, for native clients and tests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "fields are those of PROTOCOL.md")]
+pub enum ServerMessage {
+    /// Answer to `join`.
+    Welcome(Box<Welcome>),
+    /// How many receive sections the next offer must have.
+    MediaSections(MediaSections),
+    /// Answer to `offer`.
+    Answer {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        offer_id: u64,
+        sdp: String,
+    },
+    /// Answer to `publish`.
+    Published {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        mid: String,
+        track: TrackId,
+        number: u32,
+    },
+    /// The complete table of what each slot shows.
+    Bindings { bindings: Vec<BindingEntry>, unbound: Vec<UnboundEntry> },
+    /// Answer to a request that has no other.
+    Ok {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+    },
+    /// Somebody publishes.
+    TrackPublished { participant: ParticipantId, track: TrackInfo },
+    /// Somebody stopped publishing.
+    TrackUnpublished { participant: ParticipantId, track: TrackId },
+    /// Somebody muted or unmuted.
+    TrackMuted { participant: ParticipantId, track: TrackId, muted: bool },
+    /// This client cannot decode the track; it is never bound.
+    TrackUnavailable { track: TrackId, codec: String, reason: String },
+    /// Another encoding or temporal layer is shown.
+    LayerChanged { track: TrackId, rid: Option<String>, temporal: Option<u8> },
+    /// Who speaks, loudest first.
+    ActiveSpeakers { speakers: Vec<SpeakerInfo> },
+    /// Somebody came.
+    ParticipantJoined { participant: ParticipantInfo },
+    /// Somebody's state changed.
+    ParticipantUpdated { participant: ParticipantId, state: ParticipantState },
+    /// Somebody is gone.
+    ParticipantLeft { participant: ParticipantId, reason: LeaveReason },
+    /// A request was refused.
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        code: ErrorCode,
+        message: String,
+    },
+    /// Last message before the server closes the socket.
+    Closed { reason: String, message: String },
+    /// Answer to `ping`.
+    Pong { time: u64 },
+}
+
+/// Everything a client needs to know when it enters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Of `join`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// Of the protocol.
+    pub version: u32,
+    /// Room name.
+    pub room: String,
+    /// The client's own id.
+    pub participant: ParticipantId,
+    /// The client's own identity, as the server understood it.
+    pub identity: String,
+    /// For RTCPeerConnection.
+    pub ice_servers: Vec<IceServer>,
+    /// Receive sections of the first offer.
+    pub media_sections: MediaSections,
+    /// Granted.
+    pub max_video: u16,
+    /// Granted.
+    pub max_audio: u16,
+    /// Whether `publish` is allowed.
+    pub can_publish: bool,
+    /// Whether this client receives anything.
+    pub can_subscribe: bool,
+    /// The others.
+    pub participants: Vec<ParticipantInfo>,
+}
+
+/// RTCIceServer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// `stun:` and `turn:` addresses.
+    pub urls: Vec<String>,
+    /// TURN user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// TURN password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// Numbers of receive sections (slots).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaSections {
+    /// Audio slots in total.
+    pub audio: u16,
+    /// Video slots in total.
+    pub video: u16,
+}
+
+/// One slot of `bindings`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingEntry {
+    /// `a=mid` of the slot.
+    pub mid: String,
+    /// What it shows.
+    pub track: Option<TrackId>,
+    /// The CSRC of its packets: the track's number.
+    pub csrc: Option<u32>,
+}
+
+/// A track without a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnboundEntry {
+    /// Which.
+    pub track: TrackId,
+    /// Why.
+    pub reason: UnboundReason,
+}
+
+/// Why a track has no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnboundReason {
+    /// There is no free slot up to `max_video` or `max_audio`, or the client has not yet offered enough.
+    Slots,
+    /// The client said `unsubscribe`.
+    Unsubscribed,
+}
+
+/// A participant as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantInfo {
+    /// Id in this room.
+    pub participant: ParticipantId,
+    /// Stable across joins.
+    pub identity: String,
+    /// For people.
+    pub name: String,
+    /// Connection state.
+    pub state: ParticipantState,
+    /// What they publish.
+    pub tracks: Vec<TrackInfo>,
+}
+
+/// Whether a participant's signaling is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParticipantState {
+    /// Here.
+    Active,
+    /// The socket was lost; media may still flow.
+    Reconnecting,
+}
+
+/// A track as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackInfo {
+    /// Id in this room.
+    pub track: TrackId,
+    /// CSRC of its packets.
+    pub number: u32,
+    /// Audio or video.
+    pub kind: Kind,
+    /// What it shows.
+    pub source: Source,
+    /// Label.
+    pub name: String,
+    /// Name of the codec as in `a=rtpmap`.
+    pub codec: String,
+    /// Muted by its owner.
+    pub muted: bool,
+    /// More than one encoding.
+    pub simulcast: bool,
+    /// Encodings, lowest first; empty without simulcast.
+    pub layers: Vec<String>,
+}
+
+/// One entry of `active_speakers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeakerInfo {
+    /// Who.
+    pub participant: ParticipantId,
+    /// Through which track.
+    pub track: TrackId,
+    /// -dBov, 0 loudest.
+    pub level: u8,
+}
+
+/// Why somebody is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// `leave`, a clean close, or a closed peer connection.
+    Left,
+    /// The same identity joined again.
+    Replaced,
+    /// The socket was lost and did not come back.
+    Timeout,
+    /// The media connection failed.
+    ConnectionFailed,
+}
+
+/// What kind of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Could not be decoded.
+    BadMessage,
+    /// Over a size limit.
+    TooLarge,
+    /// `join` must come first.
+    NotJoined,
+    /// `join` came twice.
+    AlreadyJoined,
+    /// The token is missing or wrong.
+    Unauthorized,
+    /// The token does not allow this.
+    NotAllowed,
+    /// There is no such thing.
+    NotFound,
+    /// The offer cannot be answered.
+    BadSdp,
+    /// Not now.
+    BadState,
+    /// A cap is reached.
+    Limit,
+    /// Another protocol version.
+    Version,
+}
+
+impl ServerMessage {
+    /// The message as it goes on the wire.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).expect("maps with string keys and finite numbers only")
+    }
+}

@@ -1,0 +1,108 @@
+//! PROTOCOL.md is the golden file: every JSON example in it must decode, and encode to the same JSON again.
+#![allow(clippy::unwrap_used)]
+
+use super::{ClientMessage, ServerMessage};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const CLIENT_TYPES: [&str; 12] = [
+    "join", "publish", "offer", "ready", "candidate", "unpublish", "mute", "subscribe", "unsubscribe",
+    "set_layer", "leave", "ping",
+];
+const SERVER_TYPES: [&str; 18] = [
+    "welcome", "media_sections", "answer", "published", "bindings", "ok", "track_published",
+    "track_unpublished", "track_muted", "track_unavailable", "layer_changed", "active_speakers",
+    "participant_joined", "participant_updated", "participant_left", "error", "closed", "pong",
+];
+
+/// All JSON objects of the document: fenced blocks, and code spans that begin with `{"type":`.
+fn examples() -> Vec<Value> {
+    let text = include_str!("../../PROTOCOL.md");
+    let mut found = Vec::new();
+    for (index, part) in text.split("```").enumerate() {
+        if index % 2 == 1 {
+            let json = part.strip_prefix("json\n").expect("every block is JSON");
+            let values = serde_json::Deserializer::from_str(json).into_iter::<Value>();
+            found.extend(values.map(|value| value.unwrap()));
+        } else {
+            let spans = part.split('`').skip(1).step_by(2);
+            let spans = spans.filter(|span| span.starts_with("{\"type\":\""));
+            found.extend(spans.map(|span| serde_json::from_str::<Value>(span).unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_example_of_the_document_decodes_and_encodes_to_itself() {
+    let mut seen = BTreeSet::new();
+    for value in examples() {
+        let kind = value["type"].as_str().unwrap().to_owned();
+        let text = value.to_string();
+        let again = if CLIENT_TYPES.contains(&kind.as_str()) {
+            let message = ClientMessage::decode(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            serde_json::to_value(message).unwrap()
+        } else {
+            assert!(SERVER_TYPES.contains(&kind.as_str()), "{kind} is in neither list");
+            let message: ServerMessage = serde_json::from_str(&text).unwrap();
+            serde_json::from_str(&message.encode()).unwrap()
+        };
+        assert_eq!(again, value);
+        seen.insert(kind);
+    }
+    let missing: Vec<_> =
+        CLIENT_TYPES.iter().chain(&SERVER_TYPES).filter(|kind| !seen.contains(**kind)).collect();
+    assert!(missing.is_empty(), "PROTOCOL.md has no example of {missing:?}");
+}
+
+fn refused(text: &str) -> (Option<u64>, String) {
+    let error = ClientMessage::decode(text).expect_err(text);
+    (error.request, error.message)
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let cases = [
+        ("[]", "an object"),
+        ("{", "not a JSON object"),
+        (r#"{"a":1}"#, "missing field `type`"),
+        (r#"{"type":7}"#, "field `type`: expected a string"),
+        (r#"{"type":"jump"}"#, "unknown type \"jump\""),
+        (r#"{"type":"offer","offer_id":1}"#, "offer: missing field `sdp`"),
+        (r#"{"type":"offer","offer_id":"1","sdp":""}"#, "offer: field `offer_id`"),
+        (r#"{"type":"ready","offer_id":1,"x":2}"#, "unknown field `x`"),
+        (r#"{"type":"ready","offer_id":1,"offer_id":2}"#, "repeated field `offer_id`"),
+        (r#"{"type":"leave","now":true}"#, "leave has no fields"),
+        (r#"{"type":"mute","track":"7","muted":true}"#, "mute: field `track`"),
+        (r#"{"type":"mute","track":"t+7","muted":true}"#, "mute: field `track`"),
+        (r#"{"type":"join","version":1,"room":"a b","name":"x"}"#, "field `room`"),
+        (r#"{"type":"join","version":1,"room":"a","name":"\u0007"}"#, "field `name`"),
+        (r#"{"type":"join","version":1,"room":"a","name":"x","identity":""}"#, "field `identity`"),
+        (
+            r#"{"type":"publish","mid":"1","source":"camera","layers":[{"rid":"q","width":"9","height":1}]}"#,
+            "publish: field `layers[0].width`",
+        ),
+        (r#"{"type":"publish","mid":"1","source":"oven"}"#, "publish: field `source`"),
+    ];
+    for (text, expected) in cases {
+        let (_, message) = refused(text);
+        assert!(message.contains(expected), "{text} gave {message:?}");
+    }
+}
+
+#[test]
+fn a_refusal_keeps_the_request_number() {
+    assert_eq!(refused(r#"{"type":"mute","request":9,"track":"t1"}"#).0, Some(9));
+}
+
+#[test]
+fn long_text_in_a_refusal_is_cut() {
+    let (_, message) = refused(&format!(r#"{{"type":"{}"}}"#, "x".repeat(10_000)));
+    assert!(message.len() < 100);
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
+    let (_, message) = refused(&format!(r#"{{"type":"ready","x":{}"#, "[".repeat(100_000)));
+    assert!(message.contains("recursion limit"), "{message}");
+}

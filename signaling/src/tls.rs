@@ -1,0 +1,66 @@
+//! The HTTPS certificate: from files, or made at start.
+
+use crate::config::{Config, Tls};
+use anyhow::Context as _;
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A usable certificate.
+pub(crate) struct Loaded {
+    pub(crate) config: RustlsConfig,
+    /// SHA-256 of a certificate made at start, for comparison with what the browser shows.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// Loads or makes the certificate.
+pub(crate) fn load(tls: &Tls, config: &Config, address: SocketAddr) -> anyhow::Result<Loaded> {
+    match tls {
+        Tls::Files { certificate, key } => {
+            let chain = CertificateDer::pem_file_iter(certificate)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .with_context(|| format!("reading {}", certificate.display()))?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .with_context(|| format!("reading {}", key.display()))?;
+            Ok(Loaded { config: server_config(chain, key)?, fingerprint: None })
+        }
+        Tls::SelfSigned => {
+            let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+            let own = config.media_ips.iter().copied().chain([address.ip()]);
+            names.extend(own.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
+            names.sort();
+            names.dedup();
+            let made = rcgen::generate_simple_self_signed(names)?;
+            let certificate = made.cert.der().clone();
+            let fingerprint = fingerprint(&certificate);
+            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
+                .map_err(anyhow::Error::msg)?;
+            let config = server_config(vec![certificate], key)?;
+            Ok(Loaded { config, fingerprint: Some(fingerprint) })
+        }
+    }
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> anyhow::Result<RustlsConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    // WebSockets over HTTP/2 would need extended CONNECT; one protocol is enough for a handful of small files.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, certificate);
+    let bytes: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    bytes.join(":")
+}
