@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Worker threads and sockets around the media engine: the only crate that reads the clock for media.
+//!
+//! Control talks to the workers through a [`Handle`] (commands, never blocking) and an [`Events`] receiver. One worker is one thread, one
+//! engine and one UDP port; a worker never waits for control.
+#![deny(unsafe_code)]
+
+mod discovery;
+mod engine;
+mod handle;
+#[allow(unsafe_code)]
+pub mod socket;
+mod start;
+mod worker;
+
+pub use handle::Handle;
+pub use start::{Config, Error, Sfu};
+
+pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
+pub use sfu_core::{
+    CloseReason, Command, ConsumerId, ConsumerStats, Event, ProducerId, ProducerStats, RouterId,
+    Speaker, TransportId, TransportStats, params,
+};
+
+/// One worker: the index of its thread and of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub usize);
+
+/// What the workers tell control, in order per worker. Receive without pause: a control plane that falls more than 65 536 events of one worker
+/// behind ends the process.
+pub type Events = tokio::sync::mpsc::Receiver<(WorkerId, Event)>;

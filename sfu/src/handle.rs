@@ -1,0 +1,149 @@
+//! Control's end: commands in, and what signaling must know of the workers.
+
+use crate::WorkerId;
+use crate::socket::Waker;
+use crate::start::Error;
+use crate::worker::Load;
+use sfu_core::Command;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Loads that differ by less than this count as equal when a room is placed, in thousandths.
+const LOAD_STEP: u32 = 200;
+
+/// Control's end of one worker.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) commands: SyncSender<Command>,
+    pub(crate) waker: Waker,
+    pub(crate) port: u16,
+    pub(crate) has_ipv6: bool,
+    pub(crate) load: Arc<Load>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    links: Vec<Link>,
+    media_ips: Vec<IpAddr>,
+    fingerprint: [u8; 32],
+    next_id: AtomicU64,
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The media plane as control sees it. Clones are the same; when the last one is dropped the workers stop.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Inner>);
+
+impl Handle {
+    pub(crate) fn new(
+        links: Vec<Link>,
+        media_ips: Vec<IpAddr>,
+        fingerprint: [u8; 32],
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let next_id = AtomicU64::new(1);
+        let threads = Mutex::new(Vec::with_capacity(links.len()));
+        Self(Arc::new(Inner { links, media_ips, fingerprint, next_id, stop, threads }))
+    }
+
+    pub(crate) fn adopt(&self, thread: JoinHandle<()>) {
+        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    fn link(&self, worker: WorkerId) -> Option<&Link> {
+        self.0.links.get(worker.0)
+    }
+
+    /// Queues a command; never blocks. Commands to one worker are executed in the order in which they were queued.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when 8192 commands wait already, [`Error::NoWorker`].
+    pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), Error> {
+        let link = self.link(worker).ok_or(Error::NoWorker)?;
+        link.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Disconnected(_) => Error::NoWorker,
+        })?;
+        link.waker.wake();
+        Ok(())
+    }
+
+    /// All workers.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.0.links.len()).map(WorkerId)
+    }
+
+    /// Where a worker receives media: its port on every media address that its socket can speak.
+    #[must_use]
+    pub fn candidates(&self, worker: WorkerId) -> Vec<SocketAddr> {
+        let Some(link) = self.link(worker) else { return Vec::new() };
+        let ips = self.0.media_ips.iter().filter(|ip| ip.is_ipv4() || link.has_ipv6);
+        ips.map(|ip| SocketAddr::new(*ip, link.port)).collect()
+    }
+
+    /// SHA-256 of the DTLS certificate, which all workers share.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.0.fingerprint
+    }
+
+    /// A number for a new router, transport, producer or consumer: never 0, never the same twice in this process.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.0.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The worker for a new room: the least busy one and, among those about equally busy, the one with the fewest rooms. Every call counts a room;
+    /// [`Handle::release_room`] takes it back.
+    #[must_use]
+    pub fn place_room(&self) -> WorkerId {
+        let burden = |link: &Link| (link.load.busy_permille() / LOAD_STEP, link.load.rooms());
+        let least = self.0.links.iter().enumerate().min_by_key(|(_, link)| burden(link));
+        let Some((index, link)) = least else { return WorkerId(0) };
+        link.load.add_room();
+        WorkerId(index)
+    }
+
+    /// A room of this worker has ended.
+    pub fn release_room(&self, worker: WorkerId) {
+        if let Some(link) = self.link(worker) {
+            link.load.remove_room();
+        }
+    }
+
+    /// How busy a worker's thread was over the last second: 0.0 to 1.0.
+    #[must_use]
+    pub fn load(&self, worker: WorkerId) -> f64 {
+        self.link(worker).map_or(0.0, |link| f64::from(link.load.busy_permille()) / 1000.0)
+    }
+
+    /// Stops the workers once they have executed what is queued, and waits for them (one turn each). Later calls do nothing.
+    pub fn shutdown(&self) {
+        self.0.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for link in &self.links {
+            link.waker.wake();
+        }
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A worker that panicked has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,213 @@
+//! The worker's UDP socket: one wildcard socket for both address families, batches in and out, segmentation offload both ways.
+//!
+//! Every datagram is received with the local address it was sent to, and leaves from the local address its message names, so that a host
+//! with many addresses answers from the right one. All of the crate's `unsafe` lives in the modules below: system calls on buffers
+//! that outlive the call. Never blocks, and never queues in user space: what the kernel does not take is dropped and counted.
+
+mod address;
+mod control;
+mod receive;
+mod send;
+mod thread;
+mod wait;
+
+pub use receive::RecvBatch;
+pub(crate) use thread::pin_current_thread;
+pub(crate) use wait::{Waiter, Waker};
+
+use address::Family;
+use send::{Offload, SendBuffers};
+use sfu_core::egress::{Message, Transmit};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
+
+/// Asked of the kernel for each direction: 50 ms of 670 Mbit/s.
+const BUFFER_BYTES: libc::c_int = 4 * 1024 * 1024;
+
+/// What a socket did since it was bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketStats {
+    /// `recvmmsg` calls.
+    pub receive_calls: u64,
+    /// Datagrams received, after splitting what GRO had joined.
+    pub received: u64,
+    /// Their payload bytes.
+    pub received_bytes: u64,
+    /// Datagrams that the kernel dropped because the receive buffer was full (`SO_RXQ_OVFL`).
+    pub receive_overflow: u64,
+    /// `sendmmsg` calls.
+    pub send_calls: u64,
+    /// Messages sent; one may be many datagrams.
+    pub sent_messages: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Their payload bytes.
+    pub sent_bytes: u64,
+    /// Datagrams dropped because the kernel had no room (`EAGAIN`, `ENOBUFS`).
+    pub dropped_full: u64,
+    /// Datagrams dropped for any other error: no route, source address gone, forbidden by a filter.
+    pub dropped_failed: u64,
+    /// Messages that the kernel refused to segment and that were sent datagram by datagram.
+    pub unsegmented: u64,
+}
+
+/// The socket of one worker.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: std::net::UdpSocket,
+    family: Family,
+    port: u16,
+    stats: SocketStats,
+    buffers: SendBuffers,
+    offload: Offload,
+    /// Last value of the kernel's 32-bit overflow counter.
+    overflow: u32,
+}
+
+impl UdpSocket {
+    /// Binds the wildcard address of both families, or of IPv4 alone where there is no IPv6. Port 0 means any.
+    ///
+    /// # Errors
+    /// As `bind(2)`: most often the port is taken.
+    pub fn bind(port: u16) -> io::Result<Self> {
+        Self::bind_family(Family::Dual, port).or_else(|error| match error.raw_os_error() {
+            // No IPv6 in the kernel, or switched off by sysctl.
+            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => Self::bind_family(Family::V4, port),
+            _ => Err(error),
+        })
+    }
+
+    fn bind_family(family: Family, port: u16) -> io::Result<Self> {
+        let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = unsafe { libc::socket(family.domain(), kind, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        match family {
+            Family::Dual => {
+                set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+                set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            }
+            Family::V4 => set_option(fd.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
+        }
+        // Both are gains, not needs: kernels before 5.0 have no GRO for UDP.
+        let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+        let _ = set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
+        enlarge(fd.as_fd(), libc::SO_RCVBUF)?;
+        enlarge(fd.as_fd(), libc::SO_SNDBUF)?;
+        let (address, len) = family.wildcard(port);
+        // SAFETY: `address` holds `len` initialised bytes of the family's sockaddr.
+        let result = unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr(), len) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = std::net::UdpSocket::from(fd);
+        let port = socket.local_addr()?.port();
+        Ok(Self {
+            socket,
+            family,
+            port,
+            stats: SocketStats::default(),
+            buffers: SendBuffers::default(),
+            offload: Offload::default(),
+            overflow: 0,
+        })
+    }
+
+    /// The bound port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Can it speak IPv6?
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.family == Family::Dual
+    }
+
+    /// Counters since the socket was bound.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        self.stats
+    }
+
+    /// Replaces the batch with what is waiting. Returns how many of its slots are filled; a full batch means that there may be more.
+    ///
+    /// # Errors
+    /// As `recvmmsg(2)`; nothing waiting is `Ok(0)`.
+    pub fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
+        self.stats.receive_calls += 1;
+        let slots = match batch.receive(self.socket.as_raw_fd()) {
+            Ok(slots) => slots,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        let (datagrams, bytes) = batch.totals();
+        self.stats.received += datagrams;
+        self.stats.received_bytes += bytes;
+        if let Some(overflow) = batch.overflow() {
+            self.stats.receive_overflow += u64::from(overflow.wrapping_sub(self.overflow));
+            self.overflow = overflow;
+        }
+        Ok(slots)
+    }
+}
+
+impl Transmit for UdpSocket {
+    fn transmit(&mut self, messages: &[Message], bytes: &[u8]) {
+        self.send_batch(messages, bytes);
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Sets an `int` option.
+fn set_option(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `value` is a live `int` and `len` its size.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Asks for a big buffer and says once how to allow it when the kernel gives less.
+fn enlarge(fd: BorrowedFd<'_>, name: libc::c_int) -> io::Result<()> {
+    static WARNED: Once = Once::new();
+    set_option(fd, libc::SOL_SOCKET, name, BUFFER_BYTES)?;
+    let mut given: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `given` is a live `int`, `len` its size.
+    let result = unsafe {
+        let value = (&raw mut given).cast();
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, value, &raw mut len)
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // The kernel doubles what was asked, for its own bookkeeping (socket(7)).
+    let given = given / 2;
+    if given < BUFFER_BYTES {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "UDP socket buffers are {given} bytes instead of {BUFFER_BYTES}; under load media will be lost. \
+                 To allow more: sysctl -w net.core.rmem_max={BUFFER_BYTES} net.core.wmem_max={BUFFER_BYTES}"
+            );
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Brings the workers up: addresses, certificate, sockets, threads. Nothing runs unless everything could be had.
+
+use crate::engine::{Certificate, EngineConfig};
+use crate::handle::{Handle, Link};
+use crate::socket::{UdpSocket, Waiter};
+use crate::worker::{Load, Worker, WorkerParts};
+use crate::{Events, WorkerId, discovery};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Workers started when the configuration does not say, at most.
+const WORKERS_MAX_DEFAULT: usize = 8;
+/// Commands that may wait for one worker.
+const COMMANDS_MAX: usize = 8192;
+/// Events that may wait for control, of all workers.
+const EVENTS_MAX: usize = 8192;
+/// Seconds between the epochs of NTP (1900) and Unix (1970).
+const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
+
+/// What the media plane needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// UDP port of the first worker; worker `i` has this plus `i`. 0: any free port each.
+    pub media_port: u16,
+    /// Addresses for candidates. Empty: those of this machine, containers' bridges left out.
+    pub media_ips: Vec<IpAddr>,
+    /// Threads. 0: one per available processor, at most 8.
+    pub workers: usize,
+}
+
+/// Why the media plane does not start, or does not take a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The machine's addresses cannot be listed, or there is no usable one.
+    #[error("no usable network address for media ({0}); name one with --media-ip")]
+    NoAddress(String),
+    /// A worker's port cannot be bound.
+    #[error("cannot bind UDP port {port} for media: {source}")]
+    Bind {
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// Base port plus workers is beyond 65535.
+    #[error("{workers} workers do not fit above media port {port}")]
+    Ports {
+        /// First port.
+        port: u16,
+        /// Number of workers.
+        workers: usize,
+    },
+    /// The DTLS certificate could not be made.
+    #[error("cannot generate the DTLS certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// Threads, events or randomness: the system refused.
+    #[error("cannot start a media worker: {0}")]
+    System(#[from] io::Error),
+    /// The worker's command queue is full.
+    #[error("the media worker is overloaded")]
+    Overloaded,
+    /// The worker has stopped, or there never was one of that number.
+    #[error("no such media worker")]
+    NoWorker,
+}
+
+/// The media plane.
+#[derive(Debug)]
+pub struct Sfu;
+
+impl Sfu {
+    /// Starts the workers. They run until [`Handle::shutdown`] or until the last clone of the handle is dropped.
+    ///
+    /// # Errors
+    /// Everything of [`Error`] but `Overloaded` and `NoWorker`.
+    pub fn start(config: Config) -> Result<(Handle, Events), Error> {
+        let media_ips = match config.media_ips {
+            ips if !ips.is_empty() => ips,
+            _ => discovery::usable_addresses()
+                .map_err(|error| Error::NoAddress(error.to_string()))?,
+        };
+        if media_ips.is_empty() {
+            return Err(Error::NoAddress("none is up".to_owned()));
+        }
+        let workers = if config.workers == 0 { default_workers() } else { config.workers };
+        let sockets = bind(config.media_port, workers)?;
+        let certificate = certificate()?;
+        let fingerprint = certificate.sha256();
+        let (events, receiver) = tokio::sync::mpsc::channel(EVENTS_MAX);
+        let stop = Arc::new(AtomicBool::new(false));
+        let epoch = Instant::now();
+        let epoch_ntp = ntp_now();
+        let mut links = Vec::with_capacity(workers);
+        let mut threads = Vec::with_capacity(workers);
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let seed = OsRng.try_next_u64().map_err(io::Error::other)?;
+            let engine = EngineConfig { certificate: certificate.clone(), seed, epoch, epoch_ntp };
+            let waiter = Waiter::new()?;
+            let (commands, queue) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+            let load = Arc::new(Load::default());
+            links.push(Link {
+                commands,
+                waker: waiter.waker(),
+                port: socket.port(),
+                has_ipv6: socket.has_ipv6(),
+                load: load.clone(),
+            });
+            threads.push(WorkerParts {
+                id: WorkerId(index),
+                pinned: workers > 1,
+                engine,
+                socket,
+                waiter,
+                commands: queue,
+                events: events.clone(),
+                stop: stop.clone(),
+                load,
+            });
+        }
+        // The handle comes first: when a thread cannot be started, dropping it stops those that were.
+        let handle = Handle::new(links, media_ips, fingerprint, stop);
+        for parts in threads {
+            let name = format!("media-{}", parts.id.0);
+            let thread =
+                std::thread::Builder::new().name(name).spawn(move || Worker::new(parts).run())?;
+            handle.adopt(thread);
+        }
+        Ok((handle, receiver))
+    }
+}
+
+/// One worker per processor of the affinity mask, at most 8.
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX_DEFAULT)
+}
+
+fn bind(base: u16, workers: usize) -> Result<Vec<UdpSocket>, Error> {
+    let bind = |port| UdpSocket::bind(port).map_err(|source| Error::Bind { port, source });
+    if base == 0 {
+        return (0..workers).map(|_| bind(0)).collect();
+    }
+    let beyond = usize::from(base) + workers;
+    if beyond > usize::from(u16::MAX) + 1 {
+        return Err(Error::Ports { port: base, workers });
+    }
+    (usize::from(base)..beyond).map(|port| bind(port as u16)).collect()
+}
+
+/// A fresh self-signed certificate, as browsers make theirs: ECDSA P-256. Peers trust it by the fingerprint in the SDP alone.
+fn certificate() -> Result<Certificate, Error> {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "switchyard");
+    let certificate = params.self_signed(&key)?;
+    Ok(Certificate { der: certificate.der().to_vec(), private_key_pkcs8: key.serialize_der() })
+}
+
+/// The wall clock as NTP 32.32 (RFC 5905); it wraps in 2036, as RTCP does.
+fn ntp_now() -> u64 {
+    let since_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since_unix.as_secs().wrapping_add(NTP_UNIX_OFFSET) & 0xFFFF_FFFF;
+    let fraction = (u64::from(since_unix.subsec_nanos()) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
+}

@@ -1,0 +1,235 @@
+//! One media thread: socket in, engine, socket out. Owns the clock, waits for nothing but its socket, its timer and its waker, and never for
+//! control: commands are taken as they come, events that control does not take in time are kept up to a bound.
+
+use crate::WorkerId;
+use crate::engine::{Engine, EngineConfig};
+use crate::socket::{RecvBatch, UdpSocket, Waiter, pin_current_thread};
+use sfu_core::egress::{Arena, Egress};
+use sfu_core::{Command, Event};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Batches received before what they caused is sent: bounds the delay of the first under load.
+const RECEIVE_ROUNDS: usize = 4;
+/// Commands executed per turn, so that control cannot starve media.
+const COMMANDS_PER_TURN: usize = 256;
+/// Events kept while control's queue is full.
+const BACKLOG_MAX: usize = 65_536;
+/// How soon a full event queue is tried again.
+const BACKLOG_RETRY: Duration = Duration::from_millis(10);
+/// How often the load is measured.
+const LOAD_WINDOW: Duration = Duration::from_secs(1);
+
+/// What control may know of a worker without asking it.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    busy_permille: AtomicU32,
+    rooms: AtomicUsize,
+}
+
+impl Load {
+    pub(crate) fn busy_permille(&self) -> u32 {
+        self.busy_permille.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_room(&self) {
+        self.rooms.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_room(&self) {
+        let less = |rooms: usize| Some(rooms.saturating_sub(1));
+        let _ = self.rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+/// Everything a worker is made of.
+#[derive(Debug)]
+pub(crate) struct WorkerParts {
+    pub(crate) id: WorkerId,
+    pub(crate) pinned: bool,
+    pub(crate) engine: EngineConfig,
+    pub(crate) socket: UdpSocket,
+    pub(crate) waiter: Waiter,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Sender<(WorkerId, Event)>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) load: Arc<Load>,
+}
+
+/// The worker, on its own thread.
+pub(crate) struct Worker {
+    id: WorkerId,
+    pinned: bool,
+    engine: Engine,
+    socket: UdpSocket,
+    waiter: Waiter,
+    batch: RecvBatch,
+    arena: Arena,
+    commands: Receiver<Command>,
+    events: Sender<(WorkerId, Event)>,
+    backlog: VecDeque<Event>,
+    stop: Arc<AtomicBool>,
+    load: Arc<Load>,
+    /// Start of the load window, and the time waited in it.
+    window: Instant,
+    waited: Duration,
+    /// The last turn left datagrams or commands behind.
+    unfinished: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        Self {
+            id: parts.id,
+            pinned: parts.pinned,
+            engine: Engine::new(parts.engine),
+            socket: parts.socket,
+            waiter: parts.waiter,
+            batch: RecvBatch::default(),
+            arena: Arena::default(),
+            commands: parts.commands,
+            events: parts.events,
+            backlog: VecDeque::new(),
+            stop: parts.stop,
+            load: parts.load,
+            window: Instant::now(),
+            waited: Duration::ZERO,
+            unfinished: false,
+        }
+    }
+
+    /// Works until told to stop. A worker that fails ends the process: its rooms are lost, and whoever supervises the process can
+    /// start it anew, while half a media plane would go unnoticed.
+    pub(crate) fn run(mut self) {
+        let index = self.id.0;
+        if self.pinned
+            && let Err(error) = pin_current_thread(index)
+        {
+            tracing::warn!("media worker {index} is not pinned to a processor: {error}");
+        }
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.work())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => die(index, &format!("cannot wait for its socket: {error}")),
+            Err(_) => die(index, "panicked"),
+        }
+    }
+
+    fn work(&mut self) -> io::Result<()> {
+        loop {
+            let readable = self.wait()?;
+            // Before the queue is drained: what was queued before the stop is executed.
+            let stop = self.stop.load(Ordering::Acquire);
+            let more_commands = self.turn(Instant::now(), readable);
+            if stop && !more_commands {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<bool> {
+        let before = Instant::now();
+        let mut timeout = self.engine.poll_timeout().map(|at| at.saturating_duration_since(before));
+        if !self.backlog.is_empty() {
+            timeout = Some(timeout.map_or(BACKLOG_RETRY, |timeout| timeout.min(BACKLOG_RETRY)));
+        }
+        if self.unfinished {
+            timeout = Some(Duration::ZERO);
+        }
+        let readable = self.waiter.wait(&self.socket, timeout)?;
+        let after = Instant::now();
+        self.waited += after - before;
+        let window = after - self.window;
+        if window >= LOAD_WINDOW {
+            let idle = self.waited.as_secs_f64() / window.as_secs_f64();
+            let busy = ((1.0 - idle).clamp(0.0, 1.0) * 1000.0) as u32;
+            self.load.busy_permille.store(busy, Ordering::Relaxed);
+            self.window = after;
+            self.waited = Duration::ZERO;
+        }
+        Ok(readable)
+    }
+
+    /// Everything that there is to do now. Returns whether there may be more commands.
+    fn turn(&mut self, now: Instant, readable: bool) -> bool {
+        let more_datagrams = readable && self.receive(now);
+        let more_commands = self.execute(now);
+        self.unfinished = more_datagrams || more_commands;
+        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now, &mut egress);
+        }
+        self.engine.flush(now, &mut egress);
+        egress.flush();
+        self.report();
+        more_commands
+    }
+
+    /// Feeds the engine with what waits in the socket. Returns whether there may be more.
+    fn receive(&mut self, now: Instant) -> bool {
+        for _ in 0..RECEIVE_ROUNDS {
+            // An error belongs to one datagram that is gone with it; the socket itself stays good.
+            let filled = self.socket.recv_batch(&mut self.batch).unwrap_or(0);
+            let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+            for (tuple, datagram) in self.batch.datagrams() {
+                self.engine.handle_datagram(now, &tuple, datagram, &mut egress);
+            }
+            if filled < RecvBatch::SLOTS {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Executes commands. Returns whether there may be more.
+    fn execute(&mut self, now: Instant) -> bool {
+        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            self.engine.handle_command(now, command, &mut egress);
+        }
+        true
+    }
+
+    /// Hands events to control, in order.
+    fn report(&mut self) {
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(event) = self.offer(event) {
+                self.backlog.push_front(event);
+                break;
+            }
+        }
+        while let Some(event) = self.engine.poll_event() {
+            let kept = if self.backlog.is_empty() { self.offer(event).err() } else { Some(event) };
+            if let Some(event) = kept {
+                if self.backlog.len() >= BACKLOG_MAX {
+                    die(self.id.0, "control does not take its events");
+                }
+                self.backlog.push_back(event);
+            }
+        }
+    }
+
+    /// Gives the event back when the queue is full. Without a receiver there is no control left to tell: the process is ending.
+    fn offer(&self, event: Event) -> Result<(), Event> {
+        match self.events.try_send((self.id, event)) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full((_, event))) => Err(event),
+        }
+    }
+}
+
+fn die(index: usize, why: &str) -> ! {
+    tracing::error!("media worker {index} {why}; the process ends");
+    std::process::abort();
+}
