@@ -14,6 +14,7 @@ import { announce, clearNotices, toast } from './notices.js';
 import { Prejoin } from './prejoin.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
+import { recall, remember, rememberedDevices } from './storage.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./prejoin.js').Choice} Choice */
@@ -33,7 +34,7 @@ const exposed = { room: null, media: null };
 let shown = null;
 
 const prejoin = new Prejoin({
-  name: query.get('name') ?? localStorage.getItem('name') ?? '',
+  name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
   wanted,
   join: (choice) => void join(choice, Promise.resolve(choice)),
@@ -64,12 +65,12 @@ function start() {
 function autojoin() {
   const name = localName();
   const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
-  const ids = { camera: localStorage.getItem('camera') ?? '', microphone: localStorage.getItem('microphone') ?? '' };
+  const ids = rememberedDevices();
   void join({ name, room, ids }, openWanted(ids));
 }
 
 function localName() {
-  return exposed.room?.name ?? query.get('name') ?? localStorage.getItem('name') ?? 'Guest';
+  return exposed.room?.name ?? query.get('name') ?? recall('localStorage', 'name') ?? 'Guest';
 }
 
 /**
@@ -102,7 +103,7 @@ async function join({ name, room: roomName, ids }, tracks) {
   clearNotices();
   prejoin.notify('');
   prejoin.setBusy(true);
-  localStorage.setItem('name', name);
+  remember('localStorage', 'name', name);
   /** @type {Room} */
   let room;
   try {
@@ -195,11 +196,11 @@ function showState(state, message = '') {
 
 /** One person is one identity, over reloads of this tab and not over two tabs. */
 function identity() {
-  const known = sessionStorage.getItem('identity');
+  const known = recall('sessionStorage', 'identity');
   if (known) return known;
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   const made = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  sessionStorage.setItem('identity', made);
+  remember('sessionStorage', 'identity', made);
   return made;
 }
 

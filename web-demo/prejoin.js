@@ -5,6 +5,7 @@
 import { button, element, input, label, select, setIcon, video } from './dom.js';
 import { deviceIdOf, fillDevices, onDevicesChanged, openBoth, openDevice } from './devices.js';
 import { LevelMeter } from './level-meter.js';
+import { remember, rememberedDevices } from './storage.js';
 
 /**
  * @typedef {object} Choice
@@ -26,7 +27,7 @@ export class Prejoin {
   /** Whether the user wants it; it may still be missing. @type {Record<Device, boolean>} */
   #wanted;
   /** @type {Record<Device, string>} */
-  #ids = { camera: localStorage.getItem('camera') ?? '', microphone: localStorage.getItem('microphone') ?? '' };
+  #ids = rememberedDevices();
   #meter = new LevelMeter(/** @type {HTMLMeterElement} */ (element('preview-level')));
   #shown = false;
   #join;
@@ -146,7 +147,7 @@ export class Prejoin {
    */
   async #choose(device, id) {
     this.#ids[device] = id;
-    localStorage.setItem(device, id);
+    remember('localStorage', device, id);
     if (!this.#wanted[device]) return;
     stop(this.#tracks[device]);
     this.#tracks[device] = null;

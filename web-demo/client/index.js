@@ -15,6 +15,7 @@ export { Room } from './room.js';
 export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
+/** @typedef {import('./events.js').RoomEvents} RoomEvents */
 /** @typedef {import('./room.js').ConnectOptions} ConnectOptions */
 
 /**

@@ -3,15 +3,17 @@
  * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
+import { Emitter } from './events.js';
 import { Peer } from './peer.js';
+import { Roster } from './roster.js';
 import { Signaling, SwitchyardError } from './signaling.js';
 import { StatsReader } from './stats.js';
-import { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
+import { LocalTrack } from './tracks.js';
 
 /** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
 /** @typedef {import('./protocol.js').Welcome} Welcome */
 /** @typedef {import('./protocol.js').Source} Source */
-/** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
+/** @typedef {import('./events.js').RoomState} RoomState */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
 /**
@@ -34,28 +36,6 @@ import { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
  * @property {boolean} [muted] publish it muted
  */
 
-/** @typedef {'connecting' | 'connected' | 'reconnecting' | 'closed'} RoomState */
-
-/**
- * Events and their `detail`.
- * @typedef {object} RoomEvents
- * @property {{participant: RemoteParticipant}} participantjoined
- * @property {{participant: RemoteParticipant, reason: string}} participantleft
- * @property {{participant: RemoteParticipant}} participantupdated
- * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackpublished
- * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunpublished
- * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackmuted `track.muted` tells which
- * @property {{participant: RemoteParticipant, track: RemoteTrack, mediaStreamTrack: MediaStreamTrack, stream: MediaStream}} tracksubscribed
- * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunsubscribed
- * @property {{participant: RemoteParticipant, track: RemoteTrack, reason: string, codec: string}} trackunavailable
- * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
- * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
- * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
- * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
- * @property {{reason: string, message: string}} closed the end: no reconnect follows
- * @property {{code: string, message: string}} error something failed, the room lives on
- */
-
 const RETRY_DELAYS_MS = [0, 300, 1200, 2700, 4800, 5000];
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
@@ -65,14 +45,12 @@ const FINAL_REASONS = ['replaced'];
 /** Errors at joining that a retry does not cure. */
 const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
-export class Room extends EventTarget {
+export class Room extends Emitter {
   /** Of this participant, given by the server. */
   participantId = '';
   identity = '';
   canPublish = true;
   canSubscribe = true;
-  /** The others. @type {Map<string, RemoteParticipant>} */
-  participants = new Map();
   /** @type {Set<LocalTrack>} */
   localTracks = new Set();
   /** @type {RoomState} */
@@ -83,8 +61,10 @@ export class Room extends EventTarget {
   #signaling = null;
   /** @type {Peer | null} */
   #peer = null;
-  /** @type {{mid: string, track: string | null}[]} */
-  #bindings = [];
+  #roster = new Roster(
+    (type, detail) => this.emit(type, detail),
+    (mid) => this.#peer?.slot(mid),
+  );
   #stats = new StatsReader();
   #mediaTimer = 0;
   #mediaRestarted = false;
@@ -111,23 +91,15 @@ export class Room extends EventTarget {
     return this.#peer?.connection ?? null;
   }
 
-  /**
-   * Listens; returns a function that stops listening.
-   * @template {keyof RoomEvents} K
-   * @param {K} type
-   * @param {(detail: RoomEvents[K]) => void} listener
-   */
-  on(type, listener) {
-    /** @param {Event} event */
-    const wrapped = (event) => listener(/** @type {CustomEvent<RoomEvents[K]>} */ (event).detail);
-    this.addEventListener(type, wrapped);
-    return () => this.removeEventListener(type, wrapped);
+  /** The others, by their id. */
+  get participants() {
+    return this.#roster.participants;
   }
 
   /** Joins. Called by `connect`, and again after a loss. */
   async join() {
     const peer = new Peer({
-      onNegotiated: () => this.#applyBindings(),
+      onNegotiated: () => this.#roster.applyBindings(),
       onState: (state) => this.#handleMediaState(peer, state),
       onError: (error) => this.#reportNegotiationError(error),
     });
@@ -183,7 +155,7 @@ export class Room extends EventTarget {
     const stopped = this.#peer?.unpublish(local);
     if (id && this.state === 'connected') await this.#request('unpublish', { track: id });
     await stopped;
-    this.#emit('localtrackupdated', { track: local });
+    this.emit('localtrackupdated', { track: local });
   }
 
   /**
@@ -197,7 +169,7 @@ export class Room extends EventTarget {
       local.mediaStreamTrack = mediaStreamTrack;
     }
     await local.transceiver?.sender.replaceTrack(mediaStreamTrack);
-    this.#emit('localtrackupdated', { track: local });
+    this.emit('localtrackupdated', { track: local });
   }
 
   /**
@@ -207,7 +179,7 @@ export class Room extends EventTarget {
   async mute(local, muted = true) {
     local.muted = muted;
     local.mediaStreamTrack.enabled = !muted;
-    this.#emit('localtrackupdated', { track: local });
+    this.emit('localtrackupdated', { track: local });
     if (local.id && this.state === 'connected') await this.#request('mute', { track: local.id, muted });
   }
 
@@ -242,7 +214,7 @@ export class Room extends EventTarget {
    */
   async getStats(id) {
     const local = [...this.localTracks].find((track) => track.id === id);
-    const transceiver = local?.transceiver ?? this.#remoteTrack(id)?.transceiver;
+    const transceiver = local?.transceiver ?? this.#roster.track(id)?.transceiver;
     if (!transceiver) return null;
     return this.#stats.read(`${id} ${transceiver.mid}`, transceiver, local ? 'sending' : 'receiving');
   }
@@ -277,19 +249,19 @@ export class Room extends EventTarget {
   #enter(welcome, signaling, peer) {
     this.#dropPeer();
     this.#peer = peer;
-    this.#bindings = [];
     this.#farewell = null;
     this.#mediaRestarted = false;
     this.participantId = welcome.participant;
     this.identity = welcome.identity;
     this.canPublish = welcome.can_publish;
     this.canSubscribe = welcome.can_subscribe;
-    this.#replaceParticipants(welcome.participants);
+    this.#stats = new StatsReader();
+    this.#roster.replace(welcome.participants);
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     for (const local of this.localTracks) {
       this.#publishNow(local).catch((error) => {
-        if (this.#peer === peer) this.#emit('error', { code: error.code ?? 'unknown', message: error.message });
+        if (this.#peer === peer) this.emit('error', { code: error.code ?? 'unknown', message: error.message });
       });
     }
   }
@@ -304,170 +276,25 @@ export class Room extends EventTarget {
       return;
     }
     local.id = track;
-    this.#emit('localtrackupdated', { track: local });
+    this.emit('localtrackupdated', { track: local });
     if (local.muted !== muted) await this.#request('mute', { track, muted: local.muted });
   }
 
   /** @param {ServerMessage} message */
   #handleMessage(message) {
     switch (message.type) {
-      case 'participant_joined':
-        return this.#addParticipant(message.participant);
-      case 'participant_left':
-        return this.#removeParticipant(message.participant, message.reason);
       case 'media_sections':
         return this.#peer?.requireSections(message);
-      case 'bindings':
-        return this.#handleBindings(message);
       case 'active_speakers':
-        return this.#emit('activespeakers', { speakers: message.speakers });
+        return this.emit('activespeakers', { speakers: message.speakers });
       case 'error':
-        return this.#emit('error', { code: message.code, message: message.message });
+        return this.emit('error', { code: message.code, message: message.message });
       case 'closed':
         this.#farewell = { reason: message.reason, message: message.message };
         return FINAL_REASONS.includes(message.reason) ? this.#finish(message.reason, message.message) : undefined;
       default:
-        return this.#handleTrackMessage(message);
+        return this.#roster.handle(message);
     }
-  }
-
-  /** @param {ServerMessage} message */
-  #handleTrackMessage(message) {
-    if (message.type === 'track_published') return this.#addTrack(message.participant, message.track);
-    if (message.type === 'participant_updated') {
-      const participant = this.participants.get(message.participant);
-      if (!participant) return undefined;
-      participant.state = message.state;
-      return this.#emit('participantupdated', { participant });
-    }
-    const track = 'track' in message ? this.#remoteTrack(message.track) : undefined;
-    if (!track) return undefined;
-    const { participant } = track;
-    switch (message.type) {
-      case 'track_unpublished':
-        return this.#removeTrack(track);
-      case 'track_muted':
-        track.muted = message.muted;
-        return this.#emit('trackmuted', { participant, track });
-      case 'track_unavailable':
-        return this.#setUnavailable(track, message.reason, message.codec);
-      case 'layer_changed':
-        track.layer = message.rid;
-        return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
-      default:
-        return undefined;
-    }
-  }
-
-  /** @param {ParticipantInfo} info */
-  #addParticipant(info) {
-    const participant = new RemoteParticipant(info);
-    this.participants.set(participant.id, participant);
-    this.#emit('participantjoined', { participant });
-    this.#applyBindings();
-  }
-
-  /**
-   * @param {string} id
-   * @param {string} reason
-   */
-  #removeParticipant(id, reason) {
-    const participant = this.participants.get(id);
-    if (!participant) return;
-    for (const track of participant.tracks.values()) this.#removeTrack(track);
-    this.participants.delete(id);
-    this.#emit('participantleft', { participant, reason });
-  }
-
-  /** After a new join: the list is the truth, and what was subscribed arrives anew. @param {ParticipantInfo[]} infos */
-  #replaceParticipants(infos) {
-    for (const participant of [...this.participants.values()]) {
-      const info = infos.find(({ participant: id }) => id === participant.id);
-      if (!info || info.identity !== participant.identity) {
-        this.#removeParticipant(participant.id, 'left');
-        continue;
-      }
-      participant.state = info.state;
-      for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
-      for (const track of info.tracks) this.#addTrack(participant.id, track);
-    }
-    for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
-  }
-
-  /**
-   * @param {string} participantId
-   * @param {import('./protocol.js').TrackInfo} info
-   */
-  #addTrack(participantId, info) {
-    const participant = this.participants.get(participantId);
-    if (!participant) return;
-    const track = new RemoteTrack(info, participant);
-    participant.tracks.set(track.id, track);
-    this.#emit('trackpublished', { participant, track });
-    this.#applyBindings();
-  }
-
-  /** @param {RemoteTrack} track */
-  #removeTrack(track) {
-    this.#release(track);
-    track.participant.tracks.delete(track.id);
-    this.#emit('trackunpublished', { participant: track.participant, track });
-  }
-
-  /** @param {import('./protocol.js').Bindings} message */
-  #handleBindings({ bindings, unbound }) {
-    this.#bindings = bindings;
-    this.#applyBindings();
-    for (const { track: id, reason } of unbound) {
-      const track = this.#remoteTrack(id);
-      if (track && reason === 'slots') this.#setUnavailable(track, reason, track.codec);
-    }
-  }
-
-  /** Makes the tracks' slots those of the table. Called again when mids or tracks appear, as either may come first. */
-  #applyBindings() {
-    /** @type {Map<string, string>} */
-    const midOf = new Map();
-    for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
-    const tracks = [...this.participants.values()].flatMap(({ tracks: own }) => [...own.values()]);
-    for (const track of tracks) {
-      if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
-    }
-    for (const track of tracks) {
-      const mid = midOf.get(track.id);
-      const transceiver = mid === undefined ? undefined : this.#peer?.slot(mid);
-      if (transceiver && !track.transceiver) this.#bind(track, transceiver);
-    }
-  }
-
-  /**
-   * @param {RemoteTrack} track
-   * @param {RTCRtpTransceiver} transceiver
-   */
-  #bind(track, transceiver) {
-    const mediaStreamTrack = transceiver.receiver.track;
-    const stream = new MediaStream([mediaStreamTrack]);
-    Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });
-    this.#emit('tracksubscribed', { participant: track.participant, track, mediaStreamTrack, stream });
-  }
-
-  /** @param {RemoteTrack} track */
-  #release(track) {
-    if (!track.transceiver) return;
-    this.#stats.forget(`${track.id} ${track.transceiver.mid}`);
-    Object.assign(track, { transceiver: null, mediaStreamTrack: null, stream: null, layer: null });
-    this.#emit('trackunsubscribed', { participant: track.participant, track });
-  }
-
-  /**
-   * @param {RemoteTrack} track
-   * @param {string} reason
-   * @param {string} codec
-   */
-  #setUnavailable(track, reason, codec) {
-    if (track.unavailable === reason) return;
-    track.unavailable = reason;
-    this.#emit('trackunavailable', { participant: track.participant, track, reason, codec });
   }
 
   /** @param {Error} error */
@@ -475,7 +302,7 @@ export class Room extends EventTarget {
     if (this.state !== 'connected') return;
     const code = error instanceof SwitchyardError ? error.code : 'negotiation';
     if (code === 'closed') return;
-    this.#emit('error', { code, message: `Sending or receiving could not be changed: ${error.message}` });
+    this.emit('error', { code, message: `Sending or receiving could not be changed: ${error.message}` });
     if (code === 'timeout') this.#restart('The server stopped answering. Reconnecting…');
   }
 
@@ -562,7 +389,7 @@ export class Room extends EventTarget {
     this.#signaling?.close();
     this.#signaling = null;
     this.#dropPeer();
-    this.#emit('closed', { reason, message });
+    this.emit('closed', { reason, message });
   }
 
   #dropPeer() {
@@ -579,16 +406,7 @@ export class Room extends EventTarget {
   #setState(state, message) {
     if (this.state === state) return;
     this.state = state;
-    this.#emit('statechange', { state, message });
-  }
-
-  /** @param {string} id */
-  #remoteTrack(id) {
-    for (const { tracks } of this.participants.values()) {
-      const track = tracks.get(id);
-      if (track) return track;
-    }
-    return undefined;
+    this.emit('statechange', { state, message });
   }
 
   /**
@@ -598,15 +416,6 @@ export class Room extends EventTarget {
   #request(type, fields) {
     if (!this.#signaling) return Promise.reject(new SwitchyardError('closed', 'There is no connection to the server.'));
     return this.#signaling.request(type, fields);
-  }
-
-  /**
-   * @template {keyof RoomEvents} K
-   * @param {K} type
-   * @param {RoomEvents[K]} detail
-   */
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 

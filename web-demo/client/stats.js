@@ -43,11 +43,6 @@ export class StatsReader {
     this.#samples.set(key, sample);
     return sample.result;
   }
-
-  /** @param {string} key */
-  forget(key) {
-    this.#samples.delete(key);
-  }
 }
 
 /**

@@ -1,0 +1,210 @@
+/**
+ * @module
+ * The other participants, their tracks, and which slot shows which track. Follows the server's messages; asks for nothing.
+ */
+import { RemoteParticipant, RemoteTrack } from './tracks.js';
+
+/** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
+/** @typedef {import('./protocol.js').TrackInfo} TrackInfo */
+/** @typedef {import('./protocol.js').Bindings} Bindings */
+/** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
+/** @typedef {import('./events.js').Emit} Emit */
+
+export class Roster {
+  /** @type {Map<string, RemoteParticipant>} */
+  participants = new Map();
+  /** @type {{mid: string, track: string | null}[]} */
+  #bindings = [];
+  #emit;
+  #slot;
+
+  /**
+   * @param {Emit} emit
+   * @param {(mid: string) => RTCRtpTransceiver | undefined} slot the receiving transceiver with this mid
+   */
+  constructor(emit, slot) {
+    this.#emit = emit;
+    this.#slot = slot;
+  }
+
+  /**
+   * The track with this id, whoever publishes it.
+   * @param {string} id
+   */
+  track(id) {
+    for (const { tracks } of this.participants.values()) {
+      const track = tracks.get(id);
+      if (track) return track;
+    }
+    return undefined;
+  }
+
+  /** @param {ServerMessage} message */
+  handle(message) {
+    switch (message.type) {
+      case 'participant_joined':
+        return this.#addParticipant(message.participant);
+      case 'participant_left':
+        return this.#removeParticipant(message.participant, message.reason);
+      case 'participant_updated':
+        return this.#updateParticipant(message.participant, message.state);
+      case 'track_published':
+        return this.#addTrack(message.participant, message.track);
+      case 'bindings':
+        return this.#handleBindings(message);
+      default:
+        return this.#handleTrackMessage(message);
+    }
+  }
+
+  /**
+   * After a join: the list is the truth, and nothing is bound yet. Who was here before stays the same object.
+   * @param {ParticipantInfo[]} infos
+   */
+  replace(infos) {
+    this.#bindings = [];
+    for (const participant of [...this.participants.values()]) {
+      const info = infos.find(({ participant: id }) => id === participant.id);
+      if (!info || info.identity !== participant.identity) {
+        this.#removeParticipant(participant.id, 'left');
+        continue;
+      }
+      for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
+      for (const track of info.tracks) this.#addTrack(participant.id, track);
+      this.#updateParticipant(participant.id, info.state);
+    }
+    for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
+  }
+
+  /** Makes the tracks' slots those of the table. Called again when mids or tracks appear, as either may come first. */
+  applyBindings() {
+    /** @type {Map<string, string>} */
+    const midOf = new Map();
+    for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
+    const tracks = [...this.participants.values()].flatMap(({ tracks: own }) => [...own.values()]);
+    for (const track of tracks) {
+      if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
+    }
+    for (const track of tracks) {
+      const mid = midOf.get(track.id);
+      const transceiver = mid === undefined ? undefined : this.#slot(mid);
+      if (transceiver && !track.transceiver) this.#bind(track, transceiver);
+    }
+  }
+
+  /** @param {ServerMessage} message */
+  #handleTrackMessage(message) {
+    const track = 'track' in message && typeof message.track === 'string' ? this.track(message.track) : undefined;
+    if (!track) return undefined;
+    const { participant } = track;
+    switch (message.type) {
+      case 'track_unpublished':
+        return this.#removeTrack(track);
+      case 'track_muted':
+        track.muted = message.muted;
+        return this.#emit('trackmuted', { participant, track });
+      case 'track_unavailable':
+        return this.#setUnavailable(track, message.reason, message.codec);
+      case 'layer_changed':
+        track.layer = message.rid;
+        return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
+      default:
+        return undefined;
+    }
+  }
+
+  /** @param {ParticipantInfo} info */
+  #addParticipant(info) {
+    const participant = new RemoteParticipant(info);
+    this.participants.set(participant.id, participant);
+    this.#emit('participantjoined', { participant });
+    this.applyBindings();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} reason
+   */
+  #removeParticipant(id, reason) {
+    const participant = this.participants.get(id);
+    if (!participant) return;
+    for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
+    this.participants.delete(id);
+    this.#emit('participantleft', { participant, reason });
+  }
+
+  /**
+   * @param {string} id
+   * @param {'active' | 'reconnecting'} state
+   */
+  #updateParticipant(id, state) {
+    const participant = this.participants.get(id);
+    if (!participant || participant.state === state) return;
+    participant.state = state;
+    this.#emit('participantupdated', { participant });
+  }
+
+  /**
+   * @param {string} participantId
+   * @param {TrackInfo} info
+   */
+  #addTrack(participantId, info) {
+    const participant = this.participants.get(participantId);
+    if (!participant) return;
+    const known = participant.tracks.get(info.track);
+    if (known) this.#removeTrack(known);
+    const track = new RemoteTrack(info, participant);
+    participant.tracks.set(track.id, track);
+    this.#emit('trackpublished', { participant, track });
+    this.applyBindings();
+  }
+
+  /** @param {RemoteTrack} track */
+  #removeTrack(track) {
+    this.#release(track);
+    track.participant.tracks.delete(track.id);
+    this.#emit('trackunpublished', { participant: track.participant, track });
+  }
+
+  /** @param {Bindings} message */
+  #handleBindings({ bindings, unbound }) {
+    this.#bindings = bindings;
+    this.applyBindings();
+    const crowdedOut = new Set(unbound.filter(({ reason }) => reason === 'slots').map(({ track }) => track));
+    for (const { tracks } of this.participants.values()) {
+      for (const track of tracks.values()) {
+        if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
+        else if (track.unavailable === 'slots') track.unavailable = null;
+      }
+    }
+  }
+
+  /**
+   * @param {RemoteTrack} track
+   * @param {RTCRtpTransceiver} transceiver
+   */
+  #bind(track, transceiver) {
+    const mediaStreamTrack = transceiver.receiver.track;
+    const stream = new MediaStream([mediaStreamTrack]);
+    Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });
+    this.#emit('tracksubscribed', { participant: track.participant, track, mediaStreamTrack, stream });
+  }
+
+  /** @param {RemoteTrack} track */
+  #release(track) {
+    if (!track.transceiver) return;
+    Object.assign(track, { transceiver: null, mediaStreamTrack: null, stream: null, layer: null });
+    this.#emit('trackunsubscribed', { participant: track.participant, track });
+  }
+
+  /**
+   * @param {RemoteTrack} track
+   * @param {string} reason
+   * @param {string} codec
+   */
+  #setUnavailable(track, reason, codec) {
+    if (track.unavailable === reason) return;
+    track.unavailable = reason;
+    this.#emit('trackunavailable', { participant: track.participant, track, reason, codec });
+  }
+}
