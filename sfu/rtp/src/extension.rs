@@ -310,3 +310,127 @@ fn read_identifier(value: &[u8], allowed: impl Fn(u8) -> bool) -> Option<&str> {
     }
     std::str::from_utf8(text).ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(profile: u16, body: &[u8]) -> Vec<(u8, &[u8])> {
+        ExtensionIter::new(profile, body).collect()
+    }
+
+    #[test]
+    fn one_byte_form_stops_at_id_15_and_at_id_0_with_a_length() {
+        assert_eq!(read(0xBEDE, &[0x10, 7, 0, 0xF0, 0x20, 8]), [(1, &[7][..])]);
+        assert_eq!(read(0xBEDE, &[0x10, 7, 0, 0x01, 0x20, 8]), [(1, &[7][..])]);
+        assert_eq!(read(0xBEDE, &[0x10, 7, 0, 0, 0x20, 8]), [(1, &[7][..]), (2, &[8][..])]);
+    }
+
+    #[test]
+    fn two_byte_form_takes_any_appbits_and_empty_values() {
+        let body = [15, 1, 9, 0, 200, 0];
+        for appbits in 0..16 {
+            assert_eq!(read(0x1000 | appbits, &body), [(15, &[9][..]), (200, &[][..])]);
+        }
+        assert!(read(0x1010, &body).is_empty());
+        assert!(read(0, &body).is_empty());
+    }
+
+    #[test]
+    fn lengths_beyond_the_body_end_it() {
+        assert_eq!(read(0xBEDE, &[0x10, 7, 0x21, 8]), [(1, &[7][..])]);
+        assert_eq!(read(0x1000, &[1, 1, 7, 2, 2, 8]), [(1, &[7][..])]);
+        assert_eq!(read(0x1000, &[1, 1, 7, 2]), [(1, &[7][..])]);
+    }
+
+    #[test]
+    fn writer_returns_patchable_offsets() {
+        let mut buf = [0xEE; 16];
+        let mut writer = ExtensionWriter::new(&mut buf, false);
+        assert_eq!(writer.push(1, b"0"), Some(5));
+        assert_eq!(writer.push(14, &[0; 3]), Some(7));
+        assert_eq!(writer.finish(), 12);
+        assert_eq!(buf[..12], [0xBE, 0xDE, 0, 2, 0x10, b'0', 0xE2, 0, 0, 0, 0, 0]);
+        assert_eq!(buf[12..], [0xEE; 4]);
+    }
+
+    #[test]
+    fn writer_refuses_what_the_form_cannot_hold() {
+        let mut buf = [0; 64];
+        let mut writer = ExtensionWriter::new(&mut buf, false);
+        for (id, len) in [(0, 1), (15, 1), (1, 0), (1, 17)] {
+            assert_eq!(writer.push(id, &[0; 20][..len]), None);
+        }
+        assert_eq!(writer.finish(), 0);
+        let mut writer = ExtensionWriter::new(&mut buf, true);
+        assert_eq!(writer.push(0, &[1]), None);
+        assert_eq!(writer.push(15, &[]), Some(6));
+        assert_eq!(writer.push(1, &[0; 256]), None);
+        assert_eq!(writer.finish(), 8);
+    }
+
+    #[test]
+    fn full_buffer_keeps_what_was_written() {
+        let mut buf = [0; 8];
+        let mut writer = ExtensionWriter::new(&mut buf, false);
+        assert_eq!(writer.push(1, &[1, 2]), Some(5));
+        assert_eq!(writer.push(2, &[3]), None);
+        assert_eq!(writer.finish(), 8);
+        assert_eq!(read(0xBEDE, &buf[4..]), [(1, &[1, 2][..])]);
+        // Room for the value but not for its padding to 4 bytes.
+        assert_eq!(ExtensionWriter::new(&mut [0; 7], false).push(1, &[1]), None);
+        assert_eq!(ExtensionWriter::new(&mut [], false).finish(), 0);
+    }
+
+    #[test]
+    fn abs_send_time_is_6_18_fixed_point() {
+        assert_eq!(AbsSendTime::from_duration(Duration::from_millis(65_500)).0, 3 << 17);
+        assert_eq!(AbsSendTime::from_ntp(65 << 32 | 1 << 31).0, 3 << 17);
+        assert_eq!(AbsSendTime(0x12_3456).to_bytes(), [0x12, 0x34, 0x56]);
+        assert_eq!(AbsSendTime::read(&[0x12, 0x34, 0x56]), Some(AbsSendTime(0x12_3456)));
+        assert_eq!(AbsSendTime::read(&[1, 2]), None);
+    }
+
+    #[test]
+    fn values_read_back() {
+        assert_eq!(AudioLevel::read(&[0x85]), Some(AudioLevel { voice: true, level: 5 }));
+        assert_eq!(AudioLevel::read(&[0x7F, 0]), Some(AudioLevel { voice: false, level: 127 }));
+        assert_eq!(AudioLevel::read(&[]), None);
+        assert_eq!(AudioLevel { voice: true, level: 200 }.to_bytes(), [0xFF]);
+        let orientation = VideoOrientation { back_camera: true, flip: false, quarter_turns: 3 };
+        assert_eq!(orientation.to_bytes(), [0x0B]);
+        assert_eq!(VideoOrientation::read(&[0x0B]), Some(orientation));
+        let delay = PlayoutDelay { min: 0x123, max: 0x456 };
+        assert_eq!(delay.to_bytes(), [0x12, 0x34, 0x56]);
+        assert_eq!(PlayoutDelay::read(&[0x12, 0x34, 0x56]), Some(delay));
+        assert_eq!(PlayoutDelay::read(&[0x45, 0x61, 0x23]), None);
+        assert_eq!(read_transport_sequence(&[1, 2]), Some(0x0102));
+        assert_eq!(read_transport_sequence(&[1, 2, 0, 0]), Some(0x0102));
+        assert_eq!(read_transport_sequence(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn identifiers_are_tokens() {
+        assert_eq!(read_mid(b"audio-0"), Some("audio-0"));
+        assert_eq!(read_mid(b"0\0\0"), Some("0"));
+        for bad in [&b""[..], b"\0", b"a b", b"a\0b", b"\xC3\xA9", b"a:b", b"\"", b"\x7F"] {
+            assert_eq!(read_mid(bad), None, "{bad:?}");
+            assert_eq!(read_rid(bad), None, "{bad:?}");
+        }
+        assert_eq!(read_rid(b"hi_1-x"), Some("hi_1-x"));
+        assert_eq!(read_rid(b"h.i"), None);
+        assert_eq!(read_mid(b"h.i"), Some("h.i"));
+    }
+
+    proptest! {
+        #[test]
+        fn ntp_and_duration_agree(micros in 0..1_u64 << 40) {
+            let elapsed = Duration::from_micros(micros);
+            let ntp = elapsed.as_secs() << 32
+                | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000;
+            prop_assert_eq!(AbsSendTime::from_ntp(ntp), AbsSendTime::from_duration(elapsed));
+        }
+    }
+}

@@ -200,3 +200,204 @@ pub fn set_extension_bit(packet: &mut [u8], extension: bool) {
         *first = *first & !EXTENSION_BIT | if extension { EXTENSION_BIT } else { 0 };
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::extension::{ExtensionWriter, PROFILE_ONE_BYTE, PROFILE_TWO_BYTE};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use webrtc_util::marshal::{Marshal, Unmarshal};
+
+    /// A packet with everything: CSRC, one-byte extensions with padding inside, payload, RTP padding.
+    const SAMPLE: [u8; 35] = [
+        0xB1, 0xE0, 0x12, 0x34, 0x01, 0x02, 0x03, 0x04, 0x0A, 0x0B, 0x0C, 0x0D, // fixed
+        0, 0, 0, 7, // CSRC
+        0xBE, 0xDE, 0, 2, 0x10, b'0', 0, 0x31, 0x11, 0x22, 0, 0, // extensions 1 and 3
+        1, 2, 3, 4, 0, 0, 3, // payload and three bytes of padding
+    ];
+
+    #[derive(Clone, Debug)]
+    struct Fields {
+        header: rtp::header::Header,
+        payload: Vec<u8>,
+    }
+
+    fn extensions() -> impl Strategy<Value = (u16, Vec<(u8, Vec<u8>)>)> {
+        let byte = any::<u8>();
+        prop_oneof![
+            prop::collection::vec((1..=14_u8, prop::collection::vec(byte, 1..=16)), 1..5)
+                .prop_map(|list| (PROFILE_ONE_BYTE, list)),
+            prop::collection::vec((1..=255_u8, prop::collection::vec(byte, 0..=40)), 1..5)
+                .prop_map(|list| (PROFILE_TWO_BYTE, list)),
+            Just((0, vec![])),
+        ]
+    }
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        (
+            any::<(bool, bool, u16, u32, u32)>(),
+            0..128_u8,
+            prop::collection::vec(any::<u32>(), 0..=15),
+            extensions(),
+            prop::collection::vec(any::<u8>(), 0..40),
+        )
+            .prop_map(|(flags, payload_type, csrc, (profile, list), payload)| {
+                let (marker, padding, sequence_number, timestamp, ssrc) = flags;
+                let extensions = list
+                    .into_iter()
+                    .map(|(id, value)| rtp::header::Extension { id, payload: value.into() })
+                    .collect::<Vec<_>>();
+                let header = rtp::header::Header {
+                    version: 2,
+                    padding,
+                    extension: !extensions.is_empty(),
+                    marker,
+                    payload_type,
+                    sequence_number,
+                    timestamp,
+                    ssrc,
+                    csrc,
+                    extension_profile: profile,
+                    extensions,
+                    extensions_padding: 0,
+                };
+                Fields { header, payload }
+            })
+    }
+
+    fn assert_same(ours: &RtpHeader, packet: &[u8], theirs: &rtp::header::Header) {
+        assert_eq!(ours.marker, theirs.marker);
+        assert_eq!(ours.payload_type, theirs.payload_type);
+        assert_eq!(ours.sequence_number, theirs.sequence_number);
+        assert_eq!(ours.timestamp, theirs.timestamp);
+        assert_eq!(ours.ssrc, theirs.ssrc);
+        assert_eq!(ours.csrcs(packet).collect::<Vec<_>>(), theirs.csrc);
+        assert_eq!(ours.extension_profile, theirs.extension_profile);
+        let extensions = ours.extensions(packet).map(|(id, value)| (id, value.to_vec()));
+        let expected = theirs.extensions.iter().map(|e| (e.id, e.payload.to_vec()));
+        assert_eq!(extensions.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_the_rtp_crate_writes(fields in fields()) {
+            let packet = rtp::packet::Packet {
+                header: fields.header.clone(),
+                payload: fields.payload.clone().into(),
+            };
+            let bytes = packet.marshal().unwrap();
+            let header = RtpHeader::parse(&bytes).unwrap();
+            assert_same(&header, &bytes, &fields.header);
+            prop_assert_eq!(header.payload(&bytes), &fields.payload);
+            prop_assert_eq!(header.padding_len > 0, fields.header.padding);
+        }
+
+        #[test]
+        fn writes_what_the_rtp_crate_reads(fields in fields()) {
+            let mut buf = [0xFF_u8; 2000];
+            let start = write_header(&mut buf, &HeaderFields {
+                marker: fields.header.marker,
+                payload_type: fields.header.payload_type,
+                sequence_number: fields.header.sequence_number,
+                timestamp: fields.header.timestamp,
+                ssrc: fields.header.ssrc,
+                csrcs: &fields.header.csrc,
+                extension: false,
+                padding: false,
+            });
+            let two_byte = fields.header.extension_profile == PROFILE_TWO_BYTE;
+            let mut writer = ExtensionWriter::new(&mut buf[start..], two_byte);
+            for extension in &fields.header.extensions {
+                let offset = writer.push(extension.id, &extension.payload);
+                prop_assert!(offset.is_some());
+            }
+            let extension_len = writer.finish();
+            set_extension_bit(&mut buf, extension_len > 0);
+            let payload_start = start + extension_len;
+            let end = payload_start + fields.payload.len();
+            buf[payload_start..end].copy_from_slice(&fields.payload);
+
+            let packet = rtp::packet::Packet::unmarshal(&mut Bytes::copy_from_slice(&buf[..end])).unwrap();
+            let mut expected = fields.header.clone();
+            expected.padding = false;
+            expected.extensions_padding = packet.header.extensions_padding;
+            prop_assert_eq!(&packet.header, &expected);
+            prop_assert_eq!(&packet.payload[..], &fields.payload);
+            prop_assert_eq!(usize::from(RtpHeader::parse(&buf[..end]).unwrap().payload_start), payload_start);
+        }
+    }
+
+    #[test]
+    fn sample_is_understood() {
+        let header = RtpHeader::parse(&SAMPLE).unwrap();
+        assert_eq!(header.payload(&SAMPLE), [1, 2, 3, 4]);
+        assert_eq!(header.csrcs(&SAMPLE).collect::<Vec<_>>(), [7]);
+        assert_eq!((header.extension_start, header.extension_len), (20, 8));
+        assert_eq!((header.payload_start, header.padding_len), (28, 3));
+        let extensions = header.extensions(&SAMPLE).collect::<Vec<_>>();
+        assert_eq!(extensions, [(1, &[b'0'][..]), (3, &[0x11, 0x22][..])]);
+    }
+
+    #[test]
+    fn every_truncation_inside_the_header_is_an_error() {
+        for len in 0..28 {
+            assert_eq!(RtpHeader::parse_prefix(&SAMPLE[..len]), Err(ParseError::Truncated));
+        }
+        for len in 28..SAMPLE.len() {
+            assert!(RtpHeader::parse_prefix(&SAMPLE[..len]).is_ok());
+        }
+        // Nothing left, and a count of zero.
+        assert_eq!(RtpHeader::parse(&SAMPLE[..28]), Err(ParseError::Padding));
+        assert_eq!(RtpHeader::parse(&SAMPLE[..33]), Err(ParseError::Padding));
+    }
+
+    #[test]
+    fn padding_may_fill_the_payload_but_not_more() {
+        let mut packet = SAMPLE;
+        packet[34] = 7;
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert!(header.payload(&packet).is_empty());
+        packet[34] = 8;
+        assert_eq!(RtpHeader::parse(&packet), Err(ParseError::Padding));
+    }
+
+    #[test]
+    fn encrypted_packet_gets_its_padding_after_decryption() {
+        let mut packet = SAMPLE;
+        packet[34] = 0xFF; // as if encrypted
+        let mut header = RtpHeader::parse_prefix(&packet).unwrap();
+        assert_eq!(header.padding_len, 0);
+        packet[34] = 3;
+        header.read_padding(&packet).unwrap();
+        assert_eq!(header.payload(&packet), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn other_versions_and_oversized_packets_are_refused() {
+        let mut packet = SAMPLE;
+        packet[0] = 0x70;
+        assert_eq!(RtpHeader::parse(&packet), Err(ParseError::Version));
+        let mut long = vec![0; 65_536];
+        long[0] = 0x80;
+        assert_eq!(RtpHeader::parse(&long), Err(ParseError::TooLong));
+        long.pop();
+        assert!(RtpHeader::parse(&long).is_ok());
+    }
+
+    #[test]
+    fn header_that_does_not_fit_is_not_begun() {
+        let mut buf = [0; 15];
+        assert_eq!(
+            write_header(&mut buf, &HeaderFields { csrcs: &[1], ..HeaderFields::default() }),
+            0
+        );
+        assert_eq!(buf, [0; 15]);
+        let mut buf = [0; 200];
+        assert_eq!(
+            write_header(&mut buf, &HeaderFields { csrcs: &[1; 16], ..HeaderFields::default() }),
+            0
+        );
+    }
+}

@@ -138,3 +138,91 @@ impl<'a> Iterator for Compound<'a> {
         Some(packet)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use webrtc_util::marshal::Marshal;
+
+    /// An empty receiver report, then a PLI.
+    const COMPOUND: [u8; 20] =
+        [0x80, 201, 0, 1, 0, 0, 0, 9, 0x81, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 5];
+
+    #[test]
+    fn rtcp_is_told_by_its_second_byte() {
+        for second in 0..=255_u8 {
+            let mut datagram = [0; 12];
+            (datagram[0], datagram[1]) = (0x80, second);
+            let rtcp = (192..=223).contains(&second);
+            let expected = if rtcp { PacketKind::Rtcp } else { PacketKind::Rtp };
+            assert_eq!(classify(&datagram), Some(expected));
+            assert_eq!(classify(&datagram[..11]), rtcp.then_some(PacketKind::Rtcp));
+        }
+        assert_eq!(classify(&[0x40; 12]), None);
+        assert_eq!(classify(&[0x80, 200, 0]), None);
+    }
+
+    #[test]
+    fn compound_is_walked() {
+        let packets = compound(&COMPOUND).collect::<Vec<_>>();
+        assert_eq!(packets.len(), 2);
+        assert_eq!((packets[0].packet_type, packets[0].count), (RECEIVER_REPORT, 0));
+        assert_eq!((packets[1].packet_type, packets[1].count), (PAYLOAD_FEEDBACK, 1));
+        assert_eq!(packets[1].body, [0, 0, 0, 9, 0, 0, 0, 5]);
+        assert_eq!(packets[1].bytes, &COMPOUND[8..]);
+        assert_eq!(sender_ssrc(&COMPOUND), Some(9));
+        assert_eq!(validate(&COMPOUND), Ok(()));
+    }
+
+    #[test]
+    fn truncations_end_before_the_cut_packet() {
+        for len in 0..COMPOUND.len() {
+            let expected = usize::from(len >= 8);
+            assert_eq!(compound(&COMPOUND[..len]).count(), expected);
+            let whole = len == 8;
+            assert_eq!(validate(&COMPOUND[..len]).is_ok(), whole);
+        }
+    }
+
+    #[test]
+    fn padding_is_cut_off_and_checked() {
+        let mut packet = [0xA1, 206, 0, 3, 0, 0, 0, 9, 0, 0, 0, 5, 0, 0, 0, 4];
+        assert_eq!(compound(&packet).next().unwrap().body.len(), 8);
+        for bad in [0, 13, 255] {
+            packet[15] = bad;
+            assert_eq!(validate(&packet), Err(ParseError::Padding));
+        }
+        assert_eq!(validate(&[0xA0, 203, 0, 0]), Err(ParseError::Padding));
+    }
+
+    #[test]
+    fn foreign_versions_and_types_are_errors() {
+        assert_eq!(validate(&[0x40, 203, 0, 0]), Err(ParseError::Version));
+        assert_eq!(validate(&[0x80, 100, 0, 0]), Err(ParseError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn walks_what_the_rtcp_crate_writes(ssrc in any::<u32>(), sources in prop::collection::vec(any::<u32>(), 0..31),
+                                            nacks in prop::collection::vec(any::<(u16, u16)>(), 1..10)) {
+            use rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+            let goodbye = rtcp::goodbye::Goodbye { sources: sources.clone(), reason: "x".into() };
+            let nack = TransportLayerNack {
+                sender_ssrc: ssrc,
+                media_ssrc: 1,
+                nacks: nacks.iter().map(|&(packet_id, lost_packets)| NackPair { packet_id, lost_packets }).collect(),
+            };
+            let mut bytes = nack.marshal().unwrap().to_vec();
+            bytes.extend_from_slice(&goodbye.marshal().unwrap());
+            let packets = compound(&bytes).collect::<Vec<_>>();
+            prop_assert_eq!(validate(&bytes), Ok(()));
+            prop_assert_eq!(packets.len(), 2);
+            prop_assert_eq!((packets[0].packet_type, packets[0].count), (TRANSPORT_FEEDBACK, 1));
+            prop_assert_eq!(packets[0].body.len(), 8 + 4 * nacks.len());
+            prop_assert_eq!((packets[1].packet_type, usize::from(packets[1].count)), (GOODBYE, sources.len()));
+            prop_assert_eq!(sender_ssrc(&bytes), Some(ssrc));
+        }
+    }
+}

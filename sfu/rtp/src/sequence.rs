@@ -103,3 +103,73 @@ impl TimestampExtender {
         self.highest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn comparison_wraps() {
+        assert!(is_newer(0, 0xFFFF));
+        assert!(!is_newer(0xFFFF, 0));
+        assert!(!is_newer(5, 5));
+        assert!(is_newer(0x7FFF, 0));
+        assert!(!is_newer(0x8000, 0));
+        assert!(is_newer_timestamp(3, u32::MAX));
+        assert!(!is_newer_timestamp(u32::MAX, 3));
+        assert_eq!(distance(2, 0xFFFE), 4);
+        assert_eq!(timestamp_distance(0xFFFF_FFFE, 2), -4);
+    }
+
+    #[test]
+    fn numbers_below_zero_become_the_ones_above() {
+        assert_eq!(extend(3, 0xFFFF), 0xFFFF);
+        assert_eq!(extend_timestamp(3, u32::MAX), u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn late_first_packets_stay_below() {
+        let mut extender = SequenceExtender::default();
+        let first = extender.extend(2);
+        assert_eq!(extender.extend(0xFFFE), first - 4);
+        assert_eq!(extender.highest(), Some(first));
+        assert_eq!(extender.extend(4), first + 2);
+        let mut extender = TimestampExtender::default();
+        let first = extender.extend(100);
+        assert_eq!(extender.extend(u32::MAX), first - 101);
+        assert_eq!(extender.highest(), Some(first));
+    }
+
+    proptest! {
+        #[test]
+        fn extension_is_the_nearest(last in 1_u64 << 16..u64::MAX / 2, step in -0x8000_i64..0x8000) {
+            let expected = last.wrapping_add_signed(step);
+            #[allow(clippy::cast_possible_truncation)]
+            let sequence = expected as u16;
+            prop_assert_eq!(extend(last, sequence), expected);
+        }
+
+        #[test]
+        fn timestamp_extension_is_the_nearest(last in 1_u64 << 32..u64::MAX / 2, step in any::<i32>()) {
+            let expected = last.wrapping_add_signed(step.into());
+            #[allow(clippy::cast_possible_truncation)]
+            let timestamp = expected as u32;
+            prop_assert_eq!(extend_timestamp(last, timestamp), expected);
+        }
+
+        #[test]
+        fn extender_follows_a_long_reordered_run(start in any::<u16>(), steps in prop::collection::vec(-50_i64..2000, 1..200)) {
+            let mut extender = SequenceExtender::default();
+            let mut truth = i64::from(start);
+            let base = extender.extend(start);
+            for step in steps {
+                truth += step;
+                let Ok(offset) = u64::try_from(truth - i64::from(start)) else { break };
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let got = extender.extend(truth as u16);
+                prop_assert_eq!(got, base + offset);
+            }
+        }
+    }
+}

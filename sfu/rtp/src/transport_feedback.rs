@@ -450,3 +450,284 @@ impl Iterator for Statuses<'_> {
         Some((sequence, Some(self.ticks * TICK_US.cast_signed())))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rtcp::transport_feedbacks::transport_layer_cc::{
+        PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk,
+        SymbolSizeTypeTcc, SymbolTypeTcc, TransportLayerCc,
+    };
+    use webrtc_util::marshal::{Marshal, Unmarshal};
+
+    type Statuses = Vec<(u16, Option<i64>)>;
+
+    fn ours(packet: &[u8]) -> Result<Statuses, ParseError> {
+        let (packet, rest) = RtcpPacket::parse(packet)?;
+        assert!(rest.is_empty());
+        let feedback = TransportFeedback::parse(&packet)?;
+        let statuses = feedback.statuses().collect::<Vec<_>>();
+        assert_eq!(statuses.len(), usize::from(feedback.status_count));
+        Ok(statuses)
+    }
+
+    /// The same reading out of the `rtcp` crate's value.
+    fn theirs(packet: &[u8]) -> (TransportLayerCc, Statuses) {
+        let value = TransportLayerCc::unmarshal(&mut Bytes::copy_from_slice(packet)).unwrap();
+        let mut symbols = Vec::new();
+        for chunk in &value.packet_chunks {
+            match chunk {
+                PacketStatusChunk::RunLengthChunk(run) => {
+                    symbols.extend((0..run.run_length).map(|_| run.packet_status_symbol));
+                }
+                PacketStatusChunk::StatusVectorChunk(vector) => symbols.extend(&vector.symbol_list),
+            }
+        }
+        symbols.truncate(value.packet_status_count.into());
+        let mut deltas = value.recv_deltas.iter();
+        let mut sum = 0;
+        let mut sequence = value.base_sequence_number;
+        let statuses = symbols
+            .iter()
+            .map(|symbol| {
+                let received = *symbol != SymbolTypeTcc::PacketNotReceived;
+                let status = (
+                    sequence,
+                    received.then(|| {
+                        sum += deltas.next().unwrap().delta;
+                        sum
+                    }),
+                );
+                sequence = sequence.wrapping_add(1);
+                status
+            })
+            .collect();
+        (value, statuses)
+    }
+
+    /// Gaps in µs between entries; `None` is a lost packet.
+    fn arrivals() -> impl Strategy<Value = Vec<Option<u64>>> {
+        let gap = prop_oneof![
+            6 => 0..3000_i64,
+            2 => 60_000..70_000_i64,
+            1 => -40_000..0_i64,
+            1 => -9_000_000..9_000_000_i64,
+        ];
+        let entry = prop_oneof![3 => gap.clone().prop_map(Some), 1 => Just(None)];
+        let run = prop_oneof![
+            4 => entry.clone().prop_map(|entry| vec![entry]),
+            1 => (0..60_usize).prop_map(|len| vec![None; len]),
+            1 => (gap, 0..60_usize).prop_map(|(gap, len)| vec![Some(gap); len]),
+        ];
+        (100_000_000..1_u64 << 40, prop::collection::vec(run, 1..120)).prop_map(|(start, runs)| {
+            let mut now = start;
+            let entries = runs.into_iter().flatten();
+            entries
+                .map(|gap| {
+                    gap.map(|gap| {
+                        now = now.saturating_add_signed(gap);
+                        now
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Checks one packet against the `rtcp` crate and the arrivals it covers.
+    fn check_packet(packet: &[u8], base: u16, covered: &[Option<u64>]) {
+        let (value, statuses) = theirs(packet);
+        assert_eq!(ours(packet).unwrap(), statuses);
+        assert_eq!(statuses.len(), covered.len());
+        let origin_ms = u64::from(value.reference_time) * 64;
+        for (index, (&(sequence, delta), arrival)) in statuses.iter().zip(covered).enumerate() {
+            #[allow(clippy::cast_possible_truncation)]
+            let expected = base.wrapping_add(index as u16);
+            assert_eq!(sequence, expected);
+            assert_eq!(delta.is_some(), arrival.is_some());
+            if let (Some(delta), Some(arrival)) = (delta, *arrival) {
+                // The reference time is cut to 24 bits of 64 ms.
+                let cycle = (1_u64 << 24) * 64_000;
+                let got = (origin_ms * 1000).wrapping_add_signed(delta) % cycle;
+                assert_eq!(got, arrival / TICK_US * TICK_US % cycle);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn built_packets_say_what_was_received(base in any::<u16>(), arrivals in arrivals(), size in PACKET_LEN_MIN..1300) {
+            let mut builder = TransportFeedbackBuilder::new(0x0102_0304, 0x0506_0708);
+            let mut buf = vec![0xEE; size];
+            let mut done = 0;
+            let mut packets = 0_u8;
+            while done < arrivals.len() {
+                #[allow(clippy::cast_possible_truncation)]
+                let first = base.wrapping_add(done as u16);
+                let rest = &arrivals[done..];
+                let written = builder.write(&mut buf, first, rest.iter().copied()).unwrap();
+                prop_assert!(written.consumed > 0);
+                prop_assert!(written.len <= size.min(PACKET_LEN_MAX) && written.len % 4 == 0);
+                let covered = &rest[..written.consumed];
+                if written.len == 0 {
+                    prop_assert!(covered.iter().all(Option::is_none));
+                } else {
+                    check_packet(&buf[..written.len], first, covered);
+                    let (value, _) = theirs(&buf[..written.len]);
+                    prop_assert_eq!((value.sender_ssrc, value.media_ssrc), (0x0102_0304, 0x0506_0708));
+                    prop_assert_eq!(value.fb_pkt_count, packets);
+                    packets = packets.wrapping_add(1);
+                }
+                done += written.consumed;
+            }
+        }
+
+        #[test]
+        fn parser_agrees_with_the_rtcp_crate(chunks in prop::collection::vec(chunk(), 1..12), base in any::<u16>(), cut in 0..7_u16,
+                                             bytes in prop::collection::vec(any::<i16>(), 4000)) {
+            let mut symbols = Vec::new();
+            for chunk in &chunks {
+                match chunk {
+                    PacketStatusChunk::RunLengthChunk(run) => {
+                        symbols.extend((0..run.run_length).map(|_| run.packet_status_symbol));
+                    }
+                    PacketStatusChunk::StatusVectorChunk(vector) => symbols.extend(&vector.symbol_list),
+                }
+            }
+            #[allow(clippy::cast_possible_truncation)]
+            let status_count = (symbols.len() as u16).saturating_sub(cut);
+            // A last chunk of which nothing counts would be read as deltas.
+            let last = chunks.last().map_or(0, |chunk| match chunk {
+                PacketStatusChunk::RunLengthChunk(run) => run.run_length,
+                PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.len() as u16,
+            });
+            prop_assume!(last > cut);
+            let value = TransportLayerCc {
+                sender_ssrc: 1,
+                media_ssrc: 2,
+                base_sequence_number: base,
+                packet_status_count: status_count,
+                reference_time: 77,
+                fb_pkt_count: 3,
+                packet_chunks: chunks,
+                recv_deltas: symbols.iter().zip(&bytes).filter(|(s, _)| **s != SymbolTypeTcc::PacketNotReceived).map(|(symbol, delta)| {
+                    let small = *symbol == SymbolTypeTcc::PacketReceivedSmallDelta;
+                    let ticks = if small { i64::from(delta & 0xFF) } else { i64::from(*delta) };
+                    RecvDelta { type_tcc_packet: *symbol, delta: ticks * 250 }
+                }).collect(),
+            };
+            prop_assume!(!value.recv_deltas.is_empty());
+            let packet = value.marshal().unwrap();
+            prop_assert_eq!(ours(&packet).unwrap(), theirs(&packet).1);
+            let (header, _) = RtcpPacket::parse(&packet).unwrap();
+            let feedback = TransportFeedback::parse(&header).unwrap();
+            prop_assert_eq!((feedback.sender_ssrc, feedback.media_ssrc), (1, 2));
+            prop_assert_eq!((feedback.reference_time, feedback.feedback_count), (77, 3));
+        }
+    }
+
+    fn chunk() -> impl Strategy<Value = PacketStatusChunk> {
+        use SymbolTypeTcc::{
+            PacketNotReceived as Lost, PacketReceivedLargeDelta as Large,
+            PacketReceivedSmallDelta as Small,
+        };
+        let any_symbol = prop::sample::select(vec![Lost, Small, Large]);
+        let one_bit = prop::sample::select(vec![Lost, Small]);
+        prop_oneof![
+            (any_symbol.clone(), 0..300_u16).prop_map(|(symbol, len)| {
+                PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+                    type_tcc: StatusChunkTypeTcc::RunLengthChunk,
+                    packet_status_symbol: symbol,
+                    run_length: len,
+                })
+            }),
+            prop::collection::vec(one_bit, 14)
+                .prop_map(|list| vector(SymbolSizeTypeTcc::OneBit, list)),
+            prop::collection::vec(any_symbol, 7)
+                .prop_map(|list| vector(SymbolSizeTypeTcc::TwoBit, list)),
+        ]
+    }
+
+    fn vector(
+        symbol_size: SymbolSizeTypeTcc,
+        symbol_list: Vec<SymbolTypeTcc>,
+    ) -> PacketStatusChunk {
+        PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
+            type_tcc: StatusChunkTypeTcc::StatusVectorChunk,
+            symbol_size,
+            symbol_list,
+        })
+    }
+
+    fn write(arrivals: &[Option<u64>]) -> (Vec<u8>, usize) {
+        let mut buf = [0; PACKET_LEN_MAX];
+        let mut builder = TransportFeedbackBuilder::new(1, 2);
+        let written = builder.write(&mut buf, 10, arrivals.iter().copied()).unwrap();
+        (buf[..written.len].to_vec(), written.consumed)
+    }
+
+    #[test]
+    fn a_known_packet_byte_by_byte() {
+        // 128 ms + 1 ms, + 0.25 ms, lost, - 0.5 ms
+        let (packet, consumed) = write(&[Some(129_000), Some(129_250), None, Some(128_750)]);
+        let expected = [
+            0xAF, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2, // header with padding, SSRCs
+            0, 10, 0, 4, 0, 0, 2, 0, // base, count, reference 2 * 64 ms, feedback 0
+            0xD4, 0x80, // two-bit vector: small, small, lost, large
+            4, 1, 0xFF, 0xFE, 0, 2, // deltas, padding
+        ];
+        assert_eq!(packet, expected);
+        assert_eq!(consumed, 4);
+        let all = [(10, Some(1000)), (11, Some(1250)), (12, None), (13, Some(750))];
+        assert_eq!(ours(&packet).unwrap(), all);
+    }
+
+    #[test]
+    fn steps_beyond_16_bits_begin_a_new_packet() {
+        let edge = 8_191_750;
+        assert_eq!(write(&[Some(0), Some(edge)]).1, 2);
+        assert_eq!(write(&[Some(0), None, Some(edge + 250)]).1, 2);
+        assert_eq!(write(&[Some(8_192_000), Some(0)]).1, 2);
+        assert_eq!(write(&[Some(8_192_250), Some(0)]).1, 1);
+    }
+
+    #[test]
+    fn nothing_received_is_nothing_to_send() {
+        let mut builder = TransportFeedbackBuilder::new(1, 2);
+        let mut buf = [0; 1200];
+        assert_eq!(builder.write(&mut buf, 0, [None; 5]), Some(Written { len: 0, consumed: 5 }));
+        assert_eq!(builder.feedback_count, 0);
+        assert_eq!(builder.write(&mut buf, 0, []), None);
+        assert_eq!(builder.write(&mut buf[..23], 0, [Some(0)]), None);
+        assert_eq!(builder.write(&mut buf[..24], 0, [Some(0)]).unwrap().len, 24);
+        assert_eq!(builder.feedback_count, 1);
+    }
+
+    #[test]
+    fn long_runs_take_few_bytes() {
+        let mut arrivals = vec![Some(0)];
+        arrivals.extend(vec![None; 20_000]);
+        arrivals.push(Some(1000));
+        let (packet, consumed) = write(&arrivals);
+        assert_eq!(consumed, arrivals.len());
+        assert!(packet.len() <= 36, "{}", packet.len());
+        check_packet(&packet, 10, &arrivals);
+    }
+
+    #[test]
+    fn truncated_and_foreign_packets_are_errors() {
+        let (packet, _) = write(&[Some(129_000), Some(129_250), None, Some(128_750)]);
+        let (whole, _) = RtcpPacket::parse(&packet).unwrap();
+        for len in 0..whole.body.len() {
+            let cut = RtcpPacket { body: &whole.body[..len], ..whole };
+            assert_eq!(TransportFeedback::parse(&cut), Err(ParseError::Truncated), "{len}");
+        }
+        let nack = RtcpPacket { count: 1, ..whole };
+        assert_eq!(TransportFeedback::parse(&nack), Err(ParseError::Malformed));
+        let mut reserved = packet.clone();
+        reserved[20] = 0xFC;
+        assert_eq!(ours(&reserved), Err(ParseError::Malformed));
+    }
+}
