@@ -1,0 +1,86 @@
+/** Two people with a Chromium each: they see and hear each other, and everything that either does arrives. */
+import assert from 'node:assert/strict';
+import { meet } from './lib/participant.mjs';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+const ROOM = 'call';
+const FIRST_FRAME_MS_MAX = 5000;
+
+const call = scene();
+let ada;
+let bob;
+
+call.test('two Chromiums see and hear each other', async (t) => {
+  const [one, other] = [await call.browser(), await call.browser()];
+  ada = await call.join(one, ROOM, 0);
+  bob = await call.join(other, ROOM, 1);
+  await meet([ada, bob], { width: 640 });
+  const ms = await bob.firstFrameMs();
+  t.diagnostic(`from join to the first decoded frame: ${ms} ms`);
+  assert.ok(ms < FIRST_FRAME_MS_MAX, `the first frame took ${ms} ms`);
+  await ada.screenshot('call-ada');
+});
+
+call.test('a muted microphone is silent and shown, and comes back', async () => {
+  await ada.click('toggle-mic');
+  await bob.hearsNothingOf(ada);
+  await bob.page.waitForSelector(`${bob.tileOf(ada)} .mic-off:not([hidden])`);
+  await ada.click('toggle-mic');
+  await bob.hears(ada);
+  await bob.page.waitForSelector(`${bob.tileOf(ada)} .mic-off[hidden]`);
+});
+
+call.test('a camera turned off leaves no picture, and comes back', async () => {
+  await ada.click('toggle-camera');
+  await bob.page.waitForSelector(`${bob.tileOf(ada)}:not(.has-picture)`);
+  await ada.click('toggle-camera');
+  await bob.sees(ada);
+});
+
+call.test('a switched camera is seen in the same tile', async () => {
+  await ada.click('open-devices');
+  await ada.page.waitForSelector('#room-cameras option[value="camera2"]');
+  await ada.page.select('#room-cameras', 'camera2');
+  await bob.sees(ada, { device: 'camera2' });
+  await ada.page.select('#room-cameras', 'camera');
+  await bob.sees(ada, { device: 'camera' });
+  await ada.page.keyboard.press('Escape');
+  assert.equal((await bob.page.$$(`.tile[data-participant="${ada.id}"]`)).length, 1);
+});
+
+call.test('an unpublished track is gone, and can be published again', async () => {
+  await ada.page.evaluate(() => window.switchyard.room.unpublish(window.switchyard.media.microphone));
+  await until('the microphone to be gone from the list', async () => {
+    const tracks = (await bob.view())[ada.id];
+    return tracks?.length === 1 && tracks[0] === 'camera';
+  });
+  assert.equal(await bob.page.$(`audio[data-participant="${ada.id}"]`), null);
+  await ada.page.evaluate(async () => {
+    const [track] = (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks();
+    window.switchyard.media.microphone = await window.switchyard.room.publish(track, { source: 'microphone' });
+  });
+  await bob.hears(ada);
+});
+
+call.test('a reloaded page is back, once', async () => {
+  const { id } = ada;
+  await ada.page.reload();
+  await ada.untilJoined();
+  await meet([ada, bob]);
+  await until('the old tile to be gone', async () => id === ada.id || (await bob.page.$(`.tile[data-participant="${id}"]`)) === null);
+  assert.equal((await bob.page.$$('.tile:not([data-local])')).length, 1);
+});
+
+call.test('a closed tab is gone at once', async () => {
+  await ada.close();
+  await bob.misses(ada, undefined, 3000);
+});
+
+call.test('a browser that dies is gone within 20 seconds', async () => {
+  const browser = await call.browser();
+  const eve = await call.join(browser, ROOM, 2);
+  await bob.sees(eve);
+  browser.process().kill('SIGKILL');
+  await bob.misses(eve, undefined, 22_000);
+});

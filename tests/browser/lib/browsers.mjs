@@ -1,0 +1,54 @@
+/** Real browsers, started with the flags of the test machine only: nothing that changes how they connect. */
+import puppeteer from 'puppeteer-core';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+
+/** @returns {Promise<import('puppeteer-core').Browser>} */
+export function chromium() {
+  return puppeteer.launch({
+    executablePath: CHROMIUM,
+    headless: true,
+    defaultViewport: { width: 1280, height: 800 },
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--mute-audio',
+      '--autoplay-policy=no-user-gesture-required',
+      // Several windows on one machine: none of them counts as hidden.
+      '--disable-background-timer-throttling',
+      '--disable-backgrounding-occluded-windows',
+      '--disable-renderer-backgrounding',
+      '--use-fake-device-for-media-stream',
+      '--use-fake-ui-for-media-stream',
+    ],
+  });
+}
+
+/** @returns {Promise<import('puppeteer-core').Browser>} */
+export function firefox() {
+  return puppeteer.launch({
+    browser: 'firefox',
+    executablePath: FIREFOX,
+    headless: true,
+    defaultViewport: { width: 1280, height: 800 },
+    extraPrefsFirefox: {
+      'media.navigator.streams.fake': true,
+      'media.navigator.permission.disabled': true,
+      // The machine has no sound card, and without any an AudioContext never starts.
+      'media.cubeb.force_mock_context': true,
+      'media.autoplay.default': 0,
+      'media.autoplay.blocking_policy': 0,
+      'network.captive-portal-service.enabled': false,
+      'network.connectivity-service.enabled': false,
+      'app.normandy.enabled': false,
+      'media.gmp-manager.updateEnabled': false,
+      'toolkit.telemetry.enabled': false,
+    },
+  });
+}

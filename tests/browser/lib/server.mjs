@@ -1,0 +1,49 @@
+/** The server under test: the development binary with its default command line, in the namespace of tests/ns.sh. */
+import { spawn } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { until } from './until.mjs';
+
+const TOP = fileURLToPath(new URL('../../../', import.meta.url));
+const BINARY = process.env.SWITCHYARD ?? `${TOP}target/debug/switchyard`;
+const URL_DEFAULT = 'http://127.0.0.1:8080';
+/** Screenshots and server logs, not kept in git. */
+export const OUT = `${TOP}tests/.out/`;
+
+/**
+ * @param {string[]} [args] more than the default command line
+ * @returns {Promise<{url: string, pid: number, log: () => string, stop: () => Promise<void>}>}
+ */
+export async function startServer(args = []) {
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run tests/run browser, or cargo build`);
+  if (!readdirSync('/sys/class/net').includes('v0')) throw new Error('run this in the namespace: tests/ns.sh node --test tests/browser/');
+  mkdirSync(OUT, { recursive: true });
+  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
+  let log = '';
+  const file = createWriteStream(`${OUT}${basename(process.argv[1] ?? 'server', '.test.mjs')}-server.log`, { flags: 'a' });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data) => {
+      log += data;
+      file.write(data);
+    });
+  }
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const forced = setTimeout(() => child.kill('SIGKILL'), 5000);
+    await ended;
+    clearTimeout(forced);
+  };
+  try {
+    await until('the server to answer', async () => {
+      if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${log}`);
+      const answer = await fetch(`${URL_DEFAULT}/healthz`).catch(() => null);
+      return answer?.ok === true;
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { url: URL_DEFAULT, pid: child.pid, log: () => log, stop };
+}

@@ -1,0 +1,21 @@
+/** Waiting with a deadline: the only way that these tests wait. */
+
+/**
+ * Asks until the answer is true (or an object without `error`), at most `deadlineMs`.
+ * @template T
+ * @param {string} what for the message when it does not come true
+ * @param {() => Promise<T> | T} ask
+ * @param {number} [deadlineMs]
+ * @returns {Promise<T>}
+ */
+export async function until(what, ask, deadlineMs = 20_000) {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer && !answer.error) return answer;
+    if (performance.now() > end) {
+      throw new Error(`waited ${deadlineMs / 1000} s for ${what}; last: ${JSON.stringify(answer)}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
