@@ -13,9 +13,9 @@ export function devicesProblem() {
   // Absent on pages without https, whatever the types say.
   if (/** @type {MediaDevices | undefined} */ (navigator.mediaDevices)) return null;
   if (!window.isSecureContext) {
-    return 'The browser gives this page no camera or microphone, because it was not opened over https. Open it over https, or join to watch and listen.';
+    return 'The browser gives this page no camera or microphone, because it was not opened over https. Open it over https.';
   }
-  return 'This browser has no access to cameras and microphones. You can join to watch and listen.';
+  return 'This browser has no access to cameras and microphones.';
 }
 
 /**
@@ -36,12 +36,31 @@ export async function openDevice(device, deviceId) {
   }
 }
 
+/** @typedef {{camera: MediaStreamTrack | null, microphone: MediaStreamTrack | null, problems: string[]}} Opened */
+
 /**
- * Opens both with one question to the user where possible.
- * @param {{camera?: string, microphone?: string}} ids
- * @returns {Promise<{camera: MediaStreamTrack | null, microphone: MediaStreamTrack | null, problems: string[]}>}
+ * Opens what is wanted, with one question to the user where possible. Never rejects: a missing device is a problem told.
+ * @param {Record<Device, boolean>} wanted
+ * @param {Record<Device, string>} ids
+ * @returns {Promise<Opened>}
  */
-export async function openBoth(ids) {
+export async function openWanted(wanted, ids) {
+  if (wanted.camera && wanted.microphone) return openBoth(ids);
+  const none = { camera: null, microphone: null, problems: [] };
+  if (!wanted.camera && !wanted.microphone) return none;
+  const device = wanted.camera ? 'camera' : 'microphone';
+  try {
+    return { ...none, [device]: await openDevice(device, ids[device]) };
+  } catch (error) {
+    return { ...none, problems: [/** @type {Error} */ (error).message] };
+  }
+}
+
+/**
+ * @param {Record<Device, string>} ids
+ * @returns {Promise<Opened>}
+ */
+async function openBoth(ids) {
   const problem = devicesProblem();
   if (problem) return { camera: null, microphone: null, problems: [problem] };
   try {
@@ -51,10 +70,21 @@ export async function openBoth(ids) {
     });
     return { camera: stream.getVideoTracks()[0], microphone: stream.getAudioTracks()[0], problems: [] };
   } catch (error) {
-    if (nameOf(error) === 'NotAllowedError') return openRefused(error);
+    return openEach(ids, nameOf(error));
   }
+}
+
+/**
+ * After both failed together: one of them may still be had.
+ * @param {Record<Device, string>} ids
+ * @param {string} failure name of the error
+ * @returns {Promise<Opened>}
+ */
+async function openEach(ids, failure) {
+  if (failure === 'NotAllowedError') return openAllowed();
   const [camera, microphone] = await Promise.allSettled([openDevice('camera', ids.camera), openDevice('microphone', ids.microphone)]);
   const problems = [camera, microphone].flatMap((result) => (result.status === 'rejected' ? [result.reason.message] : []));
+  if (failure === 'NotFoundError' && problems.length === 2) problems.splice(0, 2, sentence('both', 'NotFoundError'));
   return {
     camera: camera.status === 'fulfilled' ? camera.value : null,
     microphone: microphone.status === 'fulfilled' ? microphone.value : null,
@@ -128,22 +158,26 @@ function constraints(device, deviceId) {
 }
 
 /**
- * Both were refused, or only one: the other may still be had.
- * @param {unknown} error
+ * Opens what was not refused, without asking a second time.
+ * @returns {Promise<Opened>}
  */
-async function openRefused(error) {
-  const one = await Promise.allSettled([queryAllowed('camera') , queryAllowed('microphone')]);
-  const allowed = one.map((result) => result.status === 'fulfilled' && result.value);
+async function openAllowed() {
+  const allowed = await Promise.all([queryAllowed('camera'), queryAllowed('microphone')]);
   const camera = allowed[0] ? await openDevice('camera').catch(() => null) : null;
   const microphone = allowed[1] ? await openDevice('microphone').catch(() => null) : null;
   const refused = !camera && !microphone ? 'both' : camera ? 'microphone' : 'camera';
-  return { camera, microphone, problems: [sentence(refused, nameOf(error))] };
+  return { camera, microphone, problems: [sentence(refused, 'NotAllowedError')] };
 }
 
 /** @param {Device} device */
 async function queryAllowed(device) {
-  const status = await navigator.permissions.query({ name: /** @type {PermissionName} */ (device) });
-  return status.state === 'granted';
+  try {
+    const status = await navigator.permissions.query({ name: /** @type {PermissionName} */ (device) });
+    return status.state === 'granted';
+  } catch {
+    // Some browsers do not tell.
+    return false;
+  }
 }
 
 /**
@@ -151,18 +185,18 @@ async function queryAllowed(device) {
  * @param {string} errorName
  */
 function sentence(device, errorName) {
-  const thing = device === 'both' ? 'camera and microphone' : device;
+  const thing = device === 'both' ? (errorName === 'NotFoundError' ? 'camera or microphone' : 'camera and microphone') : device;
   switch (errorName) {
     case 'NotAllowedError':
     case 'SecurityError':
-      return `The browser was not allowed to use your ${thing}. Allow it with the icon beside the address, or join without.`;
+      return `The browser was not allowed to use your ${thing}. You can allow it with the icon beside the address.`;
     case 'NotFoundError':
-      return `No ${thing} was found. Plug one in, or join without.`;
+      return `No ${thing} was found.`;
     case 'NotReadableError':
     case 'AbortError':
-      return `Your ${thing} cannot be opened; another program may be using it. Close that program, or join without.`;
+      return `Your ${thing} cannot be opened; another program may be using it.`;
     default:
-      return `Your ${thing} could not be opened (${errorName}). You can join without.`;
+      return `Your ${thing} could not be opened (${errorName}).`;
   }
 }
 

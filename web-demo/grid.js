@@ -45,10 +45,12 @@ export class Grid {
 
   /**
    * @param {HTMLElement} tile
-   * @param {boolean} large on the area for shared screens
+   * @param {{large: boolean, first: boolean}} where large: on the area for shared screens
    */
-  add(tile, large) {
-    (large ? this.#screens : this.#people).append(tile);
+  add(tile, { large, first }) {
+    const area = large ? this.#screens : this.#people;
+    if (first) area.prepend(tile);
+    else area.append(tile);
     this.layout();
   }
 

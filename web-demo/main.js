@@ -6,7 +6,7 @@
  * another video codec; `&token=T` is passed on.
  */
 import { connect } from './client/index.js';
-import { openBoth, openDevice } from './devices.js';
+import { openWanted } from './devices.js';
 import { button, element } from './dom.js';
 import { LocalMedia } from './local-media.js';
 import { Meeting } from './meeting.js';
@@ -37,7 +37,7 @@ const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
   wanted,
-  join: (choice) => void join(choice, Promise.resolve(choice)),
+  join: (choice) => void join(choice),
 });
 
 start();
@@ -66,39 +66,15 @@ function autojoin() {
   const name = localName();
   const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
   const ids = rememberedDevices();
-  void join({ name, room, ids }, openWanted(ids));
+  void join({ name, room, ids, tracks: openWanted(wanted, ids) });
 }
 
 function localName() {
   return exposed.room?.name ?? query.get('name') ?? recall('localStorage', 'name') ?? 'Guest';
 }
 
-/**
- * Devices as the address asks for them; none is no reason not to join.
- * @param {{camera: string, microphone: string}} ids
- */
-async function openWanted(ids) {
-  if (wanted.camera && wanted.microphone) {
-    const { problems, ...tracks } = await openBoth(ids);
-    if (problems.length > 0) toast(problems.join(' '));
-    return tracks;
-  }
-  const none = { camera: null, microphone: null };
-  if (!wanted.camera && !wanted.microphone) return none;
-  const device = wanted.camera ? 'camera' : 'microphone';
-  try {
-    return { ...none, [device]: await openDevice(device, ids[device]) };
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message);
-    return none;
-  }
-}
-
-/**
- * @param {Pick<Choice, 'name' | 'room' | 'ids'>} choice
- * @param {Promise<Pick<Choice, 'camera' | 'microphone'>>} tracks may still be opening: the room does not wait for them
- */
-async function join({ name, room: roomName, ids }, tracks) {
+/** Joins; the room does not wait for devices that are still being opened. @param {Choice} choice */
+async function join({ name, room: roomName, ids, tracks }) {
   showState('joining');
   clearNotices();
   prejoin.notify('');
@@ -109,7 +85,7 @@ async function join({ name, room: roomName, ids }, tracks) {
   try {
     room = await connect(socketUrl(), { room: roomName, name, identity: identity(), token: query.get('token') ?? undefined });
   } catch (error) {
-    for (const track of Object.values(await tracks)) if (track instanceof MediaStreamTrack) track.stop();
+    void tracks.then(stopTracks);
     prejoin.setBusy(false);
     prejoin.hide();
     showPrejoin(/** @type {Error} */ (error).message);
@@ -118,11 +94,23 @@ async function join({ name, room: roomName, ids }, tracks) {
   prejoin.setBusy(false);
   prejoin.hide();
   const media = enter(room, ids);
+  const opened = await tracks;
+  if (room.state === 'closed') {
+    stopTracks(opened);
+    return;
+  }
+  if (opened.problems.length > 0) toast(opened.problems.join(' '));
   try {
-    await media.publish(await tracks);
+    await media.publish(opened);
   } catch (error) {
     if (room.state === 'connected') toast(/** @type {Error} */ (error).message);
   }
+}
+
+/** @param {import('./devices.js').Opened} opened */
+function stopTracks({ camera, microphone }) {
+  camera?.stop();
+  microphone?.stop();
 }
 
 /**

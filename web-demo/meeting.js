@@ -150,7 +150,7 @@ export class Meeting {
       if (!entry) {
         entry = { participant, tile: new Tile(one) };
         this.#tiles.set(one.key, entry);
-        this.#grid.add(entry.tile.element, one.source === 'screen_share');
+        this.#grid.add(entry.tile.element, { large: one.source === 'screen_share', first: one.local });
       }
       const { tile } = entry;
       tile.setName(one.name);

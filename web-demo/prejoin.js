@@ -3,17 +3,18 @@
  * The first screen: name, room, and a look at one's own camera and microphone. Hands over open tracks, or none.
  */
 import { button, element, input, label, select, setIcon, video } from './dom.js';
-import { deviceIdOf, fillDevices, onDevicesChanged, openBoth, openDevice } from './devices.js';
+import { deviceIdOf, fillDevices, onDevicesChanged, openDevice, openWanted } from './devices.js';
 import { LevelMeter } from './level-meter.js';
 import { remember, rememberedDevices } from './storage.js';
+
+/** @typedef {import('./devices.js').Opened} Opened */
 
 /**
  * @typedef {object} Choice
  * @property {string} name
  * @property {string} room
- * @property {MediaStreamTrack | null} camera
- * @property {MediaStreamTrack | null} microphone
- * @property {{camera: string, microphone: string}} ids chosen devices
+ * @property {Record<Device, string>} ids chosen devices
+ * @property {Promise<Opened>} tracks may still be opening; the receiver's to close
  */
 
 /** @typedef {'camera' | 'microphone'} Device */
@@ -31,8 +32,8 @@ export class Prejoin {
   #meter = new LevelMeter(/** @type {HTMLMeterElement} */ (element('preview-level')));
   #shown = false;
   #join;
-  /** Devices that are being opened for a preview that has been left are closed again. */
-  #turn = 0;
+  /** Devices being opened for the preview. @type {Promise<Opened> | null} */
+  #opening = null;
 
   /**
    * @param {{name: string, room: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
@@ -57,27 +58,23 @@ export class Prejoin {
   /** @param {string} notice a sentence about why the user is here again; empty for none */
   async show(notice) {
     this.#shown = true;
-    const turn = ++this.#turn;
     this.notify(notice);
     this.#render();
     (input('name').value ? button('join') : input('name')).focus();
-    if (!this.#wanted.camera && !this.#wanted.microphone) return;
-    const opened = await this.#open();
-    if (turn !== this.#turn) {
-      stop(opened.camera);
-      stop(opened.microphone);
-      return;
-    }
+    const opening = openWanted(this.#wanted, this.#ids);
+    this.#opening = opening;
+    const opened = await opening;
+    if (this.#opening !== opening) return;
+    this.#opening = null;
     this.#tracks = { camera: opened.camera, microphone: opened.microphone };
-    if (opened.problems.length > 0) this.notify([notice, ...opened.problems].filter(Boolean).join(' '));
+    if (opened.problems.length > 0) this.notify([notice, ...opened.problems, 'You can join without.'].filter(Boolean).join(' '));
     await this.#fillLists();
     this.#render();
   }
 
-  /** Stops the preview; tracks that were handed over stay open. */
+  /** Ends the preview; tracks that were handed over stay open. */
   hide() {
     this.#shown = false;
-    this.#turn++;
     this.#meter.close();
     video('preview-video').srcObject = null;
     this.#tracks = { camera: null, microphone: null };
@@ -96,18 +93,6 @@ export class Prejoin {
     button('join').textContent = busy ? 'Joining…' : 'Join';
   }
 
-  async #open() {
-    const { camera, microphone } = this.#wanted;
-    if (camera && microphone) return openBoth(this.#ids);
-    const device = camera ? 'camera' : 'microphone';
-    try {
-      const track = await openDevice(device, this.#ids[device]);
-      return { camera: camera ? track : null, microphone: camera ? null : track, problems: [] };
-    } catch (error) {
-      return { camera: null, microphone: null, problems: [/** @type {Error} */ (error).message] };
-    }
-  }
-
   #submit() {
     const name = input('name').value.replace(/[\u0000-\u001f\u007f-\u009f]/g, '').trim();
     const room = input('room-name').value.trim().replace(/\s+/g, '-');
@@ -116,7 +101,9 @@ export class Prejoin {
       return this.#complain('room-name', 'A room’s name has up to 64 letters without accents, digits, or the signs _ . and -');
     }
     input('room-name').value = room;
-    this.#join({ name, room, ...this.#tracks, ids: { ...this.#ids } });
+    const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
+    this.#opening = null;
+    this.#join({ name, room, ids: { ...this.#ids }, tracks });
   }
 
   /**
@@ -156,10 +143,9 @@ export class Prejoin {
 
   /** @param {Device} device */
   async #reopen(device) {
-    const turn = this.#turn;
     try {
       const track = await openDevice(device, this.#ids[device]);
-      if (turn !== this.#turn || !this.#wanted[device]) {
+      if (!this.#shown || !this.#wanted[device]) {
         stop(track);
         return;
       }
@@ -167,7 +153,7 @@ export class Prejoin {
       this.notify('');
       await this.#fillLists();
     } catch (error) {
-      this.notify(/** @type {Error} */ (error).message);
+      this.notify(`${/** @type {Error} */ (error).message} You can join without.`);
     }
     this.#render();
   }
