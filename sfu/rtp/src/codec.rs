@@ -92,3 +92,31 @@ fn read_picture_id(payload: &[u8], offset: usize) -> Option<(u16, usize)> {
     let low = *payload.get(offset + 1)?;
     Some((u16::from_be_bytes([high & 0x7F, low]), 2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_apart() {
+        let vp8 = inspect(PayloadFormat::Vp8, &[0x90, 0xA0, 0x05, 0x60, 0x10]);
+        assert!(vp8.keyframe && vp8.switching_up);
+        assert_eq!((vp8.frame_start, vp8.temporal, vp8.picture_id), (Some(true), 1, Some(5)));
+        let vp9 = inspect(PayloadFormat::Vp9, &[0xA8, 0x05, 0x24, 0x09, 0x82]);
+        assert_eq!((vp9.temporal, vp9.spatial, vp9.tl0_picture_index), (1, 2, Some(9)));
+        assert!(inspect(PayloadFormat::H264, &[0x67, 0]).keyframe);
+        assert!(inspect(PayloadFormat::H265, &[64, 1]).keyframe);
+        assert!(inspect(PayloadFormat::Av1, &[0x10, 0x08]).keyframe);
+        for format in [PayloadFormat::Opus, PayloadFormat::Red, PayloadFormat::Opaque] {
+            assert!(inspect(format, &[]).keyframe);
+        }
+    }
+
+    #[test]
+    fn malformed_payloads_are_no_keyframes() {
+        use PayloadFormat::{Av1, H264, H265, Vp8, Vp9};
+        for format in [Vp8, Vp9, Av1, H264, H265] {
+            assert_eq!(inspect(format, &[]), PayloadInfo::default());
+        }
+    }
+}

@@ -396,3 +396,244 @@ impl<'a> BitReader<'a> {
         Ok((value << 1) - short_values + extra)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use Indication::{Discardable, NotPresent, Required, Switch};
+    use proptest::prelude::*;
+
+    /// Writes bit fields, so that a sample reads like the specification's syntax.
+    #[derive(Default)]
+    struct BitWriter {
+        bits: Vec<bool>,
+    }
+
+    impl BitWriter {
+        fn put(&mut self, value: u32, count: u32) -> &mut Self {
+            self.bits.extend((0..count).rev().map(|bit| value >> bit & 1 != 0));
+            self
+        }
+
+        fn put_all(&mut self, values: &[u32], count: u32) -> &mut Self {
+            values.iter().for_each(|&value| {
+                self.put(value, count);
+            });
+            self
+        }
+
+        /// `ns(limit)` out of its definition: short codes first, then one bit more.
+        fn put_non_symmetric(&mut self, value: u32, limit: u32) -> &mut Self {
+            let mut width = 0;
+            while limit >> width != 0 {
+                width += 1;
+            }
+            let short = (1 << width) - limit;
+            if value < short { self.put(value, width - 1) } else { self.put(value + short, width) }
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let byte = |bits: &[bool]| {
+                bits.iter()
+                    .enumerate()
+                    .fold(0, |byte, (index, &bit)| byte | u8::from(bit) << (7 - index))
+            };
+            self.bits.chunks(8).map(byte).collect()
+        }
+    }
+
+    fn mandatory(template_id: u32, frame_number: u32) -> BitWriter {
+        let mut writer = BitWriter::default();
+        writer.put(1, 1).put(0, 1).put(template_id, 6).put(frame_number, 16);
+        writer
+    }
+
+    /// Two spatial by two temporal layers, template ids from 62 on, four decode targets, two chains, resolutions.
+    fn keyframe() -> Vec<u8> {
+        let mut writer = mandatory(62, 0x1234);
+        writer.put(0b10000, 5).put(62, 6).put(3, 5);
+        writer.put_all(&[1, 2, 1, 3], 2); // S0T0, S0T1, S1T0, S1T1
+        writer.put_all(&[2, 3, 2, 3], 2); // targets 0: S0T0, 1: S0T1, 2: S1T0, 3: S1T1
+        writer.put_all(&[0, 1, 0, 3], 2);
+        writer.put_all(&[0, 0, 2, 3], 2);
+        writer.put_all(&[0, 0, 0, 1], 2);
+        writer.put(0, 1).put(1, 1).put(3, 4).put(0, 1).put(1, 1).put(0, 4).put(0, 1);
+        writer.put(1, 1).put(1, 4).put(1, 1).put(0, 4).put(0, 1);
+        writer.put_non_symmetric(2, 5);
+        for chain in [0, 0, 1, 1] {
+            writer.put_non_symmetric(chain, 2);
+        }
+        writer.put_all(&[4, 3, 2, 1, 1, 1, 3, 2], 4);
+        writer.put(1, 1).put_all(&[319, 179, 639, 359], 16);
+        writer.bytes()
+    }
+
+    #[test]
+    fn keyframe_with_structure_is_read() {
+        let value = keyframe();
+        let descriptor = DependencyDescriptor::parse(&value, None).unwrap();
+        assert!(
+            descriptor.start_of_frame && !descriptor.end_of_frame && descriptor.structure_attached
+        );
+        assert_eq!((descriptor.template_id, descriptor.frame_number), (62, 0x1234));
+        assert_eq!(descriptor.active_decode_targets, Some(0b1111));
+        let frame = descriptor.frame.unwrap();
+        assert_eq!((frame.spatial, frame.temporal, frame.dimensions), (0, 0, Some((320, 180))));
+        let indications = [0, 1, 2, 3, 4, 200].map(|target| frame.indication(target));
+        assert_eq!(indications, [Switch, Required, Switch, Required, NotPresent, NotPresent]);
+
+        let structure = TemplateStructure::parse(&value).unwrap().unwrap();
+        assert_eq!((structure.templates(), structure.decode_targets()), (4, 4));
+        let layers = [0, 1, 2, 3, 4].map(|target| structure.decode_target_layers(target));
+        assert_eq!(layers, [Some((0, 0)), Some((0, 1)), Some((1, 0)), Some((1, 1)), None]);
+        assert_eq!(
+            [0, 1, 2].map(|s| structure.dimensions(s)),
+            [Some((320, 180)), Some((640, 360)), None]
+        );
+    }
+
+    #[test]
+    fn later_frames_use_the_stored_structure() {
+        let structure = TemplateStructure::parse(&keyframe()).unwrap().unwrap();
+        // Three bytes; template ids wrap at 64: 1 is the fourth.
+        let value = mandatory(1, 7).bytes();
+        let frame = DependencyDescriptor::parse(&value, Some(&structure)).unwrap().frame.unwrap();
+        assert_eq!((frame.spatial, frame.temporal), (1, 1));
+        assert_eq!([0, 3].map(|target| frame.indication(target)), [NotPresent, Discardable]);
+        assert_eq!(TemplateStructure::parse(&value), Ok(None));
+
+        // Everything custom, two active targets.
+        let mut writer = mandatory(63, 8);
+        writer.put(0b01111, 5).put(0b0011, 4).put_all(&[0, 2, 0, 0], 2);
+        writer.put(1, 2).put(5, 4).put(3, 2).put(0xABC, 12).put(0, 2).put_all(&[9, 9], 8);
+        let value = writer.bytes();
+        let descriptor = DependencyDescriptor::parse(&value, Some(&structure)).unwrap();
+        assert_eq!(descriptor.active_decode_targets, Some(0b0011));
+        let frame = descriptor.frame.unwrap();
+        assert_eq!((frame.spatial, frame.temporal, frame.indication(1)), (0, 1, Switch));
+        for len in 0..value.len() {
+            let cut = DependencyDescriptor::parse(&value[..len], Some(&structure));
+            // Cut to the mandatory fields it is a whole descriptor.
+            assert_eq!(cut.is_ok(), len == 3, "{len}");
+        }
+    }
+
+    #[test]
+    fn without_the_structure_the_mandatory_fields_remain() {
+        let value = mandatory(5, 9).bytes();
+        let expected = DependencyDescriptor {
+            start_of_frame: true,
+            end_of_frame: false,
+            template_id: 5,
+            frame_number: 9,
+            structure_attached: false,
+            active_decode_targets: None,
+            frame: None,
+        };
+        assert_eq!(DependencyDescriptor::parse(&value, None), Ok(expected));
+        let structure = TemplateStructure::parse(&keyframe()).unwrap().unwrap();
+        assert_eq!(DependencyDescriptor::parse(&value, Some(&structure)), Ok(expected));
+    }
+
+    #[test]
+    fn every_truncation_of_a_structure_is_an_error() {
+        let value = keyframe();
+        for len in 0..value.len() {
+            let cut = DependencyDescriptor::parse(&value[..len], None);
+            assert_eq!(cut.is_ok(), len == 3, "{len}");
+        }
+    }
+
+    #[test]
+    fn too_many_templates_or_layers_are_malformed() {
+        let structure = |steps: &[u32]| {
+            let mut writer = mandatory(0, 0);
+            writer.put(0b10000, 5).put(0, 6).put(0, 5).put_all(steps, 2);
+            writer.put_all(&[0; 400], 1);
+            TemplateStructure::parse(&writer.bytes())
+        };
+        let end = |steps: Vec<u32>| [steps, vec![3]].concat();
+        assert_eq!(structure(&end(vec![0; 63])).unwrap().unwrap().templates(), 64);
+        assert_eq!(structure(&end(vec![0; 64])), Err(ParseError::Malformed));
+        assert!(structure(&end(vec![2; 3])).is_ok());
+        assert_eq!(structure(&end(vec![2; 4])), Err(ParseError::Malformed));
+        assert!(structure(&end(vec![1; 7])).is_ok());
+        assert_eq!(structure(&end(vec![1; 8])), Err(ParseError::Malformed));
+    }
+
+    #[test]
+    fn an_attached_structure_must_have_the_template() {
+        let mut value = keyframe();
+        value[0] = 0x80 | 2;
+        assert_eq!(DependencyDescriptor::parse(&value, None), Err(ParseError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn non_symmetric_values_read_back(limit in 1..34_u32, seed: u32) {
+            let value = seed % limit;
+            let mut writer = BitWriter::default();
+            writer.put_non_symmetric(value, limit).put(0b10110, 5);
+            let bytes = writer.bytes();
+            let mut reader = BitReader::new(&bytes);
+            prop_assert_eq!(reader.read_non_symmetric(limit), Ok(value));
+            prop_assert_eq!(reader.read(5), Ok(0b10110));
+        }
+
+        #[test]
+        fn random_structures_read_back(steps in prop::collection::vec(0..3_u32, 0..20), targets in 1..=32_u32, offset in 0..64_u32,
+                                       which: prop::sample::Index, chains in 0..=32_u32, seed in any::<u64>()) {
+            let mut steps = steps;
+            let mut layers = vec![(0_u8, 0_u8)];
+            for step in &mut steps {
+                let (spatial, temporal) = *layers.last().unwrap();
+                layers.push(match step {
+                    1 if temporal < 7 => (spatial, temporal + 1),
+                    2 if spatial < 3 => (spatial + 1, 0),
+                    _ => {
+                        *step = 0;
+                        (spatial, temporal)
+                    }
+                });
+            }
+            let chains = chains.min(targets);
+            #[allow(clippy::cast_possible_truncation)]
+            let noise = |index: u32, limit: u32| (seed.rotate_left(index * 7) as u32) % limit;
+            let chosen = which.index(layers.len());
+            #[allow(clippy::cast_possible_truncation)]
+            let template_id = (chosen as u32 + offset) % 64;
+            let count = u32::try_from(layers.len()).unwrap();
+            let mut writer = mandatory(template_id, 1);
+            writer.put(0b10000, 5).put(offset, 6).put(targets - 1, 5).put_all(&steps, 2).put(3, 2);
+            (0..count * targets).for_each(|index| { writer.put(noise(index, 4), 2); });
+            (0..count).for_each(|index| {
+                (0..noise(index, 4)).for_each(|_| { writer.put(1, 1).put(9, 4); });
+                writer.put(0, 1);
+            });
+            writer.put_non_symmetric(chains, targets + 1);
+            if chains > 0 {
+                (0..targets).for_each(|index| { writer.put_non_symmetric(noise(index, chains), chains); });
+                (0..count * chains).for_each(|index| { writer.put(noise(index, 16), 4); });
+            }
+            let highest = u32::from(layers.last().unwrap().0);
+            writer.put(1, 1);
+            (0..=highest).for_each(|spatial| { writer.put(100 + spatial, 16).put(50 + spatial, 16); });
+            let bits = writer.bits.len();
+            let value = writer.bytes();
+
+            let descriptor = DependencyDescriptor::parse(&value, None).unwrap();
+            let frame = descriptor.frame.unwrap();
+            prop_assert_eq!((frame.spatial, frame.temporal), layers[chosen]);
+            let size = u16::from(frame.spatial);
+            prop_assert_eq!(frame.dimensions, Some((101 + size, 51 + size)));
+            for target in 0..targets {
+                let expected = noise(u32::try_from(chosen).unwrap() * targets + target, 4);
+                let got = frame.indication(u8::try_from(target).unwrap());
+                prop_assert_eq!(got, [NotPresent, Discardable, Switch, Required][expected as usize]);
+            }
+            prop_assert_eq!(descriptor.active_decode_targets.unwrap().count_ones(), targets);
+            prop_assert_eq!(DependencyDescriptor::parse(&value[..(bits - 1) / 8], None), Err(ParseError::Truncated));
+        }
+    }
+}

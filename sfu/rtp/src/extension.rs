@@ -428,8 +428,8 @@ mod tests {
         #[test]
         fn ntp_and_duration_agree(micros in 0..1_u64 << 40) {
             let elapsed = Duration::from_micros(micros);
-            let ntp = elapsed.as_secs() << 32
-                | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000;
+            let fraction = (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000;
+            let ntp = elapsed.as_secs() << 32 | fraction;
             prop_assert_eq!(AbsSendTime::from_ntp(ntp), AbsSendTime::from_duration(elapsed));
         }
     }

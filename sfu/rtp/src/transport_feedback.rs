@@ -550,7 +550,7 @@ mod tests {
             if let (Some(delta), Some(arrival)) = (delta, *arrival) {
                 // The reference time is cut to 24 bits of 64 ms.
                 let cycle = (1_u64 << 24) * 64_000;
-                let got = (origin_ms * 1000).wrapping_add_signed(delta) % cycle;
+                let got = (cycle + origin_ms * 1000).wrapping_add_signed(delta) % cycle;
                 assert_eq!(got, arrival / TICK_US * TICK_US % cycle);
             }
         }
@@ -569,7 +569,7 @@ mod tests {
                 let rest = &arrivals[done..];
                 let written = builder.write(&mut buf, first, rest.iter().copied()).unwrap();
                 prop_assert!(written.consumed > 0);
-                prop_assert!(written.len <= size.min(PACKET_LEN_MAX) && written.len % 4 == 0);
+                prop_assert!(written.len <= size.min(PACKET_LEN_MAX) && written.len.is_multiple_of(4));
                 let covered = &rest[..written.consumed];
                 if written.len == 0 {
                     prop_assert!(covered.iter().all(Option::is_none));

@@ -107,3 +107,73 @@ fn read_leb128(mut bytes: &[u8]) -> Result<(usize, &[u8]), ParseError> {
     }
     Err(ParseError::Malformed)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// N, W = 2: sequence header with its length, the beginning of a frame with an extension (T1, S2).
+    const KEYFRAME: [u8; 8] = [0x68, 0x03, 0x08, 0x00, 0x00, 0x34, 0x30, 0xAA];
+
+    #[test]
+    fn keyframe_is_read() {
+        let expected = Av1Payload {
+            continues_previous: false,
+            continues_next: true,
+            new_sequence: true,
+            sequence_header: true,
+            temporal: 1,
+            spatial: 2,
+        };
+        assert_eq!(Av1Payload::parse(&KEYFRAME), Ok(expected));
+        assert!(expected.keyframe());
+    }
+
+    #[test]
+    fn a_sequence_header_or_n_suffices() {
+        assert!(Av1Payload::parse(&[0x10, 0x08, 0x00]).unwrap().keyframe());
+        assert!(Av1Payload::parse(&[0x18, 0x30, 0x00]).unwrap().keyframe());
+        assert!(!Av1Payload::parse(&[0x10, 0x30, 0x00]).unwrap().keyframe());
+    }
+
+    #[test]
+    fn the_rest_of_a_fragment_has_no_header() {
+        // The continued bytes look like a sequence header with layers.
+        let found = Av1Payload::parse(&[0x90, 0x0C, 0xFF]).unwrap();
+        assert!(!found.keyframe());
+        assert_eq!((found.temporal, found.spatial), (0, 0));
+        // A second element in the same packet does have one.
+        let found = Av1Payload::parse(&[0xA0, 0x01, 0xFF, 0x34, 0x68]).unwrap();
+        assert_eq!((found.temporal, found.spatial), (3, 1));
+        assert_eq!(Av1Payload::parse(&[0x98, 0x00]), Err(ParseError::Malformed));
+    }
+
+    #[test]
+    fn without_a_count_every_element_has_a_length() {
+        let packet = [0x00, 0x02, 0x32, 0x00, 0x02, 0x0A, 0x00];
+        assert!(Av1Payload::parse(&packet).unwrap().sequence_header);
+        for len in 0..packet.len() {
+            let whole = matches!(len, 1 | 4);
+            assert_eq!(Av1Payload::parse(&packet[..len]).is_ok(), whole, "{len}");
+        }
+    }
+
+    #[test]
+    fn fewer_elements_than_counted_are_an_error() {
+        assert_eq!(Av1Payload::parse(&[0x10]), Err(ParseError::Truncated));
+        assert_eq!(Av1Payload::parse(&[0x20, 0x01, 0x30]), Err(ParseError::Truncated));
+        assert!(Av1Payload::parse(&[0x20, 0x01, 0x30, 0x30]).is_ok());
+    }
+
+    #[test]
+    fn leb128_is_bounded() {
+        assert_eq!(read_leb128(&[0xE5, 0x8E, 0x26, 7]), Ok((624_485, &[7][..])));
+        assert_eq!(read_leb128(&[0x80; 8]), Err(ParseError::Malformed));
+        assert_eq!(read_leb128(&[0x80; 3]), Err(ParseError::Truncated));
+        assert_eq!(
+            Av1Payload::parse(&[0x00, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
+            Err(ParseError::Truncated)
+        );
+    }
+}

@@ -72,3 +72,51 @@ impl From<H264Payload> for PayloadInfo {
         Self { keyframe: payload.keyframe(), ..Self::default() }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn starts(payload: &[u8]) -> (bool, bool) {
+        let found = H264Payload::parse(payload).unwrap();
+        (found.sps, found.idr)
+    }
+
+    #[test]
+    fn single_units() {
+        assert_eq!(starts(&[0x67, 0x42, 0xE0, 0x1F]), (true, false));
+        assert_eq!(starts(&[0x65, 0x88]), (false, true));
+        assert_eq!(starts(&[0x61, 0x9A]), (false, false));
+        assert_eq!(starts(&[0x68, 0xCE]), (false, false));
+    }
+
+    #[test]
+    fn aggregated_units() {
+        let aggregate = [0x78, 0, 2, 0x67, 0x42, 0, 1, 0x68, 0, 3, 0x65, 0x88, 0x80];
+        assert_eq!(starts(&aggregate), (true, true));
+        for len in 1..aggregate.len() {
+            let whole = matches!(len, 1 | 5 | 8);
+            assert_eq!(H264Payload::parse(&aggregate[..len]).is_ok(), whole, "{len}");
+        }
+        assert_eq!(starts(&aggregate[..5]), (true, false));
+        assert_eq!(H264Payload::parse(&[0x78, 0, 0]), Err(ParseError::Malformed));
+    }
+
+    #[test]
+    fn fragments_count_at_their_start() {
+        assert_eq!(starts(&[0x7C, 0x85, 0x88]), (false, true));
+        assert_eq!(starts(&[0x7C, 0x05, 0x88]), (false, false));
+        assert_eq!(starts(&[0x7C, 0x45, 0x88]), (false, false));
+        assert_eq!(starts(&[0x5C, 0x81, 0x9A]), (false, false));
+        assert_eq!(H264Payload::parse(&[0x7C]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn interleaved_reserved_and_empty_are_errors() {
+        assert_eq!(H264Payload::parse(&[]), Err(ParseError::Truncated));
+        for nal_type in [0, 25, 26, 27, 29, 30, 31] {
+            assert_eq!(H264Payload::parse(&[nal_type, 0, 0, 0]), Err(ParseError::Malformed));
+        }
+    }
+}

@@ -78,3 +78,52 @@ impl From<H265Payload> for PayloadInfo {
         Self { keyframe: payload.keyframe(), temporal: payload.temporal, ..Self::default() }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Payload header of a type, temporal layer 0.
+    fn header(nal_type: u8) -> [u8; 2] {
+        [nal_type << 1, 1]
+    }
+
+    #[test]
+    fn single_units() {
+        for nal_type in 0..48 {
+            let found = H265Payload::parse(&header(nal_type)).unwrap();
+            assert_eq!(found.parameter_set, matches!(nal_type, 32 | 33), "{nal_type}");
+            assert_eq!(found.random_access, (16..=21).contains(&nal_type), "{nal_type}");
+        }
+    }
+
+    #[test]
+    fn aggregated_units() {
+        let aggregate = [96, 1, 0, 3, 64, 1, 9, 0, 2, 68, 1, 0, 3, 38, 1, 9]; // VPS, PPS, IDR
+        let found = H265Payload::parse(&aggregate).unwrap();
+        assert!(found.parameter_set && found.random_access && found.keyframe());
+        for len in 0..aggregate.len() {
+            let whole = matches!(len, 2 | 7 | 11);
+            assert_eq!(H265Payload::parse(&aggregate[..len]).is_ok(), whole, "{len}");
+        }
+        assert_eq!(H265Payload::parse(&[96, 1, 0, 0]), Err(ParseError::Malformed));
+    }
+
+    #[test]
+    fn fragments_count_at_their_start() {
+        let start = H265Payload::parse(&[98, 1, 0x80 | 21]).unwrap();
+        assert!(start.random_access);
+        for fu_header in [21, 0x40 | 21, 0x80 | 1] {
+            assert!(!H265Payload::parse(&[98, 1, fu_header]).unwrap().keyframe());
+        }
+        assert_eq!(H265Payload::parse(&[98, 1]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn temporal_layer_is_tid_less_one() {
+        assert_eq!(H265Payload::parse(&[2, 3]).unwrap().temporal, 2);
+        assert_eq!(H265Payload::parse(&[2, 0]), Err(ParseError::Malformed));
+        assert_eq!(H265Payload::parse(&header(50)), Err(ParseError::Malformed));
+    }
+}

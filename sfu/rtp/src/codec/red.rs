@@ -118,3 +118,72 @@ impl Header {
         if self.primary { 1 } else { 4 }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Two redundant blocks of payload type 111 (1920 and 960 ticks back, 2 and 3 bytes), then the primary.
+    const SAMPLE: [u8; 16] =
+        [0xEF, 0x1E, 0x00, 0x02, 0xEF, 0x0F, 0x00, 0x03, 0x6F, 1, 2, 3, 4, 5, 6, 7];
+
+    #[test]
+    fn blocks_are_walked() {
+        let all = blocks(&SAMPLE).unwrap().collect::<Vec<_>>();
+        let block = |timestamp_offset, data| RedBlock {
+            payload_type: 111,
+            timestamp_offset,
+            primary: timestamp_offset == 0,
+            data,
+        };
+        assert_eq!(
+            all,
+            [block(1920, &[1, 2][..]), block(960, &[3, 4, 5][..]), block(0, &[6, 7][..])]
+        );
+        let lone = blocks(&[0x6F]).unwrap().collect::<Vec<_>>();
+        assert_eq!(lone, [block(0, &[][..])]);
+    }
+
+    #[test]
+    fn lengths_have_ten_bits() {
+        let mut payload = vec![0x80 | 5, 0xFF, 0xFF, 0xFF, 5];
+        payload.resize(5 + 1023, 0);
+        let first = blocks(&payload).unwrap().next().unwrap();
+        assert_eq!((first.timestamp_offset, first.data.len()), (0x3FFF, 1023));
+        payload.pop();
+        assert!(blocks(&payload).is_err());
+    }
+
+    #[test]
+    fn truncations_are_errors() {
+        for len in 0..14 {
+            assert_eq!(blocks(&SAMPLE[..len]).unwrap_err(), ParseError::Truncated, "{len}");
+        }
+        assert!(blocks(&SAMPLE[..14]).unwrap().last().unwrap().data.is_empty());
+    }
+
+    #[test]
+    fn payload_types_are_mapped_in_place() {
+        let mut payload = SAMPLE;
+        payload[4] = 0xE0; // 96
+        rewrite_block_payload_types(&mut payload, |from| match from {
+            111 => Some(63),
+            96 => Some(97),
+            _ => None,
+        })
+        .unwrap();
+        let expected = [0xBF, 0x1E, 0x00, 0x02, 0xE1, 0x0F, 0x00, 0x03, 0x3F, 1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(payload, expected);
+    }
+
+    #[test]
+    fn an_unknown_payload_type_changes_nothing() {
+        let mut payload = SAMPLE;
+        payload[8] = 0x05;
+        let before = payload;
+        let result = rewrite_block_payload_types(&mut payload, |from| (from == 111).then_some(63));
+        assert_eq!(result, Err(ParseError::UnmappedPayloadType));
+        assert_eq!(payload, before);
+    }
+}

@@ -170,3 +170,117 @@ impl Fields {
         Ok(fields)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rtp::codecs::vp8::Vp8Packet;
+    use rtp::packetizer::Depacketizer;
+
+    /// Everything present, 15-bit picture id, the start of a 640x480 keyframe.
+    const KEYFRAME: [u8; 16] = [
+        0x90, 0xF0, 0x92, 0x34, 0x56, 0xA7, // descriptor
+        0x10, 0x02, 0x00, 0x9D, 0x01, 0x2A, 0x80, 0x02, 0xE0,
+        0x41, // frame tag; height with scale bits
+    ];
+    /// 7-bit picture id, temporal layer 2, an inter frame.
+    const INTER: [u8; 5] = [0xB0, 0xA0, 0x12, 0x80, 0x11];
+
+    #[test]
+    fn keyframe_is_read() {
+        let expected = Vp8Descriptor {
+            picture_id: Some(0x1234),
+            picture_id_wide: true,
+            tl0_picture_index: Some(0x56),
+            temporal: 2,
+            layer_sync: true,
+            key_index: Some(7),
+            non_reference: false,
+            start_of_partition: true,
+            partition: 0,
+            keyframe: true,
+            dimensions: Some((640, 480)),
+            len: 6,
+        };
+        assert_eq!(Vp8Descriptor::parse(&KEYFRAME), Ok(expected));
+    }
+
+    #[test]
+    fn inter_frames_and_later_packets_are_no_keyframes() {
+        let inter = Vp8Descriptor::parse(&INTER).unwrap();
+        assert!(!inter.keyframe && inter.start_of_frame() && inter.non_reference);
+        assert_eq!((inter.picture_id, inter.picture_id_wide), (Some(0x12), false));
+        assert_eq!((inter.temporal, inter.layer_sync, inter.key_index), (2, false, None));
+        for first in [0x80, 0x91] {
+            let mut packet = KEYFRAME;
+            packet[0] = first;
+            let later = Vp8Descriptor::parse(&packet).unwrap();
+            assert!(!later.keyframe && !later.start_of_frame() && later.dimensions.is_none());
+        }
+    }
+
+    #[test]
+    fn truncations_are_errors_or_lack_only_what_was_cut() {
+        for len in 0..6 {
+            assert_eq!(Vp8Descriptor::parse(&KEYFRAME[..len]), Err(ParseError::Truncated));
+            let mut cut = KEYFRAME;
+            assert!(rewrite(&mut cut[..len], Some(0), Some(0)).is_err());
+            assert_eq!(cut, KEYFRAME);
+        }
+        assert!(!Vp8Descriptor::parse(&KEYFRAME[..6]).unwrap().keyframe);
+        for len in 7..16 {
+            let descriptor = Vp8Descriptor::parse(&KEYFRAME[..len]).unwrap();
+            assert!(descriptor.keyframe && descriptor.dimensions.is_none());
+        }
+    }
+
+    #[test]
+    fn rewriting_keeps_widths_and_everything_else() {
+        let mut packet = KEYFRAME;
+        rewrite(&mut packet, Some(0xFFFE), Some(9)).unwrap();
+        assert_eq!(packet[..6], [0x90, 0xF0, 0xFF, 0xFE, 9, 0xA7]);
+        assert_eq!(packet[6..], KEYFRAME[6..]);
+        let mut packet = INTER;
+        rewrite(&mut packet, Some(0x1285), Some(9)).unwrap();
+        assert_eq!(packet, [0xB0, 0xA0, 0x05, 0x80, 0x11]);
+        let mut packet = KEYFRAME;
+        rewrite(&mut packet, None, None).unwrap();
+        assert_eq!(packet, KEYFRAME);
+        let mut bare = [0x10, 0x00];
+        rewrite(&mut bare, Some(1), Some(1)).unwrap();
+        assert_eq!(bare, [0x10, 0x00]);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_rtp_crate(payload in prop::collection::vec(any::<u8>(), 8..40)) {
+            let mut theirs = Vp8Packet::default();
+            let rest = theirs.depacketize(&Bytes::copy_from_slice(&payload)).unwrap();
+            let ours = Vp8Descriptor::parse(&payload).unwrap();
+            prop_assert_eq!(usize::from(ours.len), payload.len() - rest.len());
+            prop_assert_eq!(ours.picture_id, (theirs.i == 1).then_some(theirs.picture_id));
+            prop_assert_eq!(ours.tl0_picture_index, (theirs.l == 1).then_some(theirs.tl0_pic_idx));
+            prop_assert_eq!(ours.temporal, theirs.tid);
+            prop_assert_eq!(ours.layer_sync, theirs.y == 1);
+            prop_assert_eq!(ours.key_index, (theirs.k == 1).then_some(theirs.key_idx));
+            prop_assert_eq!((ours.start_of_partition, ours.partition), (theirs.s == 1, theirs.pid));
+            prop_assert_eq!(ours.non_reference, theirs.n == 1);
+        }
+
+        #[test]
+        fn rewritten_values_read_back(mut payload in prop::collection::vec(any::<u8>(), 8..40), id: u16, tl0: u8) {
+            let before = Vp8Descriptor::parse(&payload).unwrap();
+            rewrite(&mut payload, Some(id), Some(tl0)).unwrap();
+            let mask = if before.picture_id_wide { 0x7FFF } else { 0x7F };
+            let expected = Vp8Descriptor {
+                picture_id: before.picture_id.map(|_| id & mask),
+                tl0_picture_index: before.tl0_picture_index.map(|_| tl0),
+                ..before
+            };
+            prop_assert_eq!(Vp8Descriptor::parse(&payload), Ok(expected));
+        }
+    }
+}

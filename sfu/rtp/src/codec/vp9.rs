@@ -226,3 +226,146 @@ fn read_structure(reader: &mut Reader<'_>) -> Result<ScalabilityStructure, Parse
     }
     Ok(structure)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rtp::codecs::vp9::Vp9Packet;
+    use rtp::packetizer::Depacketizer;
+
+    /// Non-flexible keyframe of spatial layer 0 with a structure: two layers, sizes, two pictures.
+    const KEYFRAME: [u8; 21] = [
+        0xAA, 0x92, 0x34, 0x10, 0x56, // I L B V, picture id, layers (U), TL0PICIDX
+        0x38, 0x01, 0x40, 0x00, 0xB4, 0x02, 0x80, 0x01, 0x68, // SS: 320x180, 640x360
+        2, 0x08, 1, 2, 0x34, 3,    // N_G = 2: two references, one reference
+        0x82, // bitstream
+    ];
+    /// Flexible mode, temporal layer 1, spatial layer 2, two references.
+    const FLEXIBLE: [u8; 6] = [0xFD, 0x12, 0x25, 0x03, 0x04, 0x82];
+
+    #[test]
+    fn keyframe_with_structure_is_read() {
+        let descriptor = Vp9Descriptor::parse(&KEYFRAME).unwrap();
+        assert!(descriptor.keyframe() && descriptor.switching_up && !descriptor.inter_layer);
+        assert_eq!(
+            (descriptor.picture_id, descriptor.tl0_picture_index),
+            (Some(0x1234), Some(0x56))
+        );
+        assert_eq!(descriptor.len, 20);
+        let structure = descriptor.structure.unwrap();
+        assert_eq!((structure.spatial_layers, structure.pictures), (2, 2));
+        assert_eq!(structure.dimensions.unwrap()[..3], [(320, 180), (640, 360), (0, 0)]);
+        assert_eq!(PayloadInfo::from(descriptor).dimensions, Some((640, 360)));
+    }
+
+    #[test]
+    fn flexible_mode_is_read() {
+        let descriptor = Vp9Descriptor::parse(&FLEXIBLE).unwrap();
+        assert!(descriptor.flexible && descriptor.inter_picture && descriptor.inter_layer);
+        assert!(
+            descriptor.start_of_frame
+                && descriptor.end_of_frame
+                && descriptor.not_spatial_reference
+        );
+        assert!(!descriptor.keyframe());
+        assert_eq!((descriptor.temporal, descriptor.spatial), (1, 2));
+        assert_eq!((descriptor.picture_id, descriptor.tl0_picture_index), (Some(0x12), None));
+        assert_eq!(descriptor.len, 5);
+    }
+
+    #[test]
+    fn keyframe_needs_the_first_packet_of_the_base_layer() {
+        for (index, byte) in [(0, 0xA2), (0, 0xEA), (3, 0x12)] {
+            let mut packet = KEYFRAME;
+            packet[index] = byte;
+            assert!(!Vp9Descriptor::parse(&packet).unwrap().keyframe(), "{byte:#x}");
+        }
+        assert!(Vp9Descriptor::parse(&[0x88, 0x01, 0x82]).unwrap().keyframe());
+    }
+
+    #[test]
+    fn a_fourth_reference_is_malformed() {
+        assert!(Vp9Descriptor::parse(&[0x50, 3, 5, 6]).is_ok());
+        assert_eq!(Vp9Descriptor::parse(&[0x50, 3, 5, 7, 8]), Err(ParseError::Malformed));
+    }
+
+    #[test]
+    fn truncations_are_errors() {
+        for (sample, len) in [(&KEYFRAME[..], 20), (&FLEXIBLE[..], 5)] {
+            for cut in 0..len {
+                assert_eq!(
+                    Vp9Descriptor::parse(&sample[..cut]),
+                    Err(ParseError::Truncated),
+                    "{cut}"
+                );
+            }
+            assert!(Vp9Descriptor::parse(&sample[..len]).is_ok());
+        }
+    }
+
+    #[test]
+    fn rewriting_keeps_widths() {
+        let mut packet = KEYFRAME;
+        rewrite(&mut packet, Some(0xFFFE), Some(9)).unwrap();
+        assert_eq!(packet[..5], [0xAA, 0xFF, 0xFE, 0x10, 9]);
+        assert_eq!(packet[5..], KEYFRAME[5..]);
+        let mut packet = FLEXIBLE;
+        rewrite(&mut packet, Some(0xFF85), Some(9)).unwrap();
+        assert_eq!(packet, [0xFD, 0x05, 0x25, 0x03, 0x04, 0x82]);
+    }
+
+    /// Keeps to what that crate reads as RFC 9628 says: it refuses spatial layers above 4 and a third reference, and
+    /// takes reserved bits of the structure's head for the G bit.
+    fn spare_the_oracle(payload: &mut [u8], fields: &Fields, pictures: u8) {
+        if let Some(offset) = fields.layers {
+            payload[offset] &= !0x08;
+        }
+        let mut offset = fields.after_layers;
+        if payload[0] & 0x50 == 0x50 {
+            if let Some(second) = payload.get_mut(offset + 1) {
+                *second &= 0xFE;
+            }
+            let mut reader = Reader { bytes: payload, offset };
+            let _ = skip_references(&mut reader);
+            offset = reader.offset;
+        }
+        if let (true, Some(head)) = (payload[0] & 0x02 != 0, payload.get_mut(offset)) {
+            *head &= 0xF8;
+            let sizes = if *head & 0x10 == 0 { 0 } else { 4 * usize::from((*head >> 5) + 1) };
+            if let Some(count) = payload.get_mut(offset + 1 + sizes) {
+                *count = pictures;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_rtp_crate(mut payload in prop::collection::vec(any::<u8>(), 1..80), structure: bool, pictures in 0..4_u8) {
+            payload[0] = payload[0] & !0x02 | u8::from(structure) << 1;
+            if let Ok(fields) = Fields::locate(&payload) {
+                spare_the_oracle(&mut payload, &fields, pictures);
+            }
+            let mut theirs = Vp9Packet::default();
+            let rest = theirs.depacketize(&Bytes::copy_from_slice(&payload));
+            let ours = Vp9Descriptor::parse(&payload);
+            prop_assert_eq!(ours.is_ok(), rest.is_ok());
+            let (Ok(ours), Ok(rest)) = (ours, rest) else { return Ok(()) };
+            prop_assert_eq!(usize::from(ours.len), payload.len() - rest.len());
+            prop_assert_eq!(ours.picture_id, theirs.i.then_some(theirs.picture_id));
+            prop_assert_eq!((ours.temporal, ours.spatial), (theirs.tid, theirs.sid));
+            prop_assert_eq!((ours.switching_up, ours.inter_layer), (theirs.u, theirs.d));
+            prop_assert_eq!((ours.start_of_frame, ours.end_of_frame), (theirs.b, theirs.e));
+            prop_assert_eq!(ours.tl0_picture_index, (theirs.l && !theirs.f).then_some(theirs.tl0picidx));
+            prop_assert_eq!(ours.structure.is_some(), theirs.v);
+            if let Some(structure) = ours.structure {
+                prop_assert_eq!((structure.spatial_layers, structure.pictures), (theirs.ns + 1, theirs.ng));
+                let sizes = theirs.width.iter().copied().zip(theirs.height.iter().copied()).collect::<Vec<_>>();
+                let count = if theirs.y { sizes.len() } else { 0 };
+                prop_assert_eq!(&structure.dimensions.unwrap_or_default()[..count], &sizes[..]);
+            }
+        }
+    }
+}
