@@ -16,7 +16,7 @@ pub(super) const E_FLAG: u32 = 0x8000_0000;
 /// Sealing functions take a buffer whose first bytes are the packet and return the protected length, or `None`
 /// (with the packet possibly half encrypted) when the lengths do not fit.
 pub(super) enum Cipher {
-    Gcm(Box<Gcm>),
+    Gcm(Gcm),
     Cm(Box<Cm>),
 }
 
@@ -27,8 +27,8 @@ impl Cipher {
         assert_eq!(key.len(), profile.key_len(), "SRTP master key length");
         assert_eq!(salt.len(), profile.salt_len(), "SRTP master salt length");
         match profile {
-            SrtpProfile::AeadAes128Gcm => Self::Gcm(Box::new(Gcm::aes128(key, salt))),
-            SrtpProfile::AeadAes256Gcm => Self::Gcm(Box::new(Gcm::aes256(key, salt))),
+            SrtpProfile::AeadAes128Gcm => Self::Gcm(Gcm::aes128(key, salt)),
+            SrtpProfile::AeadAes256Gcm => Self::Gcm(Gcm::aes256(key, salt)),
             SrtpProfile::Aes128CmSha1_80 => Self::Cm(Box::new(Cm::derive(key, salt))),
         }
     }

@@ -2,7 +2,7 @@
 
 use aes::Aes128Enc;
 use aes::cipher::{InnerIvInit, KeyInit, StreamCipher};
-use ctr::{Ctr128BE, CtrCore};
+use ctr::{Ctr32BE, CtrCore};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
@@ -132,7 +132,8 @@ impl Keys {
         for (byte, salt) in iv.iter_mut().zip(self.salt) {
             *byte ^= salt;
         }
-        Ctr128BE::from_core(CtrCore::inner_iv_init(&self.aes, &iv.into())).apply_keystream(data);
+        // The low 16 bits of the IV are zero, so 32 bits of counter never carry within a packet.
+        Ctr32BE::from_core(CtrCore::inner_iv_init(&self.aes, &iv.into())).apply_keystream(data);
     }
 
     #[inline]
@@ -167,6 +168,7 @@ fn roc(index: u64) -> [u8; 4] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::hex;
     use super::*;

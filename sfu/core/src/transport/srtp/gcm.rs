@@ -157,6 +157,7 @@ fn rtcp_aad(header: &[u8], word: &[u8]) -> Option<[u8; RTCP_CLEAR + INDEX_LEN]> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::hex;
     use super::*;

@@ -169,11 +169,13 @@ fn of_five_copies_one_is_delivered() {
             assert_eq!(results[0].unwrap().index, index);
             assert_eq!(results[1..], [Err(SrtpError::Replay); 4]);
         }
-        let sealed = seal_rtcp(&mut sender, &rtcp(SSRC, 3));
-        let results: Vec<_> =
-            (0..5).map(|_| receiver.unprotect_rtcp(&mut sealed.clone())).collect();
-        assert_eq!(results[0], Ok(20));
-        assert_eq!(results[1..], [Err(SrtpError::Replay); 4]);
+        for _ in 0..2 {
+            let sealed = seal_rtcp(&mut sender, &rtcp(SSRC, 3));
+            let results: Vec<_> =
+                (0..5).map(|_| receiver.unprotect_rtcp(&mut sealed.clone())).collect();
+            assert_eq!(results[0], Ok(20));
+            assert_eq!(results[1..], [Err(SrtpError::Replay); 4]);
+        }
     }
 }
 
