@@ -147,3 +147,62 @@ impl Drop for Inner {
         self.stop();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::socket::Waiter;
+    use sfu_core::TransportId;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    /// A handle to workers that nobody runs.
+    fn handle(workers: usize, queue: usize) -> (Handle, Vec<Receiver<Command>>) {
+        let (links, queues) = (0..workers)
+            .map(|index| {
+                let (commands, queue) = sync_channel(queue);
+                let waker = Waiter::new().unwrap().waker();
+                let load = Arc::new(Load::default());
+                let port = 1000 + index as u16;
+                (Link { commands, waker, port, has_ipv6: index == 0, load }, queue)
+            })
+            .unzip();
+        let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()).to_vec();
+        (Handle::new(links, ips, [7; 32], Arc::default()), queues)
+    }
+
+    #[test]
+    fn a_full_queue_is_reported_and_never_waited_for() {
+        let (handle, queues) = handle(1, 2);
+        let close = |number| Command::CloseTransport { transport: TransportId(number) };
+        handle.send(WorkerId(0), close(1)).unwrap();
+        handle.send(WorkerId(0), close(2)).unwrap();
+        assert!(matches!(handle.send(WorkerId(0), close(3)), Err(Error::Overloaded)));
+        let order: Vec<_> = queues[0].try_iter().map(|command| format!("{command:?}")).collect();
+        assert_eq!(order, [1, 2].map(|number| format!("{:?}", close(number))));
+        handle.send(WorkerId(0), close(4)).unwrap();
+    }
+
+    #[test]
+    fn rooms_go_to_the_least_burdened_worker() {
+        let (handle, _queues) = handle(3, 1);
+        let placed: Vec<usize> = (0..4).map(|_| handle.place_room().0).collect();
+        assert_eq!(placed, [0, 1, 2, 0]);
+        handle.release_room(WorkerId(2));
+        assert_eq!(handle.place_room(), WorkerId(2));
+        handle.release_room(WorkerId(1));
+        handle.release_room(WorkerId(1));
+        handle.0.links[1].load.set_busy_permille(450);
+        assert_eq!(handle.place_room(), WorkerId(2), "1 has no rooms, but is busy");
+        assert!((handle.load(WorkerId(1)) - 0.45).abs() < 1e-9);
+    }
+
+    #[test]
+    fn candidates_are_what_the_socket_can_speak() {
+        let (handle, _queues) = handle(2, 1);
+        let all = ["192.0.2.1:1000", "[2001:db8::1]:1000"].map(|text| text.parse().unwrap());
+        assert_eq!(handle.candidates(WorkerId(0)), all);
+        assert_eq!(handle.candidates(WorkerId(1)), ["192.0.2.1:1001".parse().unwrap()]);
+        assert_eq!(handle.candidates(WorkerId(2)), []);
+    }
+}

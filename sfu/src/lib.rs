@@ -7,6 +7,7 @@
 mod discovery;
 mod engine;
 mod handle;
+mod outbox;
 #[allow(unsafe_code)]
 pub mod socket;
 mod start;

@@ -211,3 +211,193 @@ fn enlarge(fd: BorrowedFd<'_>, name: libc::c_int) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sfu_core::egress::Tuple;
+    use std::net::{IpAddr, SocketAddr};
+    use std::time::{Duration, Instant};
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn path(from: &str, to: &str, port: u16) -> Tuple {
+        Tuple { local: ip(from), remote: SocketAddr::new(ip(to), port) }
+    }
+
+    /// Messages of numbered datagrams, and the arena they lie in.
+    #[derive(Default)]
+    struct Load {
+        messages: Vec<Message>,
+        bytes: Vec<u8>,
+        count: u32,
+    }
+
+    impl Load {
+        /// `count` datagrams of `segment` bytes, then one of `last`.
+        fn add(&mut self, tuple: Tuple, count: usize, segment: usize, last: usize) -> &mut Self {
+            let start = self.bytes.len();
+            for len in std::iter::repeat_n(segment, count).chain((last > 0).then_some(last)) {
+                let at = self.bytes.len();
+                self.bytes.resize(at + len, 0xA5);
+                self.bytes[at..at + 4].copy_from_slice(&self.count.to_be_bytes());
+                self.count += 1;
+            }
+            self.messages.push(Message { tuple, start, len: self.bytes.len() - start, segment });
+            self
+        }
+
+        fn send(&self, socket: &mut UdpSocket) {
+            socket.send_batch(&self.messages, &self.bytes);
+        }
+    }
+
+    /// Waits for `count` datagrams. Returns them with their tuples, and the number of receives that they came in.
+    fn receive(socket: &mut UdpSocket, count: usize) -> (Vec<(Tuple, Vec<u8>)>, usize) {
+        let waiter = Waiter::new().unwrap();
+        let mut batch = RecvBatch::default();
+        let mut datagrams = Vec::new();
+        let mut slots = 0;
+        let start = Instant::now();
+        while datagrams.len() < count {
+            let left = DEADLINE.checked_sub(start.elapsed()).expect("all datagrams in time");
+            waiter.wait(socket, Some(left)).unwrap();
+            slots += socket.recv_batch(&mut batch).unwrap();
+            datagrams.extend(batch.datagrams().map(|(tuple, datagram)| (tuple, datagram.to_vec())));
+        }
+        (datagrams, slots)
+    }
+
+    fn numbers(datagrams: &[(Tuple, Vec<u8>)]) -> Vec<u32> {
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().unwrap());
+        datagrams.iter().map(|(_, bytes)| number(bytes)).collect()
+    }
+
+    fn round_trip(family: Family, from: &str, to: &str) {
+        let mut sender = UdpSocket::bind_family(family, 0).unwrap();
+        let mut receiver = UdpSocket::bind_family(family, 0).unwrap();
+        let mut load = Load::default();
+        load.add(path(from, to, receiver.port()), 8, 1200, 700)
+            .add(path(from, to, receiver.port()), 1, 160, 0)
+            .add(path(from, to, receiver.port()), 2, 1100, 0)
+            .send(&mut sender);
+        let (datagrams, slots) = receive(&mut receiver, 12);
+        assert_eq!(numbers(&datagrams), (0..12).collect::<Vec<_>>());
+        let lens: Vec<usize> = datagrams.iter().map(|(_, bytes)| bytes.len()).collect();
+        assert_eq!(lens[..8], [1200; 8]);
+        assert_eq!(lens[8..], [700, 160, 1100, 1100]);
+        for (tuple, _) in &datagrams {
+            assert_eq!(*tuple, path(to, from, sender.port()));
+        }
+        assert_eq!(slots, 3, "GSO and GRO carry a run through loopback in one piece");
+        let stats = sender.stats();
+        assert_eq!((stats.send_calls, stats.sent_messages, stats.sent), (1, 3, 12));
+        assert_eq!((stats.unsegmented, stats.dropped_full, stats.dropped_failed), (0, 0, 0));
+        assert_eq!(receiver.stats().received, 12);
+        assert_eq!(receiver.stats().received_bytes, stats.sent_bytes);
+    }
+
+    #[test]
+    fn runs_go_through_loopback_over_ipv4() {
+        round_trip(Family::Dual, "127.0.0.1", "127.0.0.1");
+        round_trip(Family::V4, "127.0.0.3", "127.0.0.4");
+    }
+
+    #[test]
+    fn runs_go_through_loopback_over_ipv6() {
+        round_trip(Family::Dual, "::1", "::1");
+    }
+
+    #[test]
+    fn the_answer_leaves_from_the_address_that_was_asked() {
+        for (family, asked) in
+            [(Family::Dual, "127.0.0.5"), (Family::Dual, "::1"), (Family::V4, "127.0.0.6")]
+        {
+            let mut socket = UdpSocket::bind_family(family, 0).unwrap();
+            let any = if asked == "::1" { "[::]:0" } else { "0.0.0.0:0" };
+            let peer = std::net::UdpSocket::bind(any).unwrap();
+            peer.set_read_timeout(Some(DEADLINE)).unwrap();
+            // Connected: takes datagrams from this address only.
+            peer.connect((ip(asked), socket.port())).unwrap();
+            peer.send(b"asks").unwrap();
+            let (datagrams, _) = receive(&mut socket, 1);
+            let (tuple, bytes) = &datagrams[0];
+            assert_eq!((tuple.local, &bytes[..]), (ip(asked), &b"asks"[..]));
+            assert_eq!(tuple.remote, peer.local_addr().unwrap());
+            Load::default().add(*tuple, 1, 20, 0).send(&mut socket);
+            assert_eq!(peer.recv(&mut [0; 100]).unwrap(), 20);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_segment_goes_datagram_by_datagram() {
+        let mut sender = UdpSocket::bind(0).unwrap();
+        let mut receiver = UdpSocket::bind(0).unwrap();
+        let port = receiver.port();
+        let to = |ip| path("127.0.0.1", ip, port);
+        // More than the kernel's 128 segments: EINVAL.
+        let mut load = Load::default();
+        load.add(to("127.0.0.1"), 3, 100, 0).add(to("127.0.0.2"), 200, 50, 10).add(
+            to("127.0.0.1"),
+            3,
+            100,
+            0,
+        );
+        load.send(&mut sender);
+        let (datagrams, slots) = receive(&mut receiver, 207);
+        assert_eq!(numbers(&datagrams), (0..207).collect::<Vec<_>>());
+        assert_eq!(slots, 203);
+        let stats = sender.stats();
+        assert_eq!((stats.unsegmented, stats.sent, stats.dropped_failed), (1, 207, 0));
+
+        let mut load = Load::default();
+        load.add(to("127.0.0.1"), 4, 100, 0)
+            .add(to("127.0.0.2"), 4, 100, 0)
+            .add(to("127.0.0.2"), 1, 90, 0)
+            .add(to("127.0.0.1"), 4, 100, 0);
+        load.send(&mut sender);
+        let (datagrams, slots) = receive(&mut receiver, 13);
+        assert_eq!(numbers(&datagrams), (0..13).collect::<Vec<_>>());
+        assert_eq!(
+            slots,
+            1 + 4 + 1 + 1,
+            "not tried again with this peer, nor given up with the other"
+        );
+        assert_eq!(sender.stats().unsegmented, 2);
+    }
+
+    #[test]
+    fn one_bad_destination_costs_the_others_nothing() {
+        let mut sender = UdpSocket::bind(0).unwrap();
+        let mut receiver = UdpSocket::bind(0).unwrap();
+        let good = path("127.0.0.1", "127.0.0.1", receiver.port());
+        let mut load = Load::default();
+        for round in 0..50 {
+            // Port 0 is refused; so is a source address that is not ours.
+            let bad = if round % 2 == 0 {
+                path("127.0.0.1", "127.0.0.1", 0)
+            } else {
+                path("203.0.113.9", "127.0.0.1", receiver.port())
+            };
+            load.add(good, 2, 30, 0).add(bad, 2, 30, 0).add(bad, 1, 30, 0);
+        }
+        load.send(&mut sender);
+        let (datagrams, slots) = receive(&mut receiver, 100);
+        let expected: Vec<u32> = (0..250).filter(|number| number % 5 < 2).collect();
+        assert_eq!(numbers(&datagrams), expected);
+        assert_eq!(slots, 50, "segmentation is not given up");
+        assert_eq!(sender.stats().dropped_failed, 150);
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error() {
+        let socket = UdpSocket::bind(0).unwrap();
+        let error = UdpSocket::bind(socket.port()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -169,3 +169,69 @@ fn ntp_now() -> u64 {
     let fraction = (u64::from(since_unix.subsec_nanos()) << 32) / 1_000_000_000;
     seconds << 32 | fraction
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Command, TransportId};
+
+    fn config(workers: usize) -> Config {
+        let media_ips = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap()).to_vec();
+        Config { media_port: 0, media_ips, workers }
+    }
+
+    const COMMAND: Command = Command::CloseTransport { transport: TransportId(1) };
+
+    #[test]
+    fn workers_start_and_stop() {
+        let (handle, mut events) = Sfu::start(config(2)).unwrap();
+        let workers: Vec<WorkerId> = handle.workers().collect();
+        assert_eq!(workers, [WorkerId(0), WorkerId(1)]);
+        let [first, second] = [0, 1].map(|index| handle.candidates(WorkerId(index)));
+        assert_eq!(first.len(), 2);
+        assert_eq!(first[0].port(), first[1].port());
+        assert_ne!(first[0].port(), second[0].port());
+        handle.send(WorkerId(1), COMMAND).unwrap();
+        assert!(matches!(handle.send(WorkerId(2), COMMAND), Err(Error::NoWorker)));
+        assert_eq!(handle.next_id(), 1);
+        assert_eq!(handle.clone().next_id(), 2);
+        handle.shutdown();
+        assert!(events.blocking_recv().is_none(), "the threads are gone");
+        assert!(matches!(handle.send(WorkerId(0), COMMAND), Err(Error::NoWorker)));
+    }
+
+    #[test]
+    fn dropping_the_last_handle_stops_the_workers() {
+        let (handle, mut events) = Sfu::start(config(1)).unwrap();
+        let clone = handle.clone();
+        drop(handle);
+        clone.send(WorkerId(0), COMMAND).unwrap();
+        drop(clone);
+        assert!(events.blocking_recv().is_none());
+    }
+
+    #[test]
+    fn ports_are_counted_from_the_base() {
+        let (handle, _events) = Sfu::start(config(1)).unwrap();
+        let taken = handle.candidates(WorkerId(0))[0].port();
+        let error = Sfu::start(Config { media_port: taken, ..config(1) }).unwrap_err();
+        assert!(matches!(error, Error::Bind { port, .. } if port == taken));
+        let error = Sfu::start(Config { media_port: 65_535, ..config(2) }).unwrap_err();
+        assert!(matches!(error, Error::Ports { port: 65_535, workers: 2 }));
+    }
+
+    #[test]
+    fn the_ntp_clock_runs_from_1900() {
+        let seconds = (ntp_now() >> 32) as u32;
+        // RFC 5905 figure 4: 1 January 2000 is 3 155 673 600.
+        assert!(seconds.wrapping_sub(3_155_673_600) < 40 * 366 * 86_400);
+    }
+
+    #[test]
+    fn every_start_has_its_own_certificate() {
+        let (a, b) = (certificate().unwrap(), certificate().unwrap());
+        assert_ne!(a.der, b.der);
+        assert_ne!(a.private_key_pkcs8, b.private_key_pkcs8);
+    }
+}

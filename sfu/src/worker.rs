@@ -3,10 +3,10 @@
 
 use crate::WorkerId;
 use crate::engine::{Engine, EngineConfig};
+use crate::outbox::Outbox;
 use crate::socket::{RecvBatch, UdpSocket, Waiter, pin_current_thread};
 use sfu_core::egress::{Arena, Egress};
 use sfu_core::{Command, Event};
-use std::collections::VecDeque;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,14 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::TrySendError;
 
 /// Batches received before what they caused is sent: bounds the delay of the first under load.
 const RECEIVE_ROUNDS: usize = 4;
 /// Commands executed per turn, so that control cannot starve media.
 const COMMANDS_PER_TURN: usize = 256;
-/// Events kept while control's queue is full.
-const BACKLOG_MAX: usize = 65_536;
 /// How soon a full event queue is tried again.
 const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 /// How often the load is measured.
@@ -37,6 +34,10 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn busy_permille(&self) -> u32 {
         self.busy_permille.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_busy_permille(&self, busy: u32) {
+        self.busy_permille.store(busy, Ordering::Relaxed);
     }
 
     pub(crate) fn rooms(&self) -> usize {
@@ -77,8 +78,7 @@ pub(crate) struct Worker {
     batch: RecvBatch,
     arena: Arena,
     commands: Receiver<Command>,
-    events: Sender<(WorkerId, Event)>,
-    backlog: VecDeque<Event>,
+    outbox: Outbox,
     stop: Arc<AtomicBool>,
     load: Arc<Load>,
     /// Start of the load window, and the time waited in it.
@@ -99,8 +99,7 @@ impl Worker {
             batch: RecvBatch::default(),
             arena: Arena::default(),
             commands: parts.commands,
-            events: parts.events,
-            backlog: VecDeque::new(),
+            outbox: Outbox::new(parts.id, parts.events),
             stop: parts.stop,
             load: parts.load,
             window: Instant::now(),
@@ -140,7 +139,7 @@ impl Worker {
     fn wait(&mut self) -> io::Result<bool> {
         let before = Instant::now();
         let mut timeout = self.engine.poll_timeout().map(|at| at.saturating_duration_since(before));
-        if !self.backlog.is_empty() {
+        if !self.outbox.is_empty() {
             timeout = Some(timeout.map_or(BACKLOG_RETRY, |timeout| timeout.min(BACKLOG_RETRY)));
         }
         if self.unfinished {
@@ -153,7 +152,7 @@ impl Worker {
         if window >= LOAD_WINDOW {
             let idle = self.waited.as_secs_f64() / window.as_secs_f64();
             let busy = ((1.0 - idle).clamp(0.0, 1.0) * 1000.0) as u32;
-            self.load.busy_permille.store(busy, Ordering::Relaxed);
+            self.load.set_busy_permille(busy);
             self.window = after;
             self.waited = Duration::ZERO;
         }
@@ -203,28 +202,11 @@ impl Worker {
 
     /// Hands events to control, in order.
     fn report(&mut self) {
-        while let Some(event) = self.backlog.pop_front() {
-            if let Err(event) = self.offer(event) {
-                self.backlog.push_front(event);
-                break;
-            }
-        }
+        self.outbox.retry();
         while let Some(event) = self.engine.poll_event() {
-            let kept = if self.backlog.is_empty() { self.offer(event).err() } else { Some(event) };
-            if let Some(event) = kept {
-                if self.backlog.len() >= BACKLOG_MAX {
-                    die(self.id.0, "control does not take its events");
-                }
-                self.backlog.push_back(event);
+            if self.outbox.push(event).is_err() {
+                die(self.id.0, "has nobody who takes its events");
             }
-        }
-    }
-
-    /// Gives the event back when the queue is full. Without a receiver there is no control left to tell: the process is ending.
-    fn offer(&self, event: Event) -> Result<(), Event> {
-        match self.events.try_send((self.id, event)) {
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full((_, event))) => Err(event),
         }
     }
 }

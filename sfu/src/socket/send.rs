@@ -185,3 +185,39 @@ impl UdpSocket {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sfu_core::egress::Tuple;
+
+    fn message(local: &str, remote: &str) -> Message {
+        let tuple = Tuple { local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+        Message { tuple, start: 0, len: 100, segment: 50 }
+    }
+
+    #[test]
+    fn a_missing_checksum_is_the_interfaces_fault_and_a_small_mtu_the_paths() {
+        let ours = message("10.0.0.1", "192.0.2.1:1");
+        let same_path = message("10.0.0.1", "192.0.2.1:2");
+        let same_interface = message("10.0.0.1", "192.0.2.2:1");
+        let other = message("10.0.0.2", "192.0.2.2:1");
+        let mut offload = Offload::default();
+        offload.forbid(&ours, libc::EINVAL);
+        assert!(!offload.allows(&ours) && !offload.allows(&same_path));
+        assert!(offload.allows(&same_interface) && offload.allows(&other));
+        offload.forbid(&ours, libc::EIO);
+        assert!(!offload.allows(&same_interface) && offload.allows(&other));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut offload = Offload::default();
+        for i in 0..3 * REMEMBERED_MAX {
+            let remote = format!("10.1.{}.{}:1", i / 256, i % 256);
+            offload.forbid(&message("10.0.0.1", &remote), libc::EINVAL);
+        }
+        assert!(offload.remotes.len() <= REMEMBERED_MAX);
+    }
+}
