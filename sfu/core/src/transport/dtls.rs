@@ -25,8 +25,10 @@ use crate::transport::srtp::SrtpKeys;
 
 /// From [`Dtls::start`] to completion.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The library gives up at the eighth; with doubling intervals the deadline comes first.
+/// The library gives up at the eighth, so it is never asked for that.
 const RETRANSMISSIONS_MAX: u32 = 7;
+/// Doubling ends here, so that all retransmissions of a flight fall within ten seconds.
+const FLIGHT_INTERVAL_MAX: Duration = Duration::from_secs(2);
 /// Datagrams that wait for [`Dtls::poll_transmit`]; more are dropped, as a network would.
 const TRANSMITS_MAX: usize = 256;
 /// Events that wait for [`Dtls::poll_event`]; more application data is dropped.
@@ -108,8 +110,9 @@ struct Backoff {
 
 impl Backoff {
     fn due(&self) -> Option<Instant> {
-        let extra = FLIGHT_INTERVAL * ((1 << self.count.min(RETRANSMISSIONS_MAX)) - 1);
-        self.armed.filter(|_| self.count < RETRANSMISSIONS_MAX).map(|armed| armed + extra)
+        let armed = self.armed.filter(|_| self.count < RETRANSMISSIONS_MAX)?;
+        let interval = (FLIGHT_INTERVAL * (1 << self.count)).min(FLIGHT_INTERVAL_MAX);
+        Some(armed + interval.saturating_sub(FLIGHT_INTERVAL))
     }
 
     fn after_read(&mut self, armed: Option<Instant>) {

@@ -21,7 +21,7 @@ const ENCRYPTED_HANDSHAKE_LEN_MAX: usize = 256;
 const LATE_HANDSHAKE_RECORDS_PER_SECOND: u32 = 8;
 /// ChangeCipherSpec records of one handshake.
 const CHANGE_CIPHER_SPECS_MAX: u32 = 32;
-/// Bytes of encrypted records before completion: the library queues them until it has keys.
+/// Bytes of encrypted data and alerts before completion: the library queues them until it has keys.
 const EARLY_LEN_MAX: usize = 64 * 1024;
 /// Answers to repeats of the first ClientHello.
 const HELLO_REPEATS_MAX: u32 = 16;
@@ -227,9 +227,11 @@ impl Guard {
     }
 
     fn admit_change_cipher_spec(&mut self, body: &[u8], out: &mut Admitted) {
+        if body != [1] || !self.has_begun() {
+            return;
+        }
         self.change_cipher_specs = self.change_cipher_specs.saturating_add(1);
-        let allowed = self.change_cipher_specs <= CHANGE_CIPHER_SPECS_MAX && self.has_begun();
-        if allowed && body == [1] {
+        if self.change_cipher_specs <= CHANGE_CIPHER_SPECS_MAX {
             let sequence = self.next_record_sequence();
             record::write_record_header(&mut out.records, record::CHANGE_CIPHER_SPEC, sequence, 1);
             out.records.push(1);
@@ -237,14 +239,19 @@ impl Guard {
     }
 
     fn admit_encrypted_early(&mut self, record: &Record<'_>, out: &mut Admitted) {
-        let known = match record.content_type {
-            record::ALERT | record::APPLICATION_DATA => true,
+        if record.body.is_empty() || !self.has_begun() {
+            return;
+        }
+        let pass = match record.content_type {
+            // Has a limit of its own, so that no flood of data takes Finished its place.
             record::HANDSHAKE => self.admit_encrypted_handshake(record),
+            record::ALERT | record::APPLICATION_DATA => {
+                self.early_len = self.early_len.saturating_add(record.bytes.len());
+                self.early_len <= EARLY_LEN_MAX
+            }
             _ => false,
         };
-        let early_len = self.early_len + record.bytes.len();
-        if known && self.has_begun() && !record.body.is_empty() && early_len <= EARLY_LEN_MAX {
-            self.early_len = early_len;
+        if pass {
             out.records.extend_from_slice(record.bytes);
         }
     }
