@@ -4,6 +4,7 @@
  * sets a flag and goes into the next offer. Receive sections are slots; what a slot shows is the room's business.
  */
 import { sendableCodec, encodingsFor, trimReceiver, trimSender } from './codecs.js';
+import { dropOrphanFeedback } from './sdp.js';
 import { SwitchyardError } from './signaling.js';
 
 /** @typedef {import('./protocol.js').Kind} Kind */
@@ -214,7 +215,8 @@ export class Peer {
     await this.connection.setLocalDescription(await this.connection.createOffer());
     for (const sending of announced) this.#announce(signaling, sending);
     const offerId = ++this.#offerId;
-    const { sdp } = await signaling.request('offer', { offer_id: offerId, sdp: this.connection.localDescription?.sdp });
+    const offer = dropOrphanFeedback(this.connection.localDescription?.sdp ?? '');
+    const { sdp } = await signaling.request('offer', { offer_id: offerId, sdp: offer });
     if (this.#closed) return;
     await this.connection.setRemoteDescription({ type: 'answer', sdp });
     signaling.send('ready', { offer_id: offerId });
