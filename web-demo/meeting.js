@@ -115,7 +115,7 @@ export class Meeting {
       picture: track.muted ? null : track.mediaStreamTrack,
       note: noteFor(track),
     }));
-    const note = participant.state === 'reconnecting' ? 'Connection lost, waiting for them to come back' : '';
+    const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
     this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.name, seed: participant.identity, local: false, note }, shown));
     this.#updateVoices(participant);
   }

@@ -45,6 +45,10 @@ export class StatsOverlay {
   async #refresh() {
     await Promise.all(
       this.#tiles().map(async (tile) => {
+        if (tile.statsOf.length === 0) {
+          tile.setStats(null);
+          return;
+        }
         const [first, second] = await Promise.all(tile.statsOf.map((id) => this.#room.getStats(id).catch(() => null)));
         if (this.shown) tile.setStats(rows(first ?? second ?? null, first && second ? second : null));
       }),
