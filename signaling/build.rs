@@ -25,7 +25,8 @@ fn main() -> io::Result<()> {
             continue;
         };
         let name = file.strip_prefix(&root).map_err(io::Error::other)?;
-        writeln!(list, "({name:?}, {mime:?}, include_bytes!({file:?})),").map_err(io::Error::other)?;
+        writeln!(list, "({name:?}, {mime:?}, include_bytes!({file:?})),")
+            .map_err(io::Error::other)?;
     }
     list.push(']');
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);

@@ -60,7 +60,9 @@ impl Grant {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum AuthError {
-    #[error("This server needs a join token; ask whoever runs it, or make one with `switchyard token`.")]
+    #[error(
+        "This server needs a join token; ask whoever runs it, or make one with `switchyard token`."
+    )]
     Missing,
     #[error("The join token is not a JSON Web Token with the claims iss, sub, exp and video.")]
     Malformed,
@@ -148,7 +150,8 @@ impl Keys {
             return Err(AuthError::Malformed);
         }
         // Only to find the key; nothing of it is believed before the signature has been checked.
-        let issuer: Issuer = jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(refusal)?;
+        let issuer: Issuer =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(refusal)?;
         let secret = self.0.get(&issuer.iss).ok_or(AuthError::Signature)?;
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY_SECONDS;

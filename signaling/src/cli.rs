@@ -74,7 +74,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 1,
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    seconds.filter(|s| *s > 0).map(Duration::from_secs).ok_or("expected 90, 90s, 15m, 6h or 7d".into())
+    seconds
+        .filter(|s| *s > 0)
+        .map(Duration::from_secs)
+        .ok_or("expected 90, 90s, 15m, 6h or 7d".into())
 }
 
 #[cfg(test)]
@@ -93,17 +96,22 @@ mod tests {
         let cli = Cli::try_parse_from(["switchyard", "--listen", "127.0.0.1:1"]).unwrap();
         assert!(cli.command.is_none());
         assert_eq!(cli.serve.listen, "127.0.0.1:1".parse().ok());
-        let cli = Cli::try_parse_from(["switchyard", "serve", "--media-ip", "192.0.2.1,2001:db8::1"]);
+        let cli =
+            Cli::try_parse_from(["switchyard", "serve", "--media-ip", "192.0.2.1,2001:db8::1"]);
         let Some(CliCommand::Serve(raw)) = cli.unwrap().command else { panic!("serve expected") };
         assert_eq!(raw.media_ip.len(), 2);
     }
 
     #[test]
     fn durations() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("6h", 21_600), ("7d", 604_800)] {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("15m", 900), ("6h", 21_600), ("7d", 604_800)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "h", "0", "-1", "1w", "6 h", "99999999999999999999d", "9999999999999999999d"] {
+        for text in
+            ["", "h", "0", "-1", "1w", "6 h", "99999999999999999999d", "9999999999999999999d"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

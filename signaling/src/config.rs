@@ -133,17 +133,23 @@ pub enum ConfigError {
          and start with --config FILE; `switchyard token` then makes tokens. Or listen on 127.0.0.1."
     )]
     OpenWithoutKeys(SocketAddr),
-    #[error("the secret of key {0:?} has {1} bytes; at least 32 are needed (openssl rand -base64 32)")]
+    #[error(
+        "the secret of key {0:?} has {1} bytes; at least 32 are needed (openssl rand -base64 32)"
+    )]
     ShortSecret(String, usize),
     #[error("--workers must be 1 to 64, not {0}")]
     Workers(usize),
     #[error("--media-port {0} leaves no room for {1} workers below 65536")]
     MediaPort(u16, usize),
-    #[error("--media-ip {0} is no address that a candidate can advertise; name the machine's own address")]
+    #[error(
+        "--media-ip {0} is no address that a candidate can advertise; name the machine's own address"
+    )]
     MediaIp(IpAddr),
     #[error("tls_cert and tls_key belong together, and exclude tls")]
     Tls,
-    #[error("--allow-origin {0:?} is no origin; write scheme://host[:port], such as https://example.org")]
+    #[error(
+        "--allow-origin {0:?} is no origin; write scheme://host[:port], such as https://example.org"
+    )]
     Origin(String),
 }
 
@@ -185,8 +191,9 @@ fn first_filled<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
 
 fn read_file(path: PathBuf) -> Result<FileConfig, ConfigError> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => parse_file(&text)
-            .map_err(|source| ConfigError::File { path, source: Box::new(source) }),
+        Ok(text) => {
+            parse_file(&text).map_err(|source| ConfigError::File { path, source: Box::new(source) })
+        }
         Err(source) => Err(ConfigError::Unreadable { path, source }),
     }
 }

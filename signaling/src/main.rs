@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "the token is the command's output")]
 fn token(args: TokenArgs) -> anyhow::Result<()> {
-    let token = signaling::auth::sign(args.into(), SystemTime::now()).map_err(anyhow::Error::msg)?;
+    let token =
+        signaling::auth::sign(args.into(), SystemTime::now()).map_err(anyhow::Error::msg)?;
     println!("{token}");
     Ok(())
 }

@@ -4,34 +4,58 @@
 //! randomness comes from a seeded generator. [`actor`] runs it, [`registry`] finds it.
 
 mod actor;
+mod binding;
+mod events;
+mod over_http;
 mod participant;
 mod presence;
+mod publishing;
 mod registry;
 mod slots;
+#[cfg(test)]
+mod tests;
+mod track;
 
-pub use actor::{Outbox, OutboxReader, RoomHandle, outbox};
-pub use registry::{JoinError, Registry};
+pub(crate) use actor::{Outbox, OutboxReader, RoomHandle, outbox};
+pub(crate) use over_http::{HttpJoin, HttpRole};
+pub(crate) use registry::{JoinError, Registry};
 
 use crate::auth::Grant;
-use crate::protocol::{
-    ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage,
-};
+use crate::negotiation::LocalMedia;
+use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
 use participant::Participant;
-use std::collections::BTreeMap;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use sfu::{Command, ConsumerId, Event, RouterId};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
+use track::Track;
 
 /// Most participants of one room.
-pub const MAX_PARTICIPANTS: usize = 200;
+pub(crate) const MAX_PARTICIPANTS: usize = 200;
+/// Most WHEP viewers of one room; nobody is told of them, so they cost less.
+pub(crate) const MAX_VIEWERS: usize = 2000;
+/// Most tracks of one participant.
+pub(crate) const MAX_TRACKS: usize = 20;
+/// Most tracks of one room: a `welcome` that lists them all stays below the socket's write buffer.
+pub(crate) const MAX_ROOM_TRACKS: usize = 1000;
 
 /// What happens to a room.
 #[derive(Debug)]
-pub enum RoomCommand {
+pub(crate) enum RoomCommand {
     /// Somebody wants in.
     Join {
         /// Chosen by the actor, never used before in this room; it already knows where messages for it go.
         participant: ParticipantId,
         /// Who and what.
         join: Box<JoinCommand>,
+    },
+    /// Somebody wants in by WHIP or WHEP; answered by [`Effect::HttpAnswer`].
+    JoinOverHttp {
+        /// Chosen by the actor.
+        participant: ParticipantId,
+        /// Who and what.
+        join: Box<HttpJoin>,
     },
     /// A message of somebody who is in.
     Message {
@@ -47,6 +71,13 @@ pub enum RoomCommand {
         /// With code 1000 or 1001.
         clean: bool,
     },
+    /// `DELETE` of a WHIP or WHEP session.
+    Leave {
+        /// Whose.
+        participant: ParticipantId,
+    },
+    /// What the media plane tells.
+    Media(Event),
     /// The time of [`Room::next_deadline`] has come.
     Tick,
     /// The server stops: everybody is told and sent away.
@@ -55,24 +86,24 @@ pub enum RoomCommand {
 
 /// Who wants in. All text has been checked by the protocol module.
 #[derive(Clone, Debug)]
-pub struct JoinCommand {
+pub(crate) struct JoinCommand {
     /// Of the `join` message.
-    pub request: Option<u64>,
+    pub(crate) request: Option<u64>,
     /// Who.
-    pub identity: String,
+    pub(crate) identity: String,
     /// For people.
-    pub name: String,
+    pub(crate) name: String,
     /// What the token allows.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// Most audio slots that the client wants; capped at 64.
-    pub max_audio: Option<u16>,
+    pub(crate) max_audio: Option<u16>,
     /// Most video slots that the client wants; capped at 64.
-    pub max_video: Option<u16>,
+    pub(crate) max_video: Option<u16>,
 }
 
 /// What the actor does next, in order.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Queue a message.
     Send {
         /// For whom.
@@ -85,11 +116,20 @@ pub enum Effect {
         /// Whose.
         participant: ParticipantId,
     },
+    /// Answers [`RoomCommand::JoinOverHttp`].
+    HttpAnswer {
+        /// Whose.
+        participant: ParticipantId,
+        /// The SDP answer.
+        answer: Result<String, Refusal>,
+    },
+    /// For the worker of this room.
+    Media(Command),
 }
 
 /// For whom a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recipients {
+pub(crate) enum Recipients {
     /// One.
     One(ParticipantId),
     /// All but one.
@@ -100,9 +140,9 @@ pub enum Recipients {
 
 /// What all rooms of a server have in common.
 #[derive(Clone, Debug, Default)]
-pub struct RoomSettings {
+pub(crate) struct RoomSettings {
     /// Handed to clients.
-    pub ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: Vec<IceServer>,
 }
 
 /// Why a request was refused: goes back as `error`.
@@ -118,52 +158,141 @@ impl Refusal {
     }
 }
 
+/// Numbers for media objects. The upper half is the room's serial, so that an event finds its room; none is ever used twice.
+#[derive(Debug)]
+pub(crate) struct MediaIds {
+    room: u32,
+    next: u32,
+}
+
+impl MediaIds {
+    pub(crate) fn new(room: u32) -> Self {
+        Self { room, next: 1 }
+    }
+
+    pub(crate) fn router(&self) -> RouterId {
+        RouterId(u64::from(self.room) << 32)
+    }
+
+    fn next(&mut self) -> u64 {
+        let id = (u64::from(self.room) << 32) | u64::from(self.next);
+        self.next = self.next.checked_add(1).expect("four thousand million objects in one room");
+        id
+    }
+
+    /// The serial of the room that made an id.
+    pub(crate) fn room_of(id: u64) -> u32 {
+        (id >> 32) as u32
+    }
+}
+
 /// One room.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     name: String,
     settings: RoomSettings,
+    local: LocalMedia,
+    ids: MediaIds,
+    rng: StdRng,
     participants: BTreeMap<ParticipantId, Participant>,
+    tracks: BTreeMap<TrackId, Track>,
+    next_track: u32,
+    /// Whose slot a consumer is.
+    consumers: HashMap<ConsumerId, ParticipantId>,
     effects: Vec<Effect>,
 }
 
 impl Room {
-    /// An empty room.
-    pub fn new(name: String, settings: RoomSettings) -> Self {
-        Self { name, settings, participants: BTreeMap::new(), effects: Vec::new() }
+    /// An empty room. `seed` must be unpredictable outside of tests: ICE passwords come from it.
+    pub(crate) fn new(
+        name: String,
+        settings: RoomSettings,
+        local: LocalMedia,
+        ids: MediaIds,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
+            name,
+            settings,
+            local,
+            ids,
+            rng: StdRng::from_seed(seed),
+            participants: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            next_track: 1,
+            consumers: HashMap::new(),
+            effects: Vec::new(),
+        }
     }
 
     /// Whether nobody is here.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.participants.is_empty()
     }
 
     /// When [`RoomCommand::Tick`] is due, if ever.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.participants.values().filter_map(Participant::next_deadline).min()
     }
 
     /// Executes one command.
-    pub fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
+    pub(crate) fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
         match command {
             RoomCommand::Join { participant, join } => self.join(participant, *join),
-            RoomCommand::Message { from, message } => self.handle_message(from, message),
+            RoomCommand::JoinOverHttp { participant, join } => {
+                let answer = self.join_over_http(now, participant, *join);
+                self.effects.push(Effect::HttpAnswer { participant, answer });
+            }
+            RoomCommand::Message { from, message } => self.handle_message(now, from, message),
             RoomCommand::SignalingClosed { participant, clean } => {
                 self.signaling_closed(now, participant, clean);
             }
+            RoomCommand::Leave { participant } => self.leave(participant),
+            RoomCommand::Media(event) => self.handle_event(event),
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),
         }
         std::mem::take(&mut self.effects)
     }
 
-    fn handle_message(&mut self, from: ParticipantId, message: ClientMessage) {
+    fn handle_message(&mut self, now: Instant, from: ParticipantId, message: ClientMessage) {
         if !self.participants.contains_key(&from) {
             return;
         }
-        match message {
-            ClientMessage::Leave {} => self.leave(from),
-            _ => {}
+        let (request, result) = match message {
+            ClientMessage::Offer(offer) => {
+                let request = offer.request;
+                return match self.offer(now, from, offer) {
+                    Ok(()) => {}
+                    Err(refusal) => self.refuse(from, request, refusal),
+                };
+            }
+            ClientMessage::Publish(publish) => {
+                let request = publish.request;
+                return match self.announce(from, publish) {
+                    Ok(()) => {}
+                    Err(refusal) => self.refuse(from, request, refusal),
+                };
+            }
+            ClientMessage::Candidate(candidate) => {
+                return match Self::check_candidate(&candidate.candidate) {
+                    Ok(()) => {}
+                    Err(refusal) => self.refuse(from, None, refusal),
+                };
+            }
+            ClientMessage::Ready(ready) => return self.ready(from, ready.offer_id),
+            ClientMessage::Leave {} => return self.leave(from),
+            ClientMessage::Unpublish(it) => (it.request, self.unpublish(from, it.track)),
+            ClientMessage::Mute(it) => (it.request, self.mute(from, it.track, it.muted)),
+            ClientMessage::Subscribe(it) => (it.request, self.subscribe(from, it.track, true)),
+            ClientMessage::Unsubscribe(it) => (it.request, self.subscribe(from, it.track, false)),
+            ClientMessage::SetLayer(it) => (it.request, self.set_layer(from, it)),
+            // The socket's task answers these itself.
+            ClientMessage::Join(_) | ClientMessage::Ping(_) => return,
+        };
+        match result {
+            Ok(()) => self.send(from, ServerMessage::Ok { request }),
+            Err(refusal) => self.refuse(from, request, refusal),
         }
     }
 
@@ -178,5 +307,9 @@ impl Room {
     fn refuse(&mut self, to: ParticipantId, request: Option<u64>, refusal: Refusal) {
         let Refusal { code, message } = refusal;
         self.send(to, ServerMessage::Error { request, code, message });
+    }
+
+    fn media(&mut self, command: Command) {
+        self.effects.push(Effect::Media(command));
     }
 }

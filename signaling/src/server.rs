@@ -1,10 +1,11 @@
 //! Puts the parts together and runs them until told to stop.
 
 use crate::assets::Assets;
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::http::{AppState, app};
+use crate::media::{self, Media};
 use crate::room::{Registry, RoomCommand, RoomSettings};
-use crate::tls;
+use crate::tls::{self, Loaded};
 use crate::trust::Trust;
 use axum_server::Handle;
 use std::net::{SocketAddr, TcpListener};
@@ -31,13 +32,19 @@ pub async fn run(
         Some(tls) => Some(tls::load(tls, &config, address)?),
         None => None,
     };
-    let registry = Registry::new(RoomSettings::default());
+    let (sfu, events) = sfu::Sfu::start(sfu::Config {
+        media_port: config.media_port,
+        media_ips: config.media_ips.clone(),
+        workers: config.workers.unwrap_or_default(),
+    })?;
+    let registry = Registry::new(RoomSettings::default(), Media::new(sfu.clone()));
+    tokio::spawn(media::dispatch(events, registry.clone()));
     let trust = Trust {
         tokens: !config.keys.is_empty(),
         tls: config.tls.is_some(),
         allowed_origins: config.allowed_origins.clone(),
     };
-    announce(address, &config.tls, tls.as_ref().and_then(|tls| tls.fingerprint.as_deref()));
+    announce(address, tls.as_ref(), &sfu);
     let state = AppState {
         config,
         registry: registry.clone(),
@@ -73,10 +80,54 @@ async fn stop(shutdown: CancellationToken, registry: Arc<Registry>, handle: Hand
 
 /// What the person at the terminal needs to know.
 #[allow(clippy::print_stdout, reason = "the start of a command-line program")]
-fn announce(address: SocketAddr, tls: &Option<Tls>, fingerprint: Option<&str>) {
+fn announce(address: SocketAddr, tls: Option<&Loaded>, sfu: &sfu::Handle) {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("Switchyard {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
-    if let Some(fingerprint) = fingerprint {
+    if let Some(fingerprint) = tls.and_then(|tls| tls.fingerprint.as_ref()) {
         println!("Certificate made for this run, SHA-256 {fingerprint}");
+    }
+    let workers: Vec<Vec<SocketAddr>> = sfu.workers().map(|w| sfu.candidates(w)).collect();
+    let ports: Vec<u16> = workers.iter().filter_map(|w| w.first()).map(SocketAddr::port).collect();
+    let ips: Vec<String> = workers.iter().flatten().map(|a| a.ip().to_string()).collect();
+    let mut unique = ips.clone();
+    unique.sort();
+    unique.dedup();
+    let udp = port_ranges(&ports);
+    println!("Media on UDP {} of {}", udp.join(", "), unique.join(", "));
+    let port = address.port();
+    let published: String = udp.iter().map(|range| format!(" -p {range}:{range}/udp")).collect();
+    println!(
+        "In a container: docker run -p {port}:{port}{published} … --listen 0.0.0.0:{port} --media-ip <address of the host>"
+    );
+}
+
+/// `8080-8083` for neighbours, single numbers for the rest.
+fn port_ranges(ports: &[u16]) -> Vec<String> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for &port in ports {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(port) => *last = port,
+            _ => ranges.push((port, port)),
+        }
+    }
+    let text = |(first, last)| match first == last {
+        true => format!("{first}"),
+        false => format!("{first}-{last}"),
+    };
+    ranges.into_iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::port_ranges;
+
+    #[test]
+    fn neighbouring_ports_make_a_range() {
+        assert_eq!(port_ranges(&[8080, 8081, 8082]), ["8080-8082"]);
+        assert_eq!(port_ranges(&[8080]), ["8080"]);
+        assert_eq!(
+            port_ranges(&[40_000, 50_000, 50_001, 65_535]),
+            ["40000", "50000-50001", "65535"]
+        );
     }
 }

@@ -118,7 +118,10 @@ mod tests {
             (&[("host", "localhost"), ("origin", "null")], "--allow-origin"),
             (&[("host", "localhost:8080"), ("origin", "http://localhost:9090")], "--allow-origin"),
             (&[("host", "localhost:8080"), ("origin", "https://localhost:8080")], "--allow-origin"),
-            (&[("host", "localhost"), ("origin", "https://example.org.evil.org")], "--allow-origin"),
+            (
+                &[("host", "localhost"), ("origin", "https://example.org.evil.org")],
+                "--allow-origin",
+            ),
             (&[("host", "localhost"), ("x-forwarded-for", "127.0.0.1")], "x-forwarded-for"),
             (&[("host", "localhost"), ("forwarded", "for=127.0.0.1")], "[keys]"),
             (&[("host", "localhost"), ("via", "1.1 proxy")], "via"),

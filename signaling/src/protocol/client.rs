@@ -309,7 +309,11 @@ fn read<T: DeserializeOwned>(kind: &str, fields: Map<String, Value>) -> Result<T
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if path == "." { format!("{kind}: {inner}") } else { format!("{kind}: field `{path}`: {inner}") }
+        if path == "." {
+            format!("{kind}: {inner}")
+        } else {
+            format!("{kind}: field `{path}`: {inner}")
+        }
     })
 }
 
@@ -334,7 +338,10 @@ impl<'de> Deserialize<'de> for StrictObject {
                 let mut fields = Map::new();
                 while let Some((key, value)) = access.next_entry::<String, Value>()? {
                     if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format!("repeated field `{}`", shorten(&key))));
+                        return Err(A::Error::custom(format!(
+                            "repeated field `{}`",
+                            shorten(&key)
+                        )));
                     }
                     fields.insert(key, value);
                 }

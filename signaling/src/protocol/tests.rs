@@ -6,13 +6,38 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 const CLIENT_TYPES: [&str; 12] = [
-    "join", "publish", "offer", "ready", "candidate", "unpublish", "mute", "subscribe", "unsubscribe",
-    "set_layer", "leave", "ping",
+    "join",
+    "publish",
+    "offer",
+    "ready",
+    "candidate",
+    "unpublish",
+    "mute",
+    "subscribe",
+    "unsubscribe",
+    "set_layer",
+    "leave",
+    "ping",
 ];
 const SERVER_TYPES: [&str; 18] = [
-    "welcome", "media_sections", "answer", "published", "bindings", "ok", "track_published",
-    "track_unpublished", "track_muted", "track_unavailable", "layer_changed", "active_speakers",
-    "participant_joined", "participant_updated", "participant_left", "error", "closed", "pong",
+    "welcome",
+    "media_sections",
+    "answer",
+    "published",
+    "bindings",
+    "ok",
+    "track_published",
+    "track_unpublished",
+    "track_muted",
+    "track_unavailable",
+    "layer_changed",
+    "active_speakers",
+    "participant_joined",
+    "participant_updated",
+    "participant_left",
+    "error",
+    "closed",
+    "pong",
 ];
 
 /// All JSON objects of the document: fenced blocks, and code spans that begin with `{"type":`.

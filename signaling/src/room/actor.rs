@@ -3,7 +3,8 @@
 //! Never waits for a participant: a full outbox closes that participant's socket.
 
 use super::registry::Registry;
-use super::{Effect, JoinCommand, Recipients, Room, RoomCommand, RoomSettings};
+use super::{Effect, HttpJoin, JoinCommand, Recipients, Refusal, Room, RoomCommand};
+use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
 use axum::extract::ws::Utf8Bytes;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ const OUTBOX: usize = 1024;
 
 /// Where messages for one participant go; the other end is its socket's task.
 #[derive(Clone, Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     messages: mpsc::Sender<Utf8Bytes>,
     /// Cancelled when the participant reads too slowly.
     overflow: CancellationToken,
@@ -28,15 +29,15 @@ pub struct Outbox {
 
 /// The socket's end of an [`Outbox`].
 #[derive(Debug)]
-pub struct OutboxReader {
+pub(crate) struct OutboxReader {
     /// Encoded messages; ends when the room hangs up.
-    pub messages: mpsc::Receiver<Utf8Bytes>,
+    pub(crate) messages: mpsc::Receiver<Utf8Bytes>,
     /// Cancelled when messages had to be dropped: the socket must be closed.
-    pub overflow: CancellationToken,
+    pub(crate) overflow: CancellationToken,
 }
 
 /// Both ends of a new outbox.
-pub fn outbox() -> (Outbox, OutboxReader) {
+pub(crate) fn outbox() -> (Outbox, OutboxReader) {
     let (sender, receiver) = mpsc::channel(OUTBOX);
     let overflow = CancellationToken::new();
     let reader = OutboxReader { messages: receiver, overflow: overflow.clone() };
@@ -46,18 +47,22 @@ pub fn outbox() -> (Outbox, OutboxReader) {
 #[derive(Debug)]
 pub(super) enum Mail {
     Join { join: Box<JoinCommand>, outbox: Outbox, reply: oneshot::Sender<ParticipantId> },
+    JoinOverHttp { join: Box<HttpJoin>, reply: oneshot::Sender<HttpAnswer> },
     Command(RoomCommand),
 }
 
+/// The new participant, and the answer to its offer.
+pub(crate) type HttpAnswer = (ParticipantId, Result<String, Refusal>);
+
 /// Sends commands to one room.
 #[derive(Clone, Debug)]
-pub struct RoomHandle {
+pub(crate) struct RoomHandle {
     pub(super) mailbox: mpsc::Sender<Mail>,
 }
 
 impl RoomHandle {
     /// Queues a command; waits while the mailbox is full. A room that has ended ignores it.
-    pub async fn send(&self, command: RoomCommand) {
+    pub(crate) async fn send(&self, command: RoomCommand) {
         // The room ends only when nobody is in it, so nobody is left who could miss the command.
         let _ = self.mailbox.send(Mail::Command(command)).await;
     }
@@ -69,64 +74,114 @@ impl RoomHandle {
         self.mailbox.send(Mail::Join { join, outbox, reply }).await.ok()?;
         answer.await.ok()
     }
+
+    /// `None`: the room ended before it saw the request.
+    pub(super) async fn join_over_http(&self, join: HttpJoin) -> Option<HttpAnswer> {
+        let (reply, answer) = oneshot::channel();
+        let join = Box::new(join);
+        self.mailbox.send(Mail::JoinOverHttp { join, reply }).await.ok()?;
+        answer.await.ok()
+    }
 }
 
-struct Actor {
-    room: Room,
+pub(super) struct Actor {
+    pub(super) room: Room,
+    pub(super) place: Place,
     outboxes: HashMap<ParticipantId, Outbox>,
+    /// Somebody to whom nothing was said yet; what is said to all before its welcome is not for it.
+    entering: Option<(ParticipantId, Outbox)>,
+    replies: HashMap<ParticipantId, oneshot::Sender<HttpAnswer>>,
     next_participant: u32,
 }
 
-/// Starts a room's task; it ends when nobody is in the room any more.
-pub(super) fn spawn(name: String, settings: RoomSettings, registry: Arc<Registry>) -> RoomHandle {
+/// A mailbox for a room that is yet to be started.
+pub(super) fn mailbox() -> (RoomHandle, mpsc::Receiver<Mail>) {
     let (mailbox, mail) = mpsc::channel(MAILBOX);
-    let room = Room::new(name.clone(), settings);
-    let actor = Actor { room, outboxes: HashMap::new(), next_participant: 1 };
-    tokio::spawn(actor.run(name, mail, registry));
-    RoomHandle { mailbox }
+    (RoomHandle { mailbox }, mail)
 }
 
 impl Actor {
-    async fn run(mut self, name: String, mut mail: mpsc::Receiver<Mail>, registry: Arc<Registry>) {
-        tracing::info!(room = name, "room opened");
+    pub(super) fn new(room: Room, place: Place) -> Self {
+        Self {
+            room,
+            place,
+            outboxes: HashMap::new(),
+            entering: None,
+            replies: HashMap::new(),
+            next_participant: 1,
+        }
+    }
+
+    /// Runs until nobody is in the room any more.
+    pub(super) async fn run(
+        mut self,
+        name: String,
+        mut mail: mpsc::Receiver<Mail>,
+        registry: Arc<Registry>,
+    ) {
+        tracing::debug!(room = name, "room opened");
         loop {
             let next = tokio::select! {
                 next = mail.recv() => next,
                 () = at(self.room.next_deadline()) => Some(Mail::Command(RoomCommand::Tick)),
             };
             let Some(next) = next else { break };
-            self.handle(next);
+            self.handle(next).await;
             if self.room.is_empty() && registry.retire(&name, &mut mail) {
                 break;
             }
         }
-        tracing::info!(room = name, "room closed");
+        tracing::debug!(room = name, "room closed");
     }
 
-    fn handle(&mut self, mail: Mail) {
-        let now = Instant::now();
-        let effects = match mail {
-            Mail::Command(command) => self.room.apply(now, command),
+    async fn handle(&mut self, mail: Mail) {
+        let command = match mail {
+            Mail::Command(command) => command,
             Mail::Join { join, outbox, reply } => {
-                let participant = ParticipantId(self.next_participant);
-                self.next_participant = self.next_participant.saturating_add(1);
-                self.outboxes.insert(participant, outbox);
-                // A socket that is gone already says so itself: its handle still sends SignalingClosed.
+                let participant = self.new_participant();
+                self.entering = Some((participant, outbox));
+                // If the socket has gone meanwhile, its task still sends SignalingClosed.
                 let _ = reply.send(participant);
-                self.room.apply(now, RoomCommand::Join { participant, join })
+                RoomCommand::Join { participant, join }
+            }
+            Mail::JoinOverHttp { join, reply } => {
+                let participant = self.new_participant();
+                self.replies.insert(participant, reply);
+                RoomCommand::JoinOverHttp { participant, join }
             }
         };
-        for effect in effects {
-            self.carry_out(effect);
+        for effect in self.room.apply(Instant::now(), command) {
+            self.carry_out(effect).await;
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) {
+    fn new_participant(&mut self) -> ParticipantId {
+        let participant = ParticipantId(self.next_participant);
+        let next = self.next_participant.checked_add(1);
+        self.next_participant = next.expect("four thousand million joins of one room");
+        participant
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { to, message } => self.deliver(to, &message),
+            Effect::Send { to, message } => {
+                if let Recipients::One(to) = to
+                    && let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == to)
+                {
+                    self.outboxes.insert(id, outbox);
+                }
+                self.deliver(to, &message);
+            }
             Effect::Hangup { participant } => {
                 self.outboxes.remove(&participant);
             }
+            Effect::HttpAnswer { participant, answer } => {
+                if let Some(reply) = self.replies.remove(&participant) {
+                    // A requester that has gone leaves a session behind that never connects: it is reaped.
+                    let _ = reply.send((participant, answer));
+                }
+            }
+            Effect::Media(command) => self.place.execute(command).await,
         }
     }
 

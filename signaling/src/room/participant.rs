@@ -1,13 +1,24 @@
 //! One participant as the room knows it.
 
+use super::slots::SlotTable;
 use crate::auth::Grant;
-use crate::protocol::{MediaSections, ParticipantId, ParticipantInfo, ParticipantState, TrackInfo};
+use crate::negotiation::Negotiation;
+use crate::protocol::{
+    BindingEntry, MediaSections, ParticipantId, ParticipantInfo, ParticipantState, Publish,
+    TrackId, TrackInfo, UnboundEntry,
+};
+use rand::Rng;
+use sfu::TransportId;
+use sfu::params::PreferredLayer;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a participant without a socket stays while its media connection is alive.
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// How long a participant without a socket stays while its media connection is silent, or not there.
 pub(crate) const RECONNECT_SILENT: Duration = Duration::from_secs(15);
+/// How long a WHIP or WHEP session may take to connect.
+pub(crate) const HTTP_CONNECT: Duration = Duration::from_secs(15);
 
 /// How we reach a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +27,25 @@ pub(crate) enum Signaling {
     Connected,
     /// The socket was lost then.
     Lost(Instant),
+    /// There never is one: WHIP or WHEP, begun then.
+    Http(Instant),
+}
+
+/// The peer connection, once an offer was answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transport {
+    pub(crate) id: TransportId,
+    /// DTLS was done once.
+    pub(crate) connected: bool,
+    /// No authenticated STUN for 15 s.
+    pub(crate) silent: bool,
+}
+
+/// What a client was last told about its slots.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bindings {
+    pub(crate) bindings: Vec<BindingEntry>,
+    pub(crate) unbound: Vec<UnboundEntry>,
 }
 
 /// One participant.
@@ -26,12 +56,57 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) signaling: Signaling,
+    /// A viewer whom nobody is told about.
+    pub(crate) hidden: bool,
     pub(crate) max: MediaSections,
     /// What the client was last told to offer.
     pub(crate) sections: MediaSections,
+    pub(crate) negotiation: Negotiation,
+    pub(crate) transport: Option<Transport>,
+    /// Announced for the next offer, by mid.
+    pub(crate) announced: BTreeMap<String, Publish>,
+    pub(crate) slots: SlotTable,
+    pub(crate) unsubscribed: BTreeSet<TrackId>,
+    /// What it was told it cannot decode.
+    pub(crate) unavailable: BTreeSet<TrackId>,
+    pub(crate) layers: BTreeMap<TrackId, PreferredLayer>,
+    pub(crate) last_offer: Option<u64>,
+    /// New slots start then, unless the client says earlier that it is ready.
+    pub(crate) resume_at: Option<Instant>,
+    pub(crate) told: Bindings,
 }
 
 impl Participant {
+    pub(crate) fn new(
+        id: ParticipantId,
+        identity: String,
+        name: String,
+        grant: Grant,
+        signaling: Signaling,
+        rng: &mut impl Rng,
+    ) -> Self {
+        Self {
+            id,
+            identity,
+            name,
+            grant,
+            signaling,
+            hidden: false,
+            max: MediaSections::default(),
+            sections: MediaSections::default(),
+            negotiation: Negotiation::new(rng),
+            transport: None,
+            announced: BTreeMap::new(),
+            slots: SlotTable::default(),
+            unsubscribed: BTreeSet::new(),
+            unavailable: BTreeSet::new(),
+            layers: BTreeMap::new(),
+            last_offer: None,
+            resume_at: None,
+            told: Bindings::default(),
+        }
+    }
+
     pub(crate) fn info(&self, tracks: Vec<TrackInfo>) -> ParticipantInfo {
         ParticipantInfo {
             participant: self.id,
@@ -44,16 +119,31 @@ impl Participant {
 
     pub(crate) fn state(&self) -> ParticipantState {
         match self.signaling {
-            Signaling::Connected => ParticipantState::Active,
+            Signaling::Connected | Signaling::Http(_) => ParticipantState::Active,
             Signaling::Lost(_) => ParticipantState::Reconnecting,
         }
     }
 
-    /// When to look again whether the participant is still there.
+    /// When something is due: see [`Participant::is_gone`] and `resume_at`.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        [self.gone_at(), self.resume_at].into_iter().flatten().min()
+    }
+
+    /// Whether nothing was heard of the participant for too long.
+    pub(crate) fn is_gone(&self, now: Instant) -> bool {
+        self.gone_at().is_some_and(|deadline| deadline <= now)
+    }
+
+    fn gone_at(&self) -> Option<Instant> {
+        let alive = self.transport.is_some_and(|transport| !transport.silent);
+        let connected = self.transport.is_some_and(|transport| transport.connected);
         match self.signaling {
             Signaling::Connected => None,
+            Signaling::Lost(since) if alive => Some(since + RECONNECT_MAX),
             Signaling::Lost(since) => Some(since + RECONNECT_SILENT),
+            // A connected one ends by DELETE, or with its transport.
+            Signaling::Http(_) if connected => None,
+            Signaling::Http(since) => Some(since + HTTP_CONNECT),
         }
     }
 }

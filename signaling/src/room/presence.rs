@@ -1,52 +1,77 @@
 //! Coming and going: join, leave, lost sockets, replaced identities, shutdown.
 
+use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
 use super::{Effect, JoinCommand, MAX_PARTICIPANTS, Recipients, Refusal, Room};
+use crate::auth::Grant;
 use crate::protocol::{
-    ErrorCode, LeaveReason, MediaSections, ParticipantId, ServerMessage, VERSION, Welcome,
+    ErrorCode, LeaveReason, MediaSections, ParticipantId, ServerMessage, TrackInfo, VERSION,
+    Welcome,
 };
+use sfu::Command;
 use std::time::Instant;
 
 /// Slots that a client gets unless it asks for another number.
 const DEFAULT_SLOTS: u16 = 25;
 /// Most slots of each kind that a client may ask for.
-pub(crate) const MAX_SLOTS: u16 = 64;
+const MAX_SLOTS: u16 = 64;
+
+/// How many slots a client may have.
+pub(super) fn slots_granted(
+    grant: &Grant,
+    audio: Option<u16>,
+    video: Option<u16>,
+) -> MediaSections {
+    let granted = |wish: Option<u16>| match grant.can_subscribe {
+        true => wish.unwrap_or(DEFAULT_SLOTS).min(MAX_SLOTS),
+        false => 0,
+    };
+    MediaSections { audio: granted(audio), video: granted(video) }
+}
 
 impl Room {
     pub(super) fn join(&mut self, id: ParticipantId, join: JoinCommand) {
-        let older = self.participants.values().find(|p| p.identity == join.identity).map(|p| p.id);
-        if older.is_none() && self.participants.len() >= MAX_PARTICIPANTS {
-            let text = format!("The room is full: it has {MAX_PARTICIPANTS} participants.");
-            self.refuse(id, join.request, Refusal::new(ErrorCode::Limit, text));
+        if let Err(refusal) = self.make_place(&join.identity) {
+            self.refuse(id, join.request, refusal);
             self.effects.push(Effect::Hangup { participant: id });
             return;
         }
+        let max = slots_granted(&join.grant, join.max_audio, join.max_video);
+        let (identity, name, grant) = (join.identity, join.name, join.grant);
+        let signaling = Signaling::Connected;
+        let mut participant = Participant::new(id, identity, name, grant, signaling, &mut self.rng);
+        participant.max = max;
+        participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());
+        self.welcome(&participant, join.request);
+        self.admit(participant);
+    }
+
+    /// Replaces an older participant with this identity; refuses when the room is full.
+    pub(super) fn make_place(&mut self, identity: &str) -> Result<(), Refusal> {
+        let older = self.participants.values().find(|p| p.identity == identity).map(|p| p.id);
         if let Some(older) = older {
             let text = "You joined this room from another page or device.";
             self.dismiss(older, "replaced", text, LeaveReason::Replaced);
         }
-        let slots = |wish: Option<u16>| match join.grant.can_subscribe {
-            true => wish.unwrap_or(DEFAULT_SLOTS).min(MAX_SLOTS),
-            false => 0,
-        };
-        let max = MediaSections { audio: slots(join.max_audio), video: slots(join.max_video) };
-        let mut participant = Participant {
-            id,
-            identity: join.identity,
-            name: join.name,
-            grant: join.grant,
-            signaling: Signaling::Connected,
-            max,
-            sections: MediaSections::default(),
-        };
-        participant.sections = max;
-        self.welcome(&participant, join.request);
-        let message = ServerMessage::ParticipantJoined { participant: participant.info(vec![]) };
-        self.send_to_others(participant.id, message);
+        if self.participants.values().filter(|p| !p.hidden).count() < MAX_PARTICIPANTS {
+            return Ok(());
+        }
+        let text = format!("The room is full: it has {MAX_PARTICIPANTS} participants.");
+        Err(Refusal::new(ErrorCode::Limit, text))
+    }
+
+    /// Puts somebody on the list and tells the others.
+    pub(super) fn admit(&mut self, participant: Participant) {
+        if !participant.hidden {
+            let participant = participant.info(Vec::new());
+            let id = participant.participant;
+            self.send_to_others(id, ServerMessage::ParticipantJoined { participant });
+        }
         self.participants.insert(participant.id, participant);
     }
 
     fn welcome(&mut self, participant: &Participant, request: Option<u64>) {
+        let others = self.participants.values().filter(|other| !other.hidden);
         let message = ServerMessage::Welcome(Box::new(Welcome {
             request,
             version: VERSION,
@@ -59,9 +84,14 @@ impl Room {
             max_audio: participant.max.audio,
             can_publish: participant.grant.can_publish,
             can_subscribe: participant.grant.can_subscribe,
-            participants: self.participants.values().map(|other| other.info(vec![])).collect(),
+            participants: others.map(|other| other.info(self.tracks_of(other.id))).collect(),
         }));
         self.send(participant.id, message);
+    }
+
+    fn tracks_of(&self, owner: ParticipantId) -> Vec<TrackInfo> {
+        let tracks = self.tracks.values().filter(|track| track.owner == owner);
+        tracks.map(|track| track.info()).collect()
     }
 
     pub(super) fn leave(&mut self, participant: ParticipantId) {
@@ -81,13 +111,26 @@ impl Room {
         self.remove(participant, left);
     }
 
+    /// Removes a participant with its tracks and its peer connection.
     pub(super) fn remove(&mut self, id: ParticipantId, reason: LeaveReason) {
-        if self.participants.remove(&id).is_none() {
-            return;
-        }
+        let Some(participant) = self.participants.remove(&id) else { return };
         self.effects.push(Effect::Hangup { participant: id });
-        let message = ServerMessage::ParticipantLeft { participant: id, reason };
-        self.effects.push(Effect::Send { to: Recipients::All, message });
+        if let Some(transport) = participant.transport {
+            self.media(Command::CloseTransport { transport: transport.id });
+        }
+        for slot in participant.slots.iter() {
+            self.consumers.remove(&slot.consumer);
+        }
+        if !participant.hidden {
+            let message = ServerMessage::ParticipantLeft { participant: id, reason };
+            self.effects.push(Effect::Send { to: Recipients::All, message });
+        }
+        // The transport took its producers with it, and `participant_left` tells of the tracks.
+        let count = self.tracks.len();
+        self.tracks.retain(|_, track| track.owner != id);
+        if self.tracks.len() != count {
+            self.reconcile_all();
+        }
     }
 
     pub(super) fn signaling_closed(&mut self, now: Instant, id: ParticipantId, clean: bool) {
@@ -101,10 +144,14 @@ impl Room {
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
-        let due = |p: &&Participant| p.next_deadline().is_some_and(|deadline| deadline <= now);
-        let ids: Vec<_> = self.participants.values().filter(due).map(|p| p.id).collect();
-        for id in ids {
+        let gone = self.participants.values().filter(|p| p.is_gone(now));
+        for id in gone.map(|p| p.id).collect::<Vec<_>>() {
             self.remove(id, LeaveReason::Timeout);
+        }
+        let due = |p: &&Participant| p.resume_at.is_some_and(|deadline| deadline <= now);
+        let due = self.participants.values().filter(due).map(|p| p.id);
+        for id in due.collect::<Vec<_>>() {
+            self.resume(id);
         }
     }
 

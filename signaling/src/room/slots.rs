@@ -119,7 +119,8 @@ mod tests {
 
     fn table(audio: u16, video: u16) -> SlotTable {
         let mut table = SlotTable::default();
-        let pairs = (0..audio).map(|k| (Kind::Audio, k)).chain((0..video).map(|k| (Kind::Video, k)));
+        let pairs =
+            (0..audio).map(|k| (Kind::Audio, k)).chain((0..video).map(|k| (Kind::Video, k)));
         for (index, (kind, pair)) in pairs.enumerate() {
             let consumer = ConsumerId(index as u64);
             table.open(Slot { mid: index.to_string(), kind, pair, consumer, track: None });
@@ -144,7 +145,8 @@ mod tests {
 
     #[test]
     fn microphone_and_camera_share_a_pair_whatever_the_order() {
-        for order in [[10, 11, 20, 21, 30, 31], [31, 10, 21, 30, 11, 20], [11, 21, 31, 30, 20, 10]] {
+        for order in [[10, 11, 20, 21, 30, 31], [31, 10, 21, 30, 11, 20], [11, 21, 31, 30, 20, 10]]
+        {
             let mut table = table(4, 4);
             for count in 1..=order.len() {
                 assign(&mut table, &order[..count]);

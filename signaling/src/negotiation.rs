@@ -1,0 +1,355 @@
+//! One peer connection as offers made it: what each m-line is used for, and what a new offer changes.
+//!
+//! Pure: an offer in, an answer and a list of changes out. A refused offer changes nothing. The client is the only offerer, so
+//! there is no glare, and WebSocket, WHIP and WHEP share this one answerer (RFC 9429, RFC 8843, RFC 9725).
+
+#[cfg(test)]
+mod tests;
+
+use crate::protocol::{Kind, MediaSections};
+use crate::random;
+use crate::sdp::{
+    self, LocalDescription, NegotiatedSection, Offer, SdpError, Section, SectionPlan, Setup, Slot,
+};
+use rand::Rng;
+use sfu::params::{
+    ExtensionMapping, Fingerprint, IceCredentials, MediaKind, Security, TransportParams,
+};
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+
+/// Our side of every peer connection of a room.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalMedia {
+    /// Of our certificate.
+    pub fingerprint: Fingerprint,
+    /// Where media is received, the preferred address first.
+    pub candidates: Vec<SocketAddr>,
+}
+
+/// Which m-lines of an offer are wanted.
+pub(crate) struct Wishes<'a> {
+    /// Whether a section on which the client sends is to become a track.
+    pub(crate) publishes: &'a dyn Fn(&str, Kind) -> bool,
+    /// How many slots there may be.
+    pub(crate) slots: MediaSections,
+    /// A section that both sends and receives may be a slot even if nothing was announced for it (WHEP players offer such).
+    pub(crate) sendrecv_slots: bool,
+}
+
+/// What an accepted offer changed, in the order in which it is to be carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) transport: Option<TransportChange>,
+    /// Present when the set of header extensions is another one than before.
+    pub(crate) extensions: Option<Vec<ExtensionMapping>>,
+    /// Mids on which the client no longer sends.
+    pub(crate) unpublished: Vec<String>,
+    /// Mids on which it now sends.
+    pub(crate) published: Vec<(String, NegotiatedSection)>,
+    /// Mids on which it sends in another way than before.
+    pub(crate) republished: Vec<(String, NegotiatedSection)>,
+    pub(crate) closed_slots: Vec<String>,
+    pub(crate) opened_slots: Vec<OpenedSlot>,
+}
+
+#[derive(Debug)]
+pub(crate) enum TransportChange {
+    Create(Box<TransportParams>),
+    RestartIce { local: IceCredentials, remote: IceCredentials },
+}
+
+/// A sending section of ours as negotiated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenedSlot {
+    pub(crate) mid: String,
+    pub(crate) kind: Kind,
+    /// Slots of both kinds with the same number share one msid stream.
+    pub(crate) pair: u16,
+    pub(crate) section: NegotiatedSection,
+    pub(crate) slot: Slot,
+}
+
+/// What stays the same once the first offer was answered.
+#[derive(Clone, Debug)]
+struct Remote {
+    ice: IceCredentials,
+    fingerprints: Vec<Fingerprint>,
+    setup: Setup,
+}
+
+/// The state of one peer connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Negotiation {
+    local_ice: IceCredentials,
+    cname: String,
+    session_id: u64,
+    session_version: u64,
+    remote: Option<Remote>,
+    published: BTreeMap<String, NegotiatedSection>,
+    slots: BTreeMap<String, OpenedSlot>,
+    extensions: Vec<ExtensionMapping>,
+    /// Every SSRC that was ever used in either direction: with AES-GCM, one SSRC must never start a second sequence space under the
+    /// same keys (RFC 7714 section 9).
+    ssrcs: HashSet<u32>,
+}
+
+impl Negotiation {
+    pub(crate) fn new(rng: &mut impl Rng) -> Self {
+        Self {
+            local_ice: new_ice(rng),
+            cname: random::ice_word(rng, 16),
+            session_id: rng.random::<u64>() >> 2,
+            session_version: 0,
+            remote: None,
+            published: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            extensions: Vec::new(),
+            ssrcs: HashSet::new(),
+        }
+    }
+
+    /// Whether an offer was answered.
+    pub(crate) fn is_established(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// What was negotiated for a slot.
+    pub(crate) fn slot(&self, mid: &str) -> Option<&OpenedSlot> {
+        self.slots.get(mid)
+    }
+
+    /// The client no longer publishes there, whatever its next offer says.
+    pub(crate) fn unpublish(&mut self, mid: &str) {
+        self.published.remove(mid);
+    }
+
+    /// Answers an offer.
+    pub(crate) fn handle_offer(
+        &mut self,
+        sdp: &str,
+        local: &LocalMedia,
+        wishes: &Wishes<'_>,
+        rng: &mut impl Rng,
+    ) -> Result<(String, Changes), SdpError> {
+        let mut offer = sdp::parse_offer(sdp)?;
+        let mut next = self.clone();
+        let mut changes =
+            Changes { transport: next.connect(&mut offer, rng)?, ..Changes::default() };
+        next.note_ssrcs(&offer)?;
+        let plan = next.plan(&offer, wishes, &mut changes, rng);
+        next.extensions = union_of_extensions(&plan);
+        changes.extensions = (next.extensions != self.extensions).then(|| next.extensions.clone());
+        next.session_version += 1;
+        let description = LocalDescription {
+            ice: next.local_ice.clone(),
+            fingerprint: local.fingerprint.clone(),
+            candidates: local.candidates.clone(),
+            session_id: next.session_id,
+            session_version: next.session_version,
+        };
+        let answer = sdp::write_answer(&offer, &description, &plan);
+        *self = next;
+        Ok((answer, changes))
+    }
+
+    /// The transport half: the first offer makes it, later ones may restart ICE and nothing else.
+    fn connect(
+        &mut self,
+        offer: &mut Offer,
+        rng: &mut impl Rng,
+    ) -> Result<Option<TransportChange>, SdpError> {
+        let Some(remote) = &mut self.remote else {
+            self.remote = Some(Remote {
+                ice: offer.ice.clone(),
+                fingerprints: offer.fingerprints.clone(),
+                setup: offer.setup,
+            });
+            return Ok(Some(TransportChange::Create(Box::new(TransportParams {
+                local_ice: self.local_ice.clone(),
+                remote_ice: offer.ice.clone(),
+                security: Security::Dtls {
+                    role: offer.dtls_role(),
+                    fingerprints: offer.fingerprints.clone(),
+                },
+                sctp: offer.application().and_then(|section| section.sctp),
+            }))));
+        };
+        if remote.fingerprints != offer.fingerprints {
+            let message = "another certificate than in the first offer; join again with a new peer connection";
+            return Err(SdpError { line: None, message: message.to_owned() });
+        }
+        // RFC 8842 section 5.5: the roles of an existing association stay, whatever a later offer leaves open.
+        offer.setup = remote.setup;
+        if remote.ice == offer.ice {
+            return Ok(None);
+        }
+        remote.ice = offer.ice.clone();
+        self.local_ice = new_ice(rng);
+        let (local, remote) = (self.local_ice.clone(), offer.ice.clone());
+        Ok(Some(TransportChange::RestartIce { local, remote }))
+    }
+
+    fn note_ssrcs(&mut self, offer: &Offer) -> Result<(), SdpError> {
+        let ours: HashSet<u32> = self
+            .slots
+            .values()
+            .flat_map(|slot| [Some(slot.slot.ssrc), slot.slot.rtx_ssrc])
+            .flatten()
+            .collect();
+        let encodings = offer.sections.iter().flat_map(|section| &section.encodings);
+        for ssrc in encodings.flat_map(|encoding| [encoding.ssrc, encoding.rtx_ssrc]).flatten() {
+            if ours.contains(&ssrc) {
+                let message = format!("SSRC {ssrc} is used by a section on which the server sends");
+                return Err(SdpError { line: None, message });
+            }
+            self.ssrcs.insert(ssrc);
+        }
+        Ok(())
+    }
+
+    /// Decides about every m-line, and notes what that changes.
+    fn plan(
+        &mut self,
+        offer: &Offer,
+        wishes: &Wishes<'_>,
+        changes: &mut Changes,
+        rng: &mut impl Rng,
+    ) -> Vec<SectionPlan> {
+        let published = std::mem::take(&mut self.published);
+        let mut slots = std::mem::take(&mut self.slots);
+        let mut plans = Vec::with_capacity(offer.sections.len());
+        for section in &offer.sections {
+            let mid = section.mid.clone().unwrap_or_default();
+            let plan = if !section.is_live() {
+                SectionPlan::Rejected
+            } else if section.sctp.is_some() {
+                SectionPlan::Application
+            } else if let Some(negotiated) = receive(section, &mid, &published, wishes) {
+                match published.get(&mid) {
+                    None => changes.published.push((mid.clone(), negotiated.clone())),
+                    Some(before) if *before != negotiated => {
+                        changes.republished.push((mid.clone(), negotiated.clone()));
+                    }
+                    Some(_) => {}
+                }
+                self.published.insert(mid, negotiated.clone());
+                SectionPlan::Receive(negotiated)
+            } else if let Some(slot) =
+                self.keep_slot(section, &mid, &mut slots, wishes, changes, rng)
+            {
+                let OpenedSlot { section, slot, .. } = slot.clone();
+                SectionPlan::Send { section, slot }
+            } else {
+                SectionPlan::Inactive
+            };
+            plans.push(plan);
+        }
+        let gone = published.into_keys().filter(|mid| !self.published.contains_key(mid));
+        changes.unpublished.extend(gone);
+        changes.closed_slots.extend(slots.into_keys());
+        plans
+    }
+
+    /// The slot of a receiving section: the one that was there, or a new one while there is need for more.
+    fn keep_slot(
+        &mut self,
+        section: &Section,
+        mid: &str,
+        before: &mut BTreeMap<String, OpenedSlot>,
+        wishes: &Wishes<'_>,
+        changes: &mut Changes,
+        rng: &mut impl Rng,
+    ) -> Option<&OpenedSlot> {
+        let both = section.direction.sends();
+        if both && !wishes.sendrecv_slots && !before.contains_key(mid) {
+            return None;
+        }
+        let negotiated = NegotiatedSection::send(section)?;
+        if before.get(mid).is_some_and(|slot| slot.section == negotiated) {
+            let slot = before.remove(mid)?;
+            return Some(self.slots.entry(mid.to_owned()).or_insert(slot));
+        }
+        let kind = kind_of(negotiated.kind);
+        let pairs = |slots: &BTreeMap<String, OpenedSlot>| {
+            let pairs = slots.values().filter(|slot| slot.kind == kind).map(|slot| slot.pair);
+            pairs.collect::<Vec<_>>()
+        };
+        // A slot with the same mid but other formats ends here, so it does not count.
+        if before.contains_key(mid) {
+            changes.closed_slots.extend(before.remove(mid).map(|slot| slot.mid));
+        }
+        let taken = [pairs(before), pairs(&self.slots)].concat();
+        let limit = match kind {
+            Kind::Audio => wishes.slots.audio,
+            Kind::Video => wishes.slots.video,
+        };
+        if taken.len() >= usize::from(limit) {
+            return None;
+        }
+        let pair = (0..limit).find(|pair| !taken.contains(pair))?;
+        let slot = Slot {
+            ssrc: self.new_ssrc(rng),
+            rtx_ssrc: negotiated.has_rtx().then(|| self.new_ssrc(rng)),
+            cname: self.cname.clone(),
+            stream_id: format!("s{pair}"),
+            track_id: format!(
+                "{}{pair}-{}",
+                if kind == Kind::Audio { "a" } else { "v" },
+                self.session_version
+            ),
+        };
+        let opened = OpenedSlot { mid: mid.to_owned(), kind, pair, section: negotiated, slot };
+        changes.opened_slots.push(opened.clone());
+        Some(self.slots.entry(mid.to_owned()).or_insert(opened))
+    }
+
+    fn new_ssrc(&mut self, rng: &mut impl Rng) -> u32 {
+        loop {
+            let ssrc = rng.random();
+            if ssrc != 0 && self.ssrcs.insert(ssrc) {
+                return ssrc;
+            }
+        }
+    }
+}
+
+/// What is accepted of a section on which the client sends. One format only: whoever cannot decode it must be told so, which
+/// is impossible if the sender may change to another whenever it likes.
+fn receive(
+    section: &Section,
+    mid: &str,
+    published: &BTreeMap<String, NegotiatedSection>,
+    wishes: &Wishes<'_>,
+) -> Option<NegotiatedSection> {
+    let kind = kind_of(section.media_kind()?);
+    if !published.contains_key(mid) && !(wishes.publishes)(mid, kind) {
+        return None;
+    }
+    let mut negotiated = NegotiatedSection::receive(section, false)?;
+    negotiated.codecs.truncate(1);
+    Some(negotiated)
+}
+
+/// All header extensions in use; inside a bundle an id means the same everywhere (RFC 8843 section 9.2).
+fn union_of_extensions(plan: &[SectionPlan]) -> Vec<ExtensionMapping> {
+    let mut union: BTreeMap<u8, ExtensionMapping> = BTreeMap::new();
+    for plan in plan {
+        if let SectionPlan::Receive(section) | SectionPlan::Send { section, .. } = plan {
+            union.extend(section.header_extensions().into_iter().map(|e| (e.id, e)));
+        }
+    }
+    union.into_values().collect()
+}
+
+pub(crate) fn kind_of(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Video => Kind::Video,
+    }
+}
+
+/// RFC 8839 section 5.4 asks for 24 bits in the ufrag and 128 in the password; these have 72 and 144.
+fn new_ice(rng: &mut impl Rng) -> IceCredentials {
+    IceCredentials { ufrag: random::ice_word(rng, 12), password: random::ice_word(rng, 24) }
+}

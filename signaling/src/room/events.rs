@@ -1,0 +1,95 @@
+//! What the media plane tells a room.
+
+use super::participant::Signaling;
+use super::{Effect, Recipients, Room};
+use crate::protocol::{LeaveReason, ParticipantId, ServerMessage, SpeakerInfo};
+use sfu::{CloseReason, ConsumerId, Event, Speaker, TransportId};
+
+impl Room {
+    pub(super) fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::TransportConnected { transport, .. } => {
+                let Some(id) = self.owner_of(transport) else { return };
+                self.update(id, |transport| transport.connected = true);
+                self.resume(id);
+            }
+            Event::TransportSilent { transport, silent } => {
+                // Whether a silent participant is gone by now is decided by the next tick, which is due at once then.
+                let Some(id) = self.owner_of(transport) else { return };
+                self.update(id, |transport| transport.silent = silent);
+            }
+            Event::TransportClosed { transport, reason } => {
+                let Some(id) = self.owner_of(transport) else { return };
+                self.transport_closed(id, &reason);
+            }
+            Event::ActiveSpeakers { speakers, .. } => self.active_speakers(&speakers),
+            Event::ConsumerLayer { consumer, rid, temporal } => {
+                self.layer_changed(consumer, rid, temporal);
+            }
+            Event::Stats { .. } => {}
+        }
+    }
+
+    fn owner_of(&self, transport: TransportId) -> Option<ParticipantId> {
+        let owns = |p: &&super::Participant| p.transport.is_some_and(|t| t.id == transport);
+        self.participants.values().find(owns).map(|p| p.id)
+    }
+
+    fn update(
+        &mut self,
+        id: ParticipantId,
+        change: impl FnOnce(&mut super::participant::Transport),
+    ) {
+        let participant = self.participants.get_mut(&id);
+        if let Some(transport) = participant.and_then(|p| p.transport.as_mut()) {
+            change(transport);
+        }
+    }
+
+    fn transport_closed(&mut self, id: ParticipantId, reason: &CloseReason) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.transport = None;
+        let left = match (participant.signaling, reason) {
+            (Signaling::Lost(_) | Signaling::Http(_), CloseReason::DtlsClosed) => LeaveReason::Left,
+            _ => LeaveReason::ConnectionFailed,
+        };
+        let text = match reason {
+            CloseReason::ConsentExpired => {
+                "Nothing was heard of your media connection for 30 seconds."
+            }
+            CloseReason::ConnectTimeout => {
+                "The media connection did not come about; UDP to this server may be blocked."
+            }
+            CloseReason::FingerprintMismatch => {
+                "The media connection used another certificate than the offer announced."
+            }
+            CloseReason::DtlsFailed(_) => "The media connection could not be encrypted.",
+            CloseReason::DtlsClosed => "Your side closed the media connection.",
+            CloseReason::Internal => "The media connection ended by an error of the server.",
+        };
+        tracing::info!(room = self.name, participant = %id, ?reason, "media connection ended");
+        self.dismiss(id, "connection_failed", text, left);
+    }
+
+    fn active_speakers(&mut self, speakers: &[Speaker]) {
+        let known = speakers.iter().filter_map(|speaker| {
+            let track = self.tracks.values().find(|track| track.producer == speaker.producer)?;
+            Some(SpeakerInfo { participant: track.owner, track: track.id, level: speaker.level })
+        });
+        let message = ServerMessage::ActiveSpeakers { speakers: known.collect() };
+        self.effects.push(Effect::Send { to: Recipients::All, message });
+    }
+
+    fn layer_changed(&mut self, consumer: ConsumerId, rid: Option<String>, temporal: Option<u8>) {
+        let Some(participant) =
+            self.consumers.get(&consumer).and_then(|id| self.participants.get(id))
+        else {
+            return;
+        };
+        let slot = participant.slots.iter().find(|slot| slot.consumer == consumer);
+        if let Some(track) = slot.and_then(|slot| slot.track) {
+            let message = ServerMessage::LayerChanged { track, rid, temporal };
+            self.send(participant.id, message);
+        }
+    }
+}

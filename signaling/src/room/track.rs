@@ -1,0 +1,80 @@
+//! A track as the room knows it.
+
+use crate::protocol::{Kind, ParticipantId, Source, TrackId, TrackInfo};
+use crate::sdp::{NegotiatedSection, payload_mappings};
+use sfu::ProducerId;
+use sfu::params::{PayloadMapping, ProducerParams};
+
+/// What a participant publishes on one section.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    pub(crate) owner: ParticipantId,
+    pub(crate) producer: ProducerId,
+    pub(crate) mid: String,
+    pub(crate) source: Source,
+    /// Differs from the source's only over HTTP, where the source is a guess.
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) muted: bool,
+    /// Encodings by rid, lowest first; empty without simulcast.
+    pub(crate) layers: Vec<String>,
+    pub(crate) section: NegotiatedSection,
+}
+
+impl Track {
+    pub(crate) fn info(&self) -> TrackInfo {
+        TrackInfo {
+            track: self.id,
+            number: self.id.0,
+            kind: self.kind,
+            source: self.source,
+            name: self.name.clone(),
+            codec: self.codec().to_owned(),
+            muted: self.muted,
+            simulcast: self.layers.len() > 1,
+            layers: self.layers.clone(),
+        }
+    }
+
+    /// As in `a=rtpmap`.
+    pub(crate) fn codec(&self) -> &'static str {
+        self.section.codecs.first().map_or("", |codec| codec.spec.name())
+    }
+
+    /// Tracks of one group are shown in sync.
+    pub(crate) fn group(&self) -> (ParticipantId, bool) {
+        let screen = matches!(self.source, Source::ScreenShare | Source::ScreenShareAudio);
+        (self.owner, screen)
+    }
+
+    /// How its payload types are called at a subscriber; empty: the subscriber cannot decode it.
+    pub(crate) fn mappings(&self, slot: &NegotiatedSection) -> Vec<PayloadMapping> {
+        payload_mappings(&self.section.codecs, slot)
+    }
+
+    /// For the media plane, encodings lowest first.
+    pub(crate) fn producer_params(&self) -> ProducerParams {
+        let mut params = self.section.producer_params(self.id.0, self.muted);
+        params.encodings = sorted_by_layers(params.encodings, &self.layers);
+        params
+    }
+}
+
+fn sorted_by_layers(
+    mut encodings: Vec<sfu::params::EncodingParams>,
+    layers: &[String],
+) -> Vec<sfu::params::EncodingParams> {
+    encodings.sort_by_key(|encoding| {
+        layers.iter().position(|layer| encoding.rid.as_ref() == Some(layer))
+    });
+    encodings
+}
+
+/// The rids of a section, lowest first: in the order that the publisher announced, as far as it did; else in the offer's.
+pub(crate) fn layers(section: &NegotiatedSection, announced: &[String]) -> Vec<String> {
+    let mut rids: Vec<String> =
+        section.encodings.iter().filter_map(|encoding| encoding.rid.clone()).collect();
+    rids.sort_by_key(|rid| announced.iter().position(|known| known == rid).unwrap_or(usize::MAX));
+    rids
+}
