@@ -115,9 +115,11 @@ impl Backoff {
         Some(armed + interval.saturating_sub(FLIGHT_INTERVAL))
     }
 
-    fn after_read(&mut self, armed: Option<Instant>) {
-        if self.armed != armed {
-            *self = Self { armed, count: 0 };
+    /// Whatever is sent in reply to a message begins the next flight.
+    fn after_read(&mut self, armed: Option<Instant>, replied: bool) {
+        self.armed = armed;
+        if replied {
+            self.count = 0;
         }
     }
 
@@ -357,17 +359,21 @@ impl Dtls {
     }
 
     fn after_call(&mut self) {
-        self.drain();
-        self.backoff.after_read(self.library.as_ref().and_then(Library::poll_timeout));
+        let replied = self.drain();
+        self.backoff.after_read(self.library.as_ref().and_then(Library::poll_timeout), replied);
     }
 
-    fn drain(&mut self) {
-        let Some(library) = &mut self.library else { return };
+    /// Moves the library's datagrams to ours; tells whether there were any.
+    fn drain(&mut self) -> bool {
+        let Some(library) = &mut self.library else { return false };
+        let mut any = false;
         while let Some(datagram) = library.poll_transmit() {
+            any = true;
             if self.transmits.len() < TRANSMITS_MAX {
                 self.transmits.push_back(datagram);
             }
         }
+        any
     }
 }
 

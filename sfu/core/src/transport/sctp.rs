@@ -207,3 +207,6 @@ fn discard(association: &mut Association, id: StreamId) -> (u64, u64) {
     }
     (messages, bytes)
 }
+
+#[cfg(test)]
+mod tests;

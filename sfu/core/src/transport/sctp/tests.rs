@@ -1,0 +1,236 @@
+//! The bare library as the browser that opens the association.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sctp_proto::{ClientConfig, PayloadProtocolIdentifier};
+
+use super::*;
+
+const PARAMS: SctpParams = SctpParams { remote_port: 5000, max_message_size: 262_144 };
+
+#[allow(clippy::disallowed_methods)] // the base of virtual time
+fn base() -> Instant {
+    Instant::now()
+}
+
+struct Browser {
+    endpoint: Endpoint,
+    association: Association,
+    connected: bool,
+    lost: bool,
+}
+
+impl Browser {
+    fn new() -> Self {
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new()), None);
+        let mut config = ClientConfig::new();
+        config.transport = Arc::new(TransportConfig::default().with_max_send_message_size(8 << 20));
+        let (_, association) = endpoint.connect(config, PEER).unwrap();
+        Self { endpoint, association, connected: false, lost: false }
+    }
+
+    fn packets(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        while let Some(transmit) = self.association.poll_transmit(now) {
+            let Payload::RawEncode(packets) = transmit.payload else { continue };
+            out.extend(packets.iter().map(|packet| packet.to_vec()));
+        }
+        out
+    }
+
+    fn handle_data(&mut self, now: Instant, packet: Vec<u8>) {
+        if let Some((_, DatagramEvent::AssociationEvent(event))) =
+            self.endpoint.handle(now, PEER, None, None, packet.into())
+        {
+            self.association.handle_event(event);
+        }
+        while let Some(event) = self.association.poll() {
+            self.connected |= matches!(event, Event::Connected);
+            self.lost |= matches!(event, Event::AssociationLost { .. });
+        }
+    }
+
+    fn write(&mut self, id: StreamId, len: usize) {
+        let binary = PayloadProtocolIdentifier::Binary;
+        let _ = self.association.open_stream(id, binary);
+        let message = Bytes::from(vec![1; len]);
+        self.association.stream(id).unwrap().write_sctp(&message, binary).unwrap();
+    }
+}
+
+fn transmits(sctp: &mut Sctp) -> Vec<Vec<u8>> {
+    let packets: Vec<_> = std::iter::from_fn(|| sctp.poll_transmit()).collect();
+    assert!(packets.iter().all(|packet| packet.len() <= APPLICATION_DATA_LEN_MAX));
+    packets
+}
+
+/// Exchanges packets in virtual time for `span`, with a link that may lose some.
+fn run(
+    now: &mut Instant,
+    span: Duration,
+    sctp: &mut Sctp,
+    browser: &mut Browser,
+    mut lost: impl FnMut() -> bool,
+) {
+    let end = *now + span;
+    while *now < end {
+        let up = browser.packets(*now);
+        for packet in up.iter().filter(|_| !lost()) {
+            sctp.handle_data(*now, packet);
+        }
+        let down = transmits(sctp);
+        for packet in down.iter().filter(|_| !lost()) {
+            browser.handle_data(*now, packet.clone());
+        }
+        if up.is_empty() && down.is_empty() {
+            let timeouts = [sctp.poll_timeout(), browser.association.poll_timeout()];
+            let Some(next) = timeouts.into_iter().flatten().min() else { return };
+            *now = (*now).max(next);
+            sctp.handle_timeout(*now);
+            browser.association.handle_timeout(*now);
+        }
+    }
+}
+
+fn open() -> (Instant, Sctp, Browser) {
+    let (mut now, mut sctp, mut browser) = (base(), Sctp::new(&PARAMS), Browser::new());
+    assert!(!sctp.is_open());
+    run(&mut now, Duration::from_secs(1), &mut sctp, &mut browser, || false);
+    assert!(sctp.is_open() && browser.connected);
+    (now, sctp, browser)
+}
+
+#[test]
+fn the_browser_opens_an_association() {
+    open();
+}
+
+#[test]
+fn messages_are_read_counted_and_dropped() {
+    let (mut now, mut sctp, mut browser) = open();
+    for id in 0..20 {
+        browser.write(id, 100_000);
+        browser.write(id, 1);
+    }
+    run(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.discarded(), (40, 20 * 100_001));
+    assert!(sctp.is_open() && !browser.lost);
+}
+
+#[test]
+fn four_times_the_receive_buffer_passes_through_it() {
+    let (mut now, mut sctp, mut browser) = open();
+    for _ in 0..8 {
+        browser.write(1, MESSAGE_LEN_MAX as usize);
+    }
+    run(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.discarded(), (8, 8 * u64::from(MESSAGE_LEN_MAX)));
+}
+
+#[test]
+fn a_message_beyond_the_limit_does_not_pass() {
+    let (mut now, mut sctp, mut browser) = open();
+    browser.write(1, 8 << 20);
+    run(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.discarded().0, 0);
+    assert!(!sctp.is_open() && !sctp.has_failed());
+}
+
+#[test]
+fn losses_are_recovered() {
+    let (mut now, mut sctp, mut browser) = (base(), Sctp::new(&PARAMS), Browser::new());
+    let mut count = 0_u32;
+    let mut lost = || {
+        count += 1;
+        count % 4 == 1
+    };
+    run(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, &mut lost);
+    assert!(sctp.is_open() && browser.connected);
+    browser.write(1, 50_000);
+    run(&mut now, Duration::from_secs(120), &mut sctp, &mut browser, &mut lost);
+    assert_eq!(sctp.discarded(), (1, 50_000));
+}
+
+#[test]
+fn a_late_copy_of_init_does_not_close_an_open_association() {
+    let (mut now, mut sctp, mut browser) = (base(), Sctp::new(&PARAMS), Browser::new());
+    let init = browser.packets(now);
+    assert_eq!(init.len(), 1);
+    sctp.handle_data(now, &init[0]);
+    sctp.handle_data(now, &init[0]);
+    run(&mut now, Duration::from_secs(1), &mut sctp, &mut browser, || false);
+    assert!(sctp.is_open());
+    sctp.handle_data(now, &init[0]);
+    assert!(sctp.is_open());
+    browser.write(1, 10);
+    run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.discarded(), (1, 10));
+}
+
+#[test]
+fn a_closed_association_can_be_opened_again() {
+    let (mut now, mut sctp, mut browser) = open();
+    browser.association.shutdown().unwrap();
+    run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+    assert!(!sctp.is_open());
+    assert_eq!(sctp.poll_timeout(), None);
+    let mut again = Browser::new();
+    run(&mut now, Duration::from_secs(5), &mut sctp, &mut again, || false);
+    assert!(sctp.is_open() && again.connected);
+}
+
+#[test]
+fn many_inits_leave_one_association() {
+    let (mut now, mut sctp) = (base(), Sctp::new(&PARAMS));
+    for _ in 0..1000 {
+        let mut browser = Browser::new();
+        browser.packets(now).iter().for_each(|packet| sctp.handle_data(now, packet));
+    }
+    assert_eq!(transmits(&mut sctp).len(), TRANSMITS_MAX);
+    let mut browser = Browser::new();
+    run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+    assert!(sctp.is_open() && browser.connected);
+}
+
+fn with_checksum(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[8..12].fill(0);
+    let crc = packet.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 & 0_u32.wrapping_sub(crc & 1))
+        })
+    });
+    packet[8..12].copy_from_slice(&(!crc).to_le_bytes());
+    packet
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn damaged_packets_with_a_good_checksum_only_ever_cost_the_association(
+        storm in proptest::collection::vec(
+            (
+                proptest::collection::vec(any::<u8>(), 12..120),
+                proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..5),
+            ),
+            1..12,
+        ),
+    ) {
+        let (now, mut sctp, mut browser) = open();
+        browser.write(1, 900);
+        let sample = browser.packets(now).remove(0);
+        for (noise, changes) in storm {
+            let mut tagged = noise.clone();
+            tagged[..8].copy_from_slice(&sample[..8]);
+            sctp.handle_data(now, &with_checksum(tagged));
+            sctp.handle_data(now, &with_checksum(noise));
+            let mut changed = sample.clone();
+            changes.iter().for_each(|(at, value)| *at.get_mut(&mut changed[8..]) = *value);
+            sctp.handle_data(now, &with_checksum(changed));
+            sctp.handle_timeout(now + Duration::from_secs(1));
+        }
+        prop_assert!(transmits(&mut sctp).len() <= TRANSMITS_MAX);
+    }
+}
