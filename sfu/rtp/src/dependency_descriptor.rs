@@ -506,7 +506,15 @@ mod tests {
         // Everything custom, two active targets.
         let mut writer = mandatory(63, 8);
         writer.put(0b01111, 5).put(0b0011, 4).put_all(&[0, 2, 0, 0], 2);
-        writer.put(1, 2).put(5, 4).put(3, 2).put(0xABC, 12).put(0, 2).put_all(&[9, 9], 8);
+        writer
+            .put(1, 2)
+            .put(5, 4)
+            .put(3, 2)
+            .put(0, 12)
+            .put(3, 2)
+            .put(0, 12)
+            .put(0, 2)
+            .put_all(&[9, 9], 8);
         let value = writer.bytes();
         let descriptor = DependencyDescriptor::parse(&value, Some(&structure)).unwrap();
         assert_eq!(descriptor.active_decode_targets, Some(0b0011));

@@ -257,16 +257,16 @@ impl<'a> Chunks<'a> {
             self.write(pack(&self.pending[..TWO_BIT_SYMBOLS], 2) | 0xC000);
             count.min(TWO_BIT_SYMBOLS)
         };
-        // What stays is never part of a run, so it lies in `pending` whole.
+        // Something stays only when a large delta comes behind at most 13 symbols that were not all equal: it has no
+        // large delta yet, and the one that follows keeps it from being a run.
         let left = count - taken;
-        self.pending.copy_within(taken.min(ONE_BIT_SYMBOLS)..ONE_BIT_SYMBOLS, 0);
+        self.pending.copy_within(taken.min(ONE_BIT_SYMBOLS).., 0);
         self.pending[left..].fill(Symbol::NotReceived);
         #[allow(clippy::cast_possible_truncation)] // fewer than before
         let left_len = left as u16;
         self.pending_len = left_len;
-        let rest = &self.pending[..left];
-        self.uniform = rest.iter().all(|&symbol| symbol == self.pending[0]);
-        self.has_large = rest.contains(&Symbol::LargeDelta);
+        self.uniform = true;
+        self.has_large = false;
     }
 
     fn write(&mut self, chunk: u16) {
