@@ -14,6 +14,7 @@ import { toast } from './notices.js';
  * @property {LocalMedia} media
  * @property {StatsOverlay} stats
  * @property {string} link to this room
+ * @property {boolean} canPublish
  * @property {() => void} leave
  */
 
@@ -35,6 +36,9 @@ const ACTIONS = {
 /** @type {Record<string, string>} */
 const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link' };
 
+/** Of no use to somebody who may only watch. */
+const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
+
 /** Wires the buttons once per page. */
 export function setUpControls() {
   for (const id of Object.keys(ACTIONS)) button(id).addEventListener('click', () => void act(id));
@@ -42,7 +46,6 @@ export function setUpControls() {
   select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
   select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
   onDevicesChanged(() => void fillDialog());
-  button('toggle-screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
   label(button('open-devices'), 'Camera and microphone', 'd');
   label(button('copy-link'), 'Copy the link to this room', 'l');
   label(button('leave'), 'Leave the room');
@@ -51,6 +54,10 @@ export function setUpControls() {
 /** @param {Parts | null} next null outside of a room */
 export function useControls(next) {
   parts = next;
+  if (next) {
+    for (const id of SENDING) button(id).hidden = !next.canPublish;
+    if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
+  }
   const dialog = /** @type {HTMLDialogElement} */ (element('devices'));
   if (!next && dialog.open) dialog.close();
   showControls();

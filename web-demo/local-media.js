@@ -112,10 +112,16 @@ export class LocalMedia {
     const before = local.mediaStreamTrack;
     // Some systems open a camera once only, so the old one goes first.
     before.stop();
-    const track = await openDevice(device, id);
-    this.#watch(track, device);
-    await this.#room.replaceTrack(local, track);
-    this.#changed();
+    try {
+      const track = await openDevice(device, id);
+      this.#watch(track, device);
+      await this.#room.replaceTrack(local, track);
+    } catch (error) {
+      await this.#giveUp(device, local);
+      throw error;
+    } finally {
+      this.#changed();
+    }
   }
 
   /** Ids of the devices in use, for the lists. */
@@ -173,13 +179,23 @@ export class LocalMedia {
     track.addEventListener('ended', () => {
       const local = this[device];
       if (!local || local.mediaStreamTrack !== track) return;
-      void this.#room.mute(local).catch(() => undefined);
-      if (device === 'microphone') {
-        this.microphone = null;
-        void this.#room.unpublish(local).catch(() => undefined);
-      }
+      void this.#giveUp(device, local).catch(() => undefined);
       this.#lost(`Your ${device} was unplugged or taken away.`);
       this.#changed();
     });
+  }
+
+  /**
+   * The device is gone: off, until the user turns it on and another one is opened.
+   * @param {'camera' | 'microphone'} device
+   * @param {LocalTrack} local
+   */
+  async #giveUp(device, local) {
+    if (device === 'camera') {
+      await this.#room.mute(local);
+      return;
+    }
+    this.microphone = null;
+    await this.#room.unpublish(local);
   }
 }

@@ -26,6 +26,10 @@ const query = new URLSearchParams(location.search);
 const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
 const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
 
+const CLAIM_MS = 300;
+/** The identity whose lock this page holds. */
+let claimed = '';
+
 /** For tests and curious people in the console. @type {Exposed} */
 const exposed = { room: null, media: null };
 /** @type {Window & {switchyard?: Exposed}} */ (window).switchyard = exposed;
@@ -83,7 +87,7 @@ async function join({ name, room: roomName, ids, tracks }) {
   /** @type {Room} */
   let room;
   try {
-    room = await connect(socketUrl(), { room: roomName, name, identity: identity(), token: query.get('token') ?? undefined });
+    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token: query.get('token') ?? undefined });
   } catch (error) {
     void tracks.then(stopTracks);
     prejoin.setBusy(false);
@@ -95,8 +99,9 @@ async function join({ name, room: roomName, ids, tracks }) {
   prejoin.hide();
   const media = enter(room, ids);
   const opened = await tracks;
-  if (room.state === 'closed') {
+  if (room.state === 'closed' || !room.canPublish) {
     stopTracks(opened);
+    if (!room.canPublish) toast('You are invited to this room to watch and listen.');
     return;
   }
   if (opened.problems.length > 0) toast(opened.problems.join(' '));
@@ -126,7 +131,7 @@ function enter(room, ids) {
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = roomLink(room.roomName);
-  useControls({ media, stats, link, leave: () => room.close() });
+  useControls({ media, stats, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
     if (state === 'connected') announce('Connected again.');
@@ -182,14 +187,37 @@ function showState(state, message = '') {
   element('banner').textContent = message;
 }
 
-/** One person is one identity, over reloads of this tab and not over two tabs. */
-function identity() {
+/**
+ * One person is one identity, over reloads of this tab and not over two tabs: a duplicated tab brings a copy of the storage
+ * along, and would throw the first one out. The lock that a living tab holds tells.
+ */
+async function identity() {
   const known = recall('sessionStorage', 'identity');
-  if (known) return known;
+  if (known && (await claim(known))) return known;
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   const made = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
   remember('sessionStorage', 'identity', made);
+  void claim(made);
   return made;
+}
+
+/**
+ * False if another tab has this identity. True where the browser cannot tell.
+ * @param {string} name
+ * @returns {Promise<boolean>}
+ */
+function claim(name) {
+  const locks = /** @type {LockManager | undefined} */ (navigator.locks);
+  if (!locks || claimed === name) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    // A page that is being reloaded holds its lock a moment longer.
+    const held = locks.request(`identity ${name}`, { signal: AbortSignal.timeout(CLAIM_MS) }, () => {
+      claimed = name;
+      resolve(true);
+      return new Promise(() => undefined);
+    });
+    held.catch(() => resolve(false));
+  });
 }
 
 function socketUrl() {
