@@ -50,7 +50,7 @@ const REGISTRY_HOSTS: [&str; 8] = [
     concat!("maven.apa", "che.org"),
 ];
 
-const ENGINE_BANNED_CODE: [&str; 12] = [
+const ENGINE_BANNED_CODE: [&str; 16] = [
     "Instant::now",
     "SystemTime::now",
     ".elapsed()",
@@ -60,7 +60,11 @@ const ENGINE_BANNED_CODE: [&str; 12] = [
     "TcpStream",
     "TcpListener",
     "std::fs",
-    "std::sync",
+    "Mutex",
+    "RwLock",
+    "Condvar",
+    "std::sync::atomic",
+    "std::sync::mpsc",
     "rand::rng(",
     "rand::random",
 ];

@@ -23,10 +23,10 @@ impl Source {
         extensions.iter().any(|e| name.rsplit_once('.').is_some_and(|(_, found)| found == *e))
     }
 
-    /// The lines before the first `#[cfg(test)]`, numbered from 1.
+    /// The lines before the first `#[cfg(test)]`, numbered from 1; none of a crate's `tests.rs`.
     pub(crate) fn production_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
+        let text = if self.path.ends_with("/tests.rs") { "" } else { &self.text };
+        text.lines()
             .take_while(|line| line.trim() != "#[cfg(test)]")
             .enumerate()
             .map(|(index, line)| (index + 1, line))
