@@ -237,10 +237,10 @@ impl Dtls {
     fn handle_event(&mut self, now: Instant, event: EndpointEvent) {
         match event {
             EndpointEvent::HandshakeComplete => self.complete(now),
-            EndpointEvent::ApplicationData(data) => {
-                if self.phase == Phase::Connected && self.events.len() < EVENTS_MAX {
-                    self.events.push_back(DtlsEvent::ApplicationData(data.into()));
-                }
+            EndpointEvent::ApplicationData(data)
+                if self.phase == Phase::Connected && self.events.len() < EVENTS_MAX =>
+            {
+                self.events.push_back(DtlsEvent::ApplicationData(data.into()));
             }
             EndpointEvent::PeerClosed => self.finish(DtlsEvent::Closed),
             _ => {}

@@ -422,6 +422,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn nothing_may_follow_the_fingerprint() {
+        let mut bytes = request("a:b", Some("secret"), &[]);
+        bytes.truncate(bytes.len() - FINGERPRINT_LEN);
+        set_len(&mut bytes, FINGERPRINT_LEN + 4);
+        let crc = fingerprint_value(&bytes);
+        attribute(&mut bytes, FINGERPRINT, &crc.to_be_bytes());
+        attribute(&mut bytes, 0x8022, &[]);
+        assert_eq!(Request::parse(&bytes).unwrap_err(), StunError::Fingerprint);
+    }
+
+    #[test]
     fn success_says_the_mapped_address() {
         let bytes = request("a:b", Some("secret"), &[(ATTR_ICE_CONTROLLING.0, &[1; 8])]);
         let request = Request::parse(&bytes).unwrap();

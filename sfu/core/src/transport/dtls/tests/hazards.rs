@@ -96,7 +96,7 @@ fn plaintext_fragments_after_completion_never_reach_the_library() {
 fn encrypted_handshake_records_after_completion_pass_eight_a_second() {
     let (now, mut server, mut client) = connect();
     let finished = epoch_one(record::HANDSHAKE, 48);
-    let mut passed = |server: &mut Dtls, now| {
+    let passed = |server: &mut Dtls, now| {
         (0..FLOOD).filter(|_| server.guard.admit(now, &finished) != Ok(Admitted::default())).count()
     };
     assert_eq!(passed(&mut server, now), 8);

@@ -1,0 +1,130 @@
+//! A slot: one outgoing stream of one subscriber, and the track that it shows.
+
+pub(crate) mod history;
+pub(crate) mod rewriter;
+pub(crate) mod selector;
+
+use crate::ConsumerId;
+use crate::params::{ConsumerParams, ExtensionKind, PayloadMapping};
+use history::History;
+use rewriter::Rewriter;
+use selector::Selector;
+use std::time::{Duration, Instant};
+
+/// What a slot shows now.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// Producer key.
+    pub(crate) producer: usize,
+    pub(crate) payload_types: Vec<PayloadMapping>,
+    /// Sent as the only CSRC.
+    pub(crate) number: u32,
+}
+
+impl Bound {
+    pub(crate) fn mapping(&self, payload_type: u8) -> Option<&PayloadMapping> {
+        self.payload_types.iter().find(|mapping| mapping.from == payload_type)
+    }
+}
+
+/// The subscriber's header extension ids; 0: not negotiated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ExtensionIds {
+    pub(crate) mid: u8,
+    pub(crate) transport_wide_cc: u8,
+    pub(crate) abs_send_time: u8,
+    /// Parallel to [`crate::producer::packet::CARRIED`].
+    pub(crate) carried: [u8; crate::producer::packet::CARRIED.len()],
+}
+
+impl ExtensionIds {
+    fn new(params: &ConsumerParams) -> Self {
+        let mut ids = Self::default();
+        for mapping in &params.header_extensions {
+            match mapping.kind {
+                ExtensionKind::Mid => ids.mid = mapping.id,
+                ExtensionKind::TransportWideCc => ids.transport_wide_cc = mapping.id,
+                ExtensionKind::AbsSendTime => ids.abs_send_time = mapping.id,
+                kind => {
+                    if let Some(index) = crate::producer::packet::carried_index(kind) {
+                        ids.carried[index] = mapping.id;
+                    }
+                }
+            }
+        }
+        ids
+    }
+}
+
+/// Counters, and what the subscriber reports.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) resent: u64,
+    pub(crate) fraction_lost: u8,
+    pub(crate) rtt: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) id: ConsumerId,
+    /// Key of its transport.
+    pub(crate) transport: usize,
+    pub(crate) params: ConsumerParams,
+    pub(crate) ids: ExtensionIds,
+    pub(crate) bound: Option<Bound>,
+    /// The client has not applied the answer yet.
+    pub(crate) paused: bool,
+    pub(crate) selector: Selector,
+    pub(crate) rewriter: Rewriter,
+    pub(crate) history: History,
+    /// Encoding and epoch of the last switch: the next one takes its timestamps from there. `None` after another track was bound.
+    pub(crate) switched_from: Option<(u8, u32)>,
+    /// Next extended sequence number of the RTX stream.
+    pub(crate) rtx_seq: u64,
+    /// A sender report goes out with the next packet.
+    pub(crate) report_due: bool,
+    /// The source changed: control is told after this flush.
+    pub(crate) layer_changed: bool,
+    pub(crate) last_report: Option<Instant>,
+    pub(crate) delivery: Delivery,
+}
+
+impl Consumer {
+    /// `seed`: randomness for the first sequence numbers.
+    pub(crate) fn new(id: ConsumerId, transport: usize, params: ConsumerParams, seed: u32) -> Self {
+        Self {
+            id,
+            transport,
+            ids: ExtensionIds::new(&params),
+            paused: params.paused,
+            params,
+            bound: None,
+            selector: Selector::default(),
+            rewriter: Rewriter::new(seed as u16),
+            history: History::default(),
+            switched_from: None,
+            rtx_seq: u64::from((seed >> 16) as u16 & 0x7fff),
+            report_due: false,
+            layer_changed: false,
+            last_report: None,
+            delivery: Delivery::default(),
+        }
+    }
+
+    /// Shows another track, or none. Sequence numbers go on; what was sent before cannot be resent any more.
+    pub(crate) fn bind(&mut self, bound: Option<Bound>) {
+        self.bound = bound;
+        self.history.clear();
+        self.switched_from = None;
+        self.selector.prefer(crate::params::PreferredLayer::default());
+        self.restart();
+    }
+
+    /// Needs a keyframe and a sender report before it goes on: bound, resumed, unmuted.
+    pub(crate) fn restart(&mut self) {
+        self.selector.reset();
+        self.report_due = true;
+    }
+}

@@ -1,0 +1,223 @@
+//! One continuous outgoing sequence from changing sources: sequence number, timestamp, VP8 picture id and TL0PICIDX.
+//!
+//! Within one source the mapping is an offset that shrinks with every packet left out, so a packet recovered late gets the
+//! number that was reserved for it. A switch (bind, resume, other encoding) starts a new source; what is older is dropped.
+
+use crate::drop_reason::DropReason;
+use crate::producer::packet::CachedPacket;
+use std::collections::VecDeque;
+
+/// Offsets that are remembered: with every second frame left out at 30 frames/s, four seconds.
+const RANGES_MAX: usize = 64;
+
+/// From this source sequence number on, these offsets hold.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    first: u64,
+    seq: i64,
+    picture_id: u16,
+    tl0: u8,
+}
+
+/// Rewritten values of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    /// Extended outgoing sequence number.
+    pub(crate) seq: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) picture_id: Option<u16>,
+    pub(crate) tl0_picture_index: Option<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    /// Next unused outgoing number.
+    next_seq: u64,
+    ranges: VecDeque<Range>,
+    highest_source: u64,
+    timestamp_offset: u32,
+    /// Newest outgoing timestamp and the arrival of its packet (µs).
+    last_timestamp: Option<(u32, u64)>,
+    last_picture_id: u16,
+    last_tl0: u8,
+    /// Picture id of the last frame left out, to count a frame once.
+    skipped_picture: Option<u16>,
+}
+
+impl Rewriter {
+    /// `first`: initial outgoing sequence number; below 2^15 so that a receiver cannot mistake the first loss for a rollover (RFC 3711 section 3.3.1).
+    pub(crate) fn new(first: u16) -> Self {
+        Self {
+            next_seq: u64::from(first & 0x7fff),
+            ranges: VecDeque::new(),
+            highest_source: 0,
+            timestamp_offset: 0,
+            last_timestamp: None,
+            last_picture_id: 0,
+            last_tl0: 0,
+            skipped_picture: None,
+        }
+    }
+
+    /// Starts a new source at `packet`. `timestamp_offset`: the exact offset when sender reports give one; else the elapsed arrival time decides.
+    pub(crate) fn switch(
+        &mut self,
+        packet: &CachedPacket,
+        clock_rate: u32,
+        timestamp_offset: Option<u32>,
+    ) {
+        self.ranges.clear();
+        self.ranges.push_back(Range {
+            first: packet.seq,
+            seq: self.next_seq.wrapping_sub(packet.seq) as i64,
+            picture_id: packet
+                .info
+                .picture_id
+                .map_or(0, |id| self.last_picture_id.wrapping_add(1).wrapping_sub(id)),
+            tl0: packet
+                .info
+                .tl0_picture_index
+                .map_or(0, |idx| self.last_tl0.wrapping_add(1).wrapping_sub(idx)),
+        });
+        self.highest_source = packet.seq.wrapping_sub(1);
+        self.skipped_picture = None;
+        let Some((last, last_arrival_us)) = self.last_timestamp else {
+            self.timestamp_offset = 0;
+            return;
+        };
+        let mut offset = timestamp_offset.unwrap_or_else(|| {
+            let elapsed = packet.arrival_us.saturating_sub(last_arrival_us);
+            let ticks = (u128::from(elapsed) * u128::from(clock_rate) / 1_000_000) as u32;
+            last.wrapping_add(ticks.max(1)).wrapping_sub(packet.timestamp)
+        });
+        // Never backwards, and never the same frame twice.
+        let step = packet.timestamp.wrapping_add(offset).wrapping_sub(last) as i32;
+        if step <= 0 {
+            offset = last.wrapping_add(1).wrapping_sub(packet.timestamp);
+        }
+        self.timestamp_offset = offset;
+    }
+
+    /// Offset that is added to the source's timestamps.
+    pub(crate) fn timestamp_offset(&self) -> u32 {
+        self.timestamp_offset
+    }
+
+    /// Takes a packet that is forwarded.
+    pub(crate) fn rewrite(&mut self, packet: &CachedPacket) -> Result<Rewritten, DropReason> {
+        let range = self.range_of(packet.seq).ok_or(DropReason::BeforeSwitch)?;
+        let rewritten = Rewritten {
+            seq: packet.seq.wrapping_add_signed(range.seq),
+            timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
+            picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
+            tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
+        };
+        if packet.seq > self.highest_source || self.next_seq <= rewritten.seq {
+            self.highest_source = packet.seq;
+            self.next_seq = rewritten.seq + 1;
+            self.last_timestamp = Some((rewritten.timestamp, packet.arrival_us));
+            self.last_picture_id = rewritten.picture_id.unwrap_or(self.last_picture_id);
+            self.last_tl0 = rewritten.tl0_picture_index.unwrap_or(self.last_tl0);
+        }
+        Ok(rewritten)
+    }
+
+    /// Takes a packet of the current source that is left out, so that it leaves no gap.
+    pub(crate) fn skip(&mut self, packet: &CachedPacket) {
+        if packet.seq <= self.highest_source {
+            return;
+        }
+        let Some(&last) = self.ranges.back() else { return };
+        self.highest_source = packet.seq;
+        let new_picture =
+            packet.info.picture_id.is_some() && packet.info.picture_id != self.skipped_picture;
+        self.skipped_picture = packet.info.picture_id;
+        let next = Range {
+            first: packet.seq + 1,
+            seq: last.seq - 1,
+            picture_id: last.picture_id.wrapping_sub(u16::from(new_picture)),
+            tl0: last.tl0,
+        };
+        // Nothing was forwarded under the last range: no late packet can need it.
+        if last.first == packet.seq {
+            self.ranges.pop_back();
+        }
+        if self.ranges.len() == RANGES_MAX {
+            self.ranges.pop_front();
+        }
+        self.ranges.push_back(next);
+    }
+
+    fn range_of(&self, seq: u64) -> Option<Range> {
+        self.ranges.iter().rev().find(|range| range.first <= seq).copied()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn packet(seq: u64, timestamp: u32) -> CachedPacket {
+        CachedPacket { seq, timestamp, arrival_us: seq * 1000, ..CachedPacket::default() }
+    }
+
+    fn frame(seq: u64, picture_id: u16) -> CachedPacket {
+        let mut packet = packet(seq, picture_id.into());
+        packet.info.picture_id = Some(picture_id);
+        packet.info.tl0_picture_index = Some(9);
+        packet
+    }
+
+    #[test]
+    fn sequence_continues_over_a_switch_and_a_late_packet_gets_its_reserved_number() {
+        let mut rewriter = Rewriter::new(500);
+        rewriter.switch(&packet(70_000, 1000), 90_000, None);
+        assert_eq!(rewriter.rewrite(&packet(70_000, 1000)).unwrap().seq, 500);
+        assert_eq!(rewriter.rewrite(&packet(70_003, 1000)).unwrap().seq, 503);
+        assert_eq!(rewriter.rewrite(&packet(70_001, 1000)).unwrap().seq, 501);
+        rewriter.switch(&packet(90_000, 5), 90_000, None);
+        let first = rewriter.rewrite(&packet(90_000, 5)).unwrap();
+        assert_eq!(first.seq, 504);
+        // 19.997 s passed between the newest packet of the old source and the first of the new.
+        assert_eq!(first.timestamp, 1000 + 19_997 * 90);
+        assert_eq!(rewriter.rewrite(&packet(89_999, 5)), Err(DropReason::BeforeSwitch));
+    }
+
+    #[test]
+    fn a_switch_never_goes_back_in_time() {
+        let mut rewriter = Rewriter::new(0);
+        rewriter.switch(&packet(100, 5000), 90_000, None);
+        rewriter.rewrite(&packet(100, 5000)).unwrap();
+        rewriter.switch(&packet(300, 77), 90_000, Some(0));
+        assert_eq!(rewriter.rewrite(&packet(300, 77)).unwrap().timestamp, 5001);
+        rewriter.switch(&packet(400, 177), 90_000, Some(6000));
+        assert_eq!(rewriter.rewrite(&packet(400, 177)).unwrap().timestamp, 6177);
+    }
+
+    #[test]
+    fn left_out_frames_leave_no_gap() {
+        let mut rewriter = Rewriter::new(10);
+        rewriter.switch(&frame(1000, 50), 90_000, None);
+        let first = rewriter.rewrite(&frame(1000, 50)).unwrap();
+        // Two packets of frame 51 are left out; 1001 of frame 50 comes late, after them.
+        rewriter.skip(&frame(1002, 51));
+        rewriter.skip(&frame(1003, 51));
+        let next = rewriter.rewrite(&frame(1004, 52)).unwrap();
+        assert_eq!(next.seq, 12);
+        assert_eq!(next.picture_id, first.picture_id.map(|id| id + 1));
+        assert_eq!(rewriter.rewrite(&frame(1001, 50)).unwrap().seq, 11);
+        assert_eq!(rewriter.rewrite(&frame(1005, 53)).unwrap().seq, 13);
+    }
+
+    #[test]
+    fn the_first_source_keeps_picture_ids_consecutive_over_a_switch() {
+        let mut rewriter = Rewriter::new(10);
+        rewriter.switch(&frame(1000, 32_767), 90_000, None);
+        let a = rewriter.rewrite(&frame(1000, 32_767)).unwrap();
+        rewriter.switch(&frame(5000, 3), 90_000, None);
+        let b = rewriter.rewrite(&frame(5000, 3)).unwrap();
+        assert_eq!(b.picture_id, a.picture_id.map(|id| (id + 1) & 0x7fff));
+        assert_eq!(b.tl0_picture_index, a.tl0_picture_index.map(|i| i + 1));
+    }
+}

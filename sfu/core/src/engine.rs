@@ -1,0 +1,232 @@
+//! The engine of one worker: owns every transport, producer and consumer of it.
+//!
+//! Contract. Feed it with [`Engine::handle_datagram`], [`Engine::handle_command`] and, when
+//! [`Engine::poll_timeout`] has passed, [`Engine::handle_timeout`]; after a batch of those call [`Engine::flush`] once,
+//! then drain [`Engine::poll_event`]. Time never goes back between calls.
+
+mod commands;
+mod ingress;
+mod lifecycle;
+mod rtcp_in;
+mod timeouts;
+
+use crate::clock::MediaClock;
+use crate::command::Command;
+use crate::consumer::Consumer;
+use crate::demux::{Class, Demux, classify};
+use crate::drop_reason::{DropReason, Drops};
+use crate::egress::{Egress, Tuple};
+use crate::forward::{self, Flush};
+use crate::producer::Producer;
+use crate::router::Router;
+use crate::timers::TimerQueue;
+use crate::transport::Transport;
+use crate::transport::dtls::Certificate;
+use crate::{ConsumerId, Event, ProducerId, RouterId, TransportId};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+/// What an engine is made with.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// DTLS certificate of this server.
+    pub certificate: Certificate,
+    /// Seed of initial sequence numbers and timer phases; secrets come from control.
+    pub seed: u64,
+    /// Where the monotonic clock is …
+    pub epoch: Instant,
+    /// … when NTP time is this (32.32 fixed point seconds since 1900).
+    pub epoch_ntp: u64,
+}
+
+/// See the module.
+pub struct Engine {
+    certificate: Certificate,
+    clock: MediaClock,
+    rng: SmallRng,
+    transports: Slab<Transport>,
+    producers: Slab<Producer>,
+    consumers: Slab<Consumer>,
+    routers: HashMap<RouterId, Router>,
+    transport_keys: HashMap<TransportId, usize>,
+    producer_keys: HashMap<ProducerId, usize>,
+    consumer_keys: HashMap<ConsumerId, usize>,
+    demux: Demux,
+    timers: TimerQueue,
+    /// Next look at who speaks; `None` while no audio came since the last one.
+    speakers_due: Option<Instant>,
+    events: VecDeque<Event>,
+    drops: Drops,
+    /// Producers with packets for this flush.
+    ready: Vec<usize>,
+    /// Transports with pending consumers in this flush.
+    dirty: Vec<usize>,
+    /// STUN responses are built here.
+    scratch: Vec<u8>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("transports", &self.transports.len())
+            .field("producers", &self.producers.len())
+            .field("consumers", &self.consumers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine without transports.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            certificate: config.certificate,
+            clock: MediaClock::new(config.epoch, config.epoch_ntp),
+            rng: SmallRng::seed_from_u64(config.seed),
+            transports: Slab::new(),
+            producers: Slab::new(),
+            consumers: Slab::new(),
+            routers: HashMap::new(),
+            transport_keys: HashMap::new(),
+            producer_keys: HashMap::new(),
+            consumer_keys: HashMap::new(),
+            demux: Demux::default(),
+            timers: TimerQueue::default(),
+            speakers_due: None,
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            scratch: Vec::with_capacity(256),
+        }
+    }
+
+    /// Takes one received datagram; its bytes are decrypted in place.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        tuple: &Tuple,
+        datagram: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) {
+        let result = match classify(datagram) {
+            Some(Class::Stun) => self.handle_stun(now, tuple, datagram, egress),
+            Some(Class::Dtls) => self.handle_dtls(now, tuple, datagram, egress),
+            Some(Class::Rtp) => self.handle_rtp(now, tuple, datagram),
+            Some(Class::Rtcp) => self.handle_rtcp(now, tuple, datagram, egress),
+            None => Err(DropReason::Malformed),
+        };
+        if let Err(reason) = result {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Executes one command of control.
+    pub fn handle_command(&mut self, now: Instant, command: Command, egress: &mut Egress<'_>) {
+        if let Err(reason) = self.execute(now, command, egress) {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Sends what was received since the last flush to its subscribers, one subscriber after the other, and asks for the keyframes that are missing.
+    pub fn flush(&mut self, now: Instant, egress: &mut Egress<'_>) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let mut flush = Flush {
+            now,
+            clock: &self.clock,
+            abs_send_time: self.clock.abs_send_time(now),
+            egress,
+            drops: &mut self.drops,
+        };
+        for &producer in &self.ready {
+            let Some(producer) = self.producers.get(producer) else { continue };
+            for &consumer in &producer.consumers {
+                let Some(transport) =
+                    self.consumers.get(consumer).map(|consumer| consumer.transport)
+                else {
+                    continue;
+                };
+                if let Some(to) = self.transports.get_mut(transport) {
+                    if to.pending.is_empty() {
+                        self.dirty.push(transport);
+                    }
+                    to.pending.push(consumer);
+                }
+            }
+        }
+        for key in self.dirty.drain(..) {
+            let Some(mut pending) =
+                self.transports.get_mut(key).map(|to| std::mem::take(&mut to.pending))
+            else {
+                continue;
+            };
+            for &consumer in &pending {
+                let Some(consumer) = self.consumers.get_mut(consumer) else { continue };
+                let from = consumer.bound.as_ref().map(|bound| bound.producer);
+                let Some(producer) = from.and_then(|from| self.producers.get(from)) else {
+                    continue;
+                };
+                let sender_clock =
+                    self.transports.get(producer.transport).and_then(|from| from.ntp_offset);
+                let Some(transport) = self.transports.get_mut(key) else { continue };
+                forward::forward(&mut flush, producer, consumer, transport, sender_clock);
+                if consumer.layer_changed {
+                    consumer.layer_changed = false;
+                    self.events.push_back(lifecycle::layer_event(producer, consumer));
+                }
+            }
+            pending.clear();
+            if let Some(to) = self.transports.get_mut(key) {
+                to.pending = pending;
+            }
+        }
+        self.finish_flush(now);
+    }
+
+    /// Empties the lists of this flush, and notes which keyframes its consumers wait for.
+    fn finish_flush(&mut self, now: Instant) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for key in ready.drain(..) {
+            if let Some(producer) = self.producers.get_mut(key) {
+                producer.ready.clear();
+                self.wish_keyframes(now, key);
+            }
+        }
+        self.ready = ready;
+    }
+
+    /// When [`Engine::handle_timeout`] wants to be called; may be early, never late.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.timers.next(), self.speakers_due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next event for control.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Dropped packets by reason.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Numbers of transports, producers and consumers.
+    #[must_use]
+    pub fn population(&self) -> (usize, usize, usize) {
+        (self.transports.len(), self.producers.len(), self.consumers.len())
+    }
+
+    fn random(&mut self) -> u64 {
+        self.rng.random()
+    }
+}

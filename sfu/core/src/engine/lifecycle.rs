@@ -1,0 +1,181 @@
+//! Birth and end of transports, wishes for keyframes, statistics.
+
+use super::Engine;
+use crate::consumer::Consumer;
+use crate::egress::Egress;
+use crate::params::TransportParams;
+use crate::producer::Producer;
+use crate::timers::TimerKind;
+use crate::transport::Transport;
+use crate::{
+    CloseReason, ConsumerStats, Event, ProducerStats, RouterId, TransportId, TransportStats,
+};
+use std::time::{Duration, Instant};
+
+/// Housekeeping of one transport.
+pub(super) const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+impl Engine {
+    pub(super) fn create_transport(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        router: RouterId,
+        params: TransportParams,
+    ) {
+        let seed = self.random();
+        let transport = Transport::new(now, id, router, params, &self.certificate, seed);
+        let mut transport = match transport {
+            Ok(transport) => transport,
+            Err(reason) => {
+                self.events.push_back(Event::TransportClosed { transport: id, reason });
+                return;
+            }
+        };
+        // Phases differ, so that a thousand transports are not due in the same turn.
+        let phase = HOUSEKEEPING.mul_f64((seed >> 32) as f64 / f64::from(u32::MAX));
+        transport.timers.set(TimerKind::Housekeeping, Some(now + phase));
+        let key = self.transports.insert(transport);
+        let transport = &mut self.transports[key];
+        for ufrag in transport.ice.local_ufrags() {
+            self.demux.add_ufrag(ufrag, key);
+        }
+        self.timers.arm(key, id, &mut transport.timers);
+        self.transport_keys.insert(id, key);
+        self.routers.entry(router).or_default().transports += 1;
+    }
+
+    /// Ends a transport with everything that hangs on it; says goodbye by DTLS.
+    pub(super) fn close_transport(&mut self, now: Instant, key: usize, egress: &mut Egress<'_>) {
+        let tuple = self.transports[key].control_tuple();
+        if let (Some(dtls), Some(tuple)) = (&mut self.transports[key].dtls, tuple) {
+            dtls.close(now);
+            while let Some(record) = dtls.poll_transmit() {
+                egress.send(&tuple, &record);
+            }
+        }
+        for producer in std::mem::take(&mut self.transports[key].producers) {
+            self.close_producer(producer);
+        }
+        for consumer in std::mem::take(&mut self.transports[key].consumers) {
+            self.close_consumer(consumer);
+        }
+        let transport = self.transports.remove(key);
+        for ufrag in transport.ice.local_ufrags() {
+            self.demux.remove_ufrag(ufrag);
+        }
+        for tuple in transport.ice.verified() {
+            self.demux.remove_tuple(tuple, key);
+        }
+        self.transport_keys.remove(&transport.id);
+        if let Some(router) = self.routers.get_mut(&transport.router) {
+            router.transports -= 1;
+            if router.transports == 0 {
+                self.routers.remove(&transport.router);
+            }
+        }
+    }
+
+    /// Ends a transport by itself and tells control.
+    pub(super) fn fail_transport(
+        &mut self,
+        now: Instant,
+        key: usize,
+        reason: CloseReason,
+        egress: &mut Egress<'_>,
+    ) {
+        let id = self.transports[key].id;
+        self.close_transport(now, key, egress);
+        self.events.push_back(Event::TransportClosed { transport: id, reason });
+    }
+
+    /// All consumers of a producer: which keyframes do they wait for?
+    pub(super) fn wish_keyframes(&mut self, now: Instant, producer: usize) {
+        let Some(from) = self.producers.get_mut(producer) else { return };
+        if !from.is_video() {
+            return;
+        }
+        let mut wanted = 0_u8;
+        for consumer in from.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
+            let connected =
+                self.transports.get(consumer.transport).is_some_and(Transport::is_connected);
+            if connected && !consumer.paused {
+                wanted |= consumer.selector.needs_keyframe(from).map_or(0, |e| 1 << e);
+            }
+        }
+        self.request_keyframes(now, producer, wanted);
+    }
+
+    /// One consumer that was bound, resumed or asked for another layer.
+    pub(super) fn wish_keyframe_for(&mut self, now: Instant, consumer: usize) {
+        let Some(producer) = self
+            .consumers
+            .get(consumer)
+            .and_then(|consumer| consumer.bound.as_ref())
+            .map(|bound| bound.producer)
+        else {
+            return;
+        };
+        self.wish_keyframes(now, producer);
+    }
+
+    /// Marks encodings (a bit each) as waiting for a keyframe; the repair timer sends the requests.
+    pub(super) fn request_keyframes(&mut self, now: Instant, producer: usize, wanted: u8) {
+        let Some(from) = self.producers.get_mut(producer).filter(|_| wanted != 0) else { return };
+        let Some(transport) = self.transports.get_mut(from.transport) else { return };
+        for (index, encoding) in from.encodings.iter_mut().enumerate() {
+            if wanted & (1 << index) != 0 && !from.paused {
+                encoding.keyframes.wish();
+                if let Some(at) = encoding.keyframes.next_due(now) {
+                    transport.timers.set_earlier(TimerKind::Repair, at);
+                }
+            }
+        }
+        self.timers.arm(from.transport, transport.id, &mut transport.timers);
+    }
+
+    pub(super) fn stats(&self, key: usize) -> TransportStats {
+        let transport = &self.transports[key];
+        let producers = transport.producers.iter().flat_map(|&key| {
+            let producer = &self.producers[key];
+            producer.encodings.iter().map(move |encoding| ProducerStats {
+                producer: producer.id,
+                rid: encoding.rid.clone(),
+                packets: encoding.reception.packets,
+                bytes: encoding.reception.bytes,
+                lost: encoding.lost(),
+                jitter: encoding.jitter_seconds(),
+                nacks: encoding.nack.requested(),
+                keyframe_requests: encoding.keyframes.sent(),
+            })
+        });
+        let consumers = transport.consumers.iter().map(|&key| {
+            let consumer = &self.consumers[key];
+            ConsumerStats {
+                consumer: consumer.id,
+                packets: consumer.delivery.packets,
+                bytes: consumer.delivery.bytes,
+                resent: consumer.delivery.resent,
+                fraction_lost: consumer.delivery.fraction_lost,
+                rtt: consumer.delivery.rtt,
+            }
+        });
+        TransportStats {
+            rtt: transport.rtt,
+            producers: producers.collect(),
+            consumers: consumers.collect(),
+        }
+    }
+}
+
+/// What a slot shows now.
+pub(super) fn layer_event(producer: &Producer, consumer: &Consumer) -> Event {
+    let rid = consumer.selector.current().and_then(|source| {
+        producer.encodings.get(usize::from(source.encoding)).and_then(|e| e.rid.clone())
+    });
+    Event::ConsumerLayer {
+        consumer: consumer.id,
+        rid,
+        temporal: consumer.selector.preferred().temporal,
+    }
+}

@@ -1,0 +1,220 @@
+//! RTCP from the network. It acts only on the sender's own streams and slots.
+
+use super::Engine;
+use crate::consumer::Consumer;
+use crate::drop_reason::DropReason;
+use crate::egress::{Egress, Tuple};
+use crate::forward::{self, Flush};
+use crate::producer::encoding::SenderReportTime;
+use crate::transport::streams::Route;
+use rtcp::goodbye::Goodbye;
+use rtcp::packet::Packet;
+use rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtcp::receiver_report::ReceiverReport;
+use rtcp::reception_report::ReceptionReport;
+use rtcp::sender_report::SenderReport;
+use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use sfu_rtp::RtcpPacket;
+use sfu_rtp::rtcp::{
+    GOODBYE, PAYLOAD_FEEDBACK, RECEIVER_REPORT, SENDER_REPORT, TRANSPORT_FEEDBACK,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Generic NACK (RFC 4585 section 6.2.1).
+const NACK: u8 = 1;
+/// Picture loss indication (RFC 4585 section 6.3.1).
+const PLI: u8 = 1;
+/// Full intra request (RFC 5104 section 4.3.1).
+const FIR: u8 = 4;
+/// NACKed numbers that one datagram may name.
+const NACKS_MAX: usize = 1024;
+
+type Boxed = Box<dyn Packet + Send + Sync>;
+
+impl Engine {
+    pub(super) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        tuple: &Tuple,
+        datagram: &mut [u8],
+        egress: &mut Egress<'_>,
+    ) -> Result<(), DropReason> {
+        let key = self.demux.transport_of(tuple).ok_or(DropReason::UnknownTuple)?;
+        let srtp = self.transports[key].srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
+        let len = srtp.unprotect_rtcp(datagram)?;
+        for packet in sfu_rtp::compound(&datagram[..len]) {
+            let wanted = matches!(
+                (packet.packet_type, packet.count),
+                (SENDER_REPORT | RECEIVER_REPORT | GOODBYE, _)
+                    | (TRANSPORT_FEEDBACK, NACK)
+                    | (PAYLOAD_FEEDBACK, PLI | FIR)
+            );
+            if wanted {
+                self.handle_rtcp_packet(now, key, &parse(&packet)?, egress);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_rtcp_packet(
+        &mut self,
+        now: Instant,
+        key: usize,
+        packet: &Boxed,
+        egress: &mut Egress<'_>,
+    ) {
+        let any = packet.as_any();
+        if let Some(report) = any.downcast_ref::<SenderReport>() {
+            self.handle_sender_report(now, key, report);
+            self.handle_reports(now, key, &report.reports);
+        } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
+            self.handle_reports(now, key, &report.reports);
+        } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
+            self.handle_nack(now, key, nack, egress);
+        } else if let Some(pli) = any.downcast_ref::<PictureLossIndication>() {
+            self.handle_keyframe_request(now, key, pli.media_ssrc);
+        } else if let Some(fir) = any.downcast_ref::<FullIntraRequest>() {
+            for entry in &fir.fir {
+                self.handle_keyframe_request(now, key, entry.ssrc);
+            }
+        } else if let Some(bye) = any.downcast_ref::<Goodbye>() {
+            for ssrc in &bye.sources {
+                self.handle_goodbye(key, *ssrc);
+            }
+        }
+    }
+
+    fn handle_sender_report(&mut self, now: Instant, key: usize, report: &SenderReport) {
+        let transport = &mut self.transports[key];
+        let route = transport.streams.iter().find(|stream| stream.ssrc == report.ssrc);
+        let Some(&Route::Media { producer, encoding }) = route.map(|stream| &stream.route) else {
+            return;
+        };
+        // A zero NTP time means that the sender has no clock (RFC 3550 section 6.4.1).
+        if report.ntp_time == 0 {
+            return;
+        }
+        transport.sender_clock(self.clock.ntp(now), report.ntp_time);
+        self.producers[producer].encodings[usize::from(encoding)].sender_report =
+            Some(SenderReportTime { ntp: report.ntp_time, rtp: report.rtp_time, arrival: now });
+    }
+
+    fn handle_reports(&mut self, now: Instant, key: usize, reports: &[ReceptionReport]) {
+        for report in reports {
+            let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
+            let rtt = round_trip(self.clock.ntp(now), report);
+            let delivery = &mut self.consumers[consumer].delivery;
+            delivery.fraction_lost = report.fraction_lost;
+            delivery.rtt = rtt.or(delivery.rtt);
+            if let Some(rtt) = rtt {
+                self.transports[key].measured_rtt(rtt);
+            }
+        }
+    }
+
+    fn handle_nack(
+        &mut self,
+        now: Instant,
+        key: usize,
+        nack: &TransportLayerNack,
+        egress: &mut Egress<'_>,
+    ) {
+        let Some(consumer) = self.consumer_by_ssrc(key, nack.media_ssrc) else { return };
+        let consumer = &mut self.consumers[consumer];
+        let Some(producer) =
+            consumer.bound.as_ref().and_then(|bound| self.producers.get(bound.producer))
+        else {
+            return;
+        };
+        let mut flush = Flush {
+            now,
+            clock: &self.clock,
+            abs_send_time: self.clock.abs_send_time(now),
+            egress,
+            drops: &mut self.drops,
+        };
+        let transport = &mut self.transports[key];
+        let numbers = nack.nacks.iter().flat_map(|pair| pair.packet_list());
+        for seq in numbers.take(NACKS_MAX) {
+            if let Err(reason) = forward::retransmit(&mut flush, producer, consumer, transport, seq)
+            {
+                flush.drops.count(reason);
+            }
+        }
+    }
+
+    fn handle_keyframe_request(&mut self, now: Instant, key: usize, ssrc: u32) {
+        let Some(consumer) = self.consumer_by_ssrc(key, ssrc) else { return };
+        let consumer = &self.consumers[consumer];
+        let Some(producer) = consumer.bound.as_ref().map(|bound| bound.producer) else { return };
+        // What is shown, or else what should be.
+        let shown = consumer.selector.current().map(|source| source.encoding);
+        let target = || self.producers.get(producer).and_then(|p| consumer.selector.target(p));
+        if let Some(encoding) = shown.or_else(target) {
+            self.request_keyframes(now, producer, 1 << encoding);
+        }
+    }
+
+    fn handle_goodbye(&mut self, key: usize, ssrc: u32) {
+        let route = self.transports[key].streams.iter().find(|s| s.ssrc == ssrc).map(|s| s.route);
+        if let Some(Route::Media { producer, encoding }) = route {
+            let producer = &mut self.producers[producer];
+            producer.flowing &= !(1 << encoding);
+            producer.encodings[usize::from(encoding)].last_arrival = None;
+        }
+    }
+
+    fn consumer_by_ssrc(&self, key: usize, ssrc: u32) -> Option<usize> {
+        let owns = |&&consumer: &&usize| {
+            let params: &Consumer = &self.consumers[consumer];
+            params.params.ssrc == ssrc || params.params.rtx_ssrc == Some(ssrc)
+        };
+        self.transports[key].consumers.iter().find(owns).copied()
+    }
+}
+
+/// One packet through the `rtcp` crate. A panic there is one dropped packet.
+fn parse(packet: &RtcpPacket<'_>) -> Result<Boxed, DropReason> {
+    let mut bytes = packet.bytes;
+    let parsed = catch_unwind(AssertUnwindSafe(|| rtcp::packet::unmarshal(&mut bytes)))
+        .map_err(|_| DropReason::Panicked)?;
+    parsed.ok().and_then(|mut packets| packets.pop()).ok_or(DropReason::BadRtcp)
+}
+
+/// RFC 3550 section 6.4.1, figure 2.
+fn round_trip(now_ntp: u64, report: &ReceptionReport) -> Option<Duration> {
+    if report.last_sender_report == 0 {
+        return None;
+    }
+    let now = (now_ntp >> 16) as u32;
+    let rtt = now.wrapping_sub(report.last_sender_report).wrapping_sub(report.delay);
+    // Negative by rounding: the peer is next door.
+    if rtt > 0x8000_0000 {
+        return Some(Duration::ZERO);
+    }
+    let rtt = Duration::from_nanos((u64::from(rtt) * 1_000_000_000) >> 16);
+    (rtt < Duration::from_secs(10)).then_some(rtt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_is_now_minus_last_report_minus_delay() {
+        let second = 1_u64 << 32;
+        let report = ReceptionReport {
+            last_sender_report: (100 * second >> 16) as u32,
+            delay: 1 << 15,
+            ..ReceptionReport::default()
+        };
+        let now = 100 * second + second * 3 / 5;
+        let rtt = round_trip(now, &report).expect("reported");
+        assert!(rtt.as_millis().abs_diff(100) <= 1, "{rtt:?}");
+        assert_eq!(round_trip(now, &ReceptionReport::default()), None);
+        let early = round_trip(100 * second, &report).expect("reported");
+        assert_eq!(early, Duration::ZERO);
+    }
+}

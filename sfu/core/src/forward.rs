@@ -1,0 +1,311 @@
+//! The hot loop: what was received in this batch goes out subscriber by subscriber.
+//!
+//! Free functions over split borrows. Nothing here allocates after warm-up, looks up a hash, logs or reads a clock.
+
+use crate::clock::MediaClock;
+use crate::consumer::history::{Resend, Sent};
+use crate::consumer::rewriter::Rewritten;
+use crate::consumer::selector::Selection;
+use crate::consumer::{Bound, Consumer};
+use crate::drop_reason::{DropReason, Drops};
+use crate::egress::{DATAGRAM_MAX, Egress, Tuple};
+use crate::params::{Codec, PayloadMapping};
+use crate::producer::Producer;
+use crate::producer::packet::CachedPacket;
+use crate::transport::Transport;
+use sfu_rtp::codec::{red, vp8, vp9};
+use sfu_rtp::packet::set_extension_bit;
+use sfu_rtp::{ExtensionWriter, HeaderFields, write_header};
+use std::time::Instant;
+
+/// GCM's tag is the longest.
+const TAG_MAX: usize = 16;
+/// One-byte extension headers hold so much.
+const ONE_BYTE_VALUE_MAX: usize = 16;
+const ONE_BYTE_ID_MAX: u8 = 14;
+
+/// What every call of one flush shares.
+#[derive(Debug)]
+pub(crate) struct Flush<'a, 'b> {
+    pub(crate) now: Instant,
+    pub(crate) clock: &'a MediaClock,
+    /// `abs-send-time` of this flush.
+    pub(crate) abs_send_time: u32,
+    pub(crate) egress: &'a mut Egress<'b>,
+    pub(crate) drops: &'a mut Drops,
+}
+
+/// Sends the packets that wait at `producer` to one of its consumers. `sender_clock`: offset of the publisher's NTP clock.
+pub(crate) fn forward(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sender_clock: Option<i64>,
+) {
+    let Some(tuple) = transport.selected.filter(|_| transport.is_connected() && !consumer.paused)
+    else {
+        flush.drops.count(DropReason::NotReady);
+        return;
+    };
+    for &(encoding, seq) in &producer.ready {
+        if let Err(reason) =
+            forward_packet(flush, producer, consumer, transport, &tuple, encoding, seq)
+        {
+            flush.drops.count(reason);
+        } else if consumer.report_due {
+            consumer.report_due = false;
+            let report = crate::feedback::sender_report(
+                flush.now,
+                flush.clock,
+                producer,
+                consumer,
+                sender_clock,
+            );
+            if let Some(report) = report {
+                transport.send_rtcp(flush.egress, &report);
+            }
+        }
+    }
+}
+
+fn forward_packet(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    tuple: &Tuple,
+    encoding: u8,
+    seq: u64,
+) -> Result<(), DropReason> {
+    let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
+    let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
+    let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
+    let mapping = *bound.mapping(packet.payload_type).ok_or(DropReason::NotNegotiated)?;
+    match consumer.selector.select(producer, encoding, packet) {
+        Selection::Forward => {}
+        Selection::Switch => {
+            let offset = exact_offset(producer, consumer, encoding);
+            consumer.rewriter.switch(packet, source.clock_rate, offset);
+            consumer.switched_from = Some((encoding, source.epoch));
+            consumer.report_due = true;
+            consumer.layer_changed = true;
+        }
+        Selection::Skip => {
+            consumer.rewriter.skip(packet);
+            return Err(DropReason::TemporalLayer);
+        }
+        Selection::Other => return Err(DropReason::OtherEncoding),
+        Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
+    }
+    let Rewritten { seq: out_seq, timestamp, picture_id, tl0_picture_index } =
+        consumer.rewriter.rewrite(packet)?;
+    transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
+    let sent = Sent {
+        seq: out_seq,
+        source: seq,
+        encoding,
+        epoch: source.epoch,
+        timestamp,
+        payload_type: packet.payload_type,
+        picture_id,
+        tl0_picture_index,
+        transport_sequence: transport.transport_sequence,
+        abs_send_time: flush.abs_send_time,
+    };
+    let view = View { producer, consumer, mapping: &mapping, packet, bytes, sent: &sent };
+    let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
+    let slot = flush.egress.reserve();
+    let (header_len, len) = write_media(slot, &view).ok_or(DropReason::Malformed)?;
+    let len = srtp.protect_rtp(slot, header_len, len, out_seq);
+    if len == 0 {
+        return Err(DropReason::Malformed);
+    }
+    flush.egress.commit(tuple, len);
+    consumer.delivery.packets += 1;
+    consumer.delivery.bytes += u64::from(packet.payload_len);
+    if mapping.nack {
+        consumer.history.record(flush.now, sent);
+    }
+    Ok(())
+}
+
+/// Timestamp offset that keeps capture times exact over a switch between two encodings of one track, from both encodings' sender reports.
+fn exact_offset(producer: &Producer, consumer: &Consumer, to: u8) -> Option<u32> {
+    let (from, epoch) = consumer.switched_from?;
+    let from = producer.encodings.get(usize::from(from)).filter(|e| e.epoch == epoch)?;
+    let to = producer.encodings.get(usize::from(to))?;
+    let (from_report, to_report) = (from.sender_report?, to.sender_report?);
+    let elapsed = to_report.ntp.wrapping_sub(from_report.ntp) as i64;
+    let ticks = crate::clock::ntp_diff_to_rtp(elapsed, from.clock_rate) as u32;
+    // Both name the same moment: the old encoding's time then, and the new one's.
+    let old = from_report.rtp.wrapping_add(ticks);
+    Some(consumer.rewriter.timestamp_offset().wrapping_add(old).wrapping_sub(to_report.rtp))
+}
+
+/// Everything that one outgoing packet is made of.
+struct View<'a> {
+    producer: &'a Producer,
+    consumer: &'a Consumer,
+    mapping: &'a PayloadMapping,
+    packet: &'a CachedPacket,
+    bytes: &'a [u8],
+    sent: &'a Sent,
+}
+
+/// Writes a media packet; returns (header length, length). Equal input gives equal bytes: resending without RTX relies on it.
+fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, usize)> {
+    let fields = HeaderFields {
+        marker: view.packet.marker,
+        payload_type: view.mapping.to,
+        sequence_number: view.sent.seq as u16,
+        timestamp: view.sent.timestamp,
+        ssrc: view.consumer.params.ssrc,
+        ..HeaderFields::default()
+    };
+    let stamp = (view.sent.transport_sequence, view.sent.abs_send_time);
+    let header_len = write_header_and_extensions(slot, view, fields, stamp)?;
+    let len = write_payload(slot, header_len, view)?;
+    Some((header_len, len))
+}
+
+fn write_header_and_extensions(
+    slot: &mut [u8],
+    view: &View<'_>,
+    fields: HeaderFields<'_>,
+    (transport_sequence, abs_send_time): (u16, u32),
+) -> Option<usize> {
+    let number = [view.consumer.bound.as_ref()?.number];
+    let start = write_header(slot, &HeaderFields { csrcs: &number, ..fields });
+    let ids = &view.consumer.ids;
+    let carried = || view.packet.carried.iter().zip(ids.carried);
+    let two_byte = carried().any(|(slice, id)| {
+        id != 0
+            && slice
+                .of(view.bytes)
+                .is_some_and(|value| id > ONE_BYTE_ID_MAX || value.len() > ONE_BYTE_VALUE_MAX)
+    }) || [ids.mid, ids.transport_wide_cc, ids.abs_send_time]
+        .iter()
+        .any(|&id| id > ONE_BYTE_ID_MAX);
+    let mut writer = ExtensionWriter::new(slot.get_mut(start..)?, two_byte);
+    if ids.transport_wide_cc != 0 {
+        writer.push(ids.transport_wide_cc, &transport_sequence.to_be_bytes())?;
+    }
+    if ids.abs_send_time != 0 {
+        writer.push(ids.abs_send_time, &abs_send_time.to_be_bytes()[1..])?;
+    }
+    if ids.mid != 0 {
+        writer.push(ids.mid, view.consumer.params.mid.as_bytes())?;
+    }
+    for (slice, id) in carried().filter(|(_, id)| *id != 0) {
+        if let Some(value) = slice.of(view.bytes) {
+            writer.push(id, value)?;
+        }
+    }
+    let extensions = writer.finish();
+    set_extension_bit(slot, extensions > 0);
+    Some(start + extensions)
+}
+
+/// Copies the payload and rewrites what its codec needs; returns the packet's length.
+fn write_payload(slot: &mut [u8], start: usize, view: &View<'_>) -> Option<usize> {
+    let payload = view.packet.payload(view.bytes);
+    let end = start + payload.len();
+    if end + TAG_MAX > DATAGRAM_MAX {
+        return None;
+    }
+    let out = slot.get_mut(start..end)?;
+    out.copy_from_slice(payload);
+    let (id, tl0) = (view.sent.picture_id, view.sent.tl0_picture_index);
+    let codec = view.producer.codec(view.packet.payload_type)?.codec;
+    match codec {
+        // A malformed descriptor stays as it came: the decoder will say so.
+        Codec::Vp8 if id.is_some() => vp8::rewrite(out, id, tl0).unwrap_or_default(),
+        Codec::Vp9 if id.is_some() => vp9::rewrite(out, id, tl0).unwrap_or_default(),
+        Codec::Red => {
+            let bound = view.consumer.bound.as_ref()?;
+            red::rewrite_block_payload_types(out, |pt| bound.mapping(pt).map(|m| m.to)).ok()?;
+        }
+        _ => {}
+    }
+    Some(end)
+}
+
+/// Answers one NACKed number of a consumer from the producer's cache.
+pub(crate) fn retransmit(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    seq: u16,
+) -> Result<(), DropReason> {
+    let tuple = transport.selected.ok_or(DropReason::NotReady)?;
+    let sent = match consumer.history.resend(flush.now, seq, transport.rtt) {
+        Resend::Send(sent) => sent,
+        Resend::Limited => return Err(DropReason::NackLimit),
+        Resend::Gone => return Err(DropReason::NackNotCached),
+    };
+    let source = producer
+        .encodings
+        .get(usize::from(sent.encoding))
+        .filter(|encoding| encoding.epoch == sent.epoch)
+        .ok_or(DropReason::NackNotCached)?;
+    let (packet, bytes) = source.cache.get(sent.source).ok_or(DropReason::NackNotCached)?;
+    let mapping = *consumer
+        .bound
+        .as_ref()
+        .and_then(|bound: &Bound| bound.mapping(sent.payload_type))
+        .ok_or(DropReason::NotNegotiated)?;
+    let view = View { producer, consumer, mapping: &mapping, packet, bytes, sent: &sent };
+    let rtx = mapping.rtx.zip(consumer.params.rtx_ssrc);
+    let slot = flush.egress.reserve();
+    let (header_len, len, index) = match rtx {
+        Some((payload_type, ssrc)) => {
+            transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
+            let stamp = (transport.transport_sequence, flush.abs_send_time);
+            let index = consumer.rtx_seq;
+            let (header_len, len) =
+                write_rtx(slot, &view, (payload_type, ssrc, index as u16), stamp)
+                    .ok_or(DropReason::Malformed)?;
+            (header_len, len, index)
+        }
+        // Byte-identical to the first: one (key, SSRC, index) never seals two different byte strings.
+        None => {
+            let (header_len, len) = write_media(slot, &view).ok_or(DropReason::Malformed)?;
+            (header_len, len, sent.seq)
+        }
+    };
+    let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
+    let len = srtp.protect_rtp(slot, header_len, len, index);
+    if rtx.is_some() {
+        consumer.rtx_seq += 1;
+    }
+    if len == 0 {
+        return Err(DropReason::Malformed);
+    }
+    flush.egress.commit(&tuple, len);
+    consumer.delivery.resent += 1;
+    Ok(())
+}
+
+/// RFC 4588: the original sequence number stands before the payload.
+fn write_rtx(
+    slot: &mut [u8],
+    view: &View<'_>,
+    (payload_type, ssrc, sequence_number): (u8, u32, u16),
+    stamp: (u16, u32),
+) -> Option<(usize, usize)> {
+    let fields = HeaderFields {
+        marker: view.packet.marker,
+        payload_type,
+        sequence_number,
+        timestamp: view.sent.timestamp,
+        ssrc,
+        ..HeaderFields::default()
+    };
+    let header_len = write_header_and_extensions(slot, view, fields, stamp)?;
+    let original = header_len..header_len + 2;
+    slot.get_mut(original)?.copy_from_slice(&(view.sent.seq as u16).to_be_bytes());
+    let len = write_payload(slot, header_len + 2, view)?;
+    Some((header_len, len))
+}

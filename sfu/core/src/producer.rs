@@ -1,0 +1,88 @@
+//! An incoming track: its encodings, what was negotiated for it, and who consumes it.
+
+pub(crate) mod cache;
+pub(crate) mod encoding;
+pub(crate) mod keyframe;
+pub(crate) mod nack;
+pub(crate) mod packet;
+
+use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
+use crate::{ProducerId, speaker::LevelMeter};
+use encoding::Encoding;
+use std::time::Instant;
+
+/// Encodings per track: three simulcast layers are usual, six is what `a=simulcast` may reasonably list.
+pub(crate) const ENCODINGS_MAX: usize = 6;
+
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(crate) id: ProducerId,
+    /// Key of its transport.
+    pub(crate) transport: usize,
+    pub(crate) params: ProducerParams,
+    /// Lowest quality first.
+    pub(crate) encodings: Vec<Encoding>,
+    /// Keys of the consumers bound to it.
+    pub(crate) consumers: Vec<usize>,
+    pub(crate) paused: bool,
+    /// Packets of this input batch that wait for fan-out: (encoding, extended sequence number).
+    pub(crate) ready: Vec<(u8, u64)>,
+    /// Bit per encoding that flows.
+    pub(crate) flowing: u8,
+    pub(crate) level: LevelMeter,
+}
+
+impl Producer {
+    pub(crate) fn new(id: ProducerId, transport: usize, mut params: ProducerParams) -> Self {
+        params.encodings.truncate(ENCODINGS_MAX);
+        let clock_rate = params.codecs.first().map_or(90_000, |codec| codec.clock_rate);
+        let encodings =
+            params.encodings.iter().map(|e| Encoding::new(e, params.kind, clock_rate)).collect();
+        Self {
+            id,
+            transport,
+            paused: params.paused,
+            params,
+            encodings,
+            consumers: Vec::new(),
+            ready: Vec::with_capacity(64),
+            flowing: 0,
+            level: LevelMeter::default(),
+        }
+    }
+
+    pub(crate) fn is_video(&self) -> bool {
+        self.params.kind == MediaKind::Video
+    }
+
+    /// The codec of a media payload type.
+    pub(crate) fn codec(&self, payload_type: u8) -> Option<&ReceiveCodec> {
+        self.params.codecs.iter().find(|codec| codec.payload_type == payload_type)
+    }
+
+    /// The codec that an RTX payload type repairs.
+    pub(crate) fn codec_of_rtx(&self, payload_type: u8) -> Option<&ReceiveCodec> {
+        self.params.codecs.iter().find(|codec| codec.rtx_payload_type == Some(payload_type))
+    }
+
+    /// Brings [`Producer::flowing`] up to date.
+    pub(crate) fn update_flow(&mut self, now: Instant) {
+        self.flowing = self
+            .encodings
+            .iter()
+            .enumerate()
+            .filter(|(_, encoding)| encoding.flows(now))
+            .fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// The highest flowing encoding up to `limit`; if none flows there, the lowest that flows at all.
+    pub(crate) fn best_flowing(&self, limit: Option<usize>) -> Option<usize> {
+        let allowed =
+            limit.map_or(self.flowing, |limit| self.flowing & (u8::MAX >> (7 - limit.min(7))));
+        match (allowed, self.flowing) {
+            (0, 0) => None,
+            (0, any) => Some(any.trailing_zeros() as usize),
+            (some, _) => Some(7 - some.leading_zeros() as usize),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! One encoding of a track: one SSRC, its sequence numbers, losses, clock and cache.
+
+use crate::clock::{MediaClock, ntp_diff_to_rtp};
+use crate::drop_reason::DropReason;
+use crate::params::{EncodingParams, MediaKind, ReceiveCodec};
+use crate::producer::cache::PacketCache;
+use crate::producer::keyframe::KeyframeRequests;
+use crate::producer::nack::{Gap, NackGenerator};
+use crate::producer::packet::{CachedPacket, payload_format};
+use sfu_rtp::{RtpHeader, sequence};
+use std::time::{Duration, Instant};
+
+/// An encoding without packets for so long does not flow: its consumers look for another one. A camera at 5 frames/s still flows.
+pub(crate) const FLOW_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// The last sender report of the publisher.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SenderReportTime {
+    /// Sender's NTP time.
+    pub(crate) ntp: u64,
+    /// RTP time at that moment.
+    pub(crate) rtp: u32,
+    /// When it came.
+    pub(crate) arrival: Instant,
+}
+
+/// Counters behind receiver reports (RFC 3550 appendix A.3, A.8).
+#[derive(Debug, Default)]
+pub(crate) struct Reception {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    base: u64,
+    received: u64,
+    expected_prior: u64,
+    received_prior: u64,
+    /// In RTP clock units.
+    jitter: f64,
+    transit: Option<i64>,
+}
+
+/// Values of one report block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReportValues {
+    pub(crate) fraction_lost: u8,
+    pub(crate) total_lost: u32,
+    pub(crate) highest: u32,
+    pub(crate) jitter: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Encoding {
+    pub(crate) rid: Option<String>,
+    pub(crate) ssrc: Option<u32>,
+    /// Grows when the publisher starts a new sequence space here (another SSRC): consumers then switch over as to another encoding.
+    pub(crate) epoch: u32,
+    pub(crate) cache: PacketCache,
+    pub(crate) nack: NackGenerator,
+    pub(crate) keyframes: KeyframeRequests,
+    pub(crate) reception: Reception,
+    pub(crate) sender_report: Option<SenderReportTime>,
+    highest: Option<u64>,
+    pub(crate) last_arrival: Option<Instant>,
+    pub(crate) clock_rate: u32,
+    /// RTP time and arrival of the newest packet, for sender reports when the publisher sends none.
+    pub(crate) newest: Option<(u32, Instant)>,
+}
+
+impl Encoding {
+    pub(crate) fn new(params: &EncodingParams, kind: MediaKind, clock_rate: u32) -> Self {
+        Self {
+            rid: params.rid.clone(),
+            ssrc: None,
+            epoch: 0,
+            cache: match kind {
+                MediaKind::Audio => PacketCache::audio(),
+                MediaKind::Video => PacketCache::video(),
+            },
+            nack: NackGenerator::default(),
+            keyframes: KeyframeRequests::default(),
+            reception: Reception::default(),
+            sender_report: None,
+            highest: None,
+            last_arrival: None,
+            clock_rate,
+            newest: None,
+        }
+    }
+
+    /// Another SSRC takes this encoding's place.
+    pub(crate) fn rebase(&mut self, ssrc: u32) {
+        if self.ssrc.replace(ssrc).is_some() {
+            self.epoch += 1;
+        }
+        self.cache.clear();
+        self.nack.clear();
+        self.reception = Reception::default();
+        self.sender_report = None;
+        self.highest = None;
+        self.newest = None;
+    }
+
+    pub(crate) fn flows(&self, now: Instant) -> bool {
+        self.last_arrival.is_some_and(|at| now.saturating_duration_since(at) < FLOW_TIMEOUT)
+    }
+
+    /// Takes one packet of the media stream, or one that RTX brought back (`repaired`). Returns its extended sequence number.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        clock: &MediaClock,
+        incoming: Incoming<'_>,
+    ) -> Result<Received, DropReason> {
+        let Incoming { header, codec, mut packet, bytes, repaired } = incoming;
+        let highest = self.highest;
+        let seq = match highest {
+            // One rollover of room, so that packets from before the first one do not go below zero.
+            None => 0x1_0000 + u64::from(header.sequence_number),
+            Some(highest) => sequence::extend(highest, header.sequence_number),
+        };
+        if self.cache.contains(seq) {
+            return Err(DropReason::Duplicate);
+        }
+        let mut received = Received { seq, gap: Gap::None, rtt: None };
+        match highest {
+            Some(highest) if seq > highest => {
+                if codec.feedback.nack {
+                    received.gap = self.nack.advance(now, highest, seq);
+                }
+            }
+            Some(_) => received.rtt = self.nack.arrived(now, seq).filter(|_| repaired),
+            None => self.reception.base = seq,
+        }
+        packet.seq = seq;
+        packet.arrival_us = clock.micros(now);
+        packet.info = sfu_rtp::codec::inspect(payload_format(codec.codec), packet.payload(bytes));
+        if !self.cache.insert(packet, bytes) {
+            return Err(DropReason::TooOld);
+        }
+        if highest.is_none_or(|highest| seq > highest) {
+            self.highest = Some(seq);
+            if !repaired {
+                self.newest = Some((header.timestamp, now));
+            }
+        }
+        if packet.info.keyframe {
+            self.keyframes.arrived();
+        }
+        self.clock_rate = codec.clock_rate;
+        self.reception.count(now, clock, header, codec, packet.payload_len, repaired);
+        self.last_arrival = Some(now);
+        Ok(received)
+    }
+
+    /// RTP time of this encoding at the server's NTP time `ntp`: from sender reports (`offset` maps the sender's clock to ours), else from arrivals.
+    pub(crate) fn rtp_at(&self, clock: &MediaClock, ntp: u64, offset: Option<i64>) -> Option<u32> {
+        if let (Some(report), Some(offset)) = (self.sender_report, offset) {
+            let sent = report.ntp.wrapping_add_signed(offset);
+            let ticks = ntp_diff_to_rtp(ntp.wrapping_sub(sent) as i64, self.clock_rate);
+            return Some(report.rtp.wrapping_add(ticks as u32));
+        }
+        let (rtp, arrival) = self.newest?;
+        let ticks = ntp_diff_to_rtp(ntp.wrapping_sub(clock.ntp(arrival)) as i64, self.clock_rate);
+        Some(rtp.wrapping_add(ticks as u32))
+    }
+
+    /// A report block's values since the last call; `None` before the first packet.
+    pub(crate) fn report(&mut self) -> Option<ReportValues> {
+        let highest = self.highest?;
+        let r = &mut self.reception;
+        let expected = highest + 1 - r.base.min(highest);
+        let lost = expected.saturating_sub(r.received);
+        let expected_interval = expected.saturating_sub(r.expected_prior);
+        let received_interval = r.received.saturating_sub(r.received_prior);
+        r.expected_prior = expected;
+        r.received_prior = r.received;
+        let lost_interval = expected_interval.saturating_sub(received_interval);
+        let fraction = (lost_interval << 8).checked_div(expected_interval).unwrap_or(0);
+        Some(ReportValues {
+            fraction_lost: fraction.min(255) as u8,
+            total_lost: lost.min(0x7f_ffff) as u32,
+            highest: highest.wrapping_sub(0x1_0000) as u32,
+            jitter: r.jitter as u32,
+        })
+    }
+
+    /// Packets that never came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.highest.map_or(0, |highest| {
+            (highest + 1)
+                .saturating_sub(self.reception.base)
+                .saturating_sub(self.reception.received)
+        })
+    }
+
+    /// RFC 3550 jitter in seconds.
+    pub(crate) fn jitter_seconds(&self) -> f64 {
+        self.reception.jitter / f64::from(self.clock_rate.max(1))
+    }
+}
+
+impl Reception {
+    fn count(
+        &mut self,
+        now: Instant,
+        clock: &MediaClock,
+        header: &RtpHeader,
+        codec: &ReceiveCodec,
+        payload: u16,
+        repaired: bool,
+    ) {
+        self.packets += 1;
+        self.received += 1;
+        self.bytes += u64::from(payload);
+        if repaired {
+            return;
+        }
+        let arrival = (clock.micros(now) as i128 * i128::from(codec.clock_rate) / 1_000_000) as i64;
+        let transit = arrival.wrapping_sub(i64::from(header.timestamp));
+        if let Some(last) = self.transit.replace(transit) {
+            // The 32-bit timestamp may have wrapped between the two.
+            let d = f64::from((transit.wrapping_sub(last) as i32).unsigned_abs());
+            if d < f64::from(codec.clock_rate) * 10.0 {
+                self.jitter += (d - self.jitter) / 16.0;
+            }
+        }
+    }
+}
+
+/// One decrypted packet on its way into the cache.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    /// With the original sequence number and payload type when RTX brought it.
+    pub(crate) header: &'a RtpHeader,
+    pub(crate) codec: &'a ReceiveCodec,
+    pub(crate) packet: CachedPacket,
+    pub(crate) bytes: &'a [u8],
+    /// RTX brought it.
+    pub(crate) repaired: bool,
+}
+
+/// What one packet brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    pub(crate) seq: u64,
+    pub(crate) gap: Gap,
+    /// Time from the first request to the retransmission.
+    pub(crate) rtt: Option<Duration>,
+}

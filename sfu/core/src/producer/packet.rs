@@ -1,0 +1,99 @@
+//! One received packet as the cache keeps it: parsed once, read by every consumer.
+
+use crate::params::{Codec, ExtensionKind};
+use sfu_rtp::RtpHeader;
+use sfu_rtp::codec::{PayloadFormat, PayloadInfo};
+
+/// Where a header extension's value stands in the packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slice {
+    start: u16,
+    len: u8,
+}
+
+impl Slice {
+    pub(crate) fn new(start: usize, len: usize) -> Self {
+        match (u16::try_from(start), u8::try_from(len)) {
+            (Ok(start), Ok(len)) => Self { start, len },
+            _ => Self::default(),
+        }
+    }
+
+    /// The value; `None` when the packet had none.
+    pub(crate) fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        if self.len == 0 {
+            return None;
+        }
+        let start = usize::from(self.start);
+        bytes.get(start..start + usize::from(self.len))
+    }
+}
+
+/// Header extensions that travel from publisher to subscriber unchanged (with the subscriber's ids).
+pub(crate) const CARRIED: [ExtensionKind; 5] = [
+    ExtensionKind::AudioLevel,
+    ExtensionKind::VideoOrientation,
+    ExtensionKind::PlayoutDelay,
+    ExtensionKind::AbsCaptureTime,
+    ExtensionKind::DependencyDescriptor,
+];
+
+/// Index into [`CachedPacket::carried`].
+pub(crate) fn carried_index(kind: ExtensionKind) -> Option<usize> {
+    CARRIED.iter().position(|&k| k == kind)
+}
+
+/// A received packet. The payload is after RTX was taken apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CachedPacket {
+    /// Extended sequence number within the encoding.
+    pub(crate) seq: u64,
+    /// Absolute position in the cache's byte ring.
+    pub(crate) position: u64,
+    /// Bytes of the whole packet.
+    pub(crate) len: u16,
+    pub(crate) payload_start: u16,
+    pub(crate) payload_len: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    /// Arrival in microseconds of the media clock.
+    pub(crate) arrival_us: u64,
+    pub(crate) carried: [Slice; CARRIED.len()],
+    pub(crate) info: PayloadInfo,
+}
+
+impl CachedPacket {
+    /// From a header whose padding was read.
+    pub(crate) fn new(header: &RtpHeader, bytes: &[u8], carried: [Slice; CARRIED.len()]) -> Self {
+        Self {
+            payload_start: header.payload_start,
+            payload_len: header.payload(bytes).len() as u16,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload_type: header.payload_type,
+            carried,
+            ..Self::default()
+        }
+    }
+
+    /// The payload inside the packet's bytes.
+    pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.payload_start);
+        bytes.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
+    }
+}
+
+/// How `sfu-rtp` calls a codec.
+pub(crate) fn payload_format(codec: Codec) -> PayloadFormat {
+    match codec {
+        Codec::Opus => PayloadFormat::Opus,
+        Codec::Red => PayloadFormat::Red,
+        Codec::Vp8 => PayloadFormat::Vp8,
+        Codec::Vp9 => PayloadFormat::Vp9,
+        Codec::Av1 => PayloadFormat::Av1,
+        Codec::H264 => PayloadFormat::H264,
+        Codec::H265 => PayloadFormat::H265,
+        Codec::Opaque => PayloadFormat::Opaque,
+    }
+}
