@@ -23,9 +23,9 @@ export class Participant {
   /**
    * Opens the page in a window of its own and waits until it is in the room.
    * @param {import('puppeteer-core').Browser} browser
-   * @param {{url: string, room: string, index: number, codec?: string, width?: number, height?: number, fps?: number, query?: string}} options
+   * @param {{url: string, room: string, index: number, codec?: string, width?: number, height?: number, fps?: number, noise?: boolean, query?: string}} options
    */
-  static async join(browser, { url, room, index, codec, width = 640, height = 360, fps = 15, query = '' }) {
+  static async join(browser, { url, room, index, codec, width = 640, height = 360, fps = 15, noise = false, query = '' }) {
     const participant = new Participant(index, `P${index}`);
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -34,7 +34,7 @@ export class Participant {
       if (['error', 'warn'].includes(message.type())) participant.complaints.push(message.text());
     });
     page.on('pageerror', (error) => participant.complaints.push(String(error)));
-    await page.evaluateOnNewDocument(installDevices, { index, tone: toneOf(index), width, height, fps, picture: PICTURE });
+    await page.evaluateOnNewDocument(installDevices, { index, tone: toneOf(index), width, height, fps, noise, picture: PICTURE });
     await page.goto(`${url}/?room=${room}&name=${participant.name}&autojoin=1${codec ? `&codec=${codec}` : ''}${query}`);
     await participant.untilJoined();
     return participant;

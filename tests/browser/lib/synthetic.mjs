@@ -27,10 +27,21 @@ export const toneOf = (index) => 430 + 170 * index;
 
 /**
  * Runs in the page before any of its scripts: getUserMedia, getDisplayMedia and enumerateDevices give this participant's
- * synthetic devices.
+ * synthetic devices. `noise` makes pictures that no codec can make small, for measuring bitrates; nobody can read those.
  */
-export function installDevices({ index, tone, width, height, fps, picture }) {
-  const counts = {};
+export function installDevices({ index, tone, width, height, fps, picture, noise = false }) {
+  const grain = noise ? noisePicture() : null;
+
+  /** Twice as wide and high as the picture: drawn anywhere, it leaves no two frames alike. */
+  function noisePicture() {
+    const canvas = new OffscreenCanvas(2 * width, 2 * height);
+    const context = canvas.getContext('2d');
+    const image = context.createImageData(canvas.width, canvas.height);
+    for (let i = 0; i < image.data.length; i += 4) image.data.set([64, 128, 192, 255].map((value) => value * Math.random()), i);
+    for (let i = 3; i < image.data.length; i += 4) image.data[i] = 255;
+    context.putImageData(image, 0, 0);
+    return canvas;
+  }
 
   function videoTrack(device) {
     const canvas = document.createElement('canvas');
@@ -42,10 +53,10 @@ export function installDevices({ index, tone, width, height, fps, picture }) {
     let counter = 0;
     const draw = () => {
       counter = (counter + 1) % (1 << picture.counterBits);
-      counts[device] = counter;
       const top = height * (1 - picture.barHeight);
       context.fillStyle = `rgb(${colour.join(',')})`;
       context.fillRect(0, 0, width, top);
+      if (grain) context.drawImage(grain, -Math.random() * width, -Math.random() * height);
       const value = (index << (picture.counterBits + 2)) | (deviceIndex << picture.counterBits) | counter;
       for (let bit = 0; bit < picture.bits; bit++) {
         context.fillStyle = (value >> (picture.bits - 1 - bit)) & 1 ? '#fff' : '#000';
@@ -96,7 +107,6 @@ export function installDevices({ index, tone, width, height, fps, picture }) {
       ['videoinput', 'camera2', 'Camera two'],
       ['audioinput', 'microphone', 'Microphone'],
     ].map(([kind, id, label]) => ({ kind, deviceId: id, groupId: id, label, toJSON: () => ({ kind, deviceId: id, label }) }));
-  window.syntheticCounts = counts;
 }
 
 /**
