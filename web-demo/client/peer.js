@@ -70,7 +70,10 @@ export class Peer {
   start(signaling, iceServers, sections) {
     this.#signaling = signaling;
     if (iceServers.length > 0) this.connection.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
-    this.requireSections(sections);
+    // Slots come first, so that the m-line that carries the bundle is one that stays.
+    this.#wanted = sections;
+    this.#addSlots();
+    this.#negotiate();
   }
 
   /** @param {MediaSections} sections */
@@ -135,9 +138,9 @@ export class Peer {
     const kind = /** @type {Kind} */ (track.kind);
     const codec = kind === 'video' ? sendableCodec(local.options.codec) : 'vp8';
     const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec });
-    local.shape = [kind, codec, ...encodings.map(({ rid }) => rid ?? '')].join(' ');
+    local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? ''].join(' ');
     local.codec = kind === 'video' ? codec : 'opus';
-    const reused = this.#takeIdle(local.shape, encodings.length);
+    const reused = this.#takeIdle(local.shape);
     if (reused) {
       reused.direction = 'sendonly';
       void reused.sender.replaceTrack(track);
@@ -149,25 +152,23 @@ export class Peer {
     return { layers };
   }
 
-  /**
-   * An idle section of this shape. Layers that an answer has once removed never come back, so a simulcast section whose
-   * encodings were reduced is of no use any more.
-   * @param {string} shape
-   * @param {number} encodings
-   */
-  #takeIdle(shape, encodings) {
-    const index = this.#idle.findIndex((idle) => {
-      const parameters = idle.transceiver.sender.getParameters().encodings ?? [];
-      return idle.shape === shape && parameters.length === encodings && parameters.every(({ active }) => active !== false);
-    });
+  /** @param {string} shape */
+  #takeIdle(shape) {
+    const index = this.#idle.findIndex((idle) => shape !== '' && idle.shape === shape);
     return index < 0 ? undefined : this.#idle.splice(index, 1)[0].transceiver;
   }
 
   /**
+   * Keeps the section for a track of the same shape. A layered one is given up, and its m-line recycled: layers that an
+   * answer has once left out never come back.
    * @param {RTCRtpTransceiver} transceiver
    * @param {string} shape
    */
   async #retire(transceiver, shape) {
+    if (shape === '') {
+      transceiver.stop();
+      return;
+    }
     transceiver.direction = 'inactive';
     await transceiver.sender.replaceTrack(null).catch(() => undefined);
     this.#idle.push({ shape, transceiver });

@@ -67,7 +67,7 @@ export class LocalTrack {
   muted = false;
   /** What is sent: `vp8`, `h264`, `vp9`, `av1` or `opus`. */
   codec = '';
-  /** Kind, codec and rids: sections of one shape can follow each other. */
+  /** Tracks of one shape can follow each other in a section; empty for layered ones, which cannot. */
   shape = '';
   /** @type {RTCRtpTransceiver | null} */
   transceiver = null;
