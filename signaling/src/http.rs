@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::protocol::MAX_MESSAGE_BYTES;
 use crate::room::Registry;
 use crate::trust::Trust;
+use crate::whip::{self, Sessions};
 use crate::ws;
 use axum::Router;
 use axum::extract::{Request, State, WebSocketUpgrade};
@@ -27,6 +28,7 @@ pub(crate) struct AppState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) trust: Trust,
     pub(crate) assets: Assets,
+    pub(crate) sessions: Sessions,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .route("/ws", any(upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .merge(whip::routes(state.clone()))
         .fallback(get(asset))
         .layer(middleware::from_fn_with_state(state.clone(), check_trust))
         .with_state(state)

@@ -17,6 +17,7 @@ pub mod sdp;
 mod server;
 mod tls;
 mod trust;
+mod whip;
 mod ws;
 
 pub use server::run;

@@ -16,7 +16,7 @@ mod slots;
 mod tests;
 mod track;
 
-pub(crate) use actor::{Outbox, OutboxReader, RoomHandle, outbox};
+pub(crate) use actor::{OutboxReader, RoomHandle, outbox};
 pub(crate) use over_http::{HttpJoin, HttpRole};
 pub(crate) use registry::{JoinError, Registry};
 

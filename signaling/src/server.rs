@@ -7,6 +7,7 @@ use crate::media::{self, Media};
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
+use crate::whip::Sessions;
 use axum_server::Handle;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub async fn run(
         registry: registry.clone(),
         trust,
         assets: Assets::new(),
+        sessions: Sessions::default(),
         shutdown: shutdown.clone(),
     };
     let handle = Handle::new();
@@ -88,12 +90,11 @@ fn announce(address: SocketAddr, tls: Option<&Loaded>, sfu: &sfu::Handle) {
     }
     let workers: Vec<Vec<SocketAddr>> = sfu.workers().map(|w| sfu.candidates(w)).collect();
     let ports: Vec<u16> = workers.iter().filter_map(|w| w.first()).map(SocketAddr::port).collect();
-    let ips: Vec<String> = workers.iter().flatten().map(|a| a.ip().to_string()).collect();
-    let mut unique = ips.clone();
-    unique.sort();
-    unique.dedup();
+    let mut ips: Vec<String> = workers.iter().flatten().map(|a| a.ip().to_string()).collect();
+    ips.sort();
+    ips.dedup();
     let udp = port_ranges(&ports);
-    println!("Media on UDP {} of {}", udp.join(", "), unique.join(", "));
+    println!("Media on UDP {} of {}", udp.join(", "), ips.join(", "));
     let port = address.port();
     let published: String = udp.iter().map(|range| format!(" -p {range}:{range}/udp")).collect();
     println!(

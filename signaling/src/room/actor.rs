@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Commands that may wait for a room. Sockets wait when it is full, so a flood slows its senders down.
 const MAILBOX: usize = 1024;
@@ -46,8 +46,16 @@ pub(crate) fn outbox() -> (Outbox, OutboxReader) {
 
 #[derive(Debug)]
 pub(super) enum Mail {
-    Join { join: Box<JoinCommand>, outbox: Outbox, reply: oneshot::Sender<ParticipantId> },
-    JoinOverHttp { join: Box<HttpJoin>, reply: oneshot::Sender<HttpAnswer> },
+    Join {
+        join: Box<JoinCommand>,
+        outbox: Outbox,
+        reply: oneshot::Sender<ParticipantId>,
+    },
+    JoinOverHttp {
+        join: Box<HttpJoin>,
+        ended: CancellationToken,
+        reply: oneshot::Sender<HttpAnswer>,
+    },
     Command(RoomCommand),
 }
 
@@ -76,10 +84,14 @@ impl RoomHandle {
     }
 
     /// `None`: the room ended before it saw the request.
-    pub(super) async fn join_over_http(&self, join: HttpJoin) -> Option<HttpAnswer> {
+    pub(super) async fn join_over_http(
+        &self,
+        join: HttpJoin,
+        ended: CancellationToken,
+    ) -> Option<HttpAnswer> {
         let (reply, answer) = oneshot::channel();
         let join = Box::new(join);
-        self.mailbox.send(Mail::JoinOverHttp { join, reply }).await.ok()?;
+        self.mailbox.send(Mail::JoinOverHttp { join, ended, reply }).await.ok()?;
         answer.await.ok()
     }
 }
@@ -91,6 +103,8 @@ pub(super) struct Actor {
     /// Somebody to whom nothing was said yet; what is said to all before its welcome is not for it.
     entering: Option<(ParticipantId, Outbox)>,
     replies: HashMap<ParticipantId, oneshot::Sender<HttpAnswer>>,
+    /// Ends the WHIP or WHEP session with its participant.
+    sessions: HashMap<ParticipantId, DropGuard>,
     next_participant: u32,
 }
 
@@ -108,6 +122,7 @@ impl Actor {
             outboxes: HashMap::new(),
             entering: None,
             replies: HashMap::new(),
+            sessions: HashMap::new(),
             next_participant: 1,
         }
     }
@@ -144,9 +159,10 @@ impl Actor {
                 let _ = reply.send(participant);
                 RoomCommand::Join { participant, join }
             }
-            Mail::JoinOverHttp { join, reply } => {
+            Mail::JoinOverHttp { join, ended, reply } => {
                 let participant = self.new_participant();
                 self.replies.insert(participant, reply);
+                self.sessions.insert(participant, ended.drop_guard());
                 RoomCommand::JoinOverHttp { participant, join }
             }
         };
@@ -174,8 +190,12 @@ impl Actor {
             }
             Effect::Hangup { participant } => {
                 self.outboxes.remove(&participant);
+                self.sessions.remove(&participant);
             }
             Effect::HttpAnswer { participant, answer } => {
+                if answer.is_err() {
+                    self.sessions.remove(&participant);
+                }
                 if let Some(reply) = self.replies.remove(&participant) {
                     // A requester that has gone leaves a session behind that never connects: it is reaped.
                     let _ = reply.send((participant, answer));

@@ -48,7 +48,8 @@ impl Room {
 
     /// Replaces an older participant with this identity; refuses when the room is full.
     pub(super) fn make_place(&mut self, identity: &str) -> Result<(), Refusal> {
-        let older = self.participants.values().find(|p| p.identity == identity).map(|p| p.id);
+        let older =
+            self.participants.values().find(|p| !p.hidden && p.identity == identity).map(|p| p.id);
         if let Some(older) = older {
             let text = "You joined this room from another page or device.";
             self.dismiss(older, "replaced", text, LeaveReason::Replaced);

@@ -8,6 +8,7 @@ use crate::random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Most rooms of one server.
 const MAX_ROOMS: usize = 10_000;
@@ -82,13 +83,14 @@ impl Registry {
         self: &Arc<Self>,
         room: &str,
         join: HttpJoin,
+        ended: CancellationToken,
     ) -> Result<(RoomHandle, HttpAnswer), JoinError> {
         loop {
             let handle = match join.role {
                 HttpRole::Publisher => self.open(room)?,
                 HttpRole::Viewer => self.find(room).ok_or(JoinError::NoRoom)?,
             };
-            if let Some(answer) = handle.join_over_http(join.clone()).await {
+            if let Some(answer) = handle.join_over_http(join.clone(), ended.clone()).await {
                 return Ok((handle, answer));
             }
         }
