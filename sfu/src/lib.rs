@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 mod discovery;
-mod engine;
 mod handle;
 mod outbox;
 #[allow(unsafe_code)]

@@ -1,12 +1,13 @@
 //! Brings the workers up: addresses, certificate, sockets, threads. Nothing runs unless everything could be had.
 
-use crate::engine::{Certificate, EngineConfig};
 use crate::handle::{Handle, Link};
 use crate::socket::{UdpSocket, Waiter};
 use crate::worker::{Load, Worker, WorkerParts};
 use crate::{Events, WorkerId, discovery};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use sfu_core::EngineConfig;
+use sfu_core::transport::dtls::Certificate;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -174,7 +175,12 @@ fn ntp_now() -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Command, TransportId};
+    use crate::params::{IceCredentials, Security, TransportParams};
+    use crate::{Command, Event, RouterId, SrtpKeys, SrtpProfile, TransportId};
+    use rtc_stun::attributes::{ATTR_USE_CANDIDATE, ATTR_USERNAME};
+    use rtc_stun::integrity::MessageIntegrity;
+    use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
+    use std::time::Duration;
 
     fn config(workers: usize) -> Config {
         let media_ips = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap()).to_vec();
@@ -199,6 +205,67 @@ mod tests {
         handle.shutdown();
         assert!(events.blocking_recv().is_none(), "the threads are gone");
         assert!(matches!(handle.send(WorkerId(0), COMMAND), Err(Error::NoWorker)));
+    }
+
+    /// A check that nominates, as `rtc-stun` writes it.
+    fn check(username: &str, password: &str) -> Vec<u8> {
+        let provider = rtc_stun::crypto::default_provider().unwrap();
+        let mut message = Message::new();
+        message.set_type(BINDING_REQUEST);
+        message.write_header();
+        message.add(ATTR_USERNAME, username.as_bytes());
+        message.add(ATTR_USE_CANDIDATE, &[]);
+        let password = password.to_owned();
+        MessageIntegrity::new_short_term_integrity_with_provider(password, provider.crypto())
+            .add_to(&mut message)
+            .unwrap();
+        message.raw
+    }
+
+    #[test]
+    fn a_check_goes_through_socket_engine_and_events() {
+        let (handle, mut events) = Sfu::start(config(2)).unwrap();
+        let worker = handle.place_room();
+        let credentials = |name: &str| IceCredentials {
+            ufrag: name.to_owned(),
+            password: "0123456789abcdef01234567".to_owned(),
+        };
+        let keys = SrtpKeys {
+            profile: SrtpProfile::AeadAes128Gcm,
+            local_key: vec![1; 16],
+            local_salt: vec![2; 12],
+            remote_key: vec![3; 16],
+            remote_salt: vec![4; 12],
+        };
+        let transport = TransportId(handle.next_id());
+        let params = TransportParams {
+            local_ice: credentials("ours"),
+            remote_ice: credentials("theirs"),
+            security: Security::Keys(Box::new(keys)),
+            sctp: None,
+        };
+        let router = RouterId(handle.next_id());
+        let params = Box::new(params);
+        handle.send(worker, Command::CreateTransport { transport, router, params }).unwrap();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let candidate = handle.candidates(worker)[0];
+        let check = check("ours:theirs", "0123456789abcdef01234567");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut buffer = [0; 200];
+        // A check that overtakes the command finds nobody: ask again, as ICE does.
+        let len = loop {
+            peer.send_to(&check, candidate).unwrap();
+            match peer.recv_from(&mut buffer) {
+                Ok((len, from)) if from == candidate => break len,
+                _ => assert!(Instant::now() < deadline, "no answer"),
+            }
+        };
+        assert!(len > 20 && buffer[..2] == [1, 1], "a success response");
+        let event = events.blocking_recv().unwrap();
+        assert!(
+            matches!(event, (from, Event::TransportConnected { transport: id, .. }) if from == worker && id == transport)
+        );
     }
 
     #[test]

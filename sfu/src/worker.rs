@@ -2,11 +2,11 @@
 //! control: commands are taken as they come, events that control does not take in time are kept up to a bound.
 
 use crate::WorkerId;
-use crate::engine::{Engine, EngineConfig};
 use crate::outbox::Outbox;
 use crate::socket::{RecvBatch, UdpSocket, Waiter, pin_current_thread};
 use sfu_core::egress::{Arena, Egress};
 use sfu_core::{Command, Event};
+use sfu_core::{Engine, EngineConfig};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
