@@ -1,6 +1,7 @@
 /** The server under test: the development binary with its default command line, in the namespace of tests/ns.sh. */
 import { spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { until } from './until.mjs';
@@ -17,7 +18,7 @@ export const OUT = `${TOP}tests/.out/`;
  */
 export async function startServer(args = []) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run tests/run browser, or cargo build`);
-  if (!readdirSync('/sys/class/net').includes('v0')) throw new Error('run this in the namespace: tests/ns.sh node --test tests/browser/');
+  if (!('v0' in networkInterfaces())) throw new Error('run this in the namespace: tests/ns.sh node --test tests/browser/');
   mkdirSync(OUT, { recursive: true });
   const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
   let log = '';
