@@ -15,6 +15,8 @@ mod random;
 mod room;
 pub mod sdp;
 mod server;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod trust;
 mod whip;
