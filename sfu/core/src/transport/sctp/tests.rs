@@ -182,6 +182,21 @@ fn a_closed_association_can_be_opened_again() {
 }
 
 #[test]
+fn closed_associations_leave_nothing_behind() {
+    let (mut now, mut sctp) = (base(), Sctp::new(&PARAMS));
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let mut browser = Browser::new();
+        run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+        assert!(sctp.is_open());
+        browser.association.shutdown().unwrap();
+        run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+        kept.push(format!("{:?}", sctp.endpoint).len());
+    }
+    assert_eq!(kept.first(), kept.last());
+}
+
+#[test]
 fn many_inits_leave_one_association() {
     let (mut now, mut sctp) = (base(), Sctp::new(&PARAMS));
     for _ in 0..1000 {

@@ -151,9 +151,14 @@ fn before_the_client_hello_nothing_is_kept_or_answered() {
     let mut now = base();
     server.start(now);
     for _ in 0..FLOOD {
-        server.handle_datagram(now, &epoch_one(record::APPLICATION_DATA, 1000));
-        server.handle_datagram(now, &plaintext(record::CHANGE_CIPHER_SPEC, &[1]));
-        server.handle_datagram(now, &plaintext(record::APPLICATION_DATA, b"x"));
+        for datagram in [
+            epoch_one(record::APPLICATION_DATA, 1000),
+            plaintext(record::CHANGE_CIPHER_SPEC, &[1]),
+            plaintext(record::APPLICATION_DATA, b"x"),
+        ] {
+            assert_eq!(server.guard.admit(now, &datagram), Ok(Admitted::default()));
+            server.handle_datagram(now, &datagram);
+        }
     }
     assert!(transmits(&mut server).is_empty());
     run(&mut now, &mut server, &mut client, |_, datagram| vec![datagram]);
