@@ -18,6 +18,20 @@ const MATCHES = {
   av1: (codec) => mime(codec) === 'video/av1' && (parameter(codec, 'profile') ?? '0') === '0',
 };
 
+/**
+ * Extensions that every section asks for. Chromium leaves out of new sections what an earlier answer did not take, and an
+ * answer to receiving sections takes no rids: without asking, simulcast published later would be refused by Chromium itself.
+ */
+const WANTED_EXTENSIONS = [
+  'sdes:mid',
+  'sdes:rtp-stream-id',
+  'sdes:repaired-rtp-stream-id',
+  'transport-wide-cc-extensions-01',
+  'abs-send-time',
+  'ssrc-audio-level',
+  'video-orientation',
+  'playout-delay',
+];
 /** Extensions that say nothing to an SFU or to the receivers behind it. */
 const UNUSED_EXTENSIONS = ['toffset', 'video-content-type', 'video-timing', 'color-space'];
 
@@ -128,6 +142,7 @@ function trimExtensions(transceiver) {
   if (!transceiver.getHeaderExtensionsToNegotiate || !transceiver.setHeaderExtensionsToNegotiate) return;
   const extensions = transceiver.getHeaderExtensionsToNegotiate();
   for (const extension of extensions) {
+    if (WANTED_EXTENSIONS.some((name) => extension.uri.endsWith(name))) extension.direction = 'sendrecv';
     if (UNUSED_EXTENSIONS.some((name) => extension.uri.endsWith(name))) extension.direction = 'stopped';
   }
   try {
