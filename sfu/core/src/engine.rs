@@ -26,7 +26,7 @@ use crate::{ConsumerId, Event, ProducerId, RouterId, TransportId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 /// What an engine is made with.
@@ -50,7 +50,8 @@ pub struct Engine {
     transports: Slab<Transport>,
     producers: Slab<Producer>,
     consumers: Slab<Consumer>,
-    routers: HashMap<RouterId, Router>,
+    /// Ordered, so that a walk over it is the same in every run.
+    routers: BTreeMap<RouterId, Router>,
     transport_keys: HashMap<TransportId, usize>,
     producer_keys: HashMap<ProducerId, usize>,
     consumer_keys: HashMap<ConsumerId, usize>,
@@ -64,6 +65,8 @@ pub struct Engine {
     ready: Vec<usize>,
     /// Transports with pending consumers in this flush.
     dirty: Vec<usize>,
+    /// Keyframes that consumers wait for: (producer, encoding).
+    wishes: Vec<(usize, u8)>,
     /// STUN responses are built here.
     scratch: Vec<u8>,
 }
@@ -89,7 +92,7 @@ impl Engine {
             transports: Slab::new(),
             producers: Slab::new(),
             consumers: Slab::new(),
-            routers: HashMap::new(),
+            routers: BTreeMap::new(),
             transport_keys: HashMap::new(),
             producer_keys: HashMap::new(),
             consumer_keys: HashMap::new(),
@@ -100,6 +103,7 @@ impl Engine {
             drops: Drops::default(),
             ready: Vec::new(),
             dirty: Vec::new(),
+            wishes: Vec::new(),
             scratch: Vec::with_capacity(256),
         }
     }
@@ -174,7 +178,11 @@ impl Engine {
                 let sender_clock =
                     self.transports.get(producer.transport).and_then(|from| from.ntp_offset);
                 let Some(transport) = self.transports.get_mut(key) else { continue };
-                forward::forward(&mut flush, producer, consumer, transport, sender_clock);
+                if let Some(encoding) =
+                    forward::forward(&mut flush, producer, consumer, transport, sender_clock)
+                {
+                    self.wishes.extend(from.map(|from| (from, encoding)));
+                }
                 if consumer.layer_changed {
                     consumer.layer_changed = false;
                     self.events.push_back(lifecycle::layer_event(producer, consumer));
@@ -188,16 +196,20 @@ impl Engine {
         self.finish_flush(now);
     }
 
-    /// Empties the lists of this flush, and notes which keyframes its consumers wait for.
+    /// Empties the lists of this flush, and passes on which keyframes its consumers wait for.
     fn finish_flush(&mut self, now: Instant) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for key in ready.drain(..) {
+        for key in self.ready.drain(..) {
             if let Some(producer) = self.producers.get_mut(key) {
                 producer.ready.clear();
-                self.wish_keyframes(now, key);
             }
         }
-        self.ready = ready;
+        let mut wishes = std::mem::take(&mut self.wishes);
+        wishes.sort_unstable();
+        wishes.dedup();
+        for (producer, encoding) in wishes.drain(..) {
+            self.request_keyframes(now, producer, 1 << encoding);
+        }
+        self.wishes = wishes;
     }
 
     /// When [`Engine::handle_timeout`] wants to be called; may be early, never late.

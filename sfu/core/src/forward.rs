@@ -35,18 +35,19 @@ pub(crate) struct Flush<'a, 'b> {
     pub(crate) drops: &'a mut Drops,
 }
 
-/// Sends the packets that wait at `producer` to one of its consumers. `sender_clock`: offset of the publisher's NTP clock.
+/// Sends the packets that wait at `producer` to one of its consumers; returns the encoding whose keyframe it waits for.
+/// `sender_clock`: offset of the publisher's NTP clock.
 pub(crate) fn forward(
     flush: &mut Flush<'_, '_>,
     producer: &Producer,
     consumer: &mut Consumer,
     transport: &mut Transport,
     sender_clock: Option<i64>,
-) {
+) -> Option<u8> {
     let Some(tuple) = transport.selected.filter(|_| transport.is_connected() && !consumer.paused)
     else {
         flush.drops.count(DropReason::NotReady);
-        return;
+        return None;
     };
     for &(encoding, seq) in &producer.ready {
         if let Err(reason) =
@@ -67,6 +68,7 @@ pub(crate) fn forward(
             }
         }
     }
+    consumer.selector.needs_keyframe(producer)
 }
 
 fn forward_packet(
@@ -81,7 +83,7 @@ fn forward_packet(
     let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
     let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
     let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
-    let mapping = *bound.mapping(packet.payload_type).ok_or(DropReason::NotNegotiated)?;
+    let (mapping, payload) = outgoing(producer, bound, packet, bytes)?;
     match consumer.selector.select(producer, encoding, packet) {
         Selection::Forward => {}
         Selection::Switch => {
@@ -113,7 +115,7 @@ fn forward_packet(
         transport_sequence: transport.transport_sequence,
         abs_send_time: flush.abs_send_time,
     };
-    let view = View { producer, consumer, mapping: &mapping, packet, bytes, sent: &sent };
+    let view = View { producer, consumer, mapping: &mapping, packet, bytes, payload, sent: &sent };
     let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
     let slot = flush.egress.reserve();
     let (header_len, len) = write_media(slot, &view).ok_or(DropReason::Malformed)?;
@@ -128,6 +130,29 @@ fn forward_packet(
         consumer.history.record(flush.now, sent);
     }
     Ok(())
+}
+
+/// How the subscriber calls a packet's format, and the payload in it. A subscriber without RED gets the primary block of RED as what it wraps (RFC 2198).
+fn outgoing<'a>(
+    producer: &Producer,
+    bound: &Bound,
+    packet: &CachedPacket,
+    bytes: &'a [u8],
+) -> Result<(PayloadMapping, &'a [u8]), DropReason> {
+    let payload = packet.payload(bytes);
+    if let Some(mapping) = bound.mapping(packet.payload_type) {
+        return Ok((*mapping, payload));
+    }
+    let codec = producer.codec(packet.payload_type).ok_or(DropReason::UnknownPayloadType)?;
+    if codec.codec != Codec::Red {
+        return Err(DropReason::NotNegotiated);
+    }
+    let primary = red::blocks(payload)
+        .ok()
+        .and_then(|mut blocks| blocks.find(|block| block.primary))
+        .ok_or(DropReason::Malformed)?;
+    let mapping = bound.mapping(primary.payload_type).ok_or(DropReason::NotNegotiated)?;
+    Ok((*mapping, primary.data))
 }
 
 /// Timestamp offset that keeps capture times exact over a switch between two encodings of one track, from both encodings' sender reports.
@@ -150,6 +175,7 @@ struct View<'a> {
     mapping: &'a PayloadMapping,
     packet: &'a CachedPacket,
     bytes: &'a [u8],
+    payload: &'a [u8],
     sent: &'a Sent,
 }
 
@@ -209,15 +235,14 @@ fn write_header_and_extensions(
 
 /// Copies the payload and rewrites what its codec needs; returns the packet's length.
 fn write_payload(slot: &mut [u8], start: usize, view: &View<'_>) -> Option<usize> {
-    let payload = view.packet.payload(view.bytes);
-    let end = start + payload.len();
+    let end = start + view.payload.len();
     if end + TAG_MAX > DATAGRAM_MAX {
         return None;
     }
     let out = slot.get_mut(start..end)?;
-    out.copy_from_slice(payload);
+    out.copy_from_slice(view.payload);
     let (id, tl0) = (view.sent.picture_id, view.sent.tl0_picture_index);
-    let codec = view.producer.codec(view.packet.payload_type)?.codec;
+    let codec = view.producer.codec(view.mapping.from)?.codec;
     match codec {
         // A malformed descriptor stays as it came: the decoder will say so.
         Codec::Vp8 if id.is_some() => vp8::rewrite(out, id, tl0).unwrap_or_default(),
@@ -251,12 +276,9 @@ pub(crate) fn retransmit(
         .filter(|encoding| encoding.epoch == sent.epoch)
         .ok_or(DropReason::NackNotCached)?;
     let (packet, bytes) = source.cache.get(sent.source).ok_or(DropReason::NackNotCached)?;
-    let mapping = *consumer
-        .bound
-        .as_ref()
-        .and_then(|bound: &Bound| bound.mapping(sent.payload_type))
-        .ok_or(DropReason::NotNegotiated)?;
-    let view = View { producer, consumer, mapping: &mapping, packet, bytes, sent: &sent };
+    let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
+    let (mapping, payload) = outgoing(producer, bound, packet, bytes)?;
+    let view = View { producer, consumer, mapping: &mapping, packet, bytes, payload, sent: &sent };
     let rtx = mapping.rtx.zip(consumer.params.rtx_ssrc);
     let slot = flush.egress.reserve();
     let (header_len, len, index) = match rtx {

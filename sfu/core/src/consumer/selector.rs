@@ -70,7 +70,9 @@ impl Selector {
         if !producer.is_video() {
             return None;
         }
-        let target = self.target(producer).unwrap_or(0);
+        // A still screen share sends nothing at all: its first viewer must ask all the same.
+        let idle = || self.current.is_none().then_some(0);
+        let target = self.target(producer).or_else(idle)?;
         let epoch = producer.encodings.get(usize::from(target))?.epoch;
         (self.current != Some(Source { encoding: target, epoch })).then_some(target)
     }

@@ -124,7 +124,9 @@ impl Engine {
         let Some(from) = self.producers.get_mut(producer).filter(|_| wanted != 0) else { return };
         let Some(transport) = self.transports.get_mut(from.transport) else { return };
         for (index, encoding) in from.encodings.iter_mut().enumerate() {
-            if wanted & (1 << index) != 0 && !from.paused {
+            let stopped = from.flowing & !(1 << index) != 0 && from.flowing & (1 << index) == 0;
+            // A layer that stopped sends no keyframe; the wish is made again when it flows.
+            if wanted & (1 << index) != 0 && !from.paused && !stopped {
                 encoding.keyframes.wish();
                 if let Some(at) = encoding.keyframes.next_due(now) {
                     transport.timers.set_earlier(TimerKind::Repair, at);

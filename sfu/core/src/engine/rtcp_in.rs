@@ -206,7 +206,7 @@ mod tests {
     fn round_trip_is_now_minus_last_report_minus_delay() {
         let second = 1_u64 << 32;
         let report = ReceptionReport {
-            last_sender_report: (100 * second >> 16) as u32,
+            last_sender_report: ((100 * second) >> 16) as u32,
             delay: 1 << 15,
             ..ReceptionReport::default()
         };

@@ -86,7 +86,7 @@ impl Engine {
         }
         transport.timers.set(TimerKind::Housekeeping, Some(now + HOUSEKEEPING));
         transport.ticks = transport.ticks.wrapping_add(1);
-        let reports = transport.ticks % 2 == 0;
+        let reports = transport.ticks.is_multiple_of(2);
         for index in 0..self.transports[key].producers.len() {
             let producer = self.transports[key].producers[index];
             let before = self.producers[producer].flowing;
@@ -160,7 +160,8 @@ impl Engine {
         for &producer in &producers {
             let producer = &mut self.producers[producer];
             let pli = producer.params.codecs.iter().any(|codec| codec.feedback.pli);
-            for encoding in &mut producer.encodings {
+            let (flowing, video) = (producer.flowing, producer.is_video());
+            for (index, encoding) in producer.encodings.iter_mut().enumerate() {
                 let Some(ssrc) = encoding.ssrc else { continue };
                 missing.clear();
                 if encoding.nack.due(now, rtt, &mut missing) > 0
@@ -172,6 +173,9 @@ impl Engine {
                     && let Some(nack) = feedback::nack(ssrc, &missing)
                 {
                     transport.send_rtcp(egress, &nack);
+                }
+                if flowing != 0 && flowing & (1 << index) == 0 {
+                    encoding.keyframes.forget();
                 }
                 if encoding.keyframes.take(now)
                     && let Some(request) =

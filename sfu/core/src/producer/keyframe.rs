@@ -23,6 +23,11 @@ impl KeyframeRequests {
         self.wanted = false;
     }
 
+    /// This layer stopped: others are shown.
+    pub(crate) fn forget(&mut self) {
+        self.wanted = false;
+    }
+
     /// When [`KeyframeRequests::take`] will say yes; a wish that is not granted is repeated.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
         self.wanted.then(|| self.last.map_or(now, |last| last + INTERVAL))
