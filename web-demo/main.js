@@ -143,7 +143,8 @@ function enter(room, ids) {
     showEnd(message, reason === 'left' ? 'You left the room' : 'You are out of the room');
   });
   showState('connected');
-  announce(`You are in the room ${room.roomName} with ${room.participants.size} others.`);
+  const others = [...room.participants.values()].map(({ name: other }) => other);
+  announce(`You are in the room ${room.roomName}. ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
   return media;
 }
 
