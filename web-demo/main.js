@@ -140,7 +140,8 @@ function enter(room, ids) {
   room.on('closed', ({ reason, message }) => {
     media.close();
     leaveMeeting();
-    showEnd(message, reason === 'left' ? 'You left the room' : 'You are out of the room');
+    if (reason === 'left') showEnd('You can come back at any time.', 'You left the room');
+    else showEnd(message, 'You are out of the room');
   });
   showState('connected');
   const others = [...room.participants.values()].map(({ name: other }) => other);

@@ -83,7 +83,10 @@ export class Meeting {
       room.on('trackunsubscribed', changed),
       room.on('trackunavailable', changed),
       room.on('localtrackupdated', () => this.#updateLocal()),
-      room.on('statechange', () => this.#updateLocal()),
+      room.on('statechange', () => {
+        this.#showSpeakers(new Set());
+        this.#updateLocal();
+      }),
       room.on('activespeakers', ({ speakers }) => this.#showSpeakers(new Set(speakers.map(({ participant }) => participant)))),
     ];
   }
