@@ -11,6 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// The protocol libraries log what peers send them, a line or more for each handshake: a peer must not fill the log.
+const LOG_FILTER: &str = "info,rtc_dtls=off,rtc_shared=off,sctp_proto=off,rustls=warn";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -36,7 +39,7 @@ fn token(args: TokenArgs) -> anyhow::Result<()> {
 }
 
 fn serve(raw: RawConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = Config::resolve(raw)?;
     let listener = TcpListener::bind(config.listen)
