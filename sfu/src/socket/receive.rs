@@ -99,7 +99,7 @@ impl RecvBatch {
         };
         let filled = usize::try_from(filled).map_err(|_| io::Error::last_os_error())?;
         for (index, header) in headers.iter().enumerate().take(filled) {
-            self.book(index, header.msg_len as usize, header.msg_hdr.msg_controllen as usize);
+            self.book(index, header.msg_len as usize, header.msg_hdr.msg_controllen as _);
         }
         Ok(filled)
     }
