@@ -217,7 +217,21 @@ impl Negotiation {
         rng: &mut impl Rng,
     ) -> Vec<SectionPlan> {
         let published = std::mem::take(&mut self.published);
-        let mut slots = std::mem::take(&mut self.slots);
+        // First what ends, so that it is in nobody's way.
+        let before = std::mem::take(&mut self.slots);
+        for (mid, slot) in before {
+            let section = offer.section(&mid).or(offer.sections.first().filter(|_| mid.is_empty()));
+            let stays = section.is_some_and(|section| {
+                section.is_live()
+                    && receive(section, &mid, &published, wishes).is_none()
+                    && NegotiatedSection::send(section).as_ref() == Some(&slot.section)
+            });
+            if stays {
+                self.slots.insert(mid, slot);
+            } else {
+                changes.closed_slots.push(mid);
+            }
+        }
         let mut plans = Vec::with_capacity(offer.sections.len());
         for section in &offer.sections {
             let mid = section.mid.clone().unwrap_or_default();
@@ -326,7 +340,7 @@ fn receive(
     if !published.contains_key(mid) && !(wishes.publishes)(mid, kind) {
         return None;
     }
-    let mut negotiated = NegotiatedSection::receive(section, false)?;
+    let mut negotiated = NegotiatedSection::receive(section)?;
     negotiated.codecs.truncate(1);
     Some(negotiated)
 }

@@ -48,24 +48,24 @@ pub struct NegotiatedSection {
 }
 
 impl NegotiatedSection {
-    /// Accepts an m-line on which the client publishes. `allow_red`: RED is accepted beside Opus.
+    /// Accepts an m-line on which the client publishes. RED is accepted around Opus: a subscriber without it gets the Opus inside.
     /// `None`: the client does not send there, or offers no format that Switchyard forwards.
-    pub fn receive(section: &Section, allow_red: bool) -> Option<Self> {
-        section.direction.sends().then(|| Self::of(section, true, allow_red)).flatten()
+    pub fn receive(section: &Section) -> Option<Self> {
+        section.direction.sends().then(|| Self::of(section, true)).flatten()
     }
 
     /// Accepts an m-line on which the client receives, as a slot. `None`: it does not receive there, or offers no
     /// format that Switchyard forwards.
     pub fn send(section: &Section) -> Option<Self> {
-        section.direction.receives().then(|| Self::of(section, false, true)).flatten()
+        section.direction.receives().then(|| Self::of(section, false)).flatten()
     }
 
     /// What an inactive answer lists.
     pub(super) fn inactive(section: &Section) -> Option<Self> {
-        Self::of(section, false, false)
+        Self::of(section, false)
     }
 
-    fn of(section: &Section, receiving: bool, allow_red: bool) -> Option<Self> {
+    fn of(section: &Section, receiving: bool) -> Option<Self> {
         let kind = section.media_kind().filter(|_| section.is_live())?;
         let encodings = if receiving { section.encodings.clone() } else { Vec::new() };
         let by_rid = encodings.iter().any(|encoding| encoding.rid.is_some());
@@ -75,8 +75,7 @@ impl NegotiatedSection {
         let mut codecs: Vec<NegotiatedCodec> = Vec::new();
         for offered in &section.codecs {
             let Some(spec) = offered.spec.filter(|spec| spec.kind() == kind) else { continue };
-            let red = spec == CodecSpec::Red;
-            if red && !(allow_red && red_wraps_opus(offered, &section.codecs)) {
+            if spec == CodecSpec::Red && !red_wraps_opus(offered, &section.codecs) {
                 continue;
             }
             codecs.push(NegotiatedCodec::of(offered, spec, transport_wide));

@@ -71,7 +71,7 @@ fn accept_all(offer: &Offer) -> Vec<SectionPlan> {
     let plan = |section: &Section| {
         if section.sctp.is_some() {
             SectionPlan::Application
-        } else if let Some(section) = NegotiatedSection::receive(section, false) {
+        } else if let Some(section) = NegotiatedSection::receive(section) {
             SectionPlan::Receive(section)
         } else if let Some(section) = NegotiatedSection::send(section) {
             SectionPlan::Send { slot: slot(&section), section }

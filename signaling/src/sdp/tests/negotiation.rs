@@ -10,7 +10,7 @@ fn answer_of(text: &str, plan: impl Fn(&Section) -> SectionPlan) -> String {
 }
 
 fn receive(section: &Section) -> SectionPlan {
-    SectionPlan::Receive(NegotiatedSection::receive(section, false).unwrap())
+    SectionPlan::Receive(NegotiatedSection::receive(section).unwrap())
 }
 
 fn video_section(formats: &str, lines: &str) -> Section {
@@ -78,7 +78,7 @@ fn without_plan_or_common_codec_a_section_is_rejected() {
     assert!(answer.contains("m=audio 0 ") && answer.contains("m=video 0 "));
     assert!(!answer.contains("BUNDLE"));
     let offer = parse_offer(&varied("VP8/90000", "XYZ/90000")).unwrap();
-    assert!(NegotiatedSection::receive(&offer.sections[1], false).is_none());
+    assert!(NegotiatedSection::receive(&offer.sections[1]).is_none());
     let answer = write_answer(&offer, &local(), &[SectionPlan::Inactive, SectionPlan::Inactive]);
     assert!(answer.contains("a=group:BUNDLE a\r\n") && answer.contains("m=video 0 "));
     assert!(answer.contains("a=inactive\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"));
@@ -91,7 +91,7 @@ fn a_single_section_needs_neither_bundle_nor_mid() {
     let answer = answer_of(text, receive);
     assert!(!answer.contains("BUNDLE") && !answer.contains("a=mid"));
     let offer = parse_offer(text).unwrap();
-    let section = NegotiatedSection::receive(&offer.sections[0], false).unwrap();
+    let section = NegotiatedSection::receive(&offer.sections[0]).unwrap();
     assert_eq!(section.producer_params(1, false).mid, None);
 }
 
@@ -121,7 +121,7 @@ fn transport_cc_needs_its_header_extension() {
     let lines = "a=rtpmap:96 VP8/90000\na=rtcp-fb:96 transport-cc\na=rtcp-fb:96 goog-remb";
     let feedback = |lines: &str| {
         let section = video_section("96", lines);
-        NegotiatedSection::receive(&section, false).unwrap().codecs[0].feedback
+        NegotiatedSection::receive(&section).unwrap().codecs[0].feedback
     };
     assert!(feedback(lines).remb && !feedback(lines).transport_cc);
     let extension =
@@ -139,28 +139,27 @@ fn rtx_needs_nack() {
 }
 
 #[test]
-fn red_is_accepted_only_on_request_and_around_opus() {
+fn red_is_accepted_only_around_opus() {
     let audio = |lines: &str| {
         let text = varied("SAVPF 111\n", "SAVPF 63 111\n")
             .replace("opus/48000/2\n", &format!("opus/48000/2\na=rtpmap:63 red/48000/2\n{lines}"));
         parse_offer(&text).unwrap().sections[0].clone()
     };
-    let specs = |section: &Section, allow_red| {
-        let negotiated = NegotiatedSection::receive(section, allow_red).unwrap();
+    let specs = |section: &Section| {
+        let negotiated = NegotiatedSection::receive(section).unwrap();
         negotiated.codecs.iter().map(|codec| codec.spec).collect::<Vec<_>>()
     };
     let good = audio("a=fmtp:63 111/111\n");
-    assert_eq!(specs(&good, true), [CodecSpec::Red, CodecSpec::Opus]);
-    assert_eq!(specs(&good, false), [CodecSpec::Opus]);
+    assert_eq!(specs(&good), [CodecSpec::Red, CodecSpec::Opus]);
     for bad in
         ["", "a=fmtp:63 0/0\n", "a=fmtp:63 111\n", "a=fmtp:63 111/\n", "a=fmtp:63 +111/111\n"]
     {
-        assert_eq!(specs(&audio(bad), true), [CodecSpec::Opus], "{bad}");
+        assert_eq!(specs(&audio(bad)), [CodecSpec::Opus], "{bad}");
     }
-    let codecs = NegotiatedSection::receive(&good, true).unwrap().receive_codecs();
+    let codecs = NegotiatedSection::receive(&good).unwrap().receive_codecs();
     assert_eq!((codecs[0].payload_type, codecs[0].codec), (63, Codec::Red));
 
-    let publisher = NegotiatedSection::receive(&good, true).unwrap();
+    let publisher = NegotiatedSection::receive(&good).unwrap();
     let both = NegotiatedSection::send(&good).unwrap();
     let plain = NegotiatedSection::send(&parse_offer(SMALL).unwrap().sections[0]).unwrap();
     let pairs = |subscriber| {
@@ -206,7 +205,7 @@ fn payload_types_meet_by_bitstream() {
 #[test]
 fn chromium_h264_cannot_go_to_firefox() {
     let chromium = captured("chromium_publish_simulcast");
-    let publisher = NegotiatedSection::receive(chromium.section("1").unwrap(), false).unwrap();
+    let publisher = NegotiatedSection::receive(chromium.section("1").unwrap()).unwrap();
     let h264: Vec<_> =
         publisher.codecs.iter().filter(|c| c.spec.codec() == Codec::H264).cloned().collect();
     assert_eq!(h264.len(), 6);
