@@ -19,7 +19,7 @@ function start(library, room, index) {
   const { url } = native.server;
   const args = ['--library', library, '--url', `${url.replace('http', 'ws')}/ws`, '--room', room, '--name', library];
   const child = spawn(PYTHON, [PROGRAM, ...args, '--index', index, '--tone', toneOf(index), '--picture', JSON.stringify(PICTURE)], {
-    env: { ...process.env, WRTC_ALLOW_LOOPBACK: '1' },
+    env: { ...process.env, PYTHONUNBUFFERED: '1' },
   });
   const program = { child, index, name: library, id: '', seen: [], heard: [], errors: '' };
   programs.push(program);

@@ -30,11 +30,30 @@ class Library:
     def __init__(self, name):
         if name == "aiortc":
             import aiortc
+            from aiortc.mediastreams import MediaStreamError
         else:
             import webrtc.aiortc as aiortc
-        self.connection = aiortc.RTCPeerConnection()
+            from webrtc.aiortc.mediastreams import MediaStreamError
+        self.ended = MediaStreamError
+        # By default, aiortc leaves further video sections on a transport that it has closed.
+        configuration = aiortc.RTCConfiguration(bundlePolicy=aiortc.RTCBundlePolicy.MAX_BUNDLE)
+        self.connection = aiortc.RTCPeerConnection(configuration)
         self.description = aiortc.RTCSessionDescription
         self.track = aiortc.MediaStreamTrack
+        self.name = name
+
+    async def add_candidates(self, sdp):
+        """A bundle's candidates are in its first section (RFC 8843 section 9.2); where sections share a transport, aiortc
+        takes them from the last."""
+        if self.name != "aiortc":
+            return
+        from aiortc.sdp import candidate_from_sdp
+
+        for line in sdp.splitlines():
+            if line.startswith("a=candidate:"):
+                candidate = candidate_from_sdp(line.removeprefix("a=candidate:"))
+                candidate.sdpMid = "0"
+                await self.connection.addIceCandidate(candidate)
 
 
 def draw(picture, index, counter):
@@ -116,6 +135,14 @@ def microphone(library, tone):
     return Microphone()
 
 
+async def until_ended(library, reading):
+    """Reads a track for as long as there is one."""
+    try:
+        await reading
+    except library.ended:
+        pass
+
+
 async def watch(track, picture):
     while True:
         frame = await track.recv()
@@ -150,11 +177,14 @@ class Signaling:
         self.reader = asyncio.ensure_future(self.read())
 
     async def read(self):
-        async for text in self.socket:
-            message = json.loads(text)
-            future = self.waiting.pop(message.get("request"), None)
-            if future:
-                future.set_result(message)
+        try:
+            async for text in self.socket:
+                message = json.loads(text)
+                future = self.waiting.pop(message.get("request"), None)
+                if future:
+                    future.set_result(message)
+        except websockets.ConnectionClosed:
+            pass
 
     async def start(self, **message):
         """Sends a request; the returned future is its answer."""
@@ -174,17 +204,19 @@ class Signaling:
 
 async def negotiate(library, signaling, welcome, tracks):
     connection = library.connection
-    connection.createDataChannel("first")
     sending = [(source, connection.addTransceiver(track, direction="sendonly")) for source, track in tracks]
     for kind in ("audio", "video"):
         for _ in range(welcome["media_sections"][kind]):
             connection.addTransceiver(kind, direction="recvonly")
+    # After the others: aiortc closes the one transport when it was made for the data channel.
+    connection.createDataChannel("first")
     await connection.setLocalDescription(await connection.createOffer())
     published = [
         await signaling.start(type="publish", mid=transceiver.mid, source=source) for source, transceiver in sending
     ]
     answer = await signaling.request(type="offer", offer_id=1, sdp=connection.localDescription.sdp)
     await connection.setRemoteDescription(library.description(sdp=answer["sdp"], type="answer"))
+    await library.add_candidates(answer["sdp"])
     await signaling.socket.send(json.dumps({"type": "ready", "offer_id": 1}))
     for future in published:
         answer = await asyncio.wait_for(future, DEADLINE_S)
@@ -207,7 +239,8 @@ async def main():
 
     @library.connection.on("track")
     def _(track):
-        tasks.append(asyncio.ensure_future(watch(track, args.picture) if track.kind == "video" else listen(track)))
+        reading = watch(track, args.picture) if track.kind == "video" else listen(track)
+        tasks.append(asyncio.ensure_future(until_ended(library, reading)))
 
     async with websockets.connect(args.url, max_size=2**20) as socket:
         signaling = Signaling(socket)
