@@ -65,9 +65,8 @@ impl Engine {
         if let Some(dropped) = check.dropped {
             self.demux.remove_tuple(&dropped, key);
         }
-        if check.new_tuple {
-            self.demux.add_tuple(*tuple, key);
-        }
+        // Every time: another transport may have proved this tuple in between, and be gone.
+        self.demux.add_tuple(*tuple, key);
         let transport = &mut self.transports[key];
         transport.selected = transport.ice.selected().copied();
         if std::mem::take(&mut transport.silent) {
