@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The library's default buffers, 128 KiB each and unlimited for writing, would cost more than the media of an idle participant.
 const SOCKET_BUFFER: usize = 4 * 1024;
+/// Beyond this the library drops the connection; between the protocol's limit and this one there is still an answer.
+const SOCKET_READ_MAX: usize = 2 * MAX_MESSAGE_BYTES;
 /// Room for the largest message, a `welcome` into a full room.
 const SOCKET_WRITE_MAX: usize = 512 * 1024;
 
@@ -56,8 +58,8 @@ async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) 
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(SOCKET_BUFFER)
         .max_write_buffer_size(SOCKET_WRITE_MAX)
-        .max_message_size(MAX_MESSAGE_BYTES)
-        .max_frame_size(MAX_MESSAGE_BYTES)
+        .max_message_size(SOCKET_READ_MAX)
+        .max_frame_size(SOCKET_READ_MAX)
         .on_upgrade(move |socket| ws::run(socket, state))
 }
 

@@ -249,9 +249,7 @@ impl Negotiation {
                 }
                 self.published.insert(mid, negotiated.clone());
                 SectionPlan::Receive(negotiated)
-            } else if let Some(slot) =
-                self.keep_slot(section, &mid, &mut slots, wishes, changes, rng)
-            {
+            } else if let Some(slot) = self.slot_for(section, &mid, wishes, changes, rng) {
                 let OpenedSlot { section, slot, .. } = slot.clone();
                 SectionPlan::Send { section, slot }
             } else {
@@ -261,46 +259,34 @@ impl Negotiation {
         }
         let gone = published.into_keys().filter(|mid| !self.published.contains_key(mid));
         changes.unpublished.extend(gone);
-        changes.closed_slots.extend(slots.into_keys());
         plans
     }
 
     /// The slot of a receiving section: the one that was there, or a new one while there is need for more.
-    fn keep_slot(
+    fn slot_for(
         &mut self,
         section: &Section,
         mid: &str,
-        before: &mut BTreeMap<String, OpenedSlot>,
         wishes: &Wishes<'_>,
         changes: &mut Changes,
         rng: &mut impl Rng,
     ) -> Option<&OpenedSlot> {
-        let both = section.direction.sends();
-        if both && !wishes.sendrecv_slots && !before.contains_key(mid) {
+        if self.slots.contains_key(mid) {
+            return self.slots.get(mid);
+        }
+        let was_one = changes.closed_slots.iter().any(|closed| closed == mid);
+        if section.direction.sends() && !wishes.sendrecv_slots && !was_one {
             return None;
         }
         let negotiated = NegotiatedSection::send(section)?;
-        if before.get(mid).is_some_and(|slot| slot.section == negotiated) {
-            let slot = before.remove(mid)?;
-            return Some(self.slots.entry(mid.to_owned()).or_insert(slot));
-        }
         let kind = kind_of(negotiated.kind);
-        let pairs = |slots: &BTreeMap<String, OpenedSlot>| {
-            let pairs = slots.values().filter(|slot| slot.kind == kind).map(|slot| slot.pair);
-            pairs.collect::<Vec<_>>()
-        };
-        // A slot with the same mid but other formats ends here, so it does not count.
-        if before.contains_key(mid) {
-            changes.closed_slots.extend(before.remove(mid).map(|slot| slot.mid));
-        }
-        let taken = [pairs(before), pairs(&self.slots)].concat();
+        let same_kind = self.slots.values().filter(|slot| slot.kind == kind);
+        let taken: Vec<u16> = same_kind.map(|slot| slot.pair).collect();
         let limit = match kind {
             Kind::Audio => wishes.slots.audio,
             Kind::Video => wishes.slots.video,
         };
-        if taken.len() >= usize::from(limit) {
-            return None;
-        }
+        // At most `limit` pairs are taken, so the cap holds by itself.
         let pair = (0..limit).find(|pair| !taken.contains(pair))?;
         let slot = Slot {
             ssrc: self.new_ssrc(rng),

@@ -49,7 +49,10 @@ impl FakePeer {
     }
 
     pub(crate) fn section(&mut self, mid: &str) -> &mut FakeSection {
-        self.sections.iter_mut().find(|section| section.mid == mid).expect("a section with that mid")
+        self.sections
+            .iter_mut()
+            .find(|section| section.mid == mid)
+            .expect("a section with that mid")
     }
 
     pub(crate) fn offer(&self) -> String {
@@ -143,6 +146,7 @@ pub(crate) fn direction(answer: &str, mid: &str) -> &'static str {
 /// The text of one section of an answer.
 pub(crate) fn section<'a>(answer: &'a str, mid: &str) -> &'a str {
     let line = format!("a=mid:{mid}\r\n");
-    let found = answer.split("\r\nm=").skip(1).find(|section| format!("{section}\r\n").contains(&line));
+    let found =
+        answer.split("\r\nm=").skip(1).find(|section| format!("{section}\r\n").contains(&line));
     found.expect("a section with that mid")
 }

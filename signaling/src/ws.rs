@@ -177,6 +177,7 @@ impl Connection {
         self.heard = Instant::now();
         self.bucket.take(self.heard);
         match frame {
+            Some(Ok(Message::Text(text))) if text.len() > MAX_MESSAGE_BYTES => Incoming::TooLarge,
             Some(Ok(Message::Text(text))) => match ClientMessage::decode(&text) {
                 Ok(message) => Incoming::Message(message),
                 Err(error) => Incoming::Refused(error),

@@ -55,7 +55,8 @@ fn the_first_offer_makes_transport_tracks_and_slots() {
     let (mut server, mut peer) = (Server::new(), FakePeer::new());
     let microphone = peer.add(Kind::Audio, Way::Send, &[]);
     let secret = peer.add(Kind::Video, Way::Send, VP8);
-    let slots = [Kind::Audio, Kind::Video, Kind::Video].map(|kind| peer.add(kind, Way::Receive, VP8));
+    let slots =
+        [Kind::Audio, Kind::Video, Kind::Video].map(|kind| peer.add(kind, Way::Receive, VP8));
     server.announced.push(microphone.clone());
     let (answer, changes) = server.offer(&peer);
     let Some(TransportChange::Create(params)) = &changes.transport else { panic!("a transport") };
@@ -242,8 +243,7 @@ fn sendrecv_needs_an_announcement_or_whep() {
     let mut viewer = Server::new();
     let wishes = Wishes { publishes: &|_, _| false, slots: viewer.slots, sendrecv_slots: true };
     let negotiation = &mut viewer.negotiation;
-    let (answer, _) = negotiation
-        .handle_offer(&peer.offer(), &viewer.local, &wishes, &mut viewer.rng)
-        .unwrap();
+    let (answer, _) =
+        negotiation.handle_offer(&peer.offer(), &viewer.local, &wishes, &mut viewer.rng).unwrap();
     assert_eq!(direction(&answer, &mid), "sendonly");
 }

@@ -47,12 +47,15 @@ impl Room {
         }
     }
 
-    /// A track has a new producer: every slot that shows it is bound to that one.
-    pub(super) fn bind_again(&mut self, track: TrackId) {
-        let Self { participants, tracks, effects, .. } = self;
-        for participant in participants.values() {
-            if let Some(slot) = participant.slots.showing(track) {
-                effects.extend(participant.bind(slot, tracks).into_iter().map(Effect::Media));
+    /// A track's producer has ended and another comes: its slots are empty until everybody's are reconciled. With `news` everybody is told
+    /// about them again, as of a new track.
+    pub(super) fn release(&mut self, track: TrackId, news: bool) {
+        for participant in self.participants.values_mut() {
+            participant.slots.release(track);
+            if news {
+                participant.unavailable.remove(&track);
+                participant.layers.remove(&track);
+                participant.told = Bindings::default();
             }
         }
     }

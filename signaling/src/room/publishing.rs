@@ -196,7 +196,7 @@ impl Room {
         id
     }
 
-    /// The same track in another form: a new producer, to which all slots that show it are bound anew.
+    /// The same track in another form: a new producer, for which all slots are looked for anew.
     fn republish(
         &mut self,
         transport: TransportId,
@@ -208,13 +208,23 @@ impl Room {
         else {
             return;
         };
+        let before = track.info();
         let old = std::mem::replace(&mut track.producer, ProducerId(self.ids.next()));
         track.layers = track::layers(&section, &track.layers);
         track.section = section;
         let (id, producer, params) = (track.id, track.producer, Box::new(track.producer_params()));
+        let after = track.info();
         self.media(Command::CloseProducer { producer: old });
         self.media(Command::CreateProducer { transport, producer, params });
-        self.bind_again(id);
+        self.release(id, before != after);
+        if before != after {
+            let gone = ServerMessage::TrackUnpublished { participant: owner, track: id };
+            self.send_to_others(owner, gone);
+            self.send_to_others(
+                owner,
+                ServerMessage::TrackPublished { participant: owner, track: after },
+            );
+        }
     }
 
     /// After the answer: numbers for those who asked, news for the others, refusals for what the offer did not have.

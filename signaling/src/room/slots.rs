@@ -60,6 +60,12 @@ impl SlotTable {
         self.slots.iter().find(|slot| slot.track == Some(track))
     }
 
+    /// Empties the slot that shows a track.
+    pub(crate) fn release(&mut self, track: TrackId) {
+        let showing = self.slots.iter_mut().filter(|slot| slot.track == Some(track));
+        showing.for_each(|slot| slot.track = None);
+    }
+
     pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(move |slot| slot.kind == kind)
     }

@@ -1,1 +1,159 @@
+//! The room as its clients see it: a model client for each participant, and a model of the media plane, compared with the room's own
+//! state after every step of random histories.
+#![allow(clippy::unwrap_used)]
 
+mod cases;
+mod client;
+mod histories;
+mod media;
+
+use super::*;
+use crate::auth::Grant;
+use crate::protocol::Publish;
+use client::Client;
+use media::MediaModel;
+use std::time::Duration;
+
+/// A room with its clients and its media.
+struct World {
+    room: Room,
+    media: MediaModel,
+    now: Instant,
+    clients: BTreeMap<ParticipantId, Client>,
+    /// Clients whose socket is lost, or who are gone.
+    last: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let local = LocalMedia {
+            fingerprint: sfu::params::Fingerprint {
+                hash: sfu::params::FingerprintHash::Sha256,
+                digest: vec![1; 32],
+            },
+            candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+        };
+        let settings = RoomSettings::default();
+        let room = Room::new("demo".into(), settings, local, MediaIds::new(3), [7; 32]);
+        let media = MediaModel::default();
+        Self { room, media, now: Instant::now(), clients: BTreeMap::new(), last: 0 }
+    }
+
+    fn join(&mut self, identity: &str) -> ParticipantId {
+        self.join_with(identity, &["VP8"], None)
+    }
+
+    fn join_with(
+        &mut self,
+        identity: &str,
+        codecs: &'static [&'static str],
+        max_video: Option<u16>,
+    ) -> ParticipantId {
+        self.last += 1;
+        let participant = ParticipantId(self.last);
+        self.clients.insert(participant, Client::new(codecs));
+        let join = JoinCommand {
+            request: None,
+            identity: identity.to_owned(),
+            name: identity.to_uppercase(),
+            grant: Grant::OPEN,
+            max_audio: None,
+            max_video,
+        };
+        self.apply(RoomCommand::Join { participant, join: Box::new(join) });
+        participant
+    }
+
+    /// Applies a command, hands out the effects, and lets the clients offer until all are content.
+    fn apply(&mut self, command: RoomCommand) {
+        self.step(command);
+        for _ in 0..100 {
+            let next = self.clients.iter_mut().find_map(|(id, client)| Some((*id, client.act()?)));
+            let Some((from, message)) = next else { return };
+            self.step(RoomCommand::Message { from, message });
+        }
+        panic!("the clients never come to rest");
+    }
+
+    fn step(&mut self, command: RoomCommand) {
+        for effect in self.room.apply(self.now, command) {
+            match effect {
+                Effect::Send { to, message } => self.deliver(to, &message),
+                Effect::Hangup { participant } => {
+                    self.clients.remove(&participant);
+                }
+                Effect::Media(command) => self.media.execute(command),
+                Effect::HttpAnswer { answer, .. } => {
+                    answer.unwrap();
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: Recipients, message: &ServerMessage) {
+        for (id, client) in &mut self.clients {
+            let meant = match to {
+                Recipients::One(one) => one == *id,
+                Recipients::AllBut(one) => one != *id && client.is_welcome(),
+                Recipients::All => client.is_welcome(),
+            };
+            if meant {
+                client.handle(message);
+            }
+        }
+    }
+
+    fn say(&mut self, from: ParticipantId, message: ClientMessage) {
+        self.apply(RoomCommand::Message { from, message });
+    }
+
+    fn client(&mut self, id: ParticipantId) -> &mut Client {
+        self.clients.get_mut(&id).unwrap()
+    }
+
+    /// Announces a track and offers it.
+    fn publish(&mut self, from: ParticipantId, source: crate::protocol::Source) {
+        let publish = self.client(from).publish(source);
+        self.say(from, ClientMessage::Publish(publish));
+    }
+
+    fn lose(&mut self, participant: ParticipantId) {
+        self.clients.remove(&participant);
+        self.apply(RoomCommand::SignalingClosed { participant, clean: false });
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        while let Some(deadline) = self.room.next_deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.apply(RoomCommand::Tick);
+            assert!(
+                self.room.next_deadline().is_none_or(|next| next > self.now),
+                "a tick leaves nothing that is due"
+            );
+        }
+        self.now = until;
+    }
+
+    /// Every view equals the server's, and the media plane does what the views say.
+    fn check(&self) {
+        for (id, client) in &self.clients {
+            client.check(*id, &self.room);
+        }
+        for (id, participant) in &self.room.participants {
+            for slot in participant.slots.iter() {
+                let producer = slot.track.map(|track| self.room.tracks[&track].producer);
+                assert_eq!(self.media.bound(slot.consumer), producer, "{id} {slot:?}");
+                assert_eq!(self.room.consumers.get(&slot.consumer), Some(id));
+            }
+        }
+        let consumers: usize =
+            self.room.participants.values().map(|p| p.slots.iter().count()).sum();
+        assert_eq!(self.media.consumers(), consumers);
+        assert_eq!(self.room.consumers.len(), consumers);
+        assert_eq!(self.media.producers(), self.room.tracks.len());
+        for track in self.room.tracks.values() {
+            assert_eq!(self.media.paused(track.producer), track.muted);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! A client as PROTOCOL.md describes one: keeps a view from messages alone, and offers when it must.
+
+use super::*;
+use crate::protocol::{
+    BindingEntry, Kind, MediaSections, Offer, ParticipantInfo, ParticipantState, Ready, Source,
+    UnboundEntry, UnboundReason,
+};
+use crate::testing::{FakePeer, Way, direction};
+use std::collections::BTreeSet;
+
+pub(super) struct Client {
+    codecs: &'static [&'static str],
+    pub(super) peer: FakePeer,
+    welcome: bool,
+    pub(super) participants: BTreeMap<ParticipantId, ParticipantInfo>,
+    pub(super) sections: MediaSections,
+    pub(super) bindings: Vec<BindingEntry>,
+    pub(super) unbound: Vec<UnboundEntry>,
+    pub(super) unavailable: BTreeSet<TrackId>,
+    pub(super) own: BTreeMap<String, TrackId>,
+    pub(super) errors: Vec<(ErrorCode, String)>,
+    pub(super) unsubscribed: BTreeSet<TrackId>,
+    /// An offer is due.
+    pub(super) dirty: bool,
+    /// An answer was applied and is yet to be reported.
+    ready: Option<u64>,
+    offers: u64,
+}
+
+impl Client {
+    pub(super) fn new(codecs: &'static [&'static str]) -> Self {
+        Self {
+            codecs,
+            peer: FakePeer::new(),
+            welcome: false,
+            participants: BTreeMap::new(),
+            sections: MediaSections::default(),
+            bindings: Vec::new(),
+            unbound: Vec::new(),
+            unavailable: BTreeSet::new(),
+            own: BTreeMap::new(),
+            errors: Vec::new(),
+            unsubscribed: BTreeSet::new(),
+            dirty: false,
+            ready: None,
+            offers: 0,
+        }
+    }
+
+    pub(super) fn is_welcome(&self) -> bool {
+        self.welcome
+    }
+
+    /// What the client says next by itself.
+    pub(super) fn act(&mut self) -> Option<ClientMessage> {
+        if let Some(offer_id) = self.ready.take() {
+            return Some(ClientMessage::Ready(Ready { offer_id }));
+        }
+        for (kind, wanted) in
+            [(Kind::Audio, self.sections.audio), (Kind::Video, self.sections.video)]
+        {
+            let receiving =
+                |s: &&crate::testing::FakeSection| s.kind == kind && s.way == Way::Receive;
+            let have = self.peer.sections.iter().filter(receiving).count();
+            for _ in have..wanted.into() {
+                self.peer.add(kind, Way::Receive, self.codecs);
+                self.dirty = true;
+            }
+        }
+        std::mem::take(&mut self.dirty).then(|| {
+            self.offers += 1;
+            ClientMessage::Offer(Offer {
+                request: None,
+                offer_id: self.offers,
+                sdp: self.peer.offer(),
+            })
+        })
+    }
+
+    /// A new sending section and its announcement; the offer follows by itself.
+    pub(super) fn publish(&mut self, source: Source) -> Publish {
+        let mid = self.peer.add(source.kind(), Way::Send, self.codecs);
+        self.dirty = true;
+        Publish {
+            request: None,
+            mid,
+            source,
+            name: String::new(),
+            muted: false,
+            layers: Vec::new(),
+        }
+    }
+
+    pub(super) fn handle(&mut self, message: &ServerMessage) {
+        match message.clone() {
+            ServerMessage::Welcome(welcome) => {
+                assert!(!self.welcome);
+                self.welcome = true;
+                self.dirty = true;
+                self.sections = welcome.media_sections;
+                self.participants =
+                    welcome.participants.into_iter().map(|p| (p.participant, p)).collect();
+                return;
+            }
+            _ => assert!(
+                self.welcome || matches!(message, ServerMessage::Error { .. }),
+                "welcome comes first"
+            ),
+        }
+        match message.clone() {
+            ServerMessage::MediaSections(sections) => {
+                assert!(
+                    sections.audio >= self.sections.audio && sections.video >= self.sections.video
+                );
+                assert_ne!(sections, self.sections);
+                self.sections = sections;
+            }
+            ServerMessage::Answer { offer_id, sdp, .. } => {
+                assert_eq!(offer_id, self.offers);
+                self.ready = Some(offer_id);
+                for section in &self.peer.sections {
+                    if section.way == Way::Receive {
+                        assert_eq!(direction(&sdp, &section.mid), "sendonly");
+                    }
+                }
+            }
+            ServerMessage::Published { mid, track, number, .. } => {
+                assert_eq!(track.0, number);
+                assert!(self.own.insert(mid, track).is_none());
+            }
+            ServerMessage::Bindings { bindings, unbound } => {
+                (self.bindings, self.unbound) = (bindings, unbound);
+            }
+            ServerMessage::Error { code, message, .. } => self.errors.push((code, message)),
+            ServerMessage::TrackUnavailable { track, .. } => {
+                assert!(self.unavailable.insert(track), "told once");
+            }
+            other => self.handle_presence(other),
+        }
+    }
+
+    fn handle_presence(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::ParticipantJoined { participant } => {
+                assert!(self.participants.insert(participant.participant, participant).is_none());
+            }
+            ServerMessage::ParticipantLeft { participant, .. } => {
+                let left = self.participants.remove(&participant).expect("somebody who was there");
+                left.tracks.iter().for_each(|track| self.forget(track.track));
+            }
+            ServerMessage::ParticipantUpdated { participant, state } => {
+                self.participants.get_mut(&participant).unwrap().state = state;
+            }
+            ServerMessage::TrackPublished { participant, track } => {
+                let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
+                assert!(tracks.iter().all(|known| known.track != track.track));
+                tracks.push(track);
+                tracks.sort_by_key(|known| known.number);
+            }
+            ServerMessage::TrackUnpublished { participant, track } => {
+                let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
+                let count = tracks.len();
+                tracks.retain(|known| known.track != track);
+                assert_eq!(tracks.len() + 1, count);
+                self.forget(track);
+            }
+            ServerMessage::TrackMuted { participant, track, muted } => {
+                let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
+                tracks.iter_mut().find(|known| known.track == track).unwrap().muted = muted;
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, track: TrackId) {
+        self.unavailable.remove(&track);
+    }
+
+    /// The mid that shows a track.
+    pub(super) fn showing(&self, track: TrackId) -> Option<&str> {
+        let entry = self.bindings.iter().find(|entry| entry.track == Some(track));
+        entry.map(|entry| entry.mid.as_str())
+    }
+
+    /// Compares the view with the truth.
+    pub(super) fn check(&self, own: ParticipantId, room: &Room) {
+        let mut truth = BTreeMap::new();
+        for (id, participant) in room.participants.iter().filter(|(id, p)| **id != own && !p.hidden)
+        {
+            let tracks = room.tracks.values().filter(|track| track.owner == *id);
+            truth.insert(*id, participant.info(tracks.map(Track::info).collect()));
+        }
+        assert_eq!(self.participants, truth, "what {own} knows");
+        let own_tracks: BTreeSet<_> = self.own.values().copied().collect();
+        let server: BTreeSet<_> =
+            room.tracks.values().filter(|track| track.owner == own).map(|track| track.id).collect();
+        assert_eq!(own_tracks, server, "what {own} publishes");
+        let receiving = self.peer.sections.iter().filter(|section| section.way == Way::Receive);
+        let mids: BTreeSet<_> = receiving.map(|section| section.mid.as_str()).collect();
+        let table: BTreeSet<_> = self.bindings.iter().map(|entry| entry.mid.as_str()).collect();
+        assert_eq!(mids, table, "the slots of {own}");
+        for entry in &self.bindings {
+            assert_eq!(entry.csrc, entry.track.map(|track| track.0));
+        }
+        self.check_tracks(own, room);
+    }
+
+    /// Every track of others is in exactly one place, for the right reason.
+    fn check_tracks(&self, own: ParticipantId, room: &Room) {
+        for track in room.tracks.values().filter(|track| track.owner != own) {
+            let id = track.id;
+            let bound = self.bindings.iter().filter(|entry| entry.track == Some(id)).count();
+            let unbound: Vec<_> = self.unbound.iter().filter(|entry| entry.track == id).collect();
+            let unavailable = self.unavailable.contains(&id);
+            let places = bound + unbound.len() + usize::from(unavailable);
+            assert_eq!(places, 1, "{id} at {own}: {:?} {:?}", self.bindings, self.unbound);
+            let decodable = track.kind == Kind::Audio || self.codecs.contains(&track.codec());
+            assert_eq!(unavailable, !decodable, "{id} at {own}");
+            if let Some(entry) = unbound.first() {
+                let by_wish = entry.reason == UnboundReason::Unsubscribed;
+                assert_eq!(by_wish, self.unsubscribed.contains(&id));
+                let kind =
+                    |mid: &str| self.peer.sections.iter().find(|s| s.mid == mid).unwrap().kind;
+                let mut same = self.bindings.iter().filter(|entry| kind(&entry.mid) == track.kind);
+                assert!(
+                    by_wish || same.all(|entry| entry.track.is_some()),
+                    "{id} waits while a slot is free"
+                );
+            }
+            if bound == 1 {
+                let section =
+                    self.peer.sections.iter().find(|s| Some(s.mid.as_str()) == self.showing(id));
+                assert_eq!(section.unwrap().kind, track.kind);
+            }
+        }
+        let known = |track: TrackId| room.tracks.contains_key(&track);
+        assert!(self.bindings.iter().filter_map(|entry| entry.track).all(known));
+        assert!(self.unbound.iter().all(|entry| known(entry.track)));
+    }
+
+    pub(super) fn state_of(&self, participant: ParticipantId) -> Option<ParticipantState> {
+        self.participants.get(&participant).map(|p| p.state)
+    }
+}

@@ -1,0 +1,194 @@
+//! Random histories.
+
+use super::*;
+use crate::protocol::{Mute, Source, TrackRequest};
+use crate::testing::Way;
+use proptest::prelude::*;
+use sfu::CloseReason;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join { identity: u8, codecs: bool, max_video: Option<u16> },
+    Leave(usize),
+    Lose(usize),
+    Publish(usize, Source),
+    Unpublish(usize, usize),
+    Withdraw(usize, usize),
+    Mute(usize, usize, bool),
+    Subscribe(usize, usize, bool),
+    Simulcast(usize, usize),
+    DropSlot(usize, usize),
+    RestartIce(usize),
+    BadOffer(usize),
+    Connected(usize),
+    Fail(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || 0usize..6;
+    let which = || 0usize..8;
+    let source = prop_oneof![
+        Just(Source::Camera),
+        Just(Source::Microphone),
+        Just(Source::ScreenShare),
+        Just(Source::ScreenShareAudio)
+    ];
+    prop_oneof![
+        4 => (0u8..8, any::<bool>(), prop_oneof![Just(None), (0u16..7).prop_map(Some)])
+            .prop_map(|(identity, codecs, max_video)| Step::Join { identity, codecs, max_video }),
+        1 => who().prop_map(Step::Leave),
+        1 => who().prop_map(Step::Lose),
+        8 => (who(), source).prop_map(|(who, source)| Step::Publish(who, source)),
+        2 => (who(), which()).prop_map(|(who, which)| Step::Unpublish(who, which)),
+        2 => (who(), which()).prop_map(|(who, which)| Step::Withdraw(who, which)),
+        2 => (who(), which(), any::<bool>()).prop_map(|(who, which, on)| Step::Mute(who, which, on)),
+        3 => (who(), which(), any::<bool>()).prop_map(|(who, which, on)| Step::Subscribe(who, which, on)),
+        1 => (who(), which()).prop_map(|(who, which)| Step::Simulcast(who, which)),
+        1 => (who(), which()).prop_map(|(who, which)| Step::DropSlot(who, which)),
+        1 => who().prop_map(Step::RestartIce),
+        1 => who().prop_map(Step::BadOffer),
+        1 => who().prop_map(Step::Connected),
+        1 => who().prop_map(Step::Fail),
+        1 => (1u64..30).prop_map(Step::Wait),
+    ]
+}
+
+impl World {
+    fn pick(&self, who: usize) -> Option<ParticipantId> {
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[who % ids.len()])
+    }
+
+    fn own_track(&self, who: usize, which: usize) -> Option<(ParticipantId, String, TrackId)> {
+        let id = self.pick(who)?;
+        let own: Vec<_> = self.clients[&id].own.iter().collect();
+        let (mid, track) = own.get(which.checked_rem(own.len())?)?;
+        Some((id, (*mid).clone(), **track))
+    }
+
+    fn run(&mut self, step: Step) -> Option<()> {
+        match step {
+            Step::Join { identity, codecs, max_video } => {
+                let codecs: &[&str] = if codecs { &["VP8", "H264"] } else { &["VP8"] };
+                self.join_with(&format!("i{identity}"), codecs, max_video);
+            }
+            Step::Leave(who) => self.say(self.pick(who)?, ClientMessage::Leave {}),
+            Step::Lose(who) => self.lose(self.pick(who)?),
+            Step::Publish(who, source) => {
+                let id = self.pick(who)?;
+                if self.clients[&id].own.len() < MAX_TRACKS {
+                    self.publish(id, source);
+                }
+            }
+            Step::Unpublish(who, which) => {
+                let (id, mid, track) = self.own_track(who, which)?;
+                self.client(id).own.remove(&mid);
+                let request = TrackRequest { request: None, track };
+                self.say(id, ClientMessage::Unpublish(request));
+                // The section still sends; without a new announcement the next offer makes nothing of it.
+                self.client(id).dirty = true;
+                self.say(id, ClientMessage::Ready(crate::protocol::Ready { offer_id: 0 }));
+            }
+            Step::Withdraw(who, which) => {
+                let (id, mid, _) = self.own_track(who, which)?;
+                let client = self.client(id);
+                client.own.remove(&mid);
+                client.peer.section(&mid).way =
+                    if which % 2 == 0 { Way::Inactive } else { Way::Stopped };
+                self.offer(id);
+            }
+            Step::Mute(who, which, muted) => {
+                let (id, _, track) = self.own_track(who, which)?;
+                self.say(id, ClientMessage::Mute(Mute { request: None, track, muted }));
+            }
+            Step::Subscribe(who, which, wanted) => self.toggle(who, which, wanted)?,
+            Step::Simulcast(who, which) => {
+                let (id, mid, _) = self.own_track(who, which)?;
+                let section = self.client(id).peer.section(&mid);
+                if section.kind == crate::protocol::Kind::Video {
+                    section.rids = vec!["q", "h", "f"];
+                    self.offer(id);
+                }
+            }
+            Step::DropSlot(who, which) => {
+                let id = self.pick(who)?;
+                let client = self.client(id);
+                let mids: Vec<_> = client.bindings.iter().map(|entry| entry.mid.clone()).collect();
+                let mid = mids.get(which.checked_rem(mids.len())?)?;
+                client.peer.section(mid).way = Way::Stopped;
+                self.offer(id);
+            }
+            Step::RestartIce(who) => {
+                let id = self.pick(who)?;
+                self.client(id).peer.ufrag += "x";
+                self.offer(id);
+            }
+            Step::BadOffer(who) => {
+                let id = self.pick(who)?;
+                let before = self.client(id).errors.len();
+                let offer =
+                    crate::protocol::Offer { request: None, offer_id: 99, sdp: "v=0".into() };
+                self.say(id, ClientMessage::Offer(offer));
+                assert_eq!(self.client(id).errors.len(), before + 1);
+            }
+            Step::Connected(who) => {
+                let transport = self.room.participants[&self.pick(who)?].transport?.id;
+                let profile = sfu::SrtpProfile::AeadAes128Gcm;
+                self.apply(RoomCommand::Media(Event::TransportConnected { transport, profile }));
+            }
+            Step::Fail(who) => {
+                let transport = self.room.participants[&self.pick(who)?].transport?.id;
+                self.media.close(transport);
+                let reason = CloseReason::ConsentExpired;
+                self.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
+            }
+            Step::Wait(seconds) => self.advance(seconds),
+        }
+        Some(())
+    }
+
+    fn offer(&mut self, id: ParticipantId) {
+        self.client(id).dirty = true;
+        self.say(id, ClientMessage::Ready(crate::protocol::Ready { offer_id: 0 }));
+    }
+
+    fn toggle(&mut self, who: usize, which: usize, wanted: bool) -> Option<()> {
+        let id = self.pick(who)?;
+        let others: Vec<_> = self
+            .room
+            .tracks
+            .values()
+            .filter(|track| track.owner != id)
+            .map(|track| track.id)
+            .collect();
+        let track = *others.get(which.checked_rem(others.len())?)?;
+        let request = TrackRequest { request: None, track };
+        if self.client(id).unavailable.contains(&track) {
+            return None;
+        }
+        if wanted {
+            self.client(id).unsubscribed.remove(&track);
+            self.say(id, ClientMessage::Subscribe(request));
+        } else {
+            self.client(id).unsubscribed.insert(track);
+            self.say(id, ClientMessage::Unsubscribe(request));
+        }
+        Some(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order: every client's view is the server's.
+    #[test]
+    fn every_view_equals_the_servers(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        world.join("first");
+        for step in steps {
+            world.run(step);
+            world.check();
+        }
+    }
+}
