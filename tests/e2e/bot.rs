@@ -28,6 +28,7 @@ use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
     RTCPeerConnectionState,
 };
+use webrtc::rtp_transceiver::RtpTransceiver;
 
 use crate::media::{Received, payload};
 use crate::server::TestServer;
@@ -200,6 +201,7 @@ impl Bot {
 
     async fn negotiate(&mut self, sections: &Value) {
         self.connection.create_data_channel("first", None).await.expect("a data channel");
+        let mut sections_sent = Vec::new();
         for (kind, ssrc) in [(RtpCodecKind::Audio, 0x1000), (RtpCodecKind::Video, 0x2000)] {
             let ssrc = ssrc + u32::from(self.mark);
             let track = local_track(kind, ssrc);
@@ -208,8 +210,13 @@ impl Bot {
                 ..Default::default()
             };
             let sent = Arc::clone(&track) as Arc<dyn TrackLocal>;
-            self.connection.add_transceiver_from_track(sent, Some(init)).await.expect("a track");
+            let transceiver = self
+                .connection
+                .add_transceiver_from_track(sent, Some(init))
+                .await
+                .expect("a track");
             self.tracks.push((kind, ssrc, track));
+            sections_sent.push(transceiver);
         }
         for (kind, count) in
             [(RtpCodecKind::Audio, &sections["audio"]), (RtpCodecKind::Video, &sections["video"])]
@@ -231,7 +238,7 @@ impl Bot {
             .await
             .expect("gathered")
             .unwrap();
-        let published = self.announce_tracks().await;
+        let published = self.announce_tracks(&sections_sent).await;
         let offer = self.connection.local_description().await.expect("an offer");
         let answer = self.request(json!({"type": "offer", "offer_id": 1, "sdp": offer.sdp})).await;
         let sdp =
@@ -240,16 +247,19 @@ impl Bot {
         self.connection.set_remote_description(answer).await.expect("an answer that fits");
         self.send(&json!({"type": "ready", "offer_id": 1})).await;
         for (source, request) in published {
-            let number = self.answer_to(request).await["number"].as_u64().expect("a track number");
+            let answer = self.answer_to(request).await;
+            let number = answer["number"].as_u64().unwrap_or_else(|| panic!("published: {answer}"));
             self.numbers.insert(source, number as u32);
         }
         let connected = self.state.wait_for(|state| *state == RTCPeerConnectionState::Connected);
         tokio::time::timeout(DEADLINE, connected).await.expect("connected in time").unwrap();
     }
 
-    /// `publish` for both sending sections, which are the first two; returns source and request.
-    async fn announce_tracks(&mut self) -> Vec<(&'static str, u64)> {
-        let transceivers = self.connection.get_transceivers().await;
+    /// `publish` for both sending sections; returns source and request.
+    async fn announce_tracks(
+        &mut self,
+        transceivers: &[Arc<dyn RtpTransceiver>],
+    ) -> Vec<(&'static str, u64)> {
         let mut requests = Vec::new();
         for (transceiver, source) in transceivers.iter().zip(["microphone", "camera"]) {
             let mid = transceiver.mid().await.unwrap().expect("a mid after setLocalDescription");
