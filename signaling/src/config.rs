@@ -191,15 +191,13 @@ fn first_filled<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
 
 fn read_file(path: PathBuf) -> Result<FileConfig, ConfigError> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            parse_file(&text).map_err(|source| ConfigError::File { path, source: Box::new(source) })
-        }
+        Ok(text) => parse_file(&text).map_err(|source| ConfigError::File { path, source }),
         Err(source) => Err(ConfigError::Unreadable { path, source }),
     }
 }
 
-fn parse_file(text: &str) -> Result<FileConfig, figment::Error> {
-    Figment::from(Toml::string(text)).extract()
+fn parse_file(text: &str) -> Result<FileConfig, Box<figment::Error>> {
+    Figment::from(Toml::string(text)).extract().map_err(Box::new)
 }
 
 fn check_keys(keys: BTreeMap<String, String>) -> Result<Keys, ConfigError> {

@@ -43,17 +43,26 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
 }
 
 /// A refusal: status and a sentence.
-type Refused = (StatusCode, HeaderMap, String);
+#[derive(Debug)]
+struct Refused(StatusCode, String);
 
 fn refused(status: StatusCode, text: impl Into<String>) -> Refused {
-    let mut headers = HeaderMap::new();
-    if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Refused(status, text.into() + "\n")
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(status, text) = self;
+        let mut response = (status, text).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
     }
-    if matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-    }
-    (status, headers, text.into() + "\n")
 }
 
 async fn publish(

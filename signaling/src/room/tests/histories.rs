@@ -124,25 +124,13 @@ impl World {
                 self.client(id).peer.ufrag += "x";
                 self.offer(id);
             }
-            Step::BadOffer(who) => {
-                let id = self.pick(who)?;
-                let before = self.client(id).errors.len();
-                let offer =
-                    crate::protocol::Offer { request: None, offer_id: 99, sdp: "v=0".into() };
-                self.say(id, ClientMessage::Offer(offer));
-                assert_eq!(self.client(id).errors.len(), before + 1);
-            }
+            Step::BadOffer(who) => self.offer_badly(self.pick(who)?),
             Step::Connected(who) => {
                 let transport = self.room.participants[&self.pick(who)?].transport?.id;
                 let profile = sfu::SrtpProfile::AeadAes128Gcm;
                 self.apply(RoomCommand::Media(Event::TransportConnected { transport, profile }));
             }
-            Step::Fail(who) => {
-                let transport = self.room.participants[&self.pick(who)?].transport?.id;
-                self.media.close(transport);
-                let reason = CloseReason::ConsentExpired;
-                self.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
-            }
+            Step::Fail(who) => self.fail(self.room.participants[&self.pick(who)?].transport?.id),
             Step::Wait(seconds) => self.advance(seconds),
         }
         Some(())
@@ -151,6 +139,19 @@ impl World {
     fn offer(&mut self, id: ParticipantId) {
         self.client(id).dirty = true;
         self.say(id, ClientMessage::Ready(crate::protocol::Ready { offer_id: 0 }));
+    }
+
+    fn offer_badly(&mut self, id: ParticipantId) {
+        let before = self.client(id).errors.len();
+        let offer = crate::protocol::Offer { request: None, offer_id: 99, sdp: "v=0".into() };
+        self.say(id, ClientMessage::Offer(offer));
+        assert_eq!(self.client(id).errors.len(), before + 1);
+    }
+
+    fn fail(&mut self, transport: sfu::TransportId) {
+        self.media.close(transport);
+        let reason = CloseReason::ConsentExpired;
+        self.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
     }
 
     fn toggle(&mut self, who: usize, which: usize, wanted: bool) -> Option<()> {
