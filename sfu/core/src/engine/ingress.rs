@@ -246,15 +246,17 @@ impl Engine {
         let producer = &mut self.producers[producer_key];
         let encoding = &mut producer.encodings[usize::from(index)];
         let transport = &mut self.transports[key];
-        match received.gap {
-            Gap::None => {}
-            Gap::Missing => {
-                if let Some(at) = encoding.nack.next_due() {
-                    transport.timers.set_earlier(TimerKind::Repair, at);
-                    self.timers.arm(key, transport.id, &mut transport.timers);
-                }
+        let repair = match received.gap {
+            Gap::None => None,
+            Gap::Missing => encoding.nack.next_due(),
+            Gap::TooWide => {
+                encoding.keyframes.wish();
+                encoding.keyframes.next_due(now)
             }
-            Gap::TooWide => encoding.keyframes.wish(),
+        };
+        if let Some(at) = repair {
+            transport.timers.set_earlier(TimerKind::Repair, at);
+            self.timers.arm(key, transport.id, &mut transport.timers);
         }
         if let Some(rtt) = received.rtt {
             transport.measured_rtt(rtt);

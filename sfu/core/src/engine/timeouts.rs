@@ -164,9 +164,7 @@ impl Engine {
             for (index, encoding) in producer.encodings.iter_mut().enumerate() {
                 let Some(ssrc) = encoding.ssrc else { continue };
                 missing.clear();
-                if encoding.nack.due(now, rtt, &mut missing) > 0
-                    && producer.params.kind == crate::params::MediaKind::Video
-                {
+                if encoding.nack.due(now, rtt, &mut missing) > 0 && video {
                     encoding.keyframes.wish();
                 }
                 if !missing.is_empty()
