@@ -9,8 +9,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::peer::{Peer, PeerParams};
 use crate::reception::Counts;
 
-/// Timers are looked at this often; frames leave when they are due.
-const TICK: Duration = Duration::from_millis(5);
+/// Timers are looked at this often, and sockets when media flows; frames leave when they are due.
+const TICK: Duration = Duration::from_millis(1);
 /// Events per wait.
 const EVENTS: usize = 256;
 
@@ -53,18 +53,27 @@ impl Load {
         })
     }
 
-    /// Works for so long.
+    /// Works for so long. Between two ticks nobody waits in the kernel: a receiver on this machine that had to be woken for every
+    /// message would be woken at the sender's cost, and on a network it is not. The kernel stamps arrivals meanwhile.
     pub(crate) fn run_for(&mut self, time: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.turn()?;
+            let due = self.work()?;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.receive(EpollTimeout::ZERO)?;
         }
         Ok(())
     }
 
     /// Waits for packets at most until something is due, and does what there is to do.
     pub(crate) fn turn(&mut self) -> anyhow::Result<()> {
-        let mut now = Instant::now();
+        self.work()?;
+        self.receive(EpollTimeout::from(1u8))
+    }
+
+    /// Does what is due, and says when there will be something again.
+    fn work(&mut self) -> anyhow::Result<Instant> {
+        let now = Instant::now();
         let due = self.peers.iter_mut().filter_map(|peer| peer.send_due(now)).min();
         if now >= self.tick_due {
             self.tick_due = now + TICK;
@@ -72,12 +81,12 @@ impl Load {
                 peer.handle_timeout(now).with_context(|| format!("peer {index}"))?;
             }
         }
-        now = Instant::now();
-        let until = due.unwrap_or(self.tick_due).min(self.tick_due);
-        // epoll counts milliseconds: a frame may be up to one late, which its stamp knows.
-        let wait = until.saturating_duration_since(now).as_micros().div_ceil(1000) as u16;
+        Ok(due.map_or(self.tick_due, |due| due.min(self.tick_due)))
+    }
+
+    fn receive(&mut self, wait: EpollTimeout) -> anyhow::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = match self.epoll.wait(&mut events, EpollTimeout::from(wait)) {
+        let count = match self.epoll.wait(&mut events, wait) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => bail!("epoll: {error}"),
