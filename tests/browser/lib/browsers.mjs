@@ -9,6 +9,8 @@ export function chromium() {
   return puppeteer.launch({
     executablePath: CHROMIUM,
     headless: true,
+    // As a person does who opens a server with `--tls self-signed`.
+    acceptInsecureCerts: true,
     defaultViewport: { width: 1280, height: 800 },
     args: [
       '--no-sandbox',

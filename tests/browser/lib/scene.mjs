@@ -6,9 +6,9 @@ import { startServer } from './server.mjs';
 
 /**
  * Starts a server for the tests of one file and ends everything after them.
- * @param {{args?: string[]}} [options]
+ * @param {{args?: string[], url?: string}} [options] as for `startServer`
  */
-export function scene({ args } = {}) {
+export function scene({ args, url } = {}) {
   const scene = {
     server: null,
     /** @type {import('puppeteer-core').Browser[]} */
@@ -53,7 +53,7 @@ export function scene({ args } = {}) {
     },
   };
   before(async () => {
-    scene.server = await startServer(args);
+    scene.server = await startServer(args, url);
   });
   after(async () => {
     await Promise.allSettled(scene.browsers.map((browser) => browser.close()));

@@ -1,0 +1,40 @@
+/** A server for other machines: https with its own certificate, and only for those with a join token. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { meet } from './lib/participant.mjs';
+import { scene } from './lib/scene.mjs';
+import { BINARY, OUT } from './lib/server.mjs';
+import { until } from './lib/until.mjs';
+
+const ADDRESS = '10.99.0.1:8443';
+const SECRET = randomBytes(32).toString('base64');
+const CONFIG = `${OUT}trust.toml`;
+mkdirSync(OUT, { recursive: true });
+writeFileSync(CONFIG, `[keys]\nmykey = "${SECRET}"\n`, { mode: 0o600 });
+
+const trust = scene({ args: ['serve', '--config', CONFIG, '--listen', ADDRESS, '--tls', 'self-signed'], url: `https://${ADDRESS}` });
+let browser;
+
+function token(room, identity) {
+  const args = ['token', '--key', 'mykey', '--room', room, '--identity', identity, '--name', identity];
+  return execFileSync(BINARY, args, { env: { ...process.env, SWITCHYARD_SECRET: SECRET } }).toString().trim();
+}
+
+trust.test('two people with tokens meet over https', async () => {
+  browser = await trust.browser();
+  const people = [];
+  for (const index of [0, 1]) people.push(await trust.join(browser, 'team', index, { query: `&token=${token('team', `person ${index}`)}` }));
+  await meet(people);
+});
+
+for (const [what, query] of [['no token', () => ''], ['a token of another room', () => `&token=${token('elsewhere', 'eve')}`]]) {
+  trust.test(`with ${what} nobody gets in, and a sentence says why`, async () => {
+    const page = await (await browser.createBrowserContext()).newPage();
+    await page.goto(`https://${ADDRESS}/?room=team&name=Eve&autojoin=1${query()}`);
+    const notice = await until('the sentence', () => page.$eval('#prejoin-notice', (element) => (element.hidden ? '' : element.textContent)));
+    assert.match(notice, /token/i);
+    assert.equal(await page.evaluate(() => document.body.dataset.state), 'prejoin');
+  });
+}
