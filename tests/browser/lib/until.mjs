@@ -8,7 +8,7 @@
  * @param {number} [deadlineMs]
  * @returns {Promise<T>}
  */
-export async function until(what, ask, deadlineMs = 20_000) {
+export async function until(what, ask, deadlineMs = 30_000) {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await ask();
