@@ -49,26 +49,80 @@ pub(crate) fn forward(
         flush.drops.count(DropReason::NotReady);
         return None;
     };
-    for &(encoding, seq) in &producer.ready {
-        if let Err(reason) =
-            forward_packet(flush, producer, consumer, transport, &tuple, encoding, seq)
-        {
-            flush.drops.count(reason);
-        } else if consumer.report_due {
-            consumer.report_due = false;
-            let report = crate::feedback::sender_report(
-                flush.now,
-                flush.clock,
-                producer,
-                consumer,
-                sender_clock,
-            );
+    let mut path = Path { producer, consumer, transport, tuple, sender_clock };
+    for (at, &(encoding, seq)) in producer.ready.iter().enumerate() {
+        if path.forward_and_report(flush, encoding, seq) {
+            path.catch_up(flush, encoding, seq, &producer.ready[at + 1..]);
+        }
+    }
+    consumer.selector.needs_keyframe(producer)
+}
+
+/// One producer's packets on their way to one consumer.
+struct Path<'a> {
+    producer: &'a Producer,
+    consumer: &'a mut Consumer,
+    transport: &'a mut Transport,
+    tuple: Tuple,
+    sender_clock: Option<i64>,
+}
+
+impl Path<'_> {
+    /// Forwards one packet, with a sender report where one is due. Whether the consumer switched to this source with it.
+    fn forward_and_report(&mut self, flush: &mut Flush<'_, '_>, encoding: u8, seq: u64) -> bool {
+        let Self { producer, consumer, transport, tuple, .. } = self;
+        let forwarded = forward_packet(flush, producer, consumer, transport, tuple, encoding, seq);
+        let forwarded = match forwarded {
+            Ok(forwarded) => forwarded,
+            Err(reason) => {
+                flush.drops.count(reason);
+                return false;
+            }
+        };
+        if forwarded.wanted {
+            // Asked for before it was here: it is late already, and a loss now would make it too late.
+            let copy = retransmit(flush, producer, consumer, transport, forwarded.seq as u16);
+            if let Err(reason) = copy {
+                flush.drops.count(reason);
+            }
+        }
+        if std::mem::take(&mut consumer.report_due) {
+            let clock = self.sender_clock;
+            let report =
+                crate::feedback::sender_report(flush.now, flush.clock, producer, consumer, clock);
             if let Some(report) = report {
                 transport.send_rtcp(flush.egress, &report);
             }
         }
+        forwarded.switched
     }
-    consumer.selector.needs_keyframe(producer)
+
+    /// Forwards what came before the keyframe that it follows: a keyframe's first packet may be the last one to come. `rest`: what is still to be forwarded in this flush.
+    fn catch_up(
+        &mut self,
+        flush: &mut Flush<'_, '_>,
+        encoding: u8,
+        keyframe: u64,
+        rest: &[(u8, u64)],
+    ) {
+        let Some(source) = self.producer.encodings.get(usize::from(encoding)) else { return };
+        let highest = source.highest().unwrap_or(keyframe);
+        for seq in keyframe + 1..=highest {
+            if source.cache.contains(seq) && !rest.contains(&(encoding, seq)) {
+                self.forward_and_report(flush, encoding, seq);
+            }
+        }
+    }
+}
+
+/// What forwarding one packet meant.
+struct Forwarded {
+    /// Outgoing extended sequence number.
+    seq: u64,
+    /// It began a new source.
+    switched: bool,
+    /// The subscriber asked for it already.
+    wanted: bool,
 }
 
 fn forward_packet(
@@ -79,12 +133,13 @@ fn forward_packet(
     tuple: &Tuple,
     encoding: u8,
     seq: u64,
-) -> Result<(), DropReason> {
+) -> Result<Forwarded, DropReason> {
     let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
     let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
     let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
     let (mapping, payload) = outgoing(producer, bound, packet, bytes)?;
-    match consumer.selector.select(producer, encoding, packet) {
+    let selection = consumer.selector.select(producer, encoding, packet);
+    match selection {
         Selection::Forward => {}
         Selection::Switch => {
             let offset = exact_offset(producer, consumer, encoding);
@@ -126,10 +181,8 @@ fn forward_packet(
     flush.egress.commit(tuple, len);
     consumer.delivery.packets += 1;
     consumer.delivery.bytes += u64::from(packet.payload_len);
-    if mapping.nack {
-        consumer.history.record(flush.now, sent);
-    }
-    Ok(())
+    let wanted = mapping.nack && consumer.history.record(flush.now, sent);
+    Ok(Forwarded { seq: out_seq, switched: selection == Selection::Switch, wanted })
 }
 
 /// How the subscriber calls a packet's format, and the payload in it. A subscriber without RED gets the primary block of RED as what it wraps (RFC 2198).
@@ -264,12 +317,28 @@ pub(crate) fn retransmit(
     transport: &mut Transport,
     seq: u16,
 ) -> Result<(), DropReason> {
+    let next = consumer.rewriter.next_seq();
+    match consumer.history.resend(flush.now, seq, next, transport.rtt) {
+        Resend::Send { sent, copies } => {
+            for _ in 0..copies {
+                resend(flush, producer, consumer, transport, &sent)?;
+            }
+            Ok(())
+        }
+        Resend::Limited => Err(DropReason::NackLimit),
+        Resend::Gone => Err(DropReason::NackNotCached),
+    }
+}
+
+/// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time.
+fn resend(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sent: &Sent,
+) -> Result<(), DropReason> {
     let tuple = transport.selected.ok_or(DropReason::NotReady)?;
-    let sent = match consumer.history.resend(flush.now, seq, transport.rtt) {
-        Resend::Send(sent) => sent,
-        Resend::Limited => return Err(DropReason::NackLimit),
-        Resend::Gone => return Err(DropReason::NackNotCached),
-    };
     let source = producer
         .encodings
         .get(usize::from(sent.encoding))
@@ -278,7 +347,7 @@ pub(crate) fn retransmit(
     let (packet, bytes) = source.cache.get(sent.source).ok_or(DropReason::NackNotCached)?;
     let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
     let (mapping, payload) = outgoing(producer, bound, packet, bytes)?;
-    let view = View { producer, consumer, mapping: &mapping, packet, bytes, payload, sent: &sent };
+    let view = View { producer, consumer, mapping: &mapping, packet, bytes, payload, sent };
     let rtx = mapping.rtx.zip(consumer.params.rtx_ssrc);
     let slot = flush.egress.reserve();
     let (header_len, len, index) = match rtx {

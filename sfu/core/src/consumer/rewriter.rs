@@ -98,6 +98,11 @@ impl Rewriter {
         self.timestamp_offset = offset;
     }
 
+    /// The first outgoing number that was not given to a packet yet.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Offset that is added to the source's timestamps.
     pub(crate) fn timestamp_offset(&self) -> u32 {
         self.timestamp_offset

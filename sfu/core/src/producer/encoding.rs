@@ -99,6 +99,11 @@ impl Encoding {
         self.newest = None;
     }
 
+    /// The newest packet's extended sequence number.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        self.highest
+    }
+
     pub(crate) fn flows(&self, now: Instant) -> bool {
         self.last_arrival.is_some_and(|at| now.saturating_duration_since(at) < FLOW_TIMEOUT)
     }
