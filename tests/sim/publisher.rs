@@ -1,0 +1,555 @@
+//! A publisher: one audio and one video track, in the way in which libwebrtc sends them.
+
+use crate::endpoint::{Endpoint, Inbound, publisher_ids as ids};
+use crate::net::{MS, Micros, SECOND};
+use crate::stamp::{STAMP_LEN, Stamp};
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rtcp::packet::Packet as RtcpValue;
+use rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtcp::receiver_report::ReceiverReport;
+use rtcp::sender_report::SenderReport;
+use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtp::packet::Packet;
+use std::collections::{BTreeMap, HashMap};
+
+pub(crate) const VP8: u8 = 96;
+pub(crate) const VP8_RTX: u8 = 97;
+pub(crate) const OPUS: u8 = 111;
+
+const FRAME: Micros = SECOND / 30;
+const AUDIO_FRAME: Micros = 20 * MS;
+const REPORTS: Micros = SECOND;
+/// MID and RID stand on packets of the first seconds only: senders stop once feedback came.
+const LABELLED: Micros = 2 * SECOND;
+/// Packets that can be resent.
+const HISTORY: u64 = 1000;
+
+/// One simulcast layer.
+pub(crate) struct Layer {
+    rid: Option<&'static str>,
+    pub(crate) ssrc: u32,
+    rtx_ssrc: u32,
+    packets: u8,
+    pub(crate) active: bool,
+    since: Micros,
+    seq: u64,
+    rtx_seq: u64,
+    timestamp_offset: u32,
+    picture_id: u16,
+    tl0: u8,
+    keyframe: bool,
+    frames_since_key: u32,
+    next_report: Micros,
+    sent: HashMap<u16, (Packet, Option<Micros>)>,
+    octets: u32,
+}
+
+/// A frame that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) layer: u8,
+    pub(crate) number: u32,
+    pub(crate) capture: Micros,
+    pub(crate) keyframe: bool,
+    pub(crate) temporal: u8,
+}
+
+pub(crate) struct Video {
+    pub(crate) mid: Option<&'static str>,
+    pub(crate) track: u8,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) temporal: bool,
+    pub(crate) enabled: bool,
+    pub(crate) frames: Vec<Frame>,
+    next_frame: Micros,
+    number: u32,
+    /// Packets of captured frames that wait for the pacer.
+    paced: BTreeMap<(Micros, u64), (usize, Packet)>,
+    order: u64,
+}
+
+pub(crate) struct Audio {
+    pub(crate) mid: Option<&'static str>,
+    pub(crate) track: u8,
+    pub(crate) ssrc: u32,
+    /// -dBov
+    pub(crate) level: u8,
+    pub(crate) enabled: bool,
+    since: Micros,
+    seq: u64,
+    timestamp_offset: u32,
+    next_frame: Micros,
+    next_report: Micros,
+    number: u32,
+}
+
+pub(crate) struct Publisher {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) video: Option<Video>,
+    pub(crate) audio: Option<Audio>,
+    /// NTP time of this machine at virtual time 0.
+    pub(crate) ntp: u64,
+    pub(crate) sender_reports: bool,
+    pub(crate) keyframe_requests: Vec<(Micros, u32)>,
+    /// Transport-wide numbers sent, with the time of sending.
+    pub(crate) transport_sent: Vec<Micros>,
+    /// (time, numbers with their arrival in µs or `None`) of each feedback packet.
+    pub(crate) feedback: Vec<(Micros, Vec<(u16, Option<i64>)>)>,
+    pub(crate) resent: u64,
+    rtt: Micros,
+    transport_first: u16,
+    rng: SmallRng,
+    /// Probes: padding on RTX and packets on an SSRC that nobody announced, with every second frame.
+    pub(crate) probes: bool,
+    probe_seq: u64,
+}
+
+impl Video {
+    pub(crate) fn new(
+        rng: &mut SmallRng,
+        track: u8,
+        mid: Option<&'static str>,
+        rids: &[&'static str],
+    ) -> Self {
+        let count = rids.len().max(1);
+        let layers = (0..count)
+            .map(|i| {
+                Layer::new(rng, rids.get(i).copied(), if count == 1 { 5 } else { 2 + i as u8 })
+            })
+            .collect();
+        Self {
+            mid,
+            track,
+            layers,
+            temporal: false,
+            enabled: true,
+            frames: Vec::new(),
+            next_frame: rng.random_range(0..FRAME),
+            number: 0,
+            paced: BTreeMap::new(),
+            order: 0,
+        }
+    }
+}
+
+impl Audio {
+    pub(crate) fn new(rng: &mut SmallRng, track: u8, mid: Option<&'static str>) -> Self {
+        Self {
+            mid,
+            track,
+            ssrc: ssrc(rng),
+            level: 30,
+            enabled: true,
+            since: 0,
+            seq: rng.random_range(0..0x8000),
+            timestamp_offset: rng.random(),
+            next_frame: rng.random_range(0..AUDIO_FRAME),
+            next_report: 300 * MS,
+            number: 0,
+        }
+    }
+}
+
+/// SSRCs of publishers are never below 2^24, slots never above.
+fn ssrc(rng: &mut SmallRng) -> u32 {
+    rng.random_range(0x0100_0000..u32::MAX)
+}
+
+impl Layer {
+    fn new(rng: &mut SmallRng, rid: Option<&'static str>, packets: u8) -> Self {
+        Self {
+            rid,
+            ssrc: ssrc(rng),
+            rtx_ssrc: ssrc(rng),
+            packets,
+            active: true,
+            since: 0,
+            seq: rng.random_range(0..0x8000),
+            rtx_seq: rng.random_range(0..0x8000),
+            timestamp_offset: rng.random(),
+            picture_id: rng.random_range(0..0x8000),
+            tl0: rng.random(),
+            keyframe: true,
+            frames_since_key: 0,
+            next_report: rng.random_range(0..REPORTS),
+            sent: HashMap::new(),
+            octets: 0,
+        }
+    }
+
+    /// New SSRCs, new sequence numbers, new timestamps: the sender was made anew.
+    fn restart(&mut self, rng: &mut SmallRng, now: Micros) {
+        let fresh = Self::new(rng, self.rid, self.packets);
+        *self = Self { since: now, next_report: now + REPORTS, ..fresh };
+    }
+
+    fn timestamp(&self, at: Micros) -> u32 {
+        self.timestamp_offset.wrapping_add((at * 90 / 1000) as u32)
+    }
+
+    /// (temporal layer, layer sync) of an L1T3 pattern: 0 2 1 2.
+    fn temporal(&self) -> (u8, bool) {
+        match self.frames_since_key % 4 {
+            0 => (0, false),
+            1 => (2, true),
+            2 => (1, true),
+            _ => (2, false),
+        }
+    }
+
+    /// VP8 payload descriptor (RFC 7741 section 4.2) and the start of the frame.
+    fn payload(&self, stamp: &Stamp, sync: bool, len: usize) -> Vec<u8> {
+        let first = stamp.index == 0;
+        let mut payload = vec![0x80 | u8::from(first) << 4, 0xe0];
+        payload.extend_from_slice(&(0x8000 | self.picture_id).to_be_bytes());
+        payload.extend_from_slice(&[self.tl0, stamp.temporal << 6 | u8::from(sync) << 5]);
+        if first {
+            payload.extend_from_slice(&[u8::from(!stamp.keyframe), 0, 0]);
+            if stamp.keyframe {
+                payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01]);
+            }
+        }
+        payload.resize(len - STAMP_LEN, 0xab ^ stamp.frame as u8);
+        stamp.write(&mut payload);
+        payload
+    }
+}
+
+impl Publisher {
+    pub(crate) fn new(endpoint: Endpoint, seed: u64, ntp: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        Self {
+            endpoint,
+            video: None,
+            audio: None,
+            ntp,
+            sender_reports: true,
+            keyframe_requests: Vec::new(),
+            transport_sent: Vec::new(),
+            feedback: Vec::new(),
+            resent: 0,
+            rtt: 100 * MS,
+            transport_first: rng.random(),
+            rng,
+            probes: false,
+            probe_seq: 5,
+        }
+    }
+
+    pub(crate) fn video(&mut self) -> &mut Video {
+        self.video.as_mut().expect("a video track")
+    }
+
+    pub(crate) fn audio(&mut self) -> &mut Audio {
+        self.audio.as_mut().expect("an audio track")
+    }
+
+    pub(crate) fn restart_video(&mut self, now: Micros) {
+        let rng = &mut self.rng;
+        for layer in &mut self.video.as_mut().expect("a video track").layers {
+            layer.restart(rng, now);
+        }
+    }
+
+    pub(crate) fn next_wake(&self) -> Micros {
+        let mut next = self.endpoint.next_wake();
+        if !self.endpoint.connected {
+            return next;
+        }
+        if let Some(video) = &self.video {
+            next = next.min(video.next_frame);
+            next = video.paced.keys().next().map_or(next, |(at, _)| next.min(*at));
+        }
+        self.audio.as_ref().map_or(next, |audio| next.min(audio.next_frame))
+    }
+
+    pub(crate) fn wake(&mut self, now: Micros) {
+        self.endpoint.wake(now);
+        if !self.endpoint.connected {
+            return;
+        }
+        while self.audio.as_ref().is_some_and(|audio| audio.next_frame <= now) {
+            self.send_audio(now);
+        }
+        while self.video.as_ref().is_some_and(|video| video.next_frame <= now) {
+            self.capture(now);
+        }
+        self.pace(now);
+        self.report(now);
+    }
+
+    fn send_audio(&mut self, now: Micros) {
+        let audio = self.audio.as_mut().expect("an audio track");
+        audio.next_frame = audio.next_frame.max(now) + AUDIO_FRAME;
+        if !audio.enabled {
+            return;
+        }
+        if audio.number == 0 {
+            audio.since = now;
+        }
+        let stamp = Stamp {
+            track: audio.track,
+            frame: audio.number,
+            count: 1,
+            capture: now,
+            ..Stamp::default()
+        };
+        let mut payload = vec![0xf8; 70 + (audio.number % 7) as usize];
+        stamp.write(&mut payload);
+        audio.number += 1;
+        let mut packet = packet(OPUS, audio.seq, audio.ssrc, payload);
+        packet.header.timestamp = audio.timestamp_offset.wrapping_add((now * 48 / 1000) as u32);
+        extend(&mut packet, ids::AUDIO_LEVEL, &[0x80 | audio.level]);
+        if now < audio.since + LABELLED
+            && let Some(mid) = audio.mid
+        {
+            extend(&mut packet, ids::MID, mid.as_bytes());
+        }
+        let seq = audio.seq;
+        audio.seq += 1;
+        self.send(now, seq, packet);
+    }
+
+    /// One picture in all active layers; its packets go to the pacer.
+    fn capture(&mut self, now: Micros) {
+        let video = self.video.as_mut().expect("a video track");
+        video.next_frame = video.next_frame.max(now) + FRAME;
+        if !video.enabled {
+            return;
+        }
+        for index in 0..video.layers.len() {
+            let layer = &mut video.layers[index];
+            if !layer.active {
+                continue;
+            }
+            if video.number == 0 {
+                layer.since = now;
+            }
+            let keyframe = std::mem::take(&mut layer.keyframe);
+            if keyframe {
+                layer.frames_since_key = 0;
+            }
+            let (temporal, sync) = if video.temporal { layer.temporal() } else { (0, false) };
+            layer.frames_since_key += 1;
+            layer.picture_id = (layer.picture_id + 1) & 0x7fff;
+            layer.tl0 = layer.tl0.wrapping_add(u8::from(temporal == 0));
+            // The whole frame has one size of packets, as libwebrtc cuts it.
+            let len = self.rng.random_range(950..1050);
+            let count = if keyframe { layer.packets * 2 } else { layer.packets };
+            for packet_index in 0..count {
+                let stamp = Stamp {
+                    track: video.track,
+                    layer: index as u8,
+                    keyframe,
+                    temporal,
+                    frame: video.number,
+                    index: packet_index,
+                    count,
+                    capture: now,
+                };
+                let payload = layer.payload(&stamp, sync, len);
+                let mut packet = packet(VP8, layer.seq, layer.ssrc, payload);
+                packet.header.timestamp = layer.timestamp(now);
+                packet.header.marker = packet_index + 1 == count;
+                if now < layer.since + LABELLED {
+                    label(&mut packet, video.mid, layer.rid, ids::RID);
+                }
+                layer.seq += 1;
+                video.order += 1;
+                let at = now + MS + u64::from(packet_index) * MS;
+                video.paced.insert((at, video.order), (index, packet));
+            }
+            video.frames.push(Frame {
+                layer: index as u8,
+                number: video.number,
+                capture: now,
+                keyframe,
+                temporal,
+            });
+        }
+        video.number += 1;
+        if self.probes && video.number % 2 == 0 {
+            self.probe(now);
+        }
+    }
+
+    fn pace(&mut self, now: Micros) {
+        loop {
+            let Some(video) = &mut self.video else { return };
+            if video.paced.first_key_value().is_none_or(|((at, _), _)| *at > now) {
+                return;
+            }
+            let Some((_, (index, packet))) = video.paced.pop_first() else { return };
+            let layer = &mut video.layers[index];
+            if packet.header.ssrc != layer.ssrc {
+                // The sender was made anew since this frame was captured.
+                continue;
+            }
+            let number = packet.header.sequence_number;
+            let seq = sfu_rtp::sequence::extend(layer.seq, number);
+            layer.octets = layer.octets.wrapping_add(packet.payload.len() as u32);
+            layer.sent.insert(number, (packet.clone(), None));
+            layer.sent.remove(&(seq.saturating_sub(HISTORY) as u16));
+            self.send(now, seq, packet);
+        }
+    }
+
+    /// Bandwidth probes: no media in them, but the engine must say when they came.
+    fn probe(&mut self, now: Micros) {
+        let video = self.video.as_mut().expect("a video track");
+        let layer = &mut video.layers[0];
+        let mut padding = packet(VP8_RTX, layer.rtx_seq, layer.rtx_ssrc, vec![0; 200]);
+        padding.header.padding = true;
+        let payload = Bytes::from([vec![0; 199], vec![200]].concat());
+        padding.payload = payload;
+        label(&mut padding, video.mid, layer.rid, ids::REPAIRED_RID);
+        let seq = layer.rtx_seq;
+        layer.rtx_seq += 1;
+        self.send(now, seq, padding);
+        self.probe_seq += 1;
+        let stray = packet(VP8, self.probe_seq, 0x00ff_ff00, vec![0x10; 300]);
+        self.send(now, self.probe_seq, stray);
+    }
+
+    /// Gives the packet its transport-wide number, and sends it.
+    fn send(&mut self, now: Micros, seq: u64, mut packet: Packet) {
+        let number = self.transport_first.wrapping_add(self.transport_sent.len() as u16);
+        self.transport_sent.push(now);
+        extend(&mut packet, ids::TRANSPORT_WIDE, &number.to_be_bytes());
+        self.endpoint.send_rtp(seq, &packet);
+    }
+
+    /// Number of the `index`th packet.
+    pub(crate) fn transport_number(&self, index: usize) -> u16 {
+        self.transport_first.wrapping_add(index as u16)
+    }
+
+    fn report(&mut self, now: Micros) {
+        if !self.sender_reports {
+            return;
+        }
+        let ntp_time = self.ntp.wrapping_add(ntp_of(now));
+        let mut reports: Vec<SenderReport> = Vec::new();
+        let mut add = |ssrc, rtp_time| {
+            reports.push(SenderReport { ssrc, ntp_time, rtp_time, ..SenderReport::default() });
+        };
+        if let Some(video) = self.video.as_mut().filter(|video| video.enabled) {
+            for layer in video.layers.iter_mut().filter(|l| l.active && now >= l.next_report) {
+                layer.next_report = now + REPORTS;
+                add(layer.ssrc, layer.timestamp(now));
+            }
+        }
+        if let Some(audio) = self.audio.as_mut().filter(|a| a.enabled && now >= a.next_report) {
+            audio.next_report = now + REPORTS;
+            add(audio.ssrc, audio.timestamp_offset.wrapping_add((now * 48 / 1000) as u32));
+        }
+        for report in reports {
+            self.endpoint.send_rtcp(&[Box::new(report)]);
+        }
+    }
+
+    pub(crate) fn receive(&mut self, now: Micros, bytes: Vec<u8>) {
+        match self.endpoint.receive(bytes) {
+            Inbound::Stun | Inbound::Replayed => {}
+            Inbound::Rtp(packet) => panic!("media for a publisher: {packet:?}"),
+            Inbound::Rtcp(values, bytes) => {
+                for value in &values {
+                    self.handle_rtcp(now, value.as_ref());
+                }
+                self.handle_feedback(now, &bytes);
+            }
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: Micros, value: &(dyn RtcpValue + Send + Sync)) {
+        let any = value.as_any();
+        if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
+            for number in nack.nacks.iter().flat_map(|pair| pair.packet_list()) {
+                self.resend(now, nack.media_ssrc, number);
+            }
+        } else if let Some(pli) = any.downcast_ref::<PictureLossIndication>() {
+            self.handle_keyframe_request(now, pli.media_ssrc);
+        } else if let Some(fir) = any.downcast_ref::<FullIntraRequest>() {
+            self.handle_keyframe_request(now, fir.fir[0].ssrc);
+        } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
+            let ntp = (self.ntp.wrapping_add(ntp_of(now)) >> 16) as u32;
+            for block in report.reports.iter().filter(|block| block.last_sender_report != 0) {
+                let rtt = ntp.wrapping_sub(block.last_sender_report).wrapping_sub(block.delay);
+                self.rtt = (u64::from(rtt) * SECOND) >> 16;
+            }
+        }
+    }
+
+    fn handle_keyframe_request(&mut self, now: Micros, ssrc: u32) {
+        self.keyframe_requests.push((now, ssrc));
+        let Some(video) = &mut self.video else { return };
+        if let Some(layer) = video.layers.iter_mut().find(|layer| layer.ssrc == ssrc) {
+            layer.keyframe = true;
+        }
+    }
+
+    /// RFC 4588. As libwebrtc: not again within one round trip.
+    fn resend(&mut self, now: Micros, ssrc: u32, number: u16) {
+        let Some(video) = &mut self.video else { return };
+        let mid = video.mid;
+        let Some(layer) = video.layers.iter_mut().find(|layer| layer.ssrc == ssrc) else { return };
+        let Some((original, last)) = layer.sent.get_mut(&number) else { return };
+        if last.is_some_and(|last| now < last + self.rtt) {
+            return;
+        }
+        *last = Some(now);
+        let payload = [&number.to_be_bytes()[..], &original.payload].concat();
+        let mut packet = packet(VP8_RTX, layer.rtx_seq, layer.rtx_ssrc, payload);
+        packet.header.timestamp = original.header.timestamp;
+        packet.header.marker = original.header.marker;
+        label(&mut packet, mid, layer.rid, ids::REPAIRED_RID);
+        let seq = layer.rtx_seq;
+        layer.rtx_seq += 1;
+        self.resent += 1;
+        self.send(now, seq, packet);
+    }
+
+    fn handle_feedback(&mut self, now: Micros, bytes: &[u8]) {
+        for packet in sfu_rtp::compound(bytes) {
+            let Ok(feedback) = sfu_rtp::TransportFeedback::parse(&packet) else { continue };
+            let reference = i64::from(feedback.reference_time) * 64_000;
+            let statuses = feedback
+                .statuses()
+                .map(|(number, at)| (number, at.map(|at| reference + i64::from(at))))
+                .collect();
+            self.feedback.push((now, statuses));
+        }
+    }
+}
+
+/// Virtual time as 32.32 fixed point seconds.
+pub(crate) fn ntp_of(at: Micros) -> u64 {
+    ((u128::from(at) << 32) / 1_000_000) as u64
+}
+
+fn packet(payload_type: u8, seq: u64, ssrc: u32, payload: Vec<u8>) -> Packet {
+    let header = rtp::header::Header {
+        version: 2,
+        payload_type,
+        sequence_number: seq as u16,
+        ssrc,
+        ..rtp::header::Header::default()
+    };
+    Packet { header, payload: payload.into() }
+}
+
+fn extend(packet: &mut Packet, id: u8, value: &[u8]) {
+    packet.header.set_extension(id, Bytes::copy_from_slice(value)).unwrap();
+}
+
+fn label(packet: &mut Packet, mid: Option<&str>, rid: Option<&str>, rid_kind: u8) {
+    if let Some(mid) = mid {
+        extend(packet, ids::MID, mid.as_bytes());
+    }
+    if let Some(rid) = rid {
+        extend(packet, rid_kind, rid.as_bytes());
+    }
+}

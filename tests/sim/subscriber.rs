@@ -1,0 +1,312 @@
+//! A subscriber: asks for lost packets as libwebrtc's receiver does, reports, and notes which frames became complete when.
+
+use crate::endpoint::{Endpoint, Inbound};
+use crate::net::{MS, Micros, SECOND};
+use crate::publisher::ntp_of;
+use crate::stamp::Stamp;
+use rtcp::goodbye::Goodbye;
+use rtcp::packet::Packet as RtcpValue;
+use rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtcp::receiver_report::ReceiverReport;
+use rtcp::reception_report::ReceptionReport;
+use rtcp::sender_report::SenderReport;
+use rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+use rtp::packet::Packet;
+use sfu_core::params::MediaKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const VP8: u8 = 100;
+pub(crate) const VP8_RTX: u8 = 101;
+pub(crate) const OPUS: u8 = 109;
+
+/// libwebrtc: `NackRequester` looks every 20 ms, assumes a round trip of 100 ms, and asks ten times.
+const NACK_TICK: Micros = 20 * MS;
+const NACK_PAUSE: Micros = 100 * MS;
+const NACKS_MAX: u8 = 10;
+const REPORTS: Micros = SECOND;
+/// A frame that is incomplete for so long needs a keyframe.
+const FRAME_TIMEOUT: Micros = SECOND;
+
+#[derive(Debug)]
+struct Missing {
+    due: Micros,
+    asked: u8,
+}
+
+/// What has come of one frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) stamp: Stamp,
+    have: u32,
+    first: Micros,
+    pub(crate) complete: Option<Micros>,
+}
+
+/// A sender report and when it came.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    at: Micros,
+    ntp: u64,
+    rtp: u32,
+}
+
+pub(crate) struct Slot {
+    pub(crate) kind: MediaKind,
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: Option<u32>,
+    /// Asks for lost packets.
+    pub(crate) nacks: bool,
+    highest: Option<u64>,
+    received: BTreeSet<u64>,
+    missing: BTreeMap<u64, Missing>,
+    /// By track, encoding and frame number.
+    pub(crate) frames: BTreeMap<(u8, u8, u32), Frame>,
+    report: Option<Report>,
+    /// Capture moment as computed from the sender report, minus the true one: (time, track, µs).
+    pub(crate) skews: Vec<(Micros, u8, i64)>,
+    pub(crate) asked: u64,
+    last_pli: Option<Micros>,
+}
+
+impl Slot {
+    pub(crate) fn new(kind: MediaKind, ssrc: u32, rtx_ssrc: Option<u32>, nacks: bool) -> Self {
+        Self {
+            kind,
+            ssrc,
+            rtx_ssrc,
+            nacks,
+            highest: None,
+            received: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            report: None,
+            skews: Vec::new(),
+            asked: 0,
+            last_pli: None,
+        }
+    }
+
+    /// Time from capture to completion of a frame.
+    pub(crate) fn latency(&self, track: u8, layer: u8, number: u32) -> Option<Micros> {
+        let frame = self.frames.get(&(track, layer, number))?;
+        Some(frame.complete? - frame.stamp.capture)
+    }
+
+    fn clock_rate(&self) -> i64 {
+        match self.kind {
+            MediaKind::Audio => 48_000,
+            MediaKind::Video => 90_000,
+        }
+    }
+
+    fn receive(&mut self, now: Micros, number: u16, timestamp: u32, payload: &[u8]) {
+        let seq = match self.highest {
+            None => 0x1_0000 + u64::from(number),
+            Some(highest) => sfu_rtp::sequence::extend(highest, number),
+        };
+        if !self.received.insert(seq) {
+            return;
+        }
+        self.missing.remove(&seq);
+        if let Some(highest) = self.highest
+            && self.nacks
+        {
+            for lost in highest + 1..seq {
+                self.missing.insert(lost, Missing { due: now, asked: 0 });
+            }
+        }
+        self.highest = self.highest.max(Some(seq));
+        let stamp = Stamp::read(payload);
+        self.note_skew(now, timestamp, &stamp);
+        let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
+            stamp,
+            have: 0,
+            first: now,
+            complete: None,
+        });
+        frame.have |= 1 << stamp.index;
+        if frame.have == (1 << stamp.count) - 1 {
+            frame.complete.get_or_insert(now);
+        }
+    }
+
+    fn note_skew(&mut self, now: Micros, timestamp: u32, stamp: &Stamp) {
+        let Some(report) = self.report else { return };
+        let ticks = i64::from(timestamp.wrapping_sub(report.rtp) as i32);
+        // Server NTP starts at virtual time 0 with `SERVER_NTP`.
+        let ntp = report.ntp.wrapping_sub(crate::world::SERVER_NTP);
+        let micros = ((u128::from(ntp) * 1_000_000) >> 32) as i64;
+        let computed = micros + ticks * 1_000_000 / self.clock_rate();
+        self.skews.push((now, stamp.track, computed - stamp.capture as i64));
+    }
+
+    fn due_nacks(&mut self, now: Micros) -> Vec<u16> {
+        self.missing.retain(|_, missing| missing.asked < NACKS_MAX);
+        let due = self.missing.iter_mut().filter(|(_, missing)| missing.due <= now);
+        due.map(|(seq, missing)| {
+            missing.asked += 1;
+            missing.due = now + NACK_PAUSE;
+            self.asked += 1;
+            *seq as u16
+        })
+        .collect()
+    }
+
+    /// A frame that began to come and stays incomplete.
+    fn stuck(&mut self, now: Micros) -> bool {
+        let window =
+            now.saturating_sub(FRAME_TIMEOUT + 100 * MS)..now.saturating_sub(FRAME_TIMEOUT);
+        let stuck = self
+            .frames
+            .values()
+            .rev()
+            .take(100)
+            .any(|frame| frame.complete.is_none() && window.contains(&frame.first));
+        let stuck = stuck && self.last_pli.is_none_or(|last| now > last + SECOND);
+        if stuck {
+            self.last_pli = Some(now);
+        }
+        stuck
+    }
+}
+
+pub(crate) struct Subscriber {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) replays: u64,
+    next_tick: Micros,
+    next_report: Micros,
+}
+
+impl Subscriber {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, slots: Vec::new(), replays: 0, next_tick: 0, next_report: 0 }
+    }
+
+    pub(crate) fn next_wake(&self) -> Micros {
+        if self.endpoint.connected {
+            self.endpoint.next_wake().min(self.next_tick)
+        } else {
+            self.endpoint.next_wake()
+        }
+    }
+
+    pub(crate) fn wake(&mut self, now: Micros) {
+        self.endpoint.wake(now);
+        if !self.endpoint.connected || now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + NACK_TICK;
+        self.ask(now);
+        for index in 0..self.slots.len() {
+            if self.slots[index].stuck(now) {
+                self.send_pli(index);
+            }
+        }
+        if now >= self.next_report {
+            self.next_report = now + REPORTS;
+            self.report(now);
+        }
+    }
+
+    fn ask(&mut self, now: Micros) {
+        for slot in &mut self.slots {
+            let due = slot.due_nacks(now);
+            if !due.is_empty() {
+                self.endpoint.send_rtcp(&[nack(slot.ssrc, &due)]);
+            }
+        }
+    }
+
+    /// Receiver reports with LSR and DLSR (RFC 3550 section 6.4.2).
+    fn report(&mut self, now: Micros) {
+        let reports: Vec<ReceptionReport> = self
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                let report = slot.report?;
+                Some(ReceptionReport {
+                    ssrc: slot.ssrc,
+                    last_sequence_number: slot.highest? as u32,
+                    last_sender_report: (report.ntp >> 16) as u32,
+                    delay: (ntp_of(now - report.at) >> 16) as u32,
+                    ..ReceptionReport::default()
+                })
+            })
+            .collect();
+        self.endpoint.send_rtcp(&[Box::new(ReceiverReport {
+            ssrc: 1,
+            reports,
+            ..ReceiverReport::default()
+        })]);
+    }
+
+    pub(crate) fn send_pli(&mut self, slot: usize) {
+        let media_ssrc = self.slots[slot].ssrc;
+        self.endpoint.send_rtcp(&[Box::new(PictureLossIndication { sender_ssrc: 1, media_ssrc })]);
+    }
+
+    pub(crate) fn send_fir(&mut self, slot: usize, sequence_number: u8) {
+        let ssrc = self.slots[slot].ssrc;
+        self.endpoint.send_rtcp(&[Box::new(FullIntraRequest {
+            sender_ssrc: 1,
+            media_ssrc: 0,
+            fir: vec![FirEntry { ssrc, sequence_number }],
+        })]);
+    }
+
+    /// Asks for packets whether they are missing or not.
+    pub(crate) fn send_nack(&mut self, slot: usize, numbers: &[u16]) {
+        let ssrc = self.slots[slot].ssrc;
+        self.endpoint.send_rtcp(&[nack(ssrc, numbers)]);
+    }
+
+    pub(crate) fn receive(&mut self, now: Micros, bytes: Vec<u8>) {
+        match self.endpoint.receive(bytes) {
+            Inbound::Stun => {}
+            Inbound::Replayed => self.replays += 1,
+            Inbound::Rtp(packet) => {
+                self.receive_rtp(now, &packet);
+                // The first request leaves at once, as libwebrtc's does.
+                self.ask(now);
+            }
+            Inbound::Rtcp(values, _) => {
+                for value in &values {
+                    self.handle_rtcp(now, value.as_ref());
+                }
+            }
+        }
+    }
+
+    fn receive_rtp(&mut self, now: Micros, packet: &Packet) {
+        let ssrc = packet.header.ssrc;
+        let found = self.slots.iter_mut().find(|s| s.ssrc == ssrc || s.rtx_ssrc == Some(ssrc));
+        let slot = found.expect("media on an SSRC of the answer");
+        if slot.ssrc == ssrc {
+            let number = packet.header.sequence_number;
+            slot.receive(now, number, packet.header.timestamp, &packet.payload);
+        } else {
+            assert_eq!(packet.header.payload_type, VP8_RTX);
+            let number = u16::from_be_bytes([packet.payload[0], packet.payload[1]]);
+            slot.receive(now, number, packet.header.timestamp, &packet.payload[2..]);
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: Micros, value: &(dyn RtcpValue + Send + Sync)) {
+        let any = value.as_any();
+        if let Some(report) = any.downcast_ref::<SenderReport>() {
+            let slot = self.slots.iter_mut().find(|slot| slot.ssrc == report.ssrc);
+            let slot = slot.expect("a report on a slot");
+            slot.report = Some(Report { at: now, ntp: report.ntp_time, rtp: report.rtp_time });
+        }
+        assert!(!any.is::<Goodbye>(), "slots never end");
+    }
+}
+
+fn nack(media_ssrc: u32, numbers: &[u16]) -> Box<dyn RtcpValue + Send + Sync> {
+    let nacks = nack_pairs_from_sequence_numbers(numbers);
+    Box::new(TransportLayerNack { sender_ssrc: 1, media_ssrc, nacks })
+}

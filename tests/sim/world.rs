@@ -1,0 +1,435 @@
+//! The engine with its peers in virtual time.
+
+use crate::endpoint::{
+    Endpoint, peer_keys, publisher_ids as pub_ids, subscriber_ids as sub_ids, transport_params,
+};
+use crate::net::{Delivery, Micros, Net, Path, SECOND, To};
+use crate::publisher::{self, Audio, Publisher, Video};
+use crate::subscriber::{self, Slot, Subscriber};
+use crate::tap::Tap;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use sfu_core::egress::{Arena, Egress, Message, Transmit, Tuple};
+use sfu_core::params::{
+    Binding, Codec, ConsumerParams, EncodingParams, ExtensionKind, ExtensionMapping, Feedback,
+    MediaKind, PayloadMapping, ProducerParams, ReceiveCodec,
+};
+use sfu_core::transport::dtls::Certificate;
+use sfu_core::transport::srtp::SrtpProfile;
+use sfu_core::{
+    Command, ConsumerId, Engine, EngineConfig, Event, ProducerId, RouterId, TransportId,
+};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// The server's NTP time at virtual time 0.
+pub(crate) const SERVER_NTP: u64 = 0xe800_0000_0000_0000;
+/// Publishers' clocks are hours off.
+const PUBLISHER_NTP: u64 = SERVER_NTP - (5 << 32) * 3600 + 123_456_789;
+const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
+const ROUTER: RouterId = RouterId(1);
+
+/// Position of a publisher or a subscriber in its list.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Publisher(usize),
+    Subscriber(usize),
+}
+
+/// Collects what the engine sends.
+#[derive(Default)]
+struct Sink(Vec<(Tuple, Vec<u8>)>);
+
+impl Transmit for Sink {
+    fn transmit(&mut self, messages: &[Message], bytes: &[u8]) {
+        for message in messages {
+            let run = &bytes[message.start..message.start + message.len];
+            for datagram in run.chunks(message.segment) {
+                self.0.push((message.tuple, datagram.to_vec()));
+            }
+        }
+    }
+}
+
+/// What a publisher sends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tracks {
+    /// Simulcast layers, lowest first; one without a name if empty.
+    pub(crate) rids: &'static [&'static str],
+    pub(crate) video: bool,
+    pub(crate) audio: bool,
+}
+
+/// What a slot is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotSpec {
+    pub(crate) kind: MediaKind,
+    pub(crate) rtx: bool,
+    pub(crate) paused: bool,
+}
+
+impl SlotSpec {
+    pub(crate) const VIDEO: Self = Self { kind: MediaKind::Video, rtx: true, paused: false };
+    pub(crate) const AUDIO: Self = Self { kind: MediaKind::Audio, rtx: false, paused: false };
+}
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    arena: Arena,
+    sink: Sink,
+    epoch: Instant,
+    pub(crate) now: Micros,
+    pub(crate) net: Net,
+    rng: SmallRng,
+    pub(crate) publishers: Vec<Publisher>,
+    pub(crate) subscribers: Vec<Subscriber>,
+    /// Parallel to `subscribers`.
+    pub(crate) taps: Vec<Tap>,
+    peers: HashMap<SocketAddr, Peer>,
+    numbers: u64,
+    tracks: u32,
+    ssrcs: u32,
+    pub(crate) events: Vec<(Micros, Event)>,
+    /// Datagrams to addresses that are no peer's.
+    pub(crate) stray: Vec<(SocketAddr, Vec<u8>)>,
+    /// FNV-1a over all datagrams with their times, before the network.
+    pub(crate) trace: u64,
+}
+
+fn address(number: u64) -> SocketAddr {
+    SocketAddr::new(IpAddr::from([10, 1, (number >> 8) as u8, number as u8]), 40_000)
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, up: Path, down: Path) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let epoch = Instant::now();
+        let config = EngineConfig {
+            // Keys are handed in: there is no handshake that would read it.
+            certificate: Certificate { der: Vec::new(), private_key_pkcs8: Vec::new() },
+            seed: rng.random(),
+            epoch,
+            epoch_ntp: SERVER_NTP,
+        };
+        Self {
+            engine: Engine::new(config),
+            arena: Arena::default(),
+            sink: Sink::default(),
+            epoch,
+            now: 0,
+            net: Net::new(rng.random(), up, down),
+            rng,
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            taps: Vec::new(),
+            peers: HashMap::new(),
+            numbers: 0,
+            tracks: 0,
+            ssrcs: 100,
+            events: Vec::new(),
+            stray: Vec::new(),
+            trace: 0xcbf2_9ce4_8422_2325,
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        let now = self.epoch + Duration::from_micros(self.now);
+        let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+        self.engine.handle_command(now, command, &mut egress);
+        self.finish_turn();
+    }
+
+    fn create_transport(&mut self, extensions: &[(u8, ExtensionKind)]) -> u64 {
+        self.numbers += 1;
+        let transport = TransportId(self.numbers);
+        let params = Box::new(transport_params(self.numbers, PROFILE));
+        self.command(Command::CreateTransport { transport, router: ROUTER, params });
+        let header_extensions = mappings(extensions);
+        self.command(Command::ConfigureTransport { transport, header_extensions });
+        self.numbers
+    }
+
+    /// A new publisher; returns its index. Its producers have the ids of [`World::video_of`] and [`World::audio_of`].
+    pub(crate) fn add_publisher(&mut self, tracks: Tracks) -> usize {
+        let number = self.create_transport(&[
+            (pub_ids::MID, ExtensionKind::Mid),
+            (pub_ids::RID, ExtensionKind::Rid),
+            (pub_ids::REPAIRED_RID, ExtensionKind::RepairedRid),
+            (pub_ids::TRANSPORT_WIDE, ExtensionKind::TransportWideCc),
+            (pub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
+        ]);
+        let index = self.publishers.len();
+        let endpoint = Endpoint::new(number, PROFILE, address(number));
+        self.peers.insert(endpoint.address, Peer::Publisher(index));
+        let ntp = PUBLISHER_NTP.wrapping_add(number << 40);
+        let mut publisher = Publisher::new(endpoint, self.rng.random(), ntp);
+        if tracks.video {
+            self.tracks += 1;
+            let track = self.tracks as u8;
+            publisher.video = Some(Video::new(&mut self.rng, track, Some("0"), tracks.rids));
+            let params = video_params(tracks.rids, self.tracks);
+            self.create_producer(number, Self::video_of(index), params);
+        }
+        if tracks.audio {
+            self.tracks += 1;
+            publisher.audio = Some(Audio::new(&mut self.rng, self.tracks as u8, Some("1")));
+            let params = audio_params(self.tracks);
+            self.create_producer(number, Self::audio_of(index), params);
+        }
+        self.publishers.push(publisher);
+        index
+    }
+
+    fn create_producer(&mut self, number: u64, producer: ProducerId, params: ProducerParams) {
+        let transport = TransportId(number);
+        self.command(Command::CreateProducer { transport, producer, params: Box::new(params) });
+    }
+
+    pub(crate) fn video_of(publisher: usize) -> ProducerId {
+        ProducerId(publisher as u64 * 2)
+    }
+
+    pub(crate) fn audio_of(publisher: usize) -> ProducerId {
+        ProducerId(publisher as u64 * 2 + 1)
+    }
+
+    /// A new subscriber; returns its index.
+    pub(crate) fn add_subscriber(&mut self, slots: &[SlotSpec]) -> usize {
+        let extensions = [
+            (sub_ids::MID, ExtensionKind::Mid),
+            (sub_ids::TRANSPORT_WIDE, ExtensionKind::TransportWideCc),
+            (sub_ids::ABS_SEND_TIME, ExtensionKind::AbsSendTime),
+            (sub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
+        ];
+        let number = self.create_transport(&extensions);
+        let index = self.subscribers.len();
+        let endpoint = Endpoint::new(number, PROFILE, address(number));
+        self.peers.insert(endpoint.address, Peer::Subscriber(index));
+        let mut subscriber = Subscriber::new(endpoint);
+        let mut tap = Tap::new(&peer_keys(number, PROFILE));
+        for (position, spec) in slots.iter().enumerate() {
+            self.ssrcs += 2;
+            let (ssrc, rtx_ssrc) = (self.ssrcs, spec.rtx.then_some(self.ssrcs + 1));
+            let video = spec.kind == MediaKind::Video;
+            subscriber.slots.push(Slot::new(spec.kind, ssrc, rtx_ssrc, video));
+            if let Some(rtx) = rtx_ssrc {
+                tap.add_rtx(rtx, ssrc);
+            }
+            let params = ConsumerParams {
+                kind: spec.kind,
+                mid: position.to_string(),
+                ssrc,
+                rtx_ssrc,
+                cname: "cname".into(),
+                header_extensions: mappings(&extensions),
+                paused: spec.paused,
+            };
+            self.command(Command::CreateConsumer {
+                transport: TransportId(number),
+                consumer: Self::consumer(index, position),
+                params: Box::new(params),
+            });
+        }
+        self.subscribers.push(subscriber);
+        self.taps.push(tap);
+        index
+    }
+
+    pub(crate) fn consumer(subscriber: usize, slot: usize) -> ConsumerId {
+        ConsumerId(subscriber as u64 * 100 + slot as u64)
+    }
+
+    pub(crate) fn transport_of_subscriber(&self, subscriber: usize) -> TransportId {
+        let address = self.subscribers[subscriber].endpoint.address;
+        TransportId(number_of(address))
+    }
+
+    pub(crate) fn bind(&mut self, subscriber: usize, slot: usize, producer: Option<ProducerId>) {
+        let there = &self.subscribers[subscriber].slots[slot];
+        let payload_types = match there.kind {
+            MediaKind::Audio => vec![mapping(publisher::OPUS, subscriber::OPUS, None, false)],
+            MediaKind::Video => {
+                let rtx = there.rtx_ssrc.map(|_| subscriber::VP8_RTX);
+                vec![mapping(publisher::VP8, subscriber::VP8, rtx, true)]
+            }
+        };
+        self.command(Command::BindConsumer {
+            consumer: Self::consumer(subscriber, slot),
+            binding: producer.map(|producer| Binding { producer, payload_types }),
+        });
+    }
+
+    /// SSRC of a slot.
+    pub(crate) fn ssrc(&self, subscriber: usize, slot: usize) -> u32 {
+        self.subscribers[subscriber].slots[slot].ssrc
+    }
+
+    /// A peer's new address.
+    pub(crate) fn move_subscriber(&mut self, subscriber: usize, address: SocketAddr) {
+        self.peers.insert(address, Peer::Subscriber(subscriber));
+        self.subscribers[subscriber].endpoint.move_to(self.now, address);
+    }
+
+    /// Anybody's datagram for the engine.
+    pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+        self.note(from, &bytes);
+        self.net.send(self.now, Delivery { to: To::Engine, peer: from, bytes });
+    }
+
+    pub(crate) fn run_seconds(&mut self, seconds: u64) {
+        self.run(seconds * SECOND);
+    }
+
+    pub(crate) fn run(&mut self, duration: Micros) {
+        let end = self.now + duration;
+        let mut turns_now = 0;
+        loop {
+            let next = self.next_turn();
+            if next > end {
+                break;
+            }
+            turns_now = if next > self.now { 0 } else { turns_now + 1 };
+            assert!(turns_now < 10_000, "time stands still at {} µs", self.now);
+            self.now = self.now.max(next);
+            self.turn();
+        }
+        self.now = end;
+    }
+
+    fn next_turn(&self) -> Micros {
+        let engine = self
+            .engine
+            .poll_timeout()
+            .map(|at| at.saturating_duration_since(self.epoch).as_nanos().div_ceil(1000) as Micros);
+        let publishers = self.publishers.iter().map(Publisher::next_wake);
+        let subscribers = self.subscribers.iter().map(Subscriber::next_wake);
+        let others = engine.into_iter().chain(self.net.next());
+        publishers.chain(subscribers).chain(others).min().unwrap_or(Micros::MAX)
+    }
+
+    fn turn(&mut self) {
+        let now = self.epoch + Duration::from_micros(self.now);
+        while let Some(Delivery { to, peer, mut bytes }) = self.net.pop(self.now) {
+            if to == To::Engine {
+                let tuple = Tuple { local: SERVER, remote: peer };
+                let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+                self.engine.handle_datagram(now, &tuple, &mut bytes, &mut egress);
+                continue;
+            }
+            match self.peers.get(&peer) {
+                Some(Peer::Publisher(index)) => self.publishers[*index].receive(self.now, bytes),
+                Some(Peer::Subscriber(index)) => self.subscribers[*index].receive(self.now, bytes),
+                None => self.stray.push((peer, bytes)),
+            }
+        }
+        let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now, &mut egress);
+        }
+        self.finish_turn();
+        for publisher in &mut self.publishers {
+            publisher.wake(self.now);
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.wake(self.now);
+        }
+        self.collect_peers();
+    }
+
+    /// Ends a turn as a worker does, and puts what the engine sent on the wire.
+    fn finish_turn(&mut self) {
+        let now = self.epoch + Duration::from_micros(self.now);
+        let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+        self.engine.flush(now, &mut egress);
+        egress.flush();
+        while let Some(event) = self.engine.poll_event() {
+            self.events.push((self.now, event));
+        }
+        for (tuple, bytes) in std::mem::take(&mut self.sink.0) {
+            assert_eq!(tuple.local, SERVER);
+            self.note(tuple.remote, &bytes);
+            if let Some(Peer::Subscriber(index)) = self.peers.get(&tuple.remote) {
+                self.taps[*index].look(self.now, &bytes);
+            }
+            self.net.send(self.now, Delivery { to: To::Peer, peer: tuple.remote, bytes });
+        }
+    }
+
+    fn collect_peers(&mut self) {
+        let mut out = Vec::new();
+        for publisher in &mut self.publishers {
+            out.append(&mut publisher.endpoint.out);
+        }
+        for subscriber in &mut self.subscribers {
+            out.append(&mut subscriber.endpoint.out);
+        }
+        for (from, bytes) in out {
+            self.inject(from, bytes);
+        }
+    }
+
+    fn note(&mut self, peer: SocketAddr, bytes: &[u8]) {
+        let port = peer.port().to_be_bytes();
+        let time = self.now.to_be_bytes();
+        for &byte in time.iter().chain(&port).chain(bytes) {
+            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// The transport's number in the address that a peer began with.
+fn number_of(address: SocketAddr) -> u64 {
+    match address.ip() {
+        IpAddr::V4(ip) => u64::from(u16::from_be_bytes([ip.octets()[2], ip.octets()[3]])),
+        IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
+    }
+}
+
+fn mappings(list: &[(u8, ExtensionKind)]) -> Vec<ExtensionMapping> {
+    list.iter().map(|&(id, kind)| ExtensionMapping { id, kind }).collect()
+}
+
+fn mapping(from: u8, to: u8, rtx: Option<u8>, nack: bool) -> PayloadMapping {
+    PayloadMapping { from, to, rtx, nack }
+}
+
+fn video_params(rids: &[&str], number: u32) -> ProducerParams {
+    let named = |rid: &&str| EncodingParams { rid: Some((*rid).into()), ..Default::default() };
+    let encodings = match rids {
+        [] => vec![EncodingParams::default()],
+        rids => rids.iter().map(named).collect(),
+    };
+    ProducerParams {
+        kind: MediaKind::Video,
+        mid: Some("0".into()),
+        encodings,
+        codecs: vec![ReceiveCodec {
+            payload_type: publisher::VP8,
+            rtx_payload_type: Some(publisher::VP8_RTX),
+            codec: Codec::Vp8,
+            clock_rate: 90_000,
+            feedback: Feedback { nack: true, pli: true, transport_cc: true, ..Default::default() },
+        }],
+        number,
+        paused: false,
+    }
+}
+
+fn audio_params(number: u32) -> ProducerParams {
+    ProducerParams {
+        kind: MediaKind::Audio,
+        mid: Some("1".into()),
+        encodings: vec![EncodingParams::default()],
+        codecs: vec![ReceiveCodec {
+            payload_type: publisher::OPUS,
+            rtx_payload_type: None,
+            codec: Codec::Opus,
+            clock_rate: 48_000,
+            feedback: Feedback { transport_cc: true, ..Default::default() },
+        }],
+        number,
+        paused: false,
+    }
+}
