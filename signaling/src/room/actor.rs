@@ -235,3 +235,19 @@ async fn at(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_outbox_gives_its_reader_up_and_waits_for_nobody() {
+        let (outbox, reader) = outbox();
+        for _ in 0..OUTBOX {
+            outbox.push(Utf8Bytes::from_static("x"));
+        }
+        assert!(!reader.overflow.is_cancelled());
+        outbox.push(Utf8Bytes::from_static("x"));
+        assert!(reader.overflow.is_cancelled());
+    }
+}
