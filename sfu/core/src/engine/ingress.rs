@@ -267,7 +267,8 @@ impl Engine {
             producer.level.add(level);
             self.speakers_due.get_or_insert(now + speaker::INTERVAL);
         }
-        if starts {
+        // An encoding that starts with a keyframe needs no other one.
+        if starts && !received.keyframe {
             self.wish_keyframes(now, producer_key);
         }
         let producer = &mut self.producers[producer_key];

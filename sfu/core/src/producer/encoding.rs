@@ -125,7 +125,7 @@ impl Encoding {
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
-        let mut received = Received { seq, gap: Gap::None, rtt: None };
+        let mut received = Received { seq, gap: Gap::None, rtt: None, keyframe: false };
         match highest {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
@@ -147,6 +147,7 @@ impl Encoding {
                 self.newest = Some((header.timestamp, now));
             }
         }
+        received.keyframe = packet.info.keyframe;
         if packet.info.keyframe {
             self.keyframes.arrived();
         }
@@ -250,4 +251,6 @@ pub(crate) struct Received {
     pub(crate) gap: Gap,
     /// Time from the first request to the retransmission.
     pub(crate) rtt: Option<Duration>,
+    /// A receiver can start here.
+    pub(crate) keyframe: bool,
 }
