@@ -313,8 +313,7 @@ impl Drop for Bot {
 async fn build_connection(heard: Arc<Heard>) -> Arc<dyn PeerConnection> {
     let mut media = MediaEngine::default();
     for (kind, payload_type) in [(RtpCodecKind::Audio, 111), (RtpCodecKind::Video, 96)] {
-        let codec =
-            RTCRtpCodecParameters { rtp_codec: codec(kind), payload_type, ..Default::default() };
+        let codec = RTCRtpCodecParameters { rtp_codec: codec(kind), payload_type };
         media.register_codec(codec, kind).expect("a codec");
     }
     let interceptors =
