@@ -149,8 +149,8 @@ fn forward_packet(
             consumer.layer_changed = true;
         }
         Selection::Skip => {
-            consumer.rewriter.skip(packet);
-            return Err(DropReason::TemporalLayer);
+            let hole = consumer.rewriter.skip(packet).ok_or(DropReason::TemporalLayer)?;
+            return fill(flush, producer, consumer, transport, tuple, (packet, mapping, hole));
         }
         Selection::Other => return Err(DropReason::OtherEncoding),
         Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
@@ -183,6 +183,50 @@ fn forward_packet(
     consumer.delivery.bytes += u64::from(packet.payload_len);
     let wanted = mapping.nack && consumer.history.record(flush.now, sent);
     Ok(Forwarded { seq: out_seq, switched: selection == Selection::Switch, wanted })
+}
+
+/// Fills a number that was reserved for a packet that is left out with a packet without payload, which receivers take for padding.
+/// It is never sent again: the history does not know it.
+fn fill(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &Consumer,
+    transport: &mut Transport,
+    tuple: &Tuple,
+    (packet, mapping, hole): (&CachedPacket, PayloadMapping, Rewritten),
+) -> Result<Forwarded, DropReason> {
+    let packet = CachedPacket { marker: false, carried: Default::default(), ..*packet };
+    transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
+    let sent = Sent {
+        seq: hole.seq,
+        source: packet.seq,
+        encoding: 0,
+        epoch: 0,
+        timestamp: hole.timestamp,
+        payload_type: packet.payload_type,
+        picture_id: None,
+        tl0_picture_index: None,
+        transport_sequence: transport.transport_sequence,
+        abs_send_time: flush.abs_send_time,
+    };
+    let view = View {
+        producer,
+        consumer,
+        mapping: &mapping,
+        packet: &packet,
+        bytes: &[],
+        payload: &[],
+        sent: &sent,
+    };
+    let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
+    let slot = flush.egress.reserve();
+    let (header_len, len) = write_media(slot, &view).ok_or(DropReason::Malformed)?;
+    let len = srtp.protect_rtp(slot, header_len, len, hole.seq);
+    if len == 0 {
+        return Err(DropReason::Malformed);
+    }
+    flush.egress.commit(tuple, len);
+    Ok(Forwarded { seq: hole.seq, switched: false, wanted: false })
 }
 
 /// How the subscriber calls a packet's format, and the payload in it. A subscriber without RED gets the primary block of RED as what it wraps (RFC 2198).

@@ -127,12 +127,19 @@ impl Rewriter {
         Ok(rewritten)
     }
 
-    /// Takes a packet of the current source that is left out, so that it leaves no gap.
-    pub(crate) fn skip(&mut self, packet: &CachedPacket) {
+    /// Takes a packet of the current source that is left out, so that it leaves no gap. A late one has a number reserved already, because nobody
+    /// knew what it was: that is returned, to be filled with nothing.
+    pub(crate) fn skip(&mut self, packet: &CachedPacket) -> Option<Rewritten> {
         if packet.seq <= self.highest_source {
-            return;
+            let range = self.range_of(packet.seq)?;
+            return Some(Rewritten {
+                seq: packet.seq.wrapping_add_signed(range.seq),
+                timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
+                picture_id: None,
+                tl0_picture_index: None,
+            });
         }
-        let Some(&last) = self.ranges.back() else { return };
+        let &last = self.ranges.back()?;
         self.highest_source = packet.seq;
         let new_picture =
             packet.info.picture_id.is_some() && packet.info.picture_id != self.skipped_picture;
@@ -151,6 +158,7 @@ impl Rewriter {
             self.ranges.pop_front();
         }
         self.ranges.push_back(next);
+        None
     }
 
     fn range_of(&self, seq: u64) -> Option<Range> {
@@ -213,6 +221,17 @@ mod tests {
         assert_eq!(next.picture_id, first.picture_id.map(|id| id + 1));
         assert_eq!(rewriter.rewrite(&frame(1001, 50)).unwrap().seq, 11);
         assert_eq!(rewriter.rewrite(&frame(1005, 53)).unwrap().seq, 13);
+    }
+
+    #[test]
+    fn a_late_packet_that_is_left_out_gives_its_number_back() {
+        let mut rewriter = Rewriter::new(10);
+        rewriter.switch(&frame(1000, 50), 90_000, None);
+        rewriter.rewrite(&frame(1000, 50)).unwrap();
+        assert_eq!(rewriter.skip(&frame(1001, 51)), None);
+        assert_eq!(rewriter.skip(&frame(1003, 51)), None);
+        assert_eq!(rewriter.rewrite(&frame(1004, 52)).unwrap().seq, 12);
+        assert_eq!(rewriter.skip(&frame(1002, 51)).unwrap().seq, 11);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(crate) struct Selector {
     preferred: PreferredLayer,
     /// Temporal layer in force; follows the wish down at once and up at a sync point.
     temporal: Option<u8>,
+    /// Packets before this one (source sequence numbers) are judged by the limit that held then.
+    since: u64,
+    before: Option<u8>,
+    /// Newest packet of the current source that was judged.
+    newest: u64,
 }
 
 impl Selector {
@@ -97,6 +102,7 @@ impl Selector {
             (true, true) => {
                 self.current = Some(source);
                 self.temporal = self.preferred.temporal;
+                (self.since, self.newest) = (packet.seq, packet.seq);
                 Selection::Switch
             }
             _ if self.current.is_none() => Selection::WaitKeyframe,
@@ -107,7 +113,10 @@ impl Selector {
     fn select_temporal(&mut self, packet: &CachedPacket) -> Selection {
         let info = &packet.info;
         let (wish, now) = (self.preferred.temporal, self.temporal);
-        if wish != now && info.frame_start == Some(true) {
+        // A frame is forwarded whole or left out whole: nothing changes in the middle of one whose start was overtaken.
+        let next_frame = info.frame_start == Some(true) && packet.seq > self.newest;
+        self.newest = self.newest.max(packet.seq);
+        if wish != now && next_frame {
             let lower = wish.is_some_and(|wish| now.is_none_or(|now| wish < now));
             if lower || info.keyframe {
                 self.temporal = wish;
@@ -120,7 +129,11 @@ impl Selector {
                 };
             }
         }
-        match self.temporal {
+        if self.temporal != now {
+            (self.since, self.before) = (packet.seq, now);
+        }
+        let limit = if packet.seq < self.since { self.before } else { self.temporal };
+        match limit {
             Some(max) if info.temporal > max => Selection::Skip,
             _ => Selection::Forward,
         }
@@ -190,6 +203,11 @@ mod tests {
     fn temporal_layers_go_down_at_a_frame_and_up_at_a_sync_point() {
         let producer = producer(&["f"], 1);
         let mut selector = Selector::default();
+        let mut seq = 0;
+        let mut packet = |keyframe, temporal| {
+            seq += 1;
+            CachedPacket { seq, ..packet(keyframe, temporal) }
+        };
         selector.select(&producer, 0, &packet(true, 0));
         assert_eq!(selector.select(&producer, 0, &packet(false, 2)), Selection::Forward);
         selector.prefer(PreferredLayer { rid: None, temporal: Some(0) });
@@ -205,5 +223,21 @@ mod tests {
         assert_eq!(selector.select(&producer, 0, &sync), Selection::Forward);
         assert_eq!(selector.select(&producer, 0, &packet(false, 1)), Selection::Forward);
         assert_eq!(selector.select(&producer, 0, &packet(false, 2)), Selection::Skip);
+    }
+    #[test]
+    fn a_frame_whose_start_was_overtaken_is_judged_as_one() {
+        let producer = producer(&["f"], 1);
+        let mut selector = Selector::default();
+        let at = |seq, start, temporal| {
+            let mut packet = CachedPacket { seq, ..packet(false, temporal) };
+            packet.info.frame_start = Some(start);
+            packet
+        };
+        selector.select(&producer, 0, &CachedPacket { seq: 1, ..packet(true, 0) });
+        selector.prefer(PreferredLayer { rid: None, temporal: Some(0) });
+        assert_eq!(selector.select(&producer, 0, &at(3, false, 2)), Selection::Forward);
+        assert_eq!(selector.select(&producer, 0, &at(2, true, 2)), Selection::Forward);
+        assert_eq!(selector.select(&producer, 0, &at(5, true, 2)), Selection::Skip);
+        assert_eq!(selector.select(&producer, 0, &at(4, false, 2)), Selection::Forward, "late");
     }
 }
