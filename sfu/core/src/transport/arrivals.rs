@@ -69,10 +69,8 @@ impl ArrivalLog {
     /// Writes one feedback packet for what came since the last one; call until it returns `None`.
     pub(crate) fn write(&mut self, media_ssrc: u32) -> Option<Vec<u8>> {
         let highest = self.highest?;
-        while self.base <= highest && self.get(self.base).is_none() {
-            // Feedback starts at a packet that came: its time is the reference.
-            self.base += 1;
-        }
+        // What is missing since the last feedback is told too, or a loss there would never be seen; the highest one came, so its time is the
+        // reference at the least.
         if self.base > highest {
             return None;
         }
