@@ -119,6 +119,9 @@ impl Slot {
             }
         }
         self.highest = self.highest.max(Some(seq));
+        if payload.is_empty() {
+            return;
+        }
         let stamp = Stamp::read(payload);
         self.note_skew(now, timestamp, &stamp);
         let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
