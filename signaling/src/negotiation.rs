@@ -9,7 +9,8 @@ mod tests;
 use crate::protocol::{Kind, MediaSections};
 use crate::random;
 use crate::sdp::{
-    self, LocalDescription, NegotiatedSection, Offer, SdpError, Section, SectionPlan, Setup, Slot,
+    self, CodecSpec, LocalDescription, NegotiatedSection, Offer, SdpError, Section, SectionPlan,
+    Setup, Slot,
 };
 use rand::Rng;
 use sfu::params::{
@@ -315,7 +316,7 @@ impl Negotiation {
 }
 
 /// What is accepted of a section on which the client sends. One format only: whoever cannot decode it must be told so, which
-/// is impossible if the sender may change to another whenever it likes.
+/// is impossible if the sender may change to another whenever it likes. RED counts as the Opus in it.
 fn receive(
     section: &Section,
     mid: &str,
@@ -327,7 +328,12 @@ fn receive(
         return None;
     }
     let mut negotiated = NegotiatedSection::receive(section)?;
-    negotiated.codecs.truncate(1);
+    let is_opus = |spec| matches!(spec, CodecSpec::Opus | CodecSpec::Red);
+    if negotiated.codecs.first().is_some_and(|codec| is_opus(codec.spec)) {
+        negotiated.codecs.retain(|codec| is_opus(codec.spec));
+    } else {
+        negotiated.codecs.truncate(1);
+    }
     Some(negotiated)
 }
 

@@ -247,3 +247,17 @@ fn sendrecv_needs_an_announcement_or_whep() {
         negotiation.handle_offer(&peer.offer(), &viewer.local, &wishes, &mut viewer.rng).unwrap();
     assert_eq!(direction(&answer, &mid), "sendonly");
 }
+
+#[test]
+fn red_is_accepted_beside_opus_and_nothing_else_is() {
+    let mut server = Server::new();
+    server.announced = vec!["0".to_owned()];
+    let offer = include_str!("../../../tests/golden/sdp/chromium_publish_simulcast.sdp");
+    let wishes =
+        Wishes { publishes: &|mid, _| mid == "0", slots: server.slots, sendrecv_slots: false };
+    let (answer, _) =
+        server.negotiation.handle_offer(offer, &server.local, &wishes, &mut server.rng).unwrap();
+    let audio = section(&answer, "0");
+    assert!(audio.contains("opus/48000/2") && audio.contains("red/48000/2"), "{audio}");
+    assert!(!audio.contains("PCMU"), "{audio}");
+}

@@ -1,7 +1,7 @@
 //! A track as the room knows it.
 
 use crate::protocol::{Kind, ParticipantId, Source, TrackId, TrackInfo};
-use crate::sdp::{NegotiatedSection, payload_mappings};
+use crate::sdp::{CodecSpec, NegotiatedSection, payload_mappings};
 use sfu::ProducerId;
 use sfu::params::{PayloadMapping, ProducerParams};
 
@@ -37,9 +37,10 @@ impl Track {
         }
     }
 
-    /// As in `a=rtpmap`.
+    /// As in `a=rtpmap`; of RED, the format inside.
     pub(crate) fn codec(&self) -> &'static str {
-        self.section.codecs.first().map_or("", |codec| codec.spec.name())
+        let mut specs = self.section.codecs.iter().map(|codec| codec.spec);
+        specs.find(|spec| *spec != CodecSpec::Red).map_or("", CodecSpec::name)
     }
 
     /// Tracks of one group are shown in sync.
