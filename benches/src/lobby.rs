@@ -30,10 +30,10 @@ pub(crate) struct Lobby {
 
 impl Lobby {
     /// Starts the thread. It ends with the lobby, and the participants leave with it.
-    pub(crate) fn open(server: SocketAddr) -> Self {
+    pub(crate) fn open(server: SocketAddr, feedback: Option<Duration>) -> Self {
         let (roles, wanted) = channel();
         let (results, joined) = channel();
-        std::thread::spawn(move || serve(server, &wanted, &results));
+        std::thread::spawn(move || serve(server, feedback, &wanted, &results));
         Self { roles, joined }
     }
 
@@ -64,13 +64,14 @@ impl Lobby {
 
 fn serve(
     server: SocketAddr,
+    feedback: Option<Duration>,
     wanted: &Receiver<Role>,
     results: &Sender<anyhow::Result<PeerParams>>,
 ) {
     let mut participants: Vec<Participant> = Vec::new();
     loop {
         let result = match wanted.recv_timeout(KEEP_ALIVE_INTERVAL) {
-            Ok(role) => join(server, role, &mut participants).map(Some),
+            Ok(role) => join(server, feedback, role, &mut participants).map(Some),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -88,6 +89,7 @@ fn serve(
 
 fn join(
     server: SocketAddr,
+    feedback: Option<Duration>,
     role: Role,
     participants: &mut Vec<Participant>,
 ) -> anyhow::Result<PeerParams> {
@@ -98,5 +100,5 @@ fn join(
     let remote = participant.negotiate(&local)?;
     participants.push(participant);
     let Role { sends, sample_every, .. } = role;
-    Ok(PeerParams { local, certificate, remote, sends, sample_every, phase })
+    Ok(PeerParams { local, certificate, remote, sends, sample_every, phase, feedback })
 }

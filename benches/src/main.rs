@@ -20,6 +20,7 @@ mod stun;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -76,6 +77,9 @@ struct Options {
     /// Leave both to the scheduler
     #[arg(long)]
     unpinned: bool,
+    /// Between two transport-wide feedbacks of a receiver; 0: none
+    #[arg(long, default_value_t = 100)]
+    feedback_ms: u64,
     /// Where the figures go as JSON
     #[arg(long, default_value = "bench.json")]
     json: PathBuf,
@@ -98,10 +102,11 @@ fn main() -> anyhow::Result<()> {
         sched_setaffinity(Pid::from_raw(0), &set).context("--generator-cpu")?;
     }
     let server_cpu = (!options.unpinned).then_some(options.server_cpu);
+    let feedback = (options.feedback_ms > 0).then(|| Duration::from_millis(options.feedback_ms));
     let mut out = std::io::stdout();
     let mut runs = Vec::new();
     for run in 1..=options.runs {
-        let measured = scenario::run(scenario, options.seconds, &binary, server_cpu)?;
+        let measured = scenario::run(scenario, options.seconds, &binary, server_cpu, feedback)?;
         writeln!(out, "run {run}: {:.3} µs per packet", measured.cpu_us_per_packet)?;
         runs.push(measured);
     }

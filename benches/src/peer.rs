@@ -21,7 +21,6 @@ use crate::stun;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Afterwards: what libwebrtc does on a connected pair.
 const CONSENT_INTERVAL: Duration = Duration::from_millis(2500);
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// RFC 7675 section 5.1.
 const CONSENT_EXPIRES: Duration = Duration::from_secs(30);
@@ -37,6 +36,8 @@ pub(crate) struct PeerParams {
     pub(crate) sends: Vec<Section>,
     pub(crate) sample_every: u64,
     pub(crate) phase: u64,
+    /// Between two transport-wide feedbacks; `None`: sends none.
+    pub(crate) feedback: Option<Duration>,
 }
 
 /// Fresh credentials and a fresh certificate, as every browser tab makes them.
@@ -66,6 +67,7 @@ pub(crate) struct Peer {
     pub(crate) publications: Vec<Publication>,
     transport_sequence: u16,
     pub(crate) reception: Reception,
+    feedback: Option<Duration>,
     feedback_due: Instant,
     report_due: Instant,
     /// Picture loss indications and full intra requests that came.
@@ -75,10 +77,11 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer that begins to connect.
     pub(crate) fn new(now: Instant, params: PeerParams) -> anyhow::Result<Self> {
-        let PeerParams { local, certificate, remote, sends, sample_every, phase } = params;
+        let PeerParams { local, certificate, remote, sends, sample_every, phase, feedback } =
+            params;
         let dtls = Dtls::new(DtlsRole::Client, &certificate, vec![remote.fingerprint])?;
         // Browsers do not report in step.
-        let jitter = now + FEEDBACK_INTERVAL.mul_f64(rand::random());
+        let jitter = now + REPORT_INTERVAL.mul_f64(rand::random());
         let publish = |(mid, section): (usize, &Section)| {
             let (ssrc, _) = section.sends?;
             Some(Publication::new(section.kind, ssrc, mid, now))
@@ -96,8 +99,9 @@ impl Peer {
             publications: sends.iter().enumerate().filter_map(publish).collect(),
             transport_sequence: rand::random(),
             reception: Reception::new(sample_every, phase),
+            feedback,
             feedback_due: jitter,
-            report_due: jitter + REPORT_INTERVAL,
+            report_due: jitter,
             keyframe_requests: 0,
         })
     }
@@ -202,8 +206,8 @@ impl Peer {
             self.drain_dtls(now)?;
         }
         let Self { srtp: Some((srtp, _)), socket, reception, .. } = self else { return Ok(()) };
-        if now >= self.feedback_due {
-            self.feedback_due += FEEDBACK_INTERVAL;
+        if let Some(interval) = self.feedback.filter(|_| now >= self.feedback_due) {
+            self.feedback_due += interval;
             reception.transport_feedback(|packet| send_rtcp(socket, srtp, packet));
         }
         if now >= self.report_due {

@@ -78,3 +78,17 @@ pub(crate) fn cpu_of(pid: &str) -> anyhow::Result<Duration> {
     }
     Ok(Duration::from_nanos(total))
 }
+
+/// Ticks of processor `cpu` since the machine started: busy, stolen by the hypervisor, and all.
+pub(crate) fn processor_ticks(cpu: usize) -> anyhow::Result<[u64; 3]> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let name = format!("cpu{cpu} ");
+    let line = stat.lines().find_map(|line| line.strip_prefix(&name)).context("/proc/stat")?;
+    let ticks: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+    // user nice system idle iowait irq softirq steal; guests are counted within.
+    let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = ticks[..] else {
+        bail!("/proc/stat is short");
+    };
+    let busy = user + nice + system + irq + softirq;
+    Ok([busy, steal, busy + steal + idle + iowait])
+}

@@ -15,9 +15,11 @@ fn quantile_ms(sorted: &[u64], q: f64) -> f64 {
 /// One row: its name and how to read it from a run.
 type Row = (&'static str, fn(&Measured) -> f64);
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 23] = [
     ("server CPU µs per packet", |m| m.cpu_us_per_packet),
     ("server busy %", |m| m.server_busy),
+    ("others on its processor %", |m| m.others_busy),
+    ("stolen from it %", |m| m.stolen),
     ("generator busy %", |m| m.generator_busy),
     ("packets per second", |m| m.received as f64 / m.seconds),
     ("loss %", |m| 100.0 * m.lost as f64 / (m.lost + m.received) as f64),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::load::Load;
 use crate::lobby::{Lobby, Role};
-use crate::process::{Server, cpu_of};
+use crate::process::{Server, cpu_of, processor_ticks};
 use crate::reception::RUNS;
 use crate::sdp::{Kind, Section};
 use crate::signaling::Wishes;
@@ -42,6 +42,10 @@ pub(crate) struct Measured {
     /// Share of one processor, in percent.
     pub(crate) server_busy: f64,
     pub(crate) generator_busy: f64,
+    /// What others took of the server's processor, in percent; not a number when it is not pinned.
+    pub(crate) others_busy: f64,
+    /// What the hypervisor took of it.
+    pub(crate) stolen: f64,
     /// In ns, sorted: audio, video.
     pub(crate) delays: [Vec<u64>; 2],
     /// Share of the packets in GSO runs of 1, 2, …, in percent.
@@ -61,10 +65,11 @@ pub(crate) fn run(
     seconds: u64,
     binary: &Path,
     server_cpu: Option<usize>,
+    feedback: Option<Duration>,
 ) -> anyhow::Result<Measured> {
     let server = Server::start(binary, server_cpu)?;
     let mut load = Load::new()?;
-    let lobby = Lobby::open(server.address);
+    let lobby = Lobby::open(server.address, feedback);
     let (first, others) = roles(scenario)?;
     lobby.join(&mut load, first)?;
     load.run_for(WARM_UP)?;
@@ -74,12 +79,36 @@ pub(crate) fn run(
     lobby.join(&mut load, others)?;
     measured.join_seconds = joining.elapsed().as_secs_f64();
     load.run_for(WARM_UP)?;
+    let noise = Noise::begin(server_cpu)?;
     measure(&mut load, &server, Duration::from_secs(seconds), &mut measured)?;
+    (measured.others_busy, measured.stolen) = noise.end(measured.server_busy)?;
     lobby.check()?;
     let profile = load.peers.last().and_then(|peer| peer.profile).context("no peer")?;
     measured.profile = profile.name().to_owned();
     ensure!(measured.received > 0, "no packet arrived");
     Ok(measured)
+}
+
+/// Watches the server's processor: on a busy machine caches are cold, and the figures say less.
+struct Noise {
+    cpu: Option<usize>,
+    ticks: [u64; 3],
+}
+
+impl Noise {
+    fn begin(cpu: Option<usize>) -> anyhow::Result<Self> {
+        Ok(Self { cpu, ticks: cpu.map(processor_ticks).transpose()?.unwrap_or_default() })
+    }
+
+    /// Shares in percent of others than the server, and of the hypervisor.
+    fn end(self, server_busy: f64) -> anyhow::Result<(f64, f64)> {
+        let Some(cpu) = self.cpu else { return Ok((f64::NAN, f64::NAN)) };
+        let now = processor_ticks(cpu)?;
+        let share = |index: usize| {
+            100.0 * (now[index] - self.ticks[index]) as f64 / (now[2] - self.ticks[2]) as f64
+        };
+        Ok(((share(0) - server_busy).max(0.0), share(1)))
+    }
 }
 
 fn measure(
