@@ -117,14 +117,22 @@ impl Rewriter {
             picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
             tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
         };
-        if packet.seq > self.highest_source || self.next_seq <= rewritten.seq {
-            self.highest_source = packet.seq;
-            self.next_seq = rewritten.seq + 1;
-            self.last_timestamp = Some((rewritten.timestamp, packet.arrival_us));
+        self.highest_source = self.highest_source.max(packet.seq);
+        if self.is_newest(packet, &rewritten) {
             self.last_picture_id = rewritten.picture_id.unwrap_or(self.last_picture_id);
             self.last_tl0 = rewritten.tl0_picture_index.unwrap_or(self.last_tl0);
         }
         Ok(rewritten)
+    }
+
+    /// Whether this is the newest packet so far; then what follows a switch comes after it.
+    fn is_newest(&mut self, packet: &CachedPacket, rewritten: &Rewritten) -> bool {
+        let newest = rewritten.seq >= self.next_seq;
+        if newest {
+            self.next_seq = rewritten.seq + 1;
+            self.last_timestamp = Some((rewritten.timestamp, packet.arrival_us));
+        }
+        newest
     }
 
     /// Takes a packet of the current source that is left out, so that it leaves no gap. A late one has a number reserved already, because nobody
@@ -132,12 +140,14 @@ impl Rewriter {
     pub(crate) fn skip(&mut self, packet: &CachedPacket) -> Option<Rewritten> {
         if packet.seq <= self.highest_source {
             let range = self.range_of(packet.seq)?;
-            return Some(Rewritten {
+            let hole = Rewritten {
                 seq: packet.seq.wrapping_add_signed(range.seq),
                 timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
                 picture_id: None,
                 tl0_picture_index: None,
-            });
+            };
+            self.is_newest(packet, &hole);
+            return Some(hole);
         }
         let &last = self.ranges.back()?;
         self.highest_source = packet.seq;
@@ -232,6 +242,11 @@ mod tests {
         assert_eq!(rewriter.skip(&frame(1003, 51)), None);
         assert_eq!(rewriter.rewrite(&frame(1004, 52)).unwrap().seq, 12);
         assert_eq!(rewriter.skip(&frame(1002, 51)).unwrap().seq, 11);
+        // The same with nothing forwarded since: the number is used up all the same.
+        assert_eq!(rewriter.skip(&frame(1006, 53)), None);
+        assert_eq!(rewriter.skip(&frame(1005, 53)).unwrap().seq, 13);
+        rewriter.switch(&frame(5000, 9), 90_000, None);
+        assert_eq!(rewriter.rewrite(&frame(5000, 9)).unwrap().seq, 14);
     }
 
     #[test]
