@@ -1,12 +1,19 @@
 //! The engine and its peers in virtual time, under a seeded network. Nothing here sleeps, and a failure repeats itself.
 #![allow(clippy::unwrap_used)]
 
+mod consent;
 mod continuity;
 mod endpoint;
+mod feedback;
+mod keyframes;
 mod loss;
 mod net;
+mod nonce;
 mod publisher;
+mod speakers;
 mod stamp;
 mod subscriber;
+mod sync;
 mod tap;
+mod trace;
 mod world;

@@ -32,7 +32,8 @@ pub(crate) struct Layer {
     rid: Option<&'static str>,
     pub(crate) ssrc: u32,
     rtx_ssrc: u32,
-    packets: u8,
+    /// Per frame; a keyframe has twice as many.
+    pub(crate) packets: u8,
     pub(crate) active: bool,
     since: Micros,
     seq: u64,
@@ -339,6 +340,7 @@ impl Publisher {
             // The whole frame has one size of packets, as libwebrtc cuts it.
             let len = self.rng.random_range(950..1050);
             let count = if keyframe { layer.packets * 2 } else { layer.packets };
+            let spacing = MS.min(FRAME / 2 / u64::from(count));
             for packet_index in 0..count {
                 let stamp = Stamp {
                     track: video.track,
@@ -359,7 +361,7 @@ impl Publisher {
                 }
                 layer.seq += 1;
                 video.order += 1;
-                let at = now + MS + u64::from(packet_index) * MS;
+                let at = now + MS + u64::from(packet_index) * spacing;
                 video.paced.insert((at, video.order), (index, packet));
             }
             video.frames.push(Frame {
@@ -401,10 +403,8 @@ impl Publisher {
     fn probe(&mut self, now: Micros) {
         let video = self.video.as_mut().expect("a video track");
         let layer = &mut video.layers[0];
-        let mut padding = packet(VP8_RTX, layer.rtx_seq, layer.rtx_ssrc, vec![0; 200]);
+        let mut padding = packet(VP8_RTX, layer.rtx_seq, layer.rtx_ssrc, Vec::new());
         padding.header.padding = true;
-        let payload = Bytes::from([vec![0; 199], vec![200]].concat());
-        padding.payload = payload;
         label(&mut padding, video.mid, layer.rid, ids::REPAIRED_RID);
         let seq = layer.rtx_seq;
         layer.rtx_seq += 1;

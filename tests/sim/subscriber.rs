@@ -40,7 +40,7 @@ struct Missing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) stamp: Stamp,
-    have: u32,
+    have: u64,
     first: Micros,
     pub(crate) complete: Option<Micros>,
 }

@@ -29,7 +29,7 @@ pub(crate) const SERVER_NTP: u64 = 0xe800_0000_0000_0000;
 const PUBLISHER_NTP: u64 = SERVER_NTP - (5 << 32) * 3600 + 123_456_789;
 const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
-const ROUTER: RouterId = RouterId(1);
+const CAPTURED_MAX: usize = 100;
 
 /// Position of a publisher or a subscriber in its list.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +94,12 @@ pub(crate) struct World {
     pub(crate) events: Vec<(Micros, Event)>,
     /// Datagrams to addresses that are no peer's.
     pub(crate) stray: Vec<(SocketAddr, Vec<u8>)>,
+    /// What came at the engine: (from, transport-wide number, time).
+    pub(crate) arrivals: Vec<(SocketAddr, u16, Micros)>,
+    /// Datagrams of the first publisher's media, as they were on the wire.
+    pub(crate) captured: Vec<Vec<u8>>,
+    /// Room of the peers that are added next.
+    pub(crate) router: RouterId,
     /// FNV-1a over all datagrams with their times, before the network.
     pub(crate) trace: u64,
 }
@@ -130,6 +136,9 @@ impl World {
             ssrcs: 100,
             events: Vec::new(),
             stray: Vec::new(),
+            arrivals: Vec::new(),
+            captured: Vec::new(),
+            router: RouterId(1),
             trace: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -145,7 +154,8 @@ impl World {
         self.numbers += 1;
         let transport = TransportId(self.numbers);
         let params = Box::new(transport_params(self.numbers, PROFILE));
-        self.command(Command::CreateTransport { transport, router: ROUTER, params });
+        let router = self.router;
+        self.command(Command::CreateTransport { transport, router, params });
         let header_extensions = mappings(extensions);
         self.command(Command::ConfigureTransport { transport, header_extensions });
         self.numbers
@@ -313,6 +323,12 @@ impl World {
         let now = self.epoch + Duration::from_micros(self.now);
         while let Some(Delivery { to, peer, mut bytes }) = self.net.pop(self.now) {
             if to == To::Engine {
+                if let Some(number) = transport_number(&bytes) {
+                    self.arrivals.push((peer, number, self.now));
+                    if self.captured.len() < CAPTURED_MAX {
+                        self.captured.push(bytes.clone());
+                    }
+                }
                 let tuple = Tuple { local: SERVER, remote: peer };
                 let mut egress = Egress::new(&mut self.arena, &mut self.sink);
                 self.engine.handle_datagram(now, &tuple, &mut bytes, &mut egress);
@@ -377,6 +393,17 @@ impl World {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
+}
+
+/// SRTP leaves header extensions in the clear.
+fn transport_number(datagram: &[u8]) -> Option<u16> {
+    if sfu_rtp::classify(datagram) != Some(sfu_rtp::PacketKind::Rtp) {
+        return None;
+    }
+    let header = sfu_rtp::RtpHeader::parse_prefix(datagram).ok()?;
+    let found = header.extensions(datagram).find(|(id, _)| *id == pub_ids::TRANSPORT_WIDE);
+    let (_, value) = found?;
+    Some(u16::from_be_bytes([value[0], value[1]]))
 }
 
 /// The transport's number in the address that a peer began with.

@@ -1,0 +1,166 @@
+//! Whose datagrams count, and for how long.
+
+use crate::endpoint::check;
+use crate::net::{MS, Path, SECOND};
+use crate::world::{SlotSpec, Tracks, World};
+use sfu_core::{CloseReason, Event, TransportId};
+use std::net::SocketAddr;
+
+const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
+/// Checks come every 2.5 s, and the engine looks every 500 ms.
+const SLACK: u64 = 4 * SECOND;
+
+fn room() -> World {
+    let mut world = World::new(8, Path::CLEAN, Path::CLEAN);
+    world.add_publisher(TRACKS);
+    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
+    world.bind(0, 0, Some(World::video_of(0)));
+    world.bind(0, 1, Some(World::audio_of(0)));
+    world.run_seconds(3);
+    world
+}
+
+fn silent_at(world: &World, id: TransportId, expected: bool) -> Option<u64> {
+    world.events.iter().find_map(|(at, event)| match event {
+        Event::TransportSilent { transport, silent } => {
+            (*transport == id && *silent == expected).then_some(*at)
+        }
+        _ => None,
+    })
+}
+
+fn closed_at(world: &World, id: TransportId) -> Option<(u64, CloseReason)> {
+    world.events.iter().find_map(|(at, event)| match event {
+        Event::TransportClosed { transport, reason } => {
+            (*transport == id).then(|| (*at, reason.clone()))
+        }
+        _ => None,
+    })
+}
+
+fn whole_frames(world: &World, since: u64) -> usize {
+    let frames = world.subscribers[0].slots[0].frames.values();
+    frames.filter(|frame| frame.complete.is_some_and(|at| at >= since)).count()
+}
+
+#[test]
+fn consent_ends_for_a_receiver_and_for_a_sender_of_media() {
+    let mut world = room();
+    let start = world.now;
+    world.publishers[0].endpoint.checks = false;
+    world.subscribers[0].endpoint.checks = false;
+    world.run_seconds(40);
+    let publisher = TransportId(1);
+    for id in [publisher, world.transport_of_subscriber(0)] {
+        let silent = silent_at(&world, id, true).expect("silent") - start;
+        assert!((15 * SECOND - SLACK..=16 * SECOND).contains(&silent), "{silent} µs");
+        let (closed, reason) = closed_at(&world, id).expect("closed");
+        assert_eq!(reason, CloseReason::ConsentExpired);
+        let closed = closed - start;
+        assert!((30 * SECOND - SLACK..=31 * SECOND).contains(&closed), "{closed} µs");
+    }
+    // The publisher sent media all the time.
+    let last = *world.publishers[0].transport_sent.last().expect("media");
+    assert!(world.now - last < SECOND);
+    assert_eq!(world.engine.population(), (0, 0, 0));
+    let before = world.taps[0].datagrams;
+    world.run_seconds(2);
+    assert_eq!(world.taps[0].datagrams, before, "nothing is sent without consent");
+}
+
+#[test]
+fn a_silence_that_ends_is_told() {
+    let mut world = room();
+    let id = world.transport_of_subscriber(0);
+    world.subscribers[0].endpoint.checks = false;
+    world.run_seconds(20);
+    assert!(silent_at(&world, id, true).is_some() && silent_at(&world, id, false).is_none());
+    world.subscribers[0].endpoint.checks = true;
+    world.run_seconds(20);
+    assert!(silent_at(&world, id, false).is_some());
+    assert_eq!(closed_at(&world, id), None);
+}
+
+#[test]
+fn media_follows_a_client_to_its_new_address() {
+    let mut world = room();
+    let old = world.subscribers[0].endpoint.address;
+    let new: SocketAddr = "192.0.2.9:5555".parse().unwrap();
+    world.subscribers[0].endpoint.priority += 1;
+    world.move_subscriber(0, new);
+    let start = world.now;
+    world.run_seconds(2);
+    let whole = whole_frames(&world, start);
+    assert!(whole >= 58, "{whole} whole frames in two seconds");
+    // Once more, with the lower priority: the pair that is silent yields.
+    world.subscribers[0].endpoint.priority -= 2;
+    world.move_subscriber(0, old);
+    world.run_seconds(8);
+    let start = world.now;
+    world.run_seconds(1);
+    let whole = whole_frames(&world, start);
+    assert!(whole >= 29, "{whole} whole frames in the last second");
+    world.taps[0].assert_continuous(world.ssrc(0, 0));
+    let id = world.transport_of_subscriber(0);
+    assert_eq!(closed_at(&world, id), None);
+}
+
+#[test]
+fn unproved_addresses_get_nothing_and_change_nothing() {
+    let mut world = room();
+    let population = world.engine.population();
+    let events = world.events.len();
+    let stranger: SocketAddr = "198.51.100.77:7777".parse().unwrap();
+    let mut unsigned = check(1, 99, &[(0x0025, &[])]);
+    unsigned.truncate(unsigned.len() - 32);
+    let length = (unsigned.len() - 20) as u16;
+    unsigned[2..4].copy_from_slice(&length.to_be_bytes());
+    let mut forged = check(1, 98, &[(0x0025, &[])]);
+    let tampered = forged.len() - 10;
+    forged[tampered] ^= 1;
+    let mut datagrams = vec![unsigned, forged, check(77, 97, &[(0x0025, &[])])];
+    datagrams.push([&[22, 0xfe, 0xfd][..], &[0; 60]].concat());
+    datagrams.extend([vec![0x80; 40], vec![0x81, 200, 0, 1, 0, 0, 0, 1], vec![0xff; 9], vec![0]]);
+    let captured = world.captured.clone();
+    assert!(!captured.is_empty());
+    datagrams.extend(captured);
+    let start = world.now;
+    for datagram in &datagrams {
+        world.inject(stranger, datagram.clone());
+    }
+    world.run_seconds(2);
+    assert_eq!(world.stray, vec![], "an unproved address gets no byte");
+    assert_eq!(world.engine.population(), population);
+    assert_eq!(world.events.len(), events);
+    let whole = whole_frames(&world, start);
+    assert!(whole >= 58, "{whole} whole frames in two seconds");
+    let tap = &world.taps[0];
+    tap.assert_continuous(world.ssrc(0, 0));
+    assert_eq!(tap.rtx_packets, 0);
+}
+
+#[test]
+fn duplicates_are_not_forwarded_twice() {
+    let path = Path { duplicate: 0.5, jitter: 3 * MS, ..Path::CLEAN };
+    let mut world = World::new(8, path, path);
+    world.add_publisher(TRACKS);
+    world.add_subscriber(&[SlotSpec { rtx: false, ..SlotSpec::VIDEO }, SlotSpec::AUDIO]);
+    world.bind(0, 0, Some(World::video_of(0)));
+    world.bind(0, 1, Some(World::audio_of(0)));
+    world.subscribers[0].slots[0].nacks = false;
+    world.run_seconds(10);
+    let tap = &world.taps[0];
+    assert_eq!(tap.identical_packets, 0);
+    let mut packets: Vec<_> = tap
+        .sent
+        .values()
+        .flatten()
+        .map(|s| (s.stamp.track, s.stamp.frame, s.stamp.index))
+        .collect();
+    let count = packets.len();
+    packets.sort_unstable();
+    packets.dedup();
+    assert_eq!(packets.len(), count, "a packet left twice");
+    assert!(count > 1900, "{count} packets");
+    assert!(world.engine.drops().get(sfu_core::DropReason::Replay) > 900);
+}
