@@ -14,5 +14,5 @@ pub(crate) fn wall_ns() -> u64 {
 /// As a 64-bit NTP timestamp.
 pub(crate) fn ntp(wall_ns: u64) -> u64 {
     let seconds = (wall_ns / 1_000_000_000).wrapping_add(NTP_UNIX_OFFSET) & 0xFFFF_FFFF;
-    seconds << 32 | ((wall_ns % 1_000_000_000) << 32) / 1_000_000_000
+    (seconds << 32) | (((wall_ns % 1_000_000_000) << 32) / 1_000_000_000)
 }
