@@ -16,4 +16,5 @@ mod subscriber;
 mod sync;
 mod tap;
 mod trace;
+mod tracks;
 mod world;

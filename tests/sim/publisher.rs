@@ -2,7 +2,8 @@
 
 use crate::endpoint::{Endpoint, Inbound, publisher_ids as ids};
 use crate::net::{MS, Micros, SECOND};
-use crate::stamp::{STAMP_LEN, Stamp};
+use crate::stamp::Stamp;
+use crate::tracks::{AUDIO_FRAME, Audio, FRAME, Frame, REPORTS, Video};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -13,79 +14,18 @@ use rtcp::receiver_report::ReceiverReport;
 use rtcp::sender_report::SenderReport;
 use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtp::packet::Packet;
-use std::collections::{BTreeMap, HashMap};
 
 pub(crate) const VP8: u8 = 96;
 pub(crate) const VP8_RTX: u8 = 97;
 pub(crate) const OPUS: u8 = 111;
 
-const FRAME: Micros = SECOND / 30;
-const AUDIO_FRAME: Micros = 20 * MS;
-const REPORTS: Micros = SECOND;
 /// MID and RID stand on packets of the first seconds only: senders stop once feedback came.
 const LABELLED: Micros = 2 * SECOND;
 /// Packets that can be resent.
 const HISTORY: u64 = 1000;
 
-/// One simulcast layer.
-pub(crate) struct Layer {
-    rid: Option<&'static str>,
-    pub(crate) ssrc: u32,
-    rtx_ssrc: u32,
-    /// Per frame; a keyframe has twice as many.
-    pub(crate) packets: u8,
-    pub(crate) active: bool,
-    since: Micros,
-    seq: u64,
-    rtx_seq: u64,
-    timestamp_offset: u32,
-    picture_id: u16,
-    tl0: u8,
-    keyframe: bool,
-    frames_since_key: u32,
-    next_report: Micros,
-    sent: HashMap<u16, (Packet, Option<Micros>)>,
-    octets: u32,
-}
-
-/// A frame that was sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    pub(crate) layer: u8,
-    pub(crate) number: u32,
-    pub(crate) capture: Micros,
-    pub(crate) keyframe: bool,
-    pub(crate) temporal: u8,
-}
-
-pub(crate) struct Video {
-    pub(crate) mid: Option<&'static str>,
-    pub(crate) track: u8,
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) temporal: bool,
-    pub(crate) enabled: bool,
-    pub(crate) frames: Vec<Frame>,
-    next_frame: Micros,
-    number: u32,
-    /// Packets of captured frames that wait for the pacer.
-    paced: BTreeMap<(Micros, u64), (usize, Packet)>,
-    order: u64,
-}
-
-pub(crate) struct Audio {
-    pub(crate) mid: Option<&'static str>,
-    pub(crate) track: u8,
-    pub(crate) ssrc: u32,
-    /// -dBov
-    pub(crate) level: u8,
-    pub(crate) enabled: bool,
-    since: Micros,
-    seq: u64,
-    timestamp_offset: u32,
-    next_frame: Micros,
-    next_report: Micros,
-    number: u32,
-}
+/// Transport-wide numbers with their arrival in µs, `None` where lost.
+type Statuses = Vec<(u16, Option<i64>)>;
 
 pub(crate) struct Publisher {
     pub(crate) endpoint: Endpoint,
@@ -97,8 +37,8 @@ pub(crate) struct Publisher {
     pub(crate) keyframe_requests: Vec<(Micros, u32)>,
     /// Transport-wide numbers sent, with the time of sending.
     pub(crate) transport_sent: Vec<Micros>,
-    /// (time, numbers with their arrival in µs or `None`) of each feedback packet.
-    pub(crate) feedback: Vec<(Micros, Vec<(u16, Option<i64>)>)>,
+    /// Each feedback packet with the time when it came.
+    pub(crate) feedback: Vec<(Micros, Statuses)>,
     pub(crate) resent: u64,
     rtt: Micros,
     transport_first: u16,
@@ -106,117 +46,6 @@ pub(crate) struct Publisher {
     /// Probes: padding on RTX and packets on an SSRC that nobody announced, with every second frame.
     pub(crate) probes: bool,
     probe_seq: u64,
-}
-
-impl Video {
-    pub(crate) fn new(
-        rng: &mut SmallRng,
-        track: u8,
-        mid: Option<&'static str>,
-        rids: &[&'static str],
-    ) -> Self {
-        let count = rids.len().max(1);
-        let layers = (0..count)
-            .map(|i| {
-                Layer::new(rng, rids.get(i).copied(), if count == 1 { 5 } else { 2 + i as u8 })
-            })
-            .collect();
-        Self {
-            mid,
-            track,
-            layers,
-            temporal: false,
-            enabled: true,
-            frames: Vec::new(),
-            next_frame: rng.random_range(0..FRAME),
-            number: 0,
-            paced: BTreeMap::new(),
-            order: 0,
-        }
-    }
-}
-
-impl Audio {
-    pub(crate) fn new(rng: &mut SmallRng, track: u8, mid: Option<&'static str>) -> Self {
-        Self {
-            mid,
-            track,
-            ssrc: ssrc(rng),
-            level: 30,
-            enabled: true,
-            since: 0,
-            seq: rng.random_range(0..0x8000),
-            timestamp_offset: rng.random(),
-            next_frame: rng.random_range(0..AUDIO_FRAME),
-            next_report: 300 * MS,
-            number: 0,
-        }
-    }
-}
-
-/// SSRCs of publishers are never below 2^24, slots never above.
-fn ssrc(rng: &mut SmallRng) -> u32 {
-    rng.random_range(0x0100_0000..u32::MAX)
-}
-
-impl Layer {
-    fn new(rng: &mut SmallRng, rid: Option<&'static str>, packets: u8) -> Self {
-        Self {
-            rid,
-            ssrc: ssrc(rng),
-            rtx_ssrc: ssrc(rng),
-            packets,
-            active: true,
-            since: 0,
-            seq: rng.random_range(0..0x8000),
-            rtx_seq: rng.random_range(0..0x8000),
-            timestamp_offset: rng.random(),
-            picture_id: rng.random_range(0..0x8000),
-            tl0: rng.random(),
-            keyframe: true,
-            frames_since_key: 0,
-            next_report: rng.random_range(0..REPORTS),
-            sent: HashMap::new(),
-            octets: 0,
-        }
-    }
-
-    /// New SSRCs, new sequence numbers, new timestamps: the sender was made anew.
-    fn restart(&mut self, rng: &mut SmallRng, now: Micros) {
-        let fresh = Self::new(rng, self.rid, self.packets);
-        *self = Self { since: now, next_report: now + REPORTS, ..fresh };
-    }
-
-    fn timestamp(&self, at: Micros) -> u32 {
-        self.timestamp_offset.wrapping_add((at * 90 / 1000) as u32)
-    }
-
-    /// (temporal layer, layer sync) of an L1T3 pattern: 0 2 1 2.
-    fn temporal(&self) -> (u8, bool) {
-        match self.frames_since_key % 4 {
-            0 => (0, false),
-            1 => (2, true),
-            2 => (1, true),
-            _ => (2, false),
-        }
-    }
-
-    /// VP8 payload descriptor (RFC 7741 section 4.2) and the start of the frame.
-    fn payload(&self, stamp: &Stamp, sync: bool, len: usize) -> Vec<u8> {
-        let first = stamp.index == 0;
-        let mut payload = vec![0x80 | u8::from(first) << 4, 0xe0];
-        payload.extend_from_slice(&(0x8000 | self.picture_id).to_be_bytes());
-        payload.extend_from_slice(&[self.tl0, stamp.temporal << 6 | u8::from(sync) << 5]);
-        if first {
-            payload.extend_from_slice(&[u8::from(!stamp.keyframe), 0, 0]);
-            if stamp.keyframe {
-                payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01]);
-            }
-        }
-        payload.resize(len - STAMP_LEN, 0xab ^ stamp.frame as u8);
-        stamp.write(&mut payload);
-        payload
-    }
 }
 
 impl Publisher {
@@ -364,16 +193,10 @@ impl Publisher {
                 let at = now + MS + u64::from(packet_index) * spacing;
                 video.paced.insert((at, video.order), (index, packet));
             }
-            video.frames.push(Frame {
-                layer: index as u8,
-                number: video.number,
-                capture: now,
-                keyframe,
-                temporal,
-            });
         }
+        video.frames.push(Frame { number: video.number, capture: now });
         video.number += 1;
-        if self.probes && video.number % 2 == 0 {
+        if self.probes && video.number.is_multiple_of(2) {
             self.probe(now);
         }
     }
@@ -518,7 +341,7 @@ impl Publisher {
             let reference = i64::from(feedback.reference_time) * 64_000;
             let statuses = feedback
                 .statuses()
-                .map(|(number, at)| (number, at.map(|at| reference + i64::from(at))))
+                .map(|(number, at)| (number, at.map(|at| reference + at)))
                 .collect();
             self.feedback.push((now, statuses));
         }

@@ -4,9 +4,10 @@ use crate::endpoint::{
     Endpoint, peer_keys, publisher_ids as pub_ids, subscriber_ids as sub_ids, transport_params,
 };
 use crate::net::{Delivery, Micros, Net, Path, SECOND, To};
-use crate::publisher::{self, Audio, Publisher, Video};
+use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Slot, Subscriber};
 use crate::tap::Tap;
+use crate::tracks::{Audio, Video};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sfu_core::egress::{Arena, Egress, Message, Transmit, Tuple};

@@ -1,0 +1,180 @@
+//! Tracks of a publisher: simulcast layers with VP8 descriptors of their own, and audio.
+
+use crate::net::{MS, Micros, SECOND};
+use crate::stamp::{STAMP_LEN, Stamp};
+use rand::Rng;
+use rand::rngs::SmallRng;
+use rtp::packet::Packet;
+use std::collections::{BTreeMap, HashMap};
+
+pub(crate) const FRAME: Micros = SECOND / 30;
+pub(crate) const AUDIO_FRAME: Micros = 20 * MS;
+pub(crate) const REPORTS: Micros = SECOND;
+
+/// One simulcast layer.
+pub(crate) struct Layer {
+    pub(crate) rid: Option<&'static str>,
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: u32,
+    /// Per frame; a keyframe has twice as many.
+    pub(crate) packets: u8,
+    pub(crate) active: bool,
+    pub(crate) since: Micros,
+    pub(crate) seq: u64,
+    pub(crate) rtx_seq: u64,
+    pub(crate) timestamp_offset: u32,
+    pub(crate) picture_id: u16,
+    pub(crate) tl0: u8,
+    pub(crate) keyframe: bool,
+    pub(crate) frames_since_key: u32,
+    pub(crate) next_report: Micros,
+    pub(crate) sent: HashMap<u16, (Packet, Option<Micros>)>,
+    pub(crate) octets: u32,
+}
+
+/// A frame that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) number: u32,
+    pub(crate) capture: Micros,
+}
+
+pub(crate) struct Video {
+    pub(crate) mid: Option<&'static str>,
+    pub(crate) track: u8,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) temporal: bool,
+    pub(crate) enabled: bool,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) next_frame: Micros,
+    pub(crate) number: u32,
+    /// Packets of captured frames that wait for the pacer.
+    pub(crate) paced: BTreeMap<(Micros, u64), (usize, Packet)>,
+    pub(crate) order: u64,
+}
+
+pub(crate) struct Audio {
+    pub(crate) mid: Option<&'static str>,
+    pub(crate) track: u8,
+    pub(crate) ssrc: u32,
+    /// -dBov
+    pub(crate) level: u8,
+    pub(crate) enabled: bool,
+    pub(crate) since: Micros,
+    pub(crate) seq: u64,
+    pub(crate) timestamp_offset: u32,
+    pub(crate) next_frame: Micros,
+    pub(crate) next_report: Micros,
+    pub(crate) number: u32,
+}
+
+impl Video {
+    pub(crate) fn new(
+        rng: &mut SmallRng,
+        track: u8,
+        mid: Option<&'static str>,
+        rids: &[&'static str],
+    ) -> Self {
+        let count = rids.len().max(1);
+        let layers = (0..count)
+            .map(|i| {
+                Layer::new(rng, rids.get(i).copied(), if count == 1 { 5 } else { 2 + i as u8 })
+            })
+            .collect();
+        Self {
+            mid,
+            track,
+            layers,
+            temporal: false,
+            enabled: true,
+            frames: Vec::new(),
+            next_frame: rng.random_range(0..FRAME),
+            number: 0,
+            paced: BTreeMap::new(),
+            order: 0,
+        }
+    }
+}
+
+impl Audio {
+    pub(crate) fn new(rng: &mut SmallRng, track: u8, mid: Option<&'static str>) -> Self {
+        Self {
+            mid,
+            track,
+            ssrc: ssrc(rng),
+            level: 30,
+            enabled: true,
+            since: 0,
+            seq: rng.random_range(0..0x8000),
+            timestamp_offset: rng.random(),
+            next_frame: rng.random_range(0..AUDIO_FRAME),
+            next_report: 300 * MS,
+            number: 0,
+        }
+    }
+}
+
+/// SSRCs of publishers are never below 2^24, slots never above.
+fn ssrc(rng: &mut SmallRng) -> u32 {
+    rng.random_range(0x0100_0000..u32::MAX)
+}
+
+impl Layer {
+    fn new(rng: &mut SmallRng, rid: Option<&'static str>, packets: u8) -> Self {
+        Self {
+            rid,
+            ssrc: ssrc(rng),
+            rtx_ssrc: ssrc(rng),
+            packets,
+            active: true,
+            since: 0,
+            seq: rng.random_range(0..0x8000),
+            rtx_seq: rng.random_range(0..0x8000),
+            timestamp_offset: rng.random(),
+            picture_id: rng.random_range(0..0x8000),
+            tl0: rng.random(),
+            keyframe: true,
+            frames_since_key: 0,
+            next_report: rng.random_range(0..REPORTS),
+            sent: HashMap::new(),
+            octets: 0,
+        }
+    }
+
+    /// New SSRCs, new sequence numbers, new timestamps: the sender was made anew.
+    pub(crate) fn restart(&mut self, rng: &mut SmallRng, now: Micros) {
+        let fresh = Self::new(rng, self.rid, self.packets);
+        *self = Self { since: now, next_report: now + REPORTS, ..fresh };
+    }
+
+    pub(crate) fn timestamp(&self, at: Micros) -> u32 {
+        self.timestamp_offset.wrapping_add((at * 90 / 1000) as u32)
+    }
+
+    /// (temporal layer, layer sync) of an L1T3 pattern: 0 2 1 2.
+    pub(crate) fn temporal(&self) -> (u8, bool) {
+        match self.frames_since_key % 4 {
+            0 => (0, false),
+            1 => (2, true),
+            2 => (1, true),
+            _ => (2, false),
+        }
+    }
+
+    /// VP8 payload descriptor (RFC 7741 section 4.2) and the start of the frame.
+    pub(crate) fn payload(&self, stamp: &Stamp, sync: bool, len: usize) -> Vec<u8> {
+        let first = stamp.index == 0;
+        let mut payload = vec![0x80 | u8::from(first) << 4, 0xe0];
+        payload.extend_from_slice(&(0x8000 | self.picture_id).to_be_bytes());
+        payload.extend_from_slice(&[self.tl0, stamp.temporal << 6 | u8::from(sync) << 5]);
+        if first {
+            payload.extend_from_slice(&[u8::from(!stamp.keyframe), 0, 0]);
+            if stamp.keyframe {
+                payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01]);
+            }
+        }
+        payload.resize(len - STAMP_LEN, 0xab ^ stamp.frame as u8);
+        stamp.write(&mut payload);
+        payload
+    }
+}
