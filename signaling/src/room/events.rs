@@ -8,8 +8,9 @@ use sfu::{CloseReason, ConsumerId, Event, Speaker, TransportId};
 impl Room {
     pub(super) fn handle_event(&mut self, event: Event) {
         match event {
-            Event::TransportConnected { transport, .. } => {
+            Event::TransportConnected { transport, profile } => {
                 let Some(id) = self.owner_of(transport) else { return };
+                tracing::info!(room = self.name, participant = %id, srtp = profile.name(), "media connected");
                 self.update(id, |transport| transport.connected = true);
                 self.resume(id);
             }
