@@ -39,6 +39,11 @@ fn apart(world: &World, since: Micros) -> i64 {
         }
     }
     assert!(compared > 100, "compared {compared} packets");
+    // One server timeline for all publishers: what is unknown is only how long their packets take to us.
+    let slots = world.subscribers[0].slots.iter();
+    let skews = slots.flat_map(|slot| &slot.skews).filter(|(at, ..)| *at >= since);
+    let off = skews.map(|(_, _, skew)| skew.abs()).max().unwrap_or(0);
+    assert!(off <= 100_000, "{off} µs off the server's timeline");
     worst
 }
 
