@@ -43,7 +43,8 @@ fn disturb(world: &mut World, rng: &mut SmallRng) {
             let sent = world.taps[0].sent.get(&ssrc);
             let newest = sent.and_then(|sent| sent.last()).map_or(0, |sent| sent.index as u16);
             let back = rng.random_range(0..1500);
-            let numbers: Vec<u16> = (0..40).map(|i| newest.wrapping_sub(back) + i).collect();
+            let numbers: Vec<u16> =
+                (0..40).map(|i| newest.wrapping_sub(back).wrapping_add(i)).collect();
             world.subscribers[0].send_nack(slot, &numbers);
         }
     }
