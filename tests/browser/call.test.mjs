@@ -30,6 +30,18 @@ call.test('packets are sealed with AES-GCM, which costs a third of the alternati
   assert.match(cipher, /AEAD_AES_128_GCM/);
 });
 
+call.test('on one machine nothing is missing: sequence numbers go up by one', async () => {
+  const counts = await bob.page.evaluate(async () => {
+    const report = await window.switchyard.room.peerConnection.getStats();
+    const inbound = [...report.values()].filter(({ type, packetsReceived }) => type === 'inbound-rtp' && packetsReceived > 0);
+    return inbound.map(({ kind, packetsReceived, packetsLost }) => ({ kind, packetsReceived, packetsLost }));
+  });
+  assert.deepEqual(counts.map(({ kind }) => kind).sort(), ['audio', 'video']);
+  for (const { kind, packetsReceived, packetsLost } of counts) {
+    assert.ok(packetsLost <= packetsReceived / 50, `${packetsLost} lost of ${packetsReceived} ${kind} packets`);
+  }
+});
+
 call.test('a muted microphone is silent and shown, and comes back', async () => {
   await ada.click('toggle-mic');
   await bob.hearsNothingOf(ada);
