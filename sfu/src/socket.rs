@@ -97,6 +97,7 @@ impl UdpSocket {
         // Both are gains, not needs: kernels before 5.0 have no GRO for UDP.
         let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         let _ = set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
+        set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         enlarge(fd.as_fd(), libc::SO_RCVBUF)?;
         enlarge(fd.as_fd(), libc::SO_SNDBUF)?;
         let (address, len) = family.wildcard(port);
@@ -268,7 +269,9 @@ mod tests {
             let left = DEADLINE.checked_sub(start.elapsed()).expect("all datagrams in time");
             waiter.wait(socket, Some(left)).unwrap();
             slots += socket.recv_batch(&mut batch).unwrap();
-            datagrams.extend(batch.datagrams().map(|(tuple, datagram)| (tuple, datagram.to_vec())));
+            datagrams.extend(
+                batch.datagrams().map(|datagram| (datagram.tuple, datagram.bytes.to_vec())),
+            );
         }
         (datagrams, slots)
     }
@@ -311,6 +314,24 @@ mod tests {
     #[test]
     fn runs_go_through_loopback_over_ipv6() {
         round_trip(Family::Dual, "::1", "::1");
+    }
+
+    #[test]
+    fn arrival_is_when_the_kernel_had_it_not_when_it_was_read() {
+        let mut receiver = UdpSocket::bind(0).unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let waited = Duration::from_millis(30);
+        let before = Instant::now();
+        sender.send_to(b"early", ("127.0.0.1", receiver.port())).unwrap();
+        let after = Instant::now();
+        std::thread::sleep(waited);
+        let mut batch = RecvBatch::default();
+        assert_eq!(receiver.recv_batch(&mut batch).unwrap(), 1);
+        let arrival = batch.datagrams().next().unwrap().arrival;
+        // The two clocks are read one after the other.
+        let slack = Duration::from_millis(5);
+        assert!(arrival + slack > before && arrival < after + slack, "{:?}", arrival - before);
+        assert!(arrival.elapsed() >= waited - slack);
     }
 
     #[test]

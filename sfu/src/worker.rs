@@ -180,8 +180,8 @@ impl Worker {
             // An error belongs to one datagram that is gone with it; the socket itself stays good.
             let filled = self.socket.recv_batch(&mut self.batch).unwrap_or(0);
             let mut egress = Egress::new(&mut self.arena, &mut self.socket);
-            for (tuple, datagram) in self.batch.datagrams() {
-                self.engine.handle_datagram(now, &tuple, datagram, &mut egress);
+            for datagram in self.batch.datagrams() {
+                self.engine.handle_datagram(now, datagram, &mut egress);
             }
             if filled < RecvBatch::SLOTS {
                 return false;

@@ -10,7 +10,7 @@ use crate::tap::Tap;
 use crate::tracks::{Audio, Video};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use sfu_core::egress::{Arena, Egress, Message, Transmit, Tuple};
+use sfu_core::egress::{Arena, Datagram, Egress, Message, Transmit, Tuple};
 use sfu_core::params::{
     Binding, Codec, ConsumerParams, EncodingParams, ExtensionKind, ExtensionMapping, Feedback,
     MediaKind, PayloadMapping, ProducerParams, ReceiveCodec,
@@ -332,7 +332,8 @@ impl World {
                 }
                 let tuple = Tuple { local: SERVER, remote: peer };
                 let mut egress = Egress::new(&mut self.arena, &mut self.sink);
-                self.engine.handle_datagram(now, &tuple, &mut bytes, &mut egress);
+                let datagram = Datagram { tuple, arrival: now, bytes: &mut bytes };
+                self.engine.handle_datagram(now, datagram, &mut egress);
                 continue;
             }
             match self.peers.get(&peer) {

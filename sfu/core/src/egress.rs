@@ -4,6 +4,7 @@
 //! UDP GSO. Every 64 messages or 512 KiB the arena is handed to [`Transmit`] and reused.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 /// One path: the local address a datagram came in on (echoed as source) and the peer. The local port is the worker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +13,18 @@ pub struct Tuple {
     pub local: IpAddr,
     /// Peer (never v4-mapped v6).
     pub remote: SocketAddr,
+}
+
+/// One received datagram.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// The path it came over.
+    pub tuple: Tuple,
+    /// When the kernel had it: at or before the time of the turn that takes it. What is measured (jitter, transport-wide feedback, round trips)
+    /// is measured from here, so that a worker that was kept waiting does not look like a queue in the network.
+    pub arrival: Instant,
+    /// Its payload; decrypted in place.
+    pub bytes: &'a mut [u8],
 }
 
 /// A run of datagrams to one tuple inside the arena.

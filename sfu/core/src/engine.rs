@@ -15,7 +15,7 @@ use crate::command::Command;
 use crate::consumer::Consumer;
 use crate::demux::{Class, Demux, classify};
 use crate::drop_reason::{DropReason, Drops};
-use crate::egress::{Egress, Tuple};
+use crate::egress::{Datagram, Egress};
 use crate::forward::{self, Flush};
 use crate::producer::Producer;
 use crate::router::Router;
@@ -112,15 +112,15 @@ impl Engine {
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        tuple: &Tuple,
-        datagram: &mut [u8],
+        datagram: Datagram<'_>,
         egress: &mut Egress<'_>,
     ) {
-        let result = match classify(datagram) {
-            Some(Class::Stun) => self.handle_stun(now, tuple, datagram, egress),
-            Some(Class::Dtls) => self.handle_dtls(now, tuple, datagram, egress),
-            Some(Class::Rtp) => self.handle_rtp(now, tuple, datagram),
-            Some(Class::Rtcp) => self.handle_rtcp(now, tuple, datagram, egress),
+        let Datagram { tuple, bytes, .. } = &datagram;
+        let result = match classify(bytes) {
+            Some(Class::Stun) => self.handle_stun(now, tuple, bytes, egress),
+            Some(Class::Dtls) => self.handle_dtls(now, tuple, bytes, egress),
+            Some(Class::Rtp) => self.handle_rtp(datagram),
+            Some(Class::Rtcp) => self.handle_rtcp(now, datagram, egress),
             None => Err(DropReason::Malformed),
         };
         if let Err(reason) = result {

@@ -2,11 +2,12 @@
 
 use super::address::{Family, to_v4, to_v6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 const WORD: usize = size_of::<usize>();
 /// `sizeof(struct cmsghdr)` as the kernel sees it.
 const HEADER: usize = WORD + 8;
-/// Packet information, segment size and overflow count need 88.
+/// Packet information, segment size, overflow count and time stamp need 120.
 const CAPACITY: usize = 128;
 
 /// Room for the control messages of one datagram.
@@ -29,6 +30,8 @@ pub(super) struct Received {
     pub(super) segment: Option<usize>,
     /// Datagrams lost so far to a full buffer.
     pub(super) overflow: Option<u32>,
+    /// When the kernel had it (the first of several), since the Unix epoch.
+    pub(super) stamp: Option<Duration>,
 }
 
 impl Control {
@@ -87,6 +90,12 @@ impl Control {
                     let size = array(data, 0).map(i32::from_ne_bytes);
                     received.segment = size.and_then(|size| usize::try_from(size).ok());
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    // struct timespec.
+                    let seconds = array(data, 0).map(i64::from_ne_bytes);
+                    let nanos = array(data, 8).map(i64::from_ne_bytes);
+                    received.stamp = seconds.zip(nanos).and_then(since_epoch);
+                }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     received.overflow = array(data, 0).map(u32::from_ne_bytes);
                 }
@@ -106,6 +115,11 @@ fn first(bytes: &[u8]) -> Option<(libc::c_int, libc::c_int, &[u8], &[u8])> {
     let data = bytes.get(HEADER..len)?;
     let next = bytes.get(len.next_multiple_of(WORD)..).unwrap_or_default();
     Some((level, kind, data, next))
+}
+
+fn since_epoch((seconds, nanos): (i64, i64)) -> Option<Duration> {
+    let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -2,9 +2,10 @@
 
 use super::address::RawAddress;
 use super::control::Control;
-use sfu_core::egress::Tuple;
+use sfu_core::egress::{Datagram, Tuple};
 use std::io;
 use std::os::fd::RawFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Receives per system call.
 const SLOTS: usize = 32;
@@ -15,10 +16,37 @@ const SLOT_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     tuple: Tuple,
+    arrival: Instant,
     len: usize,
     /// At least 1.
     segment: usize,
     index: usize,
+}
+
+/// A datagram that waited longer than this did not wait: the wall clock was set.
+const WAITED_MAX: Duration = Duration::from_secs(1);
+
+/// The monotonic clock and the wall clock at one moment: the kernel stamps with the latter, and everything else uses the former.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    now: Instant,
+    wall: Duration,
+}
+
+impl Clocks {
+    fn read() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { now: Instant::now(), wall }
+    }
+
+    /// When a datagram with this stamp came; now, where the stamp is missing or makes no sense.
+    fn arrival(self, stamp: Option<Duration>) -> Instant {
+        stamp
+            .and_then(|stamp| self.wall.checked_sub(stamp))
+            .filter(|waited| *waited < WAITED_MAX)
+            .and_then(|waited| self.now.checked_sub(waited))
+            .unwrap_or(self.now)
+    }
 }
 
 /// Buffers for one `recvmmsg`, 2 MiB, and what the last one brought.
@@ -48,13 +76,17 @@ impl RecvBatch {
     pub const SLOTS: usize = SLOTS;
 
     /// The datagrams in order of arrival, writable because they are decrypted in place.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = (Tuple, &mut [u8])> {
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         let mut chunks = self.bytes.chunks_exact_mut(SLOT_BYTES).enumerate();
         self.slots.iter().flat_map(move |slot| {
             // Slots are in ascending order, so each chunk is taken at most once.
             let chunk = chunks.find(|(index, _)| *index == slot.index);
             let bytes = chunk.and_then(|(_, bytes)| bytes.get_mut(..slot.len)).unwrap_or_default();
-            bytes.chunks_mut(slot.segment).map(move |datagram| (slot.tuple, datagram))
+            bytes.chunks_mut(slot.segment).map(move |bytes| Datagram {
+                tuple: slot.tuple,
+                arrival: slot.arrival,
+                bytes,
+            })
         })
     }
 
@@ -98,20 +130,22 @@ impl RecvBatch {
             libc::recvmmsg(fd, headers, SLOTS as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
         };
         let filled = usize::try_from(filled).map_err(|_| io::Error::last_os_error())?;
+        let clocks = Clocks::read();
         for (index, header) in headers.iter().enumerate().take(filled) {
-            self.book(index, header.msg_len as usize, header.msg_hdr.msg_controllen as _);
+            self.book(clocks, index, header.msg_len as usize, header.msg_hdr.msg_controllen as _);
         }
         Ok(filled)
     }
 
     /// Notes one filled slot. Without both addresses there is nobody to answer: such a slot is left out.
-    fn book(&mut self, index: usize, len: usize, control_len: usize) {
+    fn book(&mut self, clocks: Clocks, index: usize, len: usize, control_len: usize) {
         let received = self.controls[index].read(control_len);
         self.overflow = received.overflow.or(self.overflow);
         let (Some(remote), Some(local)) = (self.addresses[index].read(), received.local) else {
             return;
         };
         let segment = received.segment.unwrap_or(len).max(1);
-        self.slots.push(Slot { tuple: Tuple { local, remote }, len, segment, index });
+        let arrival = clocks.arrival(received.stamp);
+        self.slots.push(Slot { tuple: Tuple { local, remote }, arrival, len, segment, index });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::drop_reason::DropReason;
-use crate::egress::{Egress, Tuple};
+use crate::egress::{Datagram, Egress, Tuple};
 use crate::params::ExtensionKind;
 use crate::producer::Producer;
 use crate::producer::encoding::{Encoding, Incoming, Received};
@@ -156,13 +156,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_rtp(
-        &mut self,
-        now: Instant,
-        tuple: &Tuple,
-        datagram: &mut [u8],
-    ) -> Result<(), DropReason> {
-        let key = self.demux.transport_of(tuple).ok_or(DropReason::UnknownTuple)?;
+    /// Everything here is counted from the packet's arrival; nothing is sent.
+    pub(super) fn handle_rtp(&mut self, datagram: Datagram<'_>) -> Result<(), DropReason> {
+        let Datagram { tuple, arrival: now, bytes: datagram } = datagram;
+        let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
         let transport = &mut self.transports[key];
         let srtp = transport.srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let mut header = RtpHeader::parse_prefix(datagram).map_err(|_| DropReason::Malformed)?;

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::consumer::Consumer;
 use crate::drop_reason::DropReason;
-use crate::egress::{Egress, Tuple};
+use crate::egress::{Datagram, Egress};
 use crate::forward::{self, Flush};
 use crate::producer::encoding::SenderReportTime;
 use crate::transport::streams::Route;
@@ -37,11 +37,11 @@ impl Engine {
     pub(super) fn handle_rtcp(
         &mut self,
         now: Instant,
-        tuple: &Tuple,
-        datagram: &mut [u8],
+        datagram: Datagram<'_>,
         egress: &mut Egress<'_>,
     ) -> Result<(), DropReason> {
-        let key = self.demux.transport_of(tuple).ok_or(DropReason::UnknownTuple)?;
+        let Datagram { tuple, arrival, bytes: datagram } = datagram;
+        let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
         let srtp = self.transports[key].srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let len = srtp.unprotect_rtcp(datagram)?;
         for packet in sfu_rtp::compound(&datagram[..len]) {
@@ -52,7 +52,7 @@ impl Engine {
                     | (PAYLOAD_FEEDBACK, PLI | FIR)
             );
             if wanted {
-                self.handle_rtcp_packet(now, key, &parse(&packet)?, egress);
+                self.handle_rtcp_packet((now, arrival), key, &parse(&packet)?, egress);
             }
         }
         Ok(())
@@ -60,17 +60,17 @@ impl Engine {
 
     fn handle_rtcp_packet(
         &mut self,
-        now: Instant,
+        (now, arrival): (Instant, Instant),
         key: usize,
         packet: &Boxed,
         egress: &mut Egress<'_>,
     ) {
         let any = packet.as_any();
         if let Some(report) = any.downcast_ref::<SenderReport>() {
-            self.handle_sender_report(now, key, report);
-            self.handle_reports(now, key, &report.reports);
+            self.handle_sender_report(arrival, key, report);
+            self.handle_reports(arrival, key, &report.reports);
         } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
-            self.handle_reports(now, key, &report.reports);
+            self.handle_reports(arrival, key, &report.reports);
         } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
             self.handle_nack(now, key, nack, egress);
         } else if let Some(pli) = any.downcast_ref::<PictureLossIndication>() {
@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    fn handle_sender_report(&mut self, now: Instant, key: usize, report: &SenderReport) {
+    fn handle_sender_report(&mut self, arrival: Instant, key: usize, report: &SenderReport) {
         let transport = &mut self.transports[key];
         let route = transport.streams.iter().find(|stream| stream.ssrc == report.ssrc);
         let Some(&Route::Media { producer, encoding }) = route.map(|stream| &stream.route) else {
@@ -96,15 +96,15 @@ impl Engine {
         if report.ntp_time == 0 {
             return;
         }
-        transport.sender_clock(self.clock.ntp(now), report.ntp_time);
+        transport.sender_clock(self.clock.ntp(arrival), report.ntp_time);
         self.producers[producer].encodings[usize::from(encoding)].sender_report =
-            Some(SenderReportTime { ntp: report.ntp_time, rtp: report.rtp_time, arrival: now });
+            Some(SenderReportTime { ntp: report.ntp_time, rtp: report.rtp_time, arrival });
     }
 
-    fn handle_reports(&mut self, now: Instant, key: usize, reports: &[ReceptionReport]) {
+    fn handle_reports(&mut self, arrival: Instant, key: usize, reports: &[ReceptionReport]) {
         for report in reports {
             let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
-            let rtt = round_trip(self.clock.ntp(now), report);
+            let rtt = round_trip(self.clock.ntp(arrival), report);
             let delivery = &mut self.consumers[consumer].delivery;
             delivery.fraction_lost = report.fraction_lost;
             delivery.rtt = rtt.or(delivery.rtt);
