@@ -1,6 +1,7 @@
 //! Control's end: commands in, and what signaling must know of the workers.
 
 use crate::WorkerId;
+use crate::metrics::Published;
 use crate::socket::Waker;
 use crate::start::Error;
 use crate::worker::Load;
@@ -22,6 +23,7 @@ pub(crate) struct Link {
     pub(crate) port: u16,
     pub(crate) has_ipv6: bool,
     pub(crate) load: Arc<Load>,
+    pub(crate) published: Arc<Published>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Handle {
         self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
-    fn link(&self, worker: WorkerId) -> Option<&Link> {
+    pub(crate) fn link(&self, worker: WorkerId) -> Option<&Link> {
         self.0.links.get(worker.0)
     }
 
@@ -64,9 +66,14 @@ impl Handle {
     /// [`Error::Overloaded`] when 8192 commands wait already, [`Error::NoWorker`].
     pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), Error> {
         let link = self.link(worker).ok_or(Error::NoWorker)?;
-        link.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => Error::Overloaded,
-            TrySendError::Disconnected(_) => Error::NoWorker,
+        // Counted first: the worker may take it before this call returns.
+        link.published.command_queued();
+        link.commands.try_send(command).map_err(|error| {
+            link.published.commands_taken(1);
+            match error {
+                TrySendError::Full(_) => Error::Overloaded,
+                TrySendError::Disconnected(_) => Error::NoWorker,
+            }
         })?;
         link.waker.wake();
         Ok(())
@@ -163,8 +170,9 @@ mod tests {
                 let (commands, queue) = sync_channel(queue);
                 let waker = Waiter::new().unwrap().waker();
                 let load = Arc::new(Load::default());
+                let published = Arc::default();
                 let port = 1000 + index as u16;
-                (Link { commands, waker, port, has_ipv6: index == 0, load }, queue)
+                (Link { commands, waker, port, has_ipv6: index == 0, load, published }, queue)
             })
             .unzip();
         let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()).to_vec();

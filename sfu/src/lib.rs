@@ -6,6 +6,7 @@
 
 mod discovery;
 mod handle;
+pub mod metrics;
 mod outbox;
 #[allow(unsafe_code)]
 pub mod socket;
@@ -17,8 +18,8 @@ pub use start::{Config, Error, Sfu};
 
 pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
 pub use sfu_core::{
-    CloseReason, Command, ConsumerId, ConsumerStats, Event, ProducerId, ProducerStats, RouterId,
-    Speaker, TransportId, TransportStats, params,
+    ByKind, CloseReason, Command, ConsumerId, ConsumerStats, DropReason, Drops, Event, MediaCounters,
+    ProducerId, ProducerStats, RouterId, Speaker, Traffic, TransportId, TransportStats, params,
 };
 
 /// One worker: the index of its thread and of its port.

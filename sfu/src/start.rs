@@ -1,6 +1,7 @@
 //! Brings the workers up: addresses, certificate, sockets, threads. Nothing runs unless everything could be had.
 
 use crate::handle::{Handle, Link};
+use crate::metrics::Published;
 use crate::socket::{UdpSocket, Waiter};
 use crate::worker::{Load, Worker, WorkerParts};
 use crate::{Events, WorkerId, discovery};
@@ -105,12 +106,14 @@ impl Sfu {
             let waiter = Waiter::new()?;
             let (commands, queue) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
             let load = Arc::new(Load::default());
+            let published = Arc::new(Published::default());
             links.push(Link {
                 commands,
                 waker: waiter.waker(),
                 port: socket.port(),
                 has_ipv6: socket.has_ipv6(),
                 load: load.clone(),
+                published: published.clone(),
             });
             threads.push(WorkerParts {
                 id: WorkerId(index),

@@ -8,6 +8,7 @@
 mod clock;
 mod command;
 mod consumer;
+mod counters;
 mod demux;
 mod drop_reason;
 pub mod egress;
@@ -24,6 +25,7 @@ mod timers;
 pub mod transport;
 
 pub use command::Command;
+pub use counters::{ByKind, MediaCounters, Traffic};
 pub use drop_reason::{DropReason, Drops};
 pub use engine::{Engine, EngineConfig};
 pub use event::{CloseReason, ConsumerStats, Event, ProducerStats, Speaker, TransportStats};
