@@ -8,12 +8,13 @@ mod address;
 mod control;
 mod receive;
 mod send;
+mod steer;
 mod thread;
 mod wait;
 
 pub use receive::RecvBatch;
 pub(crate) use thread::pin_current_thread;
-pub(crate) use wait::{Waiter, Waker};
+pub(crate) use wait::{Readable, Waiter, Waker};
 
 use address::Family;
 use send::{Offload, SendBuffers};
@@ -52,10 +53,20 @@ pub struct SocketStats {
     pub unsegmented: u64,
 }
 
+/// The second socket on the same port: see [`steer`].
+#[derive(Debug)]
+struct Reports {
+    socket: std::net::UdpSocket,
+    /// Last value of its overflow counter.
+    overflow: u32,
+}
+
 /// The socket of one worker.
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: std::net::UdpSocket,
+    /// Reports that need no prompt answer come in here, where the kernel can sort them out.
+    reports: Option<Reports>,
     family: Family,
     port: u16,
     stats: SocketStats,
@@ -79,37 +90,20 @@ impl UdpSocket {
     }
 
     fn bind_family(family: Family, port: u16) -> io::Result<Self> {
-        let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::socket(family.domain(), kind, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a fresh descriptor that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        match family {
-            Family::Dual => {
-                set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
-                set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-            }
-            Family::V4 => set_option(fd.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
-        }
-        // Both are gains, not needs: kernels before 5.0 have no GRO for UDP.
-        let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
-        let _ = set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
-        set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-        enlarge(fd.as_fd(), libc::SO_RCVBUF)?;
-        enlarge(fd.as_fd(), libc::SO_SNDBUF)?;
-        let (address, len) = family.wildcard(port);
-        // SAFETY: `address` holds `len` initialised bytes of the family's sockaddr.
-        let result = unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr(), len) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let socket = std::net::UdpSocket::from(fd);
+        let socket = open(family)?;
+        // Not in a group yet: a port that anybody has, another Switchyard included, is refused here.
+        bind(&socket, family, port)?;
         let port = socket.local_addr()?.port();
+        let reports = match second(&socket, family, port) {
+            Ok(socket) => Some(Reports { socket, overflow: 0 }),
+            Err(error) => {
+                tracing::debug!("reports share the socket of media: {error}");
+                None
+            }
+        };
         Ok(Self {
             socket,
+            reports,
             family,
             port,
             stats: SocketStats::default(),
@@ -142,22 +136,108 @@ impl UdpSocket {
     /// # Errors
     /// As `recvmmsg(2)`; nothing waiting is `Ok(0)`.
     pub fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
-        self.stats.receive_calls += 1;
-        let slots = match batch.receive(self.socket.as_raw_fd()) {
-            Ok(slots) => slots,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) => return Err(error),
-        };
-        let (datagrams, bytes) = batch.totals();
-        self.stats.received += datagrams;
-        self.stats.received_bytes += bytes;
+        let slots = fill(&self.socket, batch)?;
+        self.count_received(batch);
         if let Some(overflow) = batch.overflow() {
             self.stats.receive_overflow += u64::from(overflow.wrapping_sub(self.overflow));
             self.overflow = overflow;
         }
         Ok(slots)
     }
+
+    /// The same for reports that nobody waits for. Where the kernel cannot sort them out they are among the others, and none is here.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_batch`].
+    pub fn recv_reports(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
+        let Some(reports) = &mut self.reports else {
+            batch.clear();
+            return Ok(0);
+        };
+        let slots = fill(&reports.socket, batch)?;
+        if let Some(overflow) = batch.overflow() {
+            self.stats.receive_overflow += u64::from(overflow.wrapping_sub(reports.overflow));
+            reports.overflow = overflow;
+        }
+        self.count_received(batch);
+        Ok(slots)
+    }
+
+    fn count_received(&mut self, batch: &RecvBatch) {
+        let (datagrams, bytes) = batch.totals();
+        self.stats.receive_calls += 1;
+        self.stats.received += datagrams;
+        self.stats.received_bytes += bytes;
+    }
+
+    /// The descriptor of the reports, if they have one.
+    pub(crate) fn reports_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reports.as_ref().map(|reports| reports.socket.as_fd())
+    }
+}
+
+/// One `recvmmsg`.
+fn fill(socket: &std::net::UdpSocket, batch: &mut RecvBatch) -> io::Result<usize> {
+    match batch.receive(socket.as_raw_fd()) {
+        Ok(slots) => Ok(slots),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+        {
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A socket with every option but an address.
+fn open(family: Family) -> io::Result<std::net::UdpSocket> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers; the result is checked before it is owned.
+    let fd = unsafe { libc::socket(family.domain(), kind, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    match family {
+        Family::Dual => {
+            set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+            set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        }
+        Family::V4 => set_option(fd.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
+    }
+    // Both are gains, not needs: kernels before 5.0 have no GRO for UDP.
+    let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+    let _ = set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
+    set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    enlarge(fd.as_fd(), libc::SO_RCVBUF)?;
+    enlarge(fd.as_fd(), libc::SO_SNDBUF)?;
+    Ok(std::net::UdpSocket::from(fd))
+}
+
+/// Binds the wildcard address.
+fn bind(socket: &std::net::UdpSocket, family: Family, port: u16) -> io::Result<()> {
+    let (address, len) = family.wildcard(port);
+    // SAFETY: `address` holds `len` initialised bytes of the family's sockaddr.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr(), len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A second socket on the port of `first`, for the datagrams that [`steer`] sends there.
+fn second(
+    first: &std::net::UdpSocket,
+    family: Family,
+    port: u16,
+) -> io::Result<std::net::UdpSocket> {
+    let socket = open(family)?;
+    set_option(first.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    let joined = bind(&socket, family, port).and_then(|()| steer::attach(first.as_fd()));
+    if joined.is_err() {
+        // Alone again: nobody else may join.
+        set_option(first.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 0)?;
+    }
+    joined.map(|()| socket)
 }
 
 impl Transmit for UdpSocket {
@@ -267,7 +347,7 @@ mod tests {
         let start = Instant::now();
         while datagrams.len() < count {
             let left = DEADLINE.checked_sub(start.elapsed()).expect("all datagrams in time");
-            waiter.wait(socket, Some(left)).unwrap();
+            waiter.wait(socket.as_fd(), socket.reports_fd(), Some(left)).unwrap();
             slots += socket.recv_batch(&mut batch).unwrap();
             datagrams.extend(
                 batch.datagrams().map(|datagram| (datagram.tuple, datagram.bytes.to_vec())),
@@ -332,6 +412,56 @@ mod tests {
         let slack = Duration::from_millis(5);
         assert!(arrival + slack > before && arrival < after + slack, "{:?}", arrival - before);
         assert!(arrival.elapsed() >= waited - slack);
+    }
+
+    /// An SRTCP datagram: packets of (first byte, type, words behind the header), then index and tag.
+    fn rtcp(packets: &[(u8, u8, u8)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for &(first, kind, words) in packets {
+            bytes.extend([first, kind, 0, words]);
+            bytes.resize(bytes.len() + 4 * usize::from(words), 7);
+        }
+        bytes.resize(bytes.len() + 20, 9);
+        bytes
+    }
+
+    #[test]
+    fn reports_that_can_wait_come_in_apart_from_everything_else() {
+        let patient = [
+            rtcp(&[(0x81, 201, 7)]),
+            rtcp(&[(0x80, 201, 1)]),
+            rtcp(&[(0x8f, 205, 5)]),
+            rtcp(&[(0xaf, 205, 250)]),
+        ];
+        let prompt = [
+            rtcp(&[(0x81, 205, 3)]),
+            rtcp(&[(0x81, 206, 2)]),
+            rtcp(&[(0x80, 200, 6)]),
+            rtcp(&[(0x81, 201, 7), (0x81, 205, 3)]),
+            rtcp(&[(0x8f, 205, 5), (0x81, 205, 3)]),
+            vec![0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1],
+            vec![0, 201, 0, 0],
+            vec![22, 205],
+            vec![0x81],
+        ];
+        let mut receiver = UdpSocket::bind(0).unwrap();
+        let mut batch = RecvBatch::default();
+        for ip in ["127.0.0.1", "::1"] {
+            let sender = std::net::UdpSocket::bind((ip, 0)).unwrap();
+            let mut send = |all: &[Vec<u8>], from_reports: bool| {
+                for datagram in all {
+                    sender.send_to(datagram, (ip, receiver.port())).unwrap();
+                    let (here, there) = (
+                        receiver.recv_reports(&mut batch).unwrap(),
+                        receiver.recv_batch(&mut batch).unwrap(),
+                    );
+                    let expected = if from_reports { (1, 0) } else { (0, 1) };
+                    assert_eq!((here, there), expected, "{datagram:02x?}");
+                }
+            };
+            send(&patient, true);
+            send(&prompt, false);
+        }
     }
 
     #[test]

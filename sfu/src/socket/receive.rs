@@ -90,6 +90,12 @@ impl RecvBatch {
         })
     }
 
+    /// Forgets what is in it.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.overflow = None;
+    }
+
     /// Datagrams and bytes in the batch.
     pub(super) fn totals(&self) -> (u64, u64) {
         self.slots.iter().fold((0, 0), |(datagrams, bytes), slot| {
@@ -104,8 +110,7 @@ impl RecvBatch {
 
     /// One `recvmmsg`. Returns how many slots the kernel filled.
     pub(super) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
-        self.slots.clear();
-        self.overflow = None;
+        self.clear();
         let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SLOTS];
         // SAFETY: all-zero is a valid `mmsghdr`: null pointers with zero lengths.
         let mut headers: [libc::mmsghdr; SLOTS] = unsafe { std::mem::zeroed() };

@@ -1,8 +1,8 @@
-//! Waiting for the socket, the clock or another thread: `ppoll` on the socket and an `eventfd`.
+//! Waiting for the sockets, the clock or another thread: `ppoll` on the sockets and an `eventfd`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,6 +28,13 @@ impl Waker {
     }
 }
 
+/// Which sockets have something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readable {
+    pub(crate) media: bool,
+    pub(crate) reports: bool,
+}
+
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Waiter(Arc<Shared>);
@@ -48,10 +55,17 @@ impl Waiter {
         Waker(self.0.clone())
     }
 
-    /// Waits until the socket is readable, a waker fires or the time is over (`None`: never). Returns whether the socket is readable.
-    pub(crate) fn wait(&self, socket: &impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Waits until a socket is readable, a waker fires or the time is over (`None`: never). `reports` may be left out.
+    pub(crate) fn wait(
+        &self,
+        media: BorrowedFd<'_>,
+        reports: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Readable> {
         let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [poll(socket.as_fd().as_raw_fd()), poll(self.0.event.as_raw_fd())];
+        // A negative descriptor is passed over.
+        let reports = reports.map_or(-1, |fd| fd.as_raw_fd());
+        let mut fds = [poll(media.as_raw_fd()), poll(self.0.event.as_raw_fd()), poll(reports)];
         // SAFETY: all-zero is a valid `timespec`.
         let mut time: libc::timespec = unsafe { std::mem::zeroed() };
         let time = timeout.map_or(std::ptr::null(), |timeout| {
@@ -59,19 +73,19 @@ impl Waiter {
             time.tv_nsec = timeout.subsec_nanos() as _;
             &raw const time
         });
-        // SAFETY: `fds` is an array of two, `time` null or a local that lives to the end of this function.
-        let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, time, std::ptr::null()) };
+        // SAFETY: `fds` is an array of three, `time` null or a local that lives to the end of this function.
+        let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 3, time, std::ptr::null()) };
         if ready < 0 {
             let error = io::Error::last_os_error();
             let interrupted = error.kind() == io::ErrorKind::Interrupted;
-            return if interrupted { Ok(false) } else { Err(error) };
+            return if interrupted { Ok(Readable::default()) } else { Err(error) };
         }
         if fds[1].revents != 0 {
             let _ = (&self.0.event).read(&mut [0; 8]);
             // After the read and before the queue is drained: whoever queues from here on wakes anew.
             self.0.pending.store(false, Ordering::Release);
         }
-        Ok(fds[0].revents != 0)
+        Ok(Readable { media: fds[0].revents != 0, reports: fds[2].revents != 0 })
     }
 }
 
@@ -79,6 +93,7 @@ impl Waiter {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use std::time::Instant;
 
     #[test]
@@ -89,13 +104,13 @@ mod tests {
         for _ in 0..100 {
             waker.wake();
             waker.wake();
-            assert!(!waiter.wait(&socket, None).unwrap());
+            assert!(!waiter.wait(socket.as_fd(), None, None).unwrap().media);
         }
         let start = Instant::now();
         let timeout = Duration::from_millis(5);
-        assert!(!waiter.wait(&socket, Some(timeout)).unwrap());
+        assert!(!waiter.wait(socket.as_fd(), None, Some(timeout)).unwrap().media);
         assert!(start.elapsed() >= timeout, "a wake-up was left over");
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
-        assert!(waiter.wait(&socket, None).unwrap());
+        assert!(waiter.wait(socket.as_fd(), None, None).unwrap().media);
     }
 }
