@@ -24,6 +24,15 @@ impl MediaClock {
         ((self.ntp(now) >> 14) & 0x00ff_ffff) as u32
     }
 
+    /// The nearest point of a grid of 25 ms that all transports share. A deadline that may be somewhat off goes there, so that hundreds of them are one
+    /// wake-up of the worker.
+    pub(crate) fn on_grid(&self, at: Instant) -> Instant {
+        const GRID: Duration = Duration::from_millis(25);
+        let since = at.saturating_duration_since(self.epoch) + GRID / 2;
+        let past = Duration::from_nanos((since.as_nanos() % GRID.as_nanos()) as u64);
+        self.epoch + (since - past)
+    }
+
     /// Microseconds since the epoch.
     pub(crate) fn micros(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.epoch).as_micros() as u64
@@ -38,4 +47,28 @@ pub(crate) fn ntp_from_duration(duration: Duration) -> u64 {
 /// A difference of two NTP times (32.32) in units of an RTP clock.
 pub(crate) fn ntp_diff_to_rtp(diff: i64, clock_rate: u32) -> i64 {
     ((i128::from(diff) * i128::from(clock_rate)) >> 32) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_meet_on_the_grid_and_do_not_drift() {
+        let epoch = Instant::now();
+        let clock = MediaClock::new(epoch, 0);
+        let at = |millis: f64| epoch + Duration::from_secs_f64(millis / 1000.0);
+        for (asked, given) in
+            [(0.0, 0.0), (12.4, 0.0), (12.6, 25.0), (512.0, 500.0), (500.1, 500.0)]
+        {
+            assert_eq!(clock.on_grid(at(asked)), at(given), "{asked}");
+        }
+        let half = Duration::from_millis(500);
+        let mut due = at(75.0);
+        for _ in 0..10 {
+            // Fires a little late every time.
+            due = clock.on_grid(due + Duration::from_micros(80) + half);
+        }
+        assert_eq!(due, at(5075.0));
+    }
 }

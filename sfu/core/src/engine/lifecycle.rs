@@ -34,7 +34,8 @@ impl Engine {
         };
         // Phases differ, so that a thousand transports are not due in the same turn.
         let phase = HOUSEKEEPING.mul_f64((seed >> 32) as f64 / f64::from(u32::MAX));
-        transport.timers.set(TimerKind::Housekeeping, Some(now + phase));
+        let due = self.clock.on_grid(now + phase);
+        transport.timers.set(TimerKind::Housekeeping, Some(due));
         let key = self.transports.insert(transport);
         let transport = &mut self.transports[key];
         for ufrag in transport.ice.local_ufrags() {

@@ -84,7 +84,8 @@ impl Engine {
             transport.silent = true;
             self.events.push_back(Event::TransportSilent { transport: transport.id, silent: true });
         }
-        transport.timers.set(TimerKind::Housekeeping, Some(now + HOUSEKEEPING));
+        let next = self.clock.on_grid(now + HOUSEKEEPING);
+        transport.timers.set(TimerKind::Housekeeping, Some(next));
         transport.ticks = transport.ticks.wrapping_add(1);
         let reports = transport.ticks.is_multiple_of(2);
         for index in 0..self.transports[key].producers.len() {
