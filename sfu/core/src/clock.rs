@@ -33,6 +33,11 @@ impl MediaClock {
         self.epoch + (since - past)
     }
 
+    /// The moment that is so many microseconds after the epoch.
+    pub(crate) fn instant(&self, micros: u64) -> Instant {
+        self.epoch.checked_add(Duration::from_micros(micros)).unwrap_or(self.epoch)
+    }
+
     /// Microseconds since the epoch.
     pub(crate) fn micros(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.epoch).as_micros() as u64

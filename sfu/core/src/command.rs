@@ -4,7 +4,7 @@ use crate::params::{
     Binding, ConsumerParams, ExtensionMapping, IceCredentials, PreferredLayer, ProducerParams,
     TransportParams,
 };
-use crate::{ConsumerId, ProducerId, RouterId, TransportId};
+use crate::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
 
 /// A command. An id that is unknown (already closed) makes the command a counted no-op.
 #[derive(Clone, Debug)]
@@ -47,6 +47,30 @@ pub enum Command {
         producer: ProducerId,
         /// What.
         params: Box<ProducerParams>,
+    },
+    /// A track whose publisher is on another worker, to be consumed here. It has the id that it has there. [`Command::CloseProducer`] and
+    /// [`Command::PauseProducer`] go to every worker that has the track.
+    CreatePipedProducer {
+        /// Its id.
+        producer: ProducerId,
+        /// The publisher's worker.
+        from: WorkerId,
+        /// What it is there. SSRCs and MID mean nothing here.
+        params: Box<ProducerParams>,
+    },
+    /// At the publisher's worker: hands the track on to a worker that has, or will have, a piped producer for it.
+    OpenPipe {
+        /// Which.
+        producer: ProducerId,
+        /// The worker that has consumers.
+        to: WorkerId,
+    },
+    /// At the publisher's worker: nobody over there consumes the track any more. The end of the track does the same.
+    ClosePipe {
+        /// Which.
+        producer: ProducerId,
+        /// The worker that had consumers.
+        to: WorkerId,
     },
     /// Server-side mute: the producer's packets are received and counted, but not forwarded.
     PauseProducer {

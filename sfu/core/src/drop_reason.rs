@@ -70,6 +70,10 @@ reasons! {
     BadRtcp => "bad_rtcp",
     /// Command for something that is gone.
     UnknownId => "unknown_id",
+    /// The ring to another worker had no room: the encoding starts again there with its next keyframe.
+    PipeFull => "pipe_full",
+    /// Of or for a pipe that is closed, or not open yet.
+    UnknownPipe => "unknown_pipe",
     /// A library panicked.
     Panicked => "panicked",
 }

@@ -7,6 +7,7 @@
 mod commands;
 mod ingress;
 mod lifecycle;
+mod pipes;
 mod rtcp_in;
 mod timeouts;
 
@@ -17,6 +18,7 @@ use crate::demux::{Class, Demux, classify};
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Datagram, Egress};
 use crate::forward::{self, Flush};
+use crate::pipe::PipeQueue;
 use crate::producer::Producer;
 use crate::router::Router;
 use crate::timers::TimerQueue;
@@ -69,6 +71,8 @@ pub struct Engine {
     wishes: Vec<(usize, u8)>,
     /// STUN responses are built here.
     scratch: Vec<u8>,
+    /// What other workers are to be told.
+    pipes: PipeQueue,
 }
 
 impl std::fmt::Debug for Engine {
@@ -105,6 +109,7 @@ impl Engine {
             dirty: Vec::new(),
             wishes: Vec::new(),
             scratch: Vec::with_capacity(256),
+            pipes: PipeQueue::default(),
         }
     }
 
@@ -175,8 +180,7 @@ impl Engine {
                 let Some(producer) = from.and_then(|from| self.producers.get(from)) else {
                     continue;
                 };
-                let sender_clock =
-                    self.transports.get(producer.transport).and_then(|from| from.ntp_offset);
+                let sender_clock = producer.sender_clock;
                 let Some(transport) = self.transports.get_mut(key) else { continue };
                 if let Some(encoding) =
                     forward::forward(&mut flush, producer, consumer, transport, sender_clock)

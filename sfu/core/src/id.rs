@@ -25,3 +25,7 @@ id!(
     /// One outgoing track of one subscriber (a slot of its peer connection).
     ConsumerId
 );
+
+/// One worker: the index of its thread and of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub usize);

@@ -7,6 +7,7 @@ pub(crate) mod nack;
 pub(crate) mod packet;
 
 use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
+use crate::pipe::{PipeIn, PipeOut};
 use crate::{ProducerId, speaker::LevelMeter};
 use encoding::Encoding;
 use std::time::Instant;
@@ -14,11 +15,19 @@ use std::time::Instant;
 /// Encodings per track: three simulcast layers are usual, six is what `a=simulcast` may reasonably list.
 pub(crate) const ENCODINGS_MAX: usize = 6;
 
+/// Where a producer's packets come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// From the publisher's peer connection: key of the transport.
+    Transport(usize),
+    /// From another worker, which has the peer connection.
+    Pipe(PipeIn),
+}
+
 #[derive(Debug)]
 pub(crate) struct Producer {
     pub(crate) id: ProducerId,
-    /// Key of its transport.
-    pub(crate) transport: usize,
+    pub(crate) origin: Origin,
     pub(crate) params: ProducerParams,
     /// Lowest quality first.
     pub(crate) encodings: Vec<Encoding>,
@@ -30,17 +39,23 @@ pub(crate) struct Producer {
     /// Bit per encoding that flows.
     pub(crate) flowing: u8,
     pub(crate) level: LevelMeter,
+    /// Publisher's NTP clock to ours, as its transport measured it.
+    pub(crate) sender_clock: Option<i64>,
+    /// Workers that have consumers of it.
+    pub(crate) pipes: Vec<PipeOut>,
+    /// Stands in the list of producers of which other workers are to be told.
+    pub(crate) pipe_due: bool,
 }
 
 impl Producer {
-    pub(crate) fn new(id: ProducerId, transport: usize, mut params: ProducerParams) -> Self {
+    pub(crate) fn new(id: ProducerId, origin: Origin, mut params: ProducerParams) -> Self {
         params.encodings.truncate(ENCODINGS_MAX);
         let clock_rate = params.codecs.first().map_or(90_000, |codec| codec.clock_rate);
         let encodings =
             params.encodings.iter().map(|e| Encoding::new(e, params.kind, clock_rate)).collect();
         Self {
             id,
-            transport,
+            origin,
             paused: params.paused,
             params,
             encodings,
@@ -48,11 +63,22 @@ impl Producer {
             ready: Vec::with_capacity(64),
             flowing: 0,
             level: LevelMeter::default(),
+            sender_clock: None,
+            pipes: Vec::new(),
+            pipe_due: false,
         }
     }
 
     pub(crate) fn is_video(&self) -> bool {
         self.params.kind == MediaKind::Video
+    }
+
+    /// Key of the publisher's transport, if it is on this worker.
+    pub(crate) fn transport(&self) -> Option<usize> {
+        match self.origin {
+            Origin::Transport(key) => Some(key),
+            Origin::Pipe(_) => None,
+        }
     }
 
     /// The codec of a media payload type.

@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::ProducerId;
     use crate::params::{EncodingParams, MediaKind, ProducerParams};
+    use crate::producer::Origin;
 
     fn producer(rids: &[&str], flowing: u8) -> Producer {
         let encodings = rids
@@ -159,7 +160,7 @@ mod tests {
             number: 1,
             paused: false,
         };
-        let mut producer = Producer::new(ProducerId(1), 0, params);
+        let mut producer = Producer::new(ProducerId(1), Origin::Transport(0), params);
         producer.flowing = flowing;
         producer
     }

@@ -6,7 +6,7 @@ use crate::consumer::{Bound, Consumer};
 use crate::drop_reason::DropReason;
 use crate::egress::Egress;
 use crate::params::{Binding, ConsumerParams, IceCredentials, MediaKind, ProducerParams};
-use crate::producer::Producer;
+use crate::producer::{Origin, Producer};
 use crate::transport::streams::Route;
 use crate::{ConsumerId, Event, ProducerId, TransportId};
 use std::time::Instant;
@@ -39,6 +39,12 @@ impl Engine {
             Command::CreateProducer { transport, producer, params } => {
                 self.create_producer(transport, producer, *params)
             }
+            Command::CreatePipedProducer { producer, from, params } => {
+                self.create_piped_producer(producer, from, *params);
+                Ok(())
+            }
+            Command::OpenPipe { producer, to } => self.open_pipe(producer, to),
+            Command::ClosePipe { producer, to } => self.close_pipe(producer, to),
             Command::PauseProducer { producer, paused } => self.pause_producer(producer, paused),
             Command::CloseProducer { producer } => {
                 let key = *self.producer_keys.get(&producer).ok_or(DropReason::UnknownId)?;
@@ -108,7 +114,9 @@ impl Engine {
     ) -> Result<(), DropReason> {
         let owner = self.transport_key(transport)?;
         let audio = params.kind == MediaKind::Audio;
-        let key = self.producers.insert(Producer::new(id, owner, params));
+        let mut producer = Producer::new(id, Origin::Transport(owner), params);
+        producer.sender_clock = self.transports[owner].ntp_offset;
+        let key = self.producers.insert(producer);
         self.producer_keys.insert(id, key);
         let transport = &mut self.transports[owner];
         transport.producers.push(key);
@@ -140,12 +148,13 @@ impl Engine {
     pub(super) fn close_producer(&mut self, key: usize) {
         let producer = self.producers.remove(key);
         self.producer_keys.remove(&producer.id);
-        for consumer in producer.consumers {
+        for &consumer in &producer.consumers {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.bind(None);
             }
         }
-        if let Some(transport) = self.transports.get_mut(producer.transport) {
+        self.pipes.forget(key);
+        if let Some(transport) = producer.transport().and_then(|t| self.transports.get_mut(t)) {
             transport.producers.retain(|&other| other != key);
             for stream in &mut transport.streams {
                 if stream.route.producer() == Some(key) {
@@ -179,10 +188,12 @@ impl Engine {
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             transport.consumers.retain(|&other| other != key);
         }
-        if let Some(producer) =
-            consumer.bound.and_then(|bound| self.producers.get_mut(bound.producer))
-        {
+        let bound = consumer.bound.map(|bound| bound.producer);
+        if let Some(producer) = bound.and_then(|bound| self.producers.get_mut(bound)) {
             producer.consumers.retain(|&other| other != key);
+        }
+        if let Some(bound) = bound {
+            self.tell_pipes(bound);
         }
     }
 
@@ -198,6 +209,7 @@ impl Engine {
             && let Some(producer) = self.producers.get_mut(before)
         {
             producer.consumers.retain(|&other| other != key);
+            self.tell_pipes(before);
         }
         let bound = binding.and_then(|binding| {
             let producer = *self.producer_keys.get(&binding.producer)?;
@@ -210,7 +222,7 @@ impl Engine {
         if let Some(bound) = &bound {
             self.producers[bound.producer].consumers.push(key);
         }
-        consumer.bind(bound);
+        self.consumers[key].bind(bound);
         self.wish_keyframe_for(now, key);
         Ok(())
     }

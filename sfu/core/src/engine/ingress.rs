@@ -260,6 +260,10 @@ impl Engine {
         }
         let starts = producer.flowing & (1 << index) == 0;
         producer.flowing |= 1 << index;
+        if starts {
+            self.announce_start(producer_key, index);
+        }
+        let producer = &mut self.producers[producer_key];
         if let Some(level) = audio_level {
             producer.level.add(level);
             self.speakers_due.get_or_insert(now + speaker::INTERVAL);
@@ -271,6 +275,9 @@ impl Engine {
         let producer = &mut self.producers[producer_key];
         if producer.paused {
             return Err(DropReason::Muted);
+        }
+        if !producer.pipes.is_empty() {
+            self.pipes.push(producer_key, index, received.seq);
         }
         if producer.ready.is_empty() {
             self.ready.push(producer_key);

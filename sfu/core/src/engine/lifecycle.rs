@@ -4,7 +4,7 @@ use super::Engine;
 use crate::consumer::Consumer;
 use crate::egress::Egress;
 use crate::params::TransportParams;
-use crate::producer::Producer;
+use crate::producer::{Origin, Producer};
 use crate::timers::TimerKind;
 use crate::transport::Transport;
 use crate::{
@@ -92,6 +92,7 @@ impl Engine {
 
     /// All consumers of a producer: which keyframes do they wait for?
     pub(super) fn wish_keyframes(&mut self, now: Instant, producer: usize) {
+        self.tell_pipes(producer);
         let Some(from) = self.producers.get_mut(producer) else { return };
         if !from.is_video() {
             return;
@@ -123,7 +124,16 @@ impl Engine {
     /// Marks encodings (a bit each) as waiting for a keyframe; the repair timer sends the requests.
     pub(super) fn request_keyframes(&mut self, now: Instant, producer: usize, wanted: u8) {
         let Some(from) = self.producers.get_mut(producer).filter(|_| wanted != 0) else { return };
-        let Some(transport) = self.transports.get_mut(from.transport) else { return };
+        let key = match &mut from.origin {
+            Origin::Transport(key) => *key,
+            Origin::Pipe(pipe) => {
+                if pipe.wish(now, wanted) {
+                    self.tell_pipes(producer);
+                }
+                return;
+            }
+        };
+        let Some(transport) = self.transports.get_mut(key) else { return };
         for (index, encoding) in from.encodings.iter_mut().enumerate() {
             let stopped = from.flowing & !(1 << index) != 0 && from.flowing & (1 << index) == 0;
             // A layer that stopped sends no keyframe; the wish is made again when it flows.
@@ -134,7 +144,7 @@ impl Engine {
                 }
             }
         }
-        self.timers.arm(from.transport, transport.id, &mut transport.timers);
+        self.timers.arm(key, transport.id, &mut transport.timers);
     }
 
     pub(super) fn stats(&self, key: usize) -> TransportStats {

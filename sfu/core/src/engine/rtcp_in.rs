@@ -97,8 +97,10 @@ impl Engine {
             return;
         }
         transport.sender_clock(self.clock.ntp(arrival), report.ntp_time);
+        let clock = transport.ntp_offset;
         self.producers[producer].encodings[usize::from(encoding)].sender_report =
             Some(SenderReportTime { ntp: report.ntp_time, rtp: report.rtp_time, arrival });
+        self.note_sender_report(key, producer, encoding, clock);
     }
 
     fn handle_reports(&mut self, arrival: Instant, key: usize, reports: &[ReceptionReport]) {
@@ -163,6 +165,9 @@ impl Engine {
             let producer = &mut self.producers[producer];
             producer.flowing &= !(1 << encoding);
             producer.encodings[usize::from(encoding)].last_arrival = None;
+        }
+        if let Some(producer) = route.and_then(Route::producer) {
+            self.tell_pipes(producer);
         }
     }
 

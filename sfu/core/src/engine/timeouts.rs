@@ -133,8 +133,7 @@ impl Engine {
             else {
                 continue;
             };
-            let sender_clock =
-                self.transports.get(producer.transport).and_then(|from| from.ntp_offset);
+            let sender_clock = producer.sender_clock;
             if let Some(report) =
                 feedback::sender_report(now, &self.clock, producer, consumer, sender_clock)
             {

@@ -157,6 +157,42 @@ impl Encoding {
         Ok(received)
     }
 
+    /// Takes one packet that another worker received and parsed. Returns whether a receiver can start there.
+    pub(crate) fn receive_piped(
+        &mut self,
+        arrival: Instant,
+        codec: &ReceiveCodec,
+        mut packet: CachedPacket,
+        bytes: &[u8],
+    ) -> Result<bool, DropReason> {
+        let seq = packet.seq;
+        if self.cache.contains(seq) {
+            return Err(DropReason::Duplicate);
+        }
+        packet.info = sfu_rtp::codec::inspect(payload_format(codec.codec), packet.payload(bytes));
+        if !self.cache.insert(packet, bytes) {
+            return Err(DropReason::TooOld);
+        }
+        if self.highest.is_none_or(|highest| seq > highest) {
+            self.highest = Some(seq);
+            self.newest = Some((packet.timestamp, arrival));
+        }
+        self.clock_rate = codec.clock_rate;
+        self.last_arrival = Some(arrival);
+        Ok(packet.info.keyframe)
+    }
+
+    /// Follows the worker that receives this encoding into another sequence space.
+    pub(crate) fn follow(&mut self, epoch: u32) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.cache.clear();
+            self.sender_report = None;
+            self.highest = None;
+            self.newest = None;
+        }
+    }
+
     /// RTP time of this encoding at the server's NTP time `ntp`: from sender reports (`offset` maps the sender's clock to ours), else from arrivals.
     pub(crate) fn rtp_at(&self, clock: &MediaClock, ntp: u64, offset: Option<i64>) -> Option<u32> {
         if let (Some(report), Some(offset)) = (self.sender_report, offset) {

@@ -19,6 +19,16 @@ impl Slice {
         }
     }
 
+    /// For a pipe to another worker.
+    pub(crate) fn to_bytes(self) -> [u8; 3] {
+        let [high, low] = self.start.to_be_bytes();
+        [high, low, self.len]
+    }
+
+    pub(crate) fn from_bytes([high, low, len]: [u8; 3]) -> Self {
+        Self { start: u16::from_be_bytes([high, low]), len }
+    }
+
     /// The value; `None` when the packet had none.
     pub(crate) fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         if self.len == 0 {
