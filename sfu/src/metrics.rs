@@ -115,7 +115,7 @@ pub struct WorkerMetrics {
     pub media: MediaCounters,
     /// Its dropped packets.
     pub drops: Drops,
-    /// Time from the first subscriber's first packet to the last system call of a turn that sent something.
+    /// Time that forwarding took, system calls included, of each turn that sent something.
     pub flushes: Durations,
     /// Connections made.
     pub connections: Connections,
@@ -175,6 +175,9 @@ impl Published {
     }
 
     pub(crate) fn commands_taken(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.commands_waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
@@ -201,5 +204,95 @@ impl Handle {
     #[must_use]
     pub fn silence(&self, worker: WorkerId, now: Instant) -> Duration {
         self.link(worker).map_or(Duration::ZERO, |link| link.published.silence(now))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Config, DropReason, Sfu};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn sizes_are_counted_in_powers_of_two() {
+        let mut sizes = Sizes::default();
+        for size in [1, 2, 3, 4, 5, 64, 65, 2048, 5000] {
+            sizes.record(size);
+        }
+        let Distribution { sum, buckets } = sizes.distribution(64);
+        assert!((sum - 7192.0).abs() < f64::EPSILON);
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [1, 1, 2, 1, 0, 0, 1, 3]);
+        assert_eq!((buckets[6].0, buckets[7].0), (64.0, f64::INFINITY));
+        assert_eq!(sizes.distribution(2048).buckets.len(), SIZE_BUCKETS + 1);
+    }
+
+    #[test]
+    fn durations_are_counted_up_to_their_bounds() {
+        let mut durations = Durations::default();
+        for us in [0, 10, 11, 100_000, 100_001, 9_000_000] {
+            durations.record(Duration::from_micros(us));
+        }
+        let Distribution { sum, buckets } = durations.distribution();
+        assert!((sum - 9.200_022).abs() < 1e-9, "{sum}");
+        let filled: Vec<_> = buckets.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(1e-5, 2), (2e-5, 1), (0.1, 1), (f64::INFINITY, 2)]);
+    }
+
+    #[test]
+    fn publishing_never_waits_for_a_reader() {
+        let published = Published::default();
+        published.publish(published.start, |metrics| metrics.transports = 1);
+        let reader = published.latest.lock().unwrap();
+        published.publish(published.start + SECOND, |metrics| metrics.transports = 2);
+        drop(reader);
+        assert_eq!(published.read().transports, 1);
+        assert_eq!(
+            published.silence(published.start + SECOND),
+            Duration::ZERO,
+            "alive all the same"
+        );
+        published.publish(published.start + SECOND, |metrics| metrics.transports = 2);
+        assert_eq!(published.read().transports, 2);
+        assert_eq!(published.silence(published.start + 8 * SECOND), 7 * SECOND);
+    }
+
+    #[test]
+    fn an_idle_worker_shows_what_came_in_and_that_it_lives() {
+        let media_ips = vec!["127.0.0.1".parse().unwrap()];
+        let (handle, _events) =
+            Sfu::start(Config { media_ips, workers: 1, ..Config::default() }).unwrap();
+        let worker = WorkerId(0);
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let candidate = handle.candidates(worker)[0];
+        peer.send_to(&[0xff; 100], candidate).unwrap();
+        // A version 2 RTP header from an address that was never proved.
+        peer.send_to(&[0x80; 50], candidate).unwrap();
+        let command = crate::Command::CloseTransport { transport: crate::TransportId(1) };
+        handle.send(worker, command).unwrap();
+        let deadline = Instant::now() + 5 * SECOND;
+        let metrics = loop {
+            let metrics = handle.metrics(worker).unwrap();
+            if metrics.socket.received == 2 && metrics.drops.get(DropReason::UnknownId) == 1 {
+                break metrics;
+            }
+            assert!(Instant::now() < deadline, "{metrics:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(metrics.socket.received_bytes, 150);
+        assert_eq!(metrics.drops.get(DropReason::Malformed), 1);
+        assert_eq!(metrics.drops.get(DropReason::UnknownTuple), 1);
+        assert_eq!(metrics.commands_waiting, 0);
+        // Nothing comes any more, and yet it shows that it lives.
+        let later = Instant::now() + 2 * SECOND + SECOND / 2;
+        while Instant::now() < later {
+            assert!(handle.silence(worker, Instant::now()) < 2 * SECOND);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        handle.shutdown();
+        assert!(handle.silence(worker, Instant::now() + 6 * SECOND) > 5 * SECOND);
+        assert!(handle.metrics(WorkerId(1)).is_none());
     }
 }

@@ -54,6 +54,16 @@ impl Outbox {
         self.backlog.is_empty()
     }
 
+    /// How many are kept to be tried again.
+    pub(crate) fn kept(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// How many of all workers wait in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.events.max_capacity() - self.events.capacity()
+    }
+
     /// Gives the event back when the queue is full. Without a receiver there is no control left to tell: the process is ending.
     fn offer(&self, event: Event) -> Result<(), Event> {
         match self.events.try_send((self.id, event)) {

@@ -16,6 +16,7 @@ pub use receive::RecvBatch;
 pub(crate) use thread::pin_current_thread;
 pub(crate) use wait::{Readable, Waiter, Waker};
 
+use crate::metrics::Sizes;
 use address::Family;
 use send::{Offload, SendBuffers};
 use sfu_core::egress::{Message, Transmit};
@@ -51,6 +52,12 @@ pub struct SocketStats {
     pub dropped_failed: u64,
     /// Messages that the kernel refused to segment and that were sent datagram by datagram.
     pub unsegmented: u64,
+    /// Datagrams of each receive call that brought any.
+    pub received_per_call: Sizes,
+    /// Datagrams of each message sent.
+    pub run_lengths: Sizes,
+    /// Messages of each send call that took any.
+    pub sent_per_call: Sizes,
 }
 
 /// The second socket on the same port: see [`steer`].
@@ -168,6 +175,9 @@ impl UdpSocket {
         self.stats.receive_calls += 1;
         self.stats.received += datagrams;
         self.stats.received_bytes += bytes;
+        if datagrams > 0 {
+            self.stats.received_per_call.record(datagrams as usize);
+        }
     }
 
     /// The descriptor of the reports, if they have one.

@@ -125,6 +125,7 @@ impl Sfu {
                 events: events.clone(),
                 stop: stop.clone(),
                 load,
+                published,
             });
         }
         // The handle comes first: when a thread cannot be started, dropping it stops those that were.

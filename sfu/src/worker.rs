@@ -2,6 +2,7 @@
 //! control: commands are taken as they come, events that control does not take in time are kept up to a bound.
 
 use crate::WorkerId;
+use crate::metrics::{Connections, Durations, Published, WorkerMetrics};
 use crate::outbox::Outbox;
 use crate::socket::{Readable, RecvBatch, UdpSocket, Waiter, pin_current_thread};
 use sfu_core::egress::{Arena, Egress};
@@ -25,7 +26,7 @@ const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 /// Reports of subscribers are left alone for so long after some were taken: a thread that sleeps in between pays more for a wake-up than for
 /// twenty of them. What they measure is stamped by the kernel.
 const REPORTS_PAUSE: Duration = Duration::from_millis(10);
-/// How often the load is measured.
+/// How often the load is measured and the counters are published; an idle worker wakes up for it.
 const LOAD_WINDOW: Duration = Duration::from_secs(1);
 
 /// What control may know of a worker without asking it.
@@ -70,6 +71,7 @@ pub(crate) struct WorkerParts {
     pub(crate) events: Sender<(WorkerId, Event)>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) load: Arc<Load>,
+    pub(crate) published: Arc<Published>,
 }
 
 /// The worker, on its own thread.
@@ -85,6 +87,11 @@ pub(crate) struct Worker {
     outbox: Outbox,
     stop: Arc<AtomicBool>,
     load: Arc<Load>,
+    published: Arc<Published>,
+    flushes: Durations,
+    connections: Connections,
+    /// Time not waited, up to the load window.
+    busy: Duration,
     /// Reports are left alone until then.
     reports_due: Instant,
     /// Start of the load window, and the time waited in it.
@@ -108,6 +115,10 @@ impl Worker {
             outbox: Outbox::new(parts.id, parts.events),
             stop: parts.stop,
             load: parts.load,
+            published: parts.published,
+            flushes: Durations::default(),
+            connections: Connections::default(),
+            busy: Duration::ZERO,
             reports_due: Instant::now(),
             window: Instant::now(),
             waited: Duration::ZERO,
@@ -145,30 +156,56 @@ impl Worker {
 
     fn wait(&mut self) -> io::Result<Readable> {
         let before = Instant::now();
-        let mut timeout = self.engine.poll_timeout().map(|at| at.saturating_duration_since(before));
+        let mut timeout = (self.window + LOAD_WINDOW).saturating_duration_since(before);
+        if let Some(at) = self.engine.poll_timeout() {
+            timeout = timeout.min(at.saturating_duration_since(before));
+        }
         if !self.outbox.is_empty() {
-            timeout = Some(timeout.map_or(BACKLOG_RETRY, |timeout| timeout.min(BACKLOG_RETRY)));
+            timeout = timeout.min(BACKLOG_RETRY);
         }
         if self.unfinished {
-            timeout = Some(Duration::ZERO);
+            timeout = Duration::ZERO;
         }
         let mut reports = self.socket.reports_fd();
         if before < self.reports_due && reports.take().is_some() {
-            let pause = self.reports_due - before;
-            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
+            timeout = timeout.min(self.reports_due - before);
         }
-        let readable = self.waiter.wait(self.socket.as_fd(), reports, timeout)?;
+        let readable = self.waiter.wait(self.socket.as_fd(), reports, Some(timeout))?;
         let after = Instant::now();
         self.waited += after - before;
         let window = after - self.window;
         if window >= LOAD_WINDOW {
-            let idle = self.waited.as_secs_f64() / window.as_secs_f64();
-            let busy = ((1.0 - idle).clamp(0.0, 1.0) * 1000.0) as u32;
-            self.load.set_busy_permille(busy);
+            let busy = window.saturating_sub(self.waited);
+            let ratio = busy.as_secs_f64() / window.as_secs_f64();
+            self.load.set_busy_permille((ratio * 1000.0) as u32);
+            self.busy += busy;
             self.window = after;
             self.waited = Duration::ZERO;
+            self.publish(after, ratio);
         }
         Ok(readable)
+    }
+
+    /// Shows control what was counted.
+    fn publish(&self, now: Instant, busy_ratio: f64) {
+        let (transports, producers, consumers) = self.engine.population();
+        self.published.publish(now, |shown| {
+            *shown = WorkerMetrics {
+                socket: self.socket.stats(),
+                media: Default::default(),
+                drops: self.engine.drops().clone(),
+                flushes: self.flushes,
+                connections: self.connections,
+                transports,
+                producers,
+                consumers,
+                busy: self.busy,
+                busy_ratio,
+                commands_waiting: 0,
+                events_kept: self.outbox.kept(),
+                events_queued: self.outbox.queued(),
+            };
+        });
     }
 
     /// Everything that there is to do now. Returns whether there may be more commands.
@@ -180,8 +217,7 @@ impl Worker {
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now, &mut egress);
         }
-        self.engine.flush(now, &mut egress);
-        egress.flush();
+        self.flush(now);
         if readable.reports {
             // When media has left. What is over comes with the next turn, at once.
             let more_reports = self.receive(now, UdpSocket::recv_reports);
@@ -190,6 +226,18 @@ impl Worker {
         }
         self.report();
         more_commands
+    }
+
+    /// Sends what is to be forwarded, and what was queued before it.
+    fn flush(&mut self, now: Instant) {
+        let sent = self.socket.stats().sent_messages;
+        let start = Instant::now();
+        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        self.engine.flush(now, &mut egress);
+        egress.flush();
+        if self.socket.stats().sent_messages != sent {
+            self.flushes.record(start.elapsed());
+        }
     }
 
     /// Feeds the engine with what waits in a socket. Returns whether there may be more.
@@ -215,10 +263,14 @@ impl Worker {
     /// Executes commands. Returns whether there may be more.
     fn execute(&mut self, now: Instant) -> bool {
         let mut egress = Egress::new(&mut self.arena, &mut self.socket);
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else { return false };
+        for count in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else {
+                self.published.commands_taken(count);
+                return false;
+            };
             self.engine.handle_command(now, command, &mut egress);
         }
+        self.published.commands_taken(COMMANDS_PER_TURN);
         true
     }
 
@@ -226,6 +278,9 @@ impl Worker {
     fn report(&mut self) {
         self.outbox.retry();
         while let Some(event) = self.engine.poll_event() {
+            if let Event::TransportConnected { profile, .. } = &event {
+                self.connections.count(*profile);
+            }
             if self.outbox.push(event).is_err() {
                 die(self.id.0, "has nobody who takes its events");
             }

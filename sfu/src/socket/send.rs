@@ -119,7 +119,9 @@ impl UdpSocket {
             let errno = match self.sendmmsg(rest, bytes) {
                 Ok(count) => {
                     let (gone, left) = rest.split_at(count.clamp(1, rest.len()));
+                    self.stats.sent_per_call.record(gone.len());
                     for message in gone {
+                        self.stats.run_lengths.record(message.datagrams());
                         self.stats.sent_messages += 1;
                         self.stats.sent += message.datagrams() as u64;
                         self.stats.sent_bytes += message.len as u64;
