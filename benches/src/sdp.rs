@@ -52,7 +52,8 @@ fn write_section(
         sdp,
         "m={media} 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n"
     )?;
-    write_transport(sdp, local, "actpass")?;
+    // Not actpass: this peer knows only the client's part of DTLS, and many a server would take that part itself.
+    write_transport(sdp, local, "active")?;
     write!(
         sdp,
         "a=mid:{mid}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
@@ -122,7 +123,7 @@ pub(crate) fn remote(sdp: &str, count: usize, local: IpAddr) -> anyhow::Result<R
     let medias: Vec<&str> = parts.collect();
     ensure!(medias.len() >= count, "{} of {count} sections in the description", medias.len());
     let first = *medias.first().context("a description without sections")?;
-    let transport = |name: &str| {
+    let transport = |name: &'static str| {
         attribute(first, name)
             .or_else(|| attribute(session, name))
             .with_context(|| format!("the description has no a={name}"))
@@ -331,7 +332,8 @@ mod tests {
         ];
         let text = offer(&local, &sections);
         assert!(text.contains("a=simulcast:send q;f\r\n") && !text.contains("a=ssrc:30"));
-        let read = remote(&text, 4, loopback()).unwrap();
+        let answered = text.replace("a=setup:active", "a=setup:passive");
+        let read = remote(&answered, 4, loopback()).unwrap();
         assert_eq!(read.address, local.address);
         assert_eq!(read.fingerprint.digest, [7; 32]);
         assert_eq!(read.sections[0].ssrc, Some((10, None)));

@@ -3,8 +3,12 @@
 //! Owns the trait and the words that both sides of it use. Never touches media: what a [`Remote`] says is all that the generator
 //! knows of a server, so the figures of two servers differ by the servers alone.
 
+mod janus;
+mod whip;
 mod ws;
 
+pub(crate) use janus::JanusTarget;
+pub(crate) use whip::{Endpoints, WhipTarget};
 pub(crate) use ws::WebSocketTarget;
 
 use std::net::{IpAddr, SocketAddr};
