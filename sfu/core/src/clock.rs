@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Distance of the points where deadlines meet that may be somewhat off.
+const GRID: Duration = Duration::from_millis(20);
+
 /// Monotonic epoch and the NTP time at it. Never steps: wall-clock changes after start are ignored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MediaClock {
@@ -24,13 +27,16 @@ impl MediaClock {
         ((self.ntp(now) >> 14) & 0x00ff_ffff) as u32
     }
 
-    /// The nearest point of a grid of 25 ms that all transports share. A deadline that may be somewhat off goes there, so that hundreds of them are one
-    /// wake-up of the worker.
+    /// The nearest point of the grid. A deadline that may be somewhat off goes there, so that hundreds of them are one wake-up of the worker.
     pub(crate) fn on_grid(&self, at: Instant) -> Instant {
-        const GRID: Duration = Duration::from_millis(25);
         let since = at.saturating_duration_since(self.epoch) + GRID / 2;
-        let past = Duration::from_nanos((since.as_nanos() % GRID.as_nanos()) as u64);
-        self.epoch + (since - past)
+        self.epoch + (since - past_grid(since))
+    }
+
+    /// The first point of the grid after `at`.
+    pub(crate) fn grid_after(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.epoch);
+        self.epoch + (since - past_grid(since)) + GRID
     }
 
     /// The moment that is so many microseconds after the epoch.
@@ -42,6 +48,11 @@ impl MediaClock {
     pub(crate) fn micros(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.epoch).as_micros() as u64
     }
+}
+
+/// How far beyond a point of the grid this is.
+fn past_grid(since: Duration) -> Duration {
+    Duration::from_nanos((since.as_nanos() % GRID.as_nanos()) as u64)
 }
 
 /// Duration as 32.32 fixed point seconds.
@@ -63,17 +74,18 @@ mod tests {
         let epoch = Instant::now();
         let clock = MediaClock::new(epoch, 0);
         let at = |millis: f64| epoch + Duration::from_secs_f64(millis / 1000.0);
-        for (asked, given) in
-            [(0.0, 0.0), (12.4, 0.0), (12.6, 25.0), (512.0, 500.0), (500.1, 500.0)]
+        for (asked, given) in [(0.0, 0.0), (9.9, 0.0), (10.1, 20.0), (509.0, 500.0), (500.1, 500.0)]
         {
             assert_eq!(clock.on_grid(at(asked)), at(given), "{asked}");
         }
         let half = Duration::from_millis(500);
-        let mut due = at(75.0);
+        let mut due = at(80.0);
         for _ in 0..10 {
             // Fires a little late every time.
             due = clock.on_grid(due + Duration::from_micros(80) + half);
         }
-        assert_eq!(due, at(5075.0));
+        assert_eq!(due, at(5080.0));
+        assert_eq!(clock.grid_after(due), at(5100.0), "after, not at");
+        assert_eq!(clock.grid_after(at(5081.0)), at(5100.0));
     }
 }
