@@ -2,18 +2,16 @@
 
 use crate::WorkerId;
 use crate::metrics::Published;
+use crate::placement::{self, Burden, Spread};
 use crate::socket::Waker;
 use crate::start::Error;
 use crate::worker::Load;
 use sfu_core::Command;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-
-/// Loads that differ by less than this count as equal when a room is placed, in thousandths.
-const LOAD_STEP: u32 = 200;
 
 /// Control's end of one worker.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ struct Inner {
     links: Vec<Link>,
     media_ips: Vec<IpAddr>,
     fingerprint: [u8; 32],
-    next_id: AtomicU64,
+    spread: Spread,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -45,11 +43,11 @@ impl Handle {
         links: Vec<Link>,
         media_ips: Vec<IpAddr>,
         fingerprint: [u8; 32],
+        spread: Spread,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        let next_id = AtomicU64::new(1);
         let threads = Mutex::new(Vec::with_capacity(links.len()));
-        Self(Arc::new(Inner { links, media_ips, fingerprint, next_id, stop, threads }))
+        Self(Arc::new(Inner { links, media_ips, fingerprint, spread, stop, threads }))
     }
 
     pub(crate) fn adopt(&self, thread: JoinHandle<()>) {
@@ -98,21 +96,28 @@ impl Handle {
         self.0.fingerprint
     }
 
-    /// A number for a new router, transport, producer or consumer: never 0, never the same twice in this process.
-    #[must_use]
-    pub fn next_id(&self) -> u64 {
-        self.0.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// The worker for a new room: the least busy one and, among those about equally busy, the one with the fewest rooms. Every call counts a room;
     /// [`Handle::release_room`] takes it back.
     #[must_use]
     pub fn place_room(&self) -> WorkerId {
-        let burden = |link: &Link| (link.load.busy_permille() / LOAD_STEP, link.load.rooms());
-        let least = self.0.links.iter().enumerate().min_by_key(|(_, link)| burden(link));
-        let Some((index, link)) = least else { return WorkerId(0) };
-        link.load.add_room();
-        WorkerId(index)
+        let worker = placement::place_room(&self.burdens());
+        if let Some(link) = self.link(worker) {
+            link.load.add_room();
+        }
+        worker
+    }
+
+    /// The worker for one more peer connection of a room that began on `home`. `share`: how many of the room's each worker has.
+    #[must_use]
+    pub fn place_peer(&self, home: WorkerId, share: &[usize]) -> WorkerId {
+        placement::place_peer(&self.burdens(), share, home, self.0.spread)
+    }
+
+    fn burdens(&self) -> Vec<Burden> {
+        let loads = self.0.links.iter().map(|link| &link.load);
+        loads
+            .map(|load| Burden { busy_permille: load.busy_permille(), rooms: load.rooms() })
+            .collect()
     }
 
     /// A room of this worker has ended.
@@ -176,7 +181,7 @@ mod tests {
             })
             .unzip();
         let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()).to_vec();
-        (Handle::new(links, ips, [7; 32], Arc::default()), queues)
+        (Handle::new(links, ips, [7; 32], Spread::Auto, Arc::default()), queues)
     }
 
     #[test]

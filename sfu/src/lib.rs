@@ -8,23 +8,23 @@ mod discovery;
 mod handle;
 pub mod metrics;
 mod outbox;
+mod pipe;
+mod placement;
 #[allow(unsafe_code)]
 pub mod socket;
 mod start;
 mod worker;
 
 pub use handle::Handle;
+pub use placement::Spread;
 pub use start::{Config, Error, Sfu};
 
 pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
 pub use sfu_core::{
-    ByKind, CloseReason, Command, ConsumerId, ConsumerStats, DropReason, Drops, Event, MediaCounters,
-    ProducerId, ProducerStats, RouterId, Speaker, Traffic, TransportId, TransportStats, params,
+    ByKind, CloseReason, Command, ConsumerId, ConsumerStats, DropReason, Drops, Event,
+    MediaCounters, ProducerId, ProducerStats, RouterId, Speaker, Traffic, TransportId,
+    TransportStats, WorkerId, params,
 };
-
-/// One worker: the index of its thread and of its port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub usize);
 
 /// What the workers tell control, in order per worker. Receive without pause: a control plane that falls more than 65 536 events of one worker
 /// behind ends the process.

@@ -2,9 +2,10 @@
 
 use crate::handle::{Handle, Link};
 use crate::metrics::Published;
+use crate::placement::Spread;
 use crate::socket::{UdpSocket, Waiter};
 use crate::worker::{Load, Worker, WorkerParts};
-use crate::{Events, WorkerId, discovery};
+use crate::{Events, WorkerId, discovery, pipe};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sfu_core::EngineConfig;
@@ -33,6 +34,8 @@ pub struct Config {
     pub media_ips: Vec<IpAddr>,
     /// Threads. 0: one per available processor, at most 8.
     pub workers: usize,
+    /// When a room gets more than one of them.
+    pub spread: Spread,
 }
 
 /// Why the media plane does not start, or does not take a command.
@@ -98,12 +101,15 @@ impl Sfu {
         let stop = Arc::new(AtomicBool::new(false));
         let epoch = Instant::now();
         let epoch_ntp = ntp_now();
+        let waiters: Vec<Waiter> =
+            sockets.iter().map(|_| Waiter::new()).collect::<io::Result<_>>()?;
+        let pipes = pipe::connect(&waiters.iter().map(Waiter::waker).collect::<Vec<_>>());
         let mut links = Vec::with_capacity(workers);
         let mut threads = Vec::with_capacity(workers);
-        for (index, socket) in sockets.into_iter().enumerate() {
+        let ends = sockets.into_iter().zip(waiters).zip(pipes);
+        for (index, ((socket, waiter), pipes)) in ends.enumerate() {
             let seed = OsRng.try_next_u64().map_err(io::Error::other)?;
             let engine = EngineConfig { certificate: certificate.clone(), seed, epoch, epoch_ntp };
-            let waiter = Waiter::new()?;
             let (commands, queue) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
             let load = Arc::new(Load::default());
             let published = Arc::new(Published::default());
@@ -122,6 +128,7 @@ impl Sfu {
                 socket,
                 waiter,
                 commands: queue,
+                pipes,
                 events: events.clone(),
                 stop: stop.clone(),
                 load,
@@ -129,7 +136,7 @@ impl Sfu {
             });
         }
         // The handle comes first: when a thread cannot be started, dropping it stops those that were.
-        let handle = Handle::new(links, media_ips, fingerprint, stop);
+        let handle = Handle::new(links, media_ips, fingerprint, config.spread, stop);
         for parts in threads {
             let name = format!("media-{}", parts.id.0);
             let thread =
@@ -188,7 +195,7 @@ mod tests {
 
     fn config(workers: usize) -> Config {
         let media_ips = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap()).to_vec();
-        Config { media_port: 0, media_ips, workers }
+        Config { media_port: 0, media_ips, workers, ..Config::default() }
     }
 
     const COMMAND: Command = Command::CloseTransport { transport: TransportId(1) };
@@ -204,8 +211,6 @@ mod tests {
         assert_ne!(first[0].port(), second[0].port());
         handle.send(WorkerId(1), COMMAND).unwrap();
         assert!(matches!(handle.send(WorkerId(2), COMMAND), Err(Error::NoWorker)));
-        assert_eq!(handle.next_id(), 1);
-        assert_eq!(handle.clone().next_id(), 2);
         handle.shutdown();
         assert!(events.blocking_recv().is_none(), "the threads are gone");
         assert!(matches!(handle.send(WorkerId(0), COMMAND), Err(Error::NoWorker)));
@@ -241,14 +246,14 @@ mod tests {
             remote_key: vec![3; 16],
             remote_salt: vec![4; 12],
         };
-        let transport = TransportId(handle.next_id());
+        let transport = TransportId(1);
         let params = TransportParams {
             local_ice: credentials("ours"),
             remote_ice: credentials("theirs"),
             security: Security::Keys(Box::new(keys)),
             sctp: None,
         };
-        let router = RouterId(handle.next_id());
+        let router = RouterId(2);
         let params = Box::new(params);
         handle.send(worker, Command::CreateTransport { transport, router, params }).unwrap();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -4,6 +4,7 @@
 use crate::WorkerId;
 use crate::metrics::{Connections, Durations, Published, WorkerMetrics};
 use crate::outbox::Outbox;
+use crate::pipe::Pipes;
 use crate::socket::{Readable, RecvBatch, UdpSocket, Waiter, pin_current_thread};
 use sfu_core::egress::{Arena, Egress};
 use sfu_core::{Command, Event};
@@ -23,9 +24,8 @@ const RECEIVE_ROUNDS: usize = 4;
 const COMMANDS_PER_TURN: usize = 256;
 /// How soon a full event queue is tried again.
 const BACKLOG_RETRY: Duration = Duration::from_millis(10);
-/// Reports of subscribers are left alone for so long after some were taken: a thread that sleeps in between pays more for a wake-up than for
-/// twenty of them. What they measure is stamped by the kernel.
-const REPORTS_PAUSE: Duration = Duration::from_millis(10);
+/// How soon a full ring to another worker is tried again.
+const PIPE_RETRY: Duration = Duration::from_millis(1);
 /// How often the load is measured and the counters are published; an idle worker wakes up for it.
 const LOAD_WINDOW: Duration = Duration::from_secs(1);
 
@@ -68,6 +68,7 @@ pub(crate) struct WorkerParts {
     pub(crate) socket: UdpSocket,
     pub(crate) waiter: Waiter,
     pub(crate) commands: Receiver<Command>,
+    pub(crate) pipes: Pipes,
     pub(crate) events: Sender<(WorkerId, Event)>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) load: Arc<Load>,
@@ -84,6 +85,9 @@ pub(crate) struct Worker {
     batch: RecvBatch,
     arena: Arena,
     commands: Receiver<Command>,
+    pipes: Pipes,
+    /// Other workers know all that they should; else a ring was full.
+    piped: bool,
     outbox: Outbox,
     stop: Arc<AtomicBool>,
     load: Arc<Load>,
@@ -112,6 +116,8 @@ impl Worker {
             batch: RecvBatch::default(),
             arena: Arena::default(),
             commands: parts.commands,
+            pipes: parts.pipes,
+            piped: true,
             outbox: Outbox::new(parts.id, parts.events),
             stop: parts.stop,
             load: parts.load,
@@ -162,6 +168,9 @@ impl Worker {
         }
         if !self.outbox.is_empty() {
             timeout = timeout.min(BACKLOG_RETRY);
+        }
+        if !self.piped {
+            timeout = timeout.min(PIPE_RETRY);
         }
         if self.unfinished {
             timeout = Duration::ZERO;
@@ -217,15 +226,26 @@ impl Worker {
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now, &mut egress);
         }
+        self.pipes.drain(|from, message| self.engine.handle_pipe(now, from, message));
+        self.flush_pipes(now);
         self.flush(now);
         if readable.reports {
             // When media has left. What is over comes with the next turn, at once.
             let more_reports = self.receive(now, UdpSocket::recv_reports);
             Egress::new(&mut self.arena, &mut self.socket).flush();
-            self.reports_due = if more_reports { now } else { now + REPORTS_PAUSE };
+            // A thread that sleeps in between pays more for a wake-up than for twenty reports, so they are taken where other deadlines meet.
+            // What they measure is stamped by the kernel.
+            self.reports_due = if more_reports { now } else { self.engine.grid_after(now) };
         }
+        self.flush_pipes(now);
         self.report();
         more_commands
+    }
+
+    /// Lets other workers begin with what is theirs.
+    fn flush_pipes(&mut self, now: Instant) {
+        self.piped = self.engine.flush_pipes(now, &mut self.pipes);
+        self.pipes.wake();
     }
 
     /// Sends what is to be forwarded, and what was queued before it.
