@@ -2,6 +2,8 @@
 
 use crate::assets::Assets;
 use crate::config::Config;
+use crate::media::Media;
+use crate::metrics::{self, Census};
 use crate::protocol::MAX_MESSAGE_BYTES;
 use crate::room::Registry;
 use crate::trust::Trust;
@@ -14,6 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The library's default buffers, 128 KiB each and unlimited for writing, would cost more than the media of an idle participant.
@@ -31,6 +34,9 @@ pub(crate) struct AppState {
     pub(crate) trust: Trust,
     pub(crate) assets: Assets,
     pub(crate) sessions: Sessions,
+    pub(crate) media: Media,
+    /// Open WebSockets.
+    pub(crate) sockets: Census,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -38,8 +44,9 @@ pub(crate) struct AppState {
 pub(crate) fn app(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/ws", any(upgrade))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::serve))
         .merge(whip::routes(state.clone()))
         .fallback(get(asset))
         .layer(middleware::from_fn_with_state(state.clone(), check_trust))
@@ -61,6 +68,17 @@ async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) 
         .max_message_size(SOCKET_READ_MAX)
         .max_frame_size(SOCKET_READ_MAX)
         .on_upgrade(move |socket| ws::run(socket, state))
+}
+
+/// Fails when a media worker hangs: whoever supervises the process may start it anew.
+async fn health(State(state): State<Arc<AppState>>) -> (StatusCode, String) {
+    match state.media.stalled(Instant::now()) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some((worker, silence)) => {
+            let text = format!("media worker {worker} has hung for {} s\n", silence.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    }
 }
 
 async fn ready(State(state): State<Arc<AppState>>) -> (StatusCode, &'static str) {

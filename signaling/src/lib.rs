@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod http;
 mod media;
+mod metrics;
 mod negotiation;
 pub mod protocol;
 mod random;

@@ -2,13 +2,16 @@
 
 use crate::negotiation::LocalMedia;
 use crate::room::{MediaIds, Registry, RoomCommand};
+use sfu::metrics::WorkerMetrics;
 use sfu::params::{Fingerprint, FingerprintHash};
 use sfu::{Command, Error, Event, Events, Handle, WorkerId};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a room waits before it tries a full queue again: a worker's turn takes well below a millisecond.
 const RETRY: Duration = Duration::from_millis(2);
+/// A worker comes round at least once a second, and a turn takes well below a millisecond.
+const STALLED: Duration = Duration::from_secs(5);
 
 /// The media plane, for rooms.
 #[derive(Clone, Debug)]
@@ -29,6 +32,17 @@ impl Media {
     /// Finds a worker for a new room.
     pub(crate) fn place(&self) -> Place {
         Place { handle: self.0.clone(), worker: self.0.place_room() }
+    }
+
+    /// What every worker has counted, in order of their numbers.
+    pub(crate) fn metrics(&self) -> Vec<WorkerMetrics> {
+        self.0.workers().filter_map(|worker| self.0.metrics(worker)).collect()
+    }
+
+    /// The number of a worker whose loop hangs, and for how long it has.
+    pub(crate) fn stalled(&self, now: Instant) -> Option<(usize, Duration)> {
+        let silent = self.0.workers().map(|worker| (worker.0, self.0.silence(worker, now)));
+        silent.filter(|(_, silence)| *silence > STALLED).max_by_key(|(_, silence)| *silence)
     }
 }
 
@@ -74,5 +88,25 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
         if let Some(room) = registry.by_serial(MediaIds::room_of(id)) {
             room.send(RoomCommand::Media(event)).await;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_not_come_round_for_five_seconds_hangs() {
+        let media_ips = vec!["127.0.0.1".parse().unwrap()];
+        let config = sfu::Config { media_ips, workers: 2, ..sfu::Config::default() };
+        let (handle, _events) = sfu::Sfu::start(config).unwrap();
+        let media = Media::new(handle.clone());
+        assert_eq!(media.metrics().len(), 2);
+        assert_eq!(media.stalled(Instant::now()), None);
+        handle.shutdown();
+        let later = Instant::now() + Duration::from_secs(60);
+        let (worker, silence) = media.stalled(later).unwrap();
+        assert!(worker < 2 && silence >= Duration::from_secs(58), "{silence:?}");
     }
 }

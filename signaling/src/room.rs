@@ -230,6 +230,11 @@ impl Room {
         self.participants.is_empty()
     }
 
+    /// How many are here, viewers included.
+    pub(crate) fn population(&self) -> usize {
+        self.participants.len()
+    }
+
     /// When [`RoomCommand::Tick`] is due, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.participants.values().filter_map(Participant::next_deadline).min()

@@ -4,6 +4,7 @@ use crate::assets::Assets;
 use crate::config::Config;
 use crate::http::{AppState, app};
 use crate::media::{self, Media};
+use crate::metrics::Census;
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
@@ -38,7 +39,8 @@ pub async fn run(
         media_ips: config.media_ips.clone(),
         workers: config.workers.unwrap_or_default(),
     })?;
-    let registry = Registry::new(RoomSettings::default(), Media::new(sfu.clone()));
+    let media = Media::new(sfu.clone());
+    let registry = Registry::new(RoomSettings::default(), media.clone());
     tokio::spawn(media::dispatch(events, registry.clone()));
     let trust = Trust {
         tokens: !config.keys.is_empty(),
@@ -52,11 +54,13 @@ pub async fn run(
         trust,
         assets: Assets::new(),
         sessions: Sessions::default(),
+        media,
+        sockets: Census::default(),
         shutdown: shutdown.clone(),
     };
     let handle = Handle::new();
     tokio::spawn(stop(shutdown, registry, handle.clone()));
-    let service = app(Arc::new(state)).into_make_service();
+    let service = app(Arc::new(state)).into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         Some(tls) => {
             let mut server = axum_server::from_tcp_rustls(listener, tls.config)?.handle(handle);

@@ -119,6 +119,7 @@ async fn create(
     let answer = answer.map_err(answer_refused)?;
     let id = pending.id.clone();
     pending.establish(Session {
+        role,
         room: handle,
         room_name: room.clone(),
         participant,

@@ -57,6 +57,7 @@ struct Connection {
 
 /// Runs one socket to its end.
 pub(crate) async fn run(socket: WebSocket, state: Arc<AppState>) {
+    let _share = state.sockets.share(1);
     let now = Instant::now();
     let mut connection = Connection { socket, bucket: TokenBucket::new(now), heard: now };
     let joined = timeout(JOIN_TIMEOUT, connection.join(&state)).await;

@@ -135,6 +135,7 @@ impl Actor {
         registry: Arc<Registry>,
     ) {
         tracing::debug!(room = name, "room opened");
+        let mut share = registry.population.share(0);
         loop {
             let next = tokio::select! {
                 next = mail.recv() => next,
@@ -142,6 +143,7 @@ impl Actor {
             };
             let Some(next) = next else { break };
             self.handle(next).await;
+            share.set(self.room.population());
             if self.room.is_empty() && registry.retire(&name, &mut mail) {
                 break;
             }

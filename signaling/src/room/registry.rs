@@ -3,6 +3,7 @@
 use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle};
 use super::{HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomSettings};
 use crate::media::Media;
+use crate::metrics::Census;
 use crate::protocol::ParticipantId;
 use crate::random;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub(crate) struct Registry {
     settings: RoomSettings,
     media: Media,
     rooms: Mutex<Rooms>,
+    /// Participants of all rooms.
+    pub(super) population: Census,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +56,7 @@ struct Entry {
 impl Registry {
     /// No rooms yet.
     pub(crate) fn new(settings: RoomSettings, media: Media) -> Arc<Self> {
-        Arc::new(Self { settings, media, rooms: Mutex::default() })
+        Arc::new(Self { settings, media, rooms: Mutex::default(), population: Census::default() })
     }
 
     /// Puts somebody into a room, making the room where there is none.
@@ -99,6 +102,16 @@ impl Registry {
     /// The room with a serial, if it is still there.
     pub(crate) fn by_serial(&self, serial: u32) -> Option<RoomHandle> {
         self.lock().by_serial.get(&serial).cloned()
+    }
+
+    /// How many rooms there are.
+    pub(crate) fn rooms(&self) -> usize {
+        self.lock().by_name.len()
+    }
+
+    /// How many people are in all rooms, viewers included.
+    pub(crate) fn participants(&self) -> usize {
+        self.population.get()
     }
 
     fn find(&self, name: &str) -> Option<RoomHandle> {

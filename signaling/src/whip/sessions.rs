@@ -2,7 +2,7 @@
 
 use crate::protocol::ParticipantId;
 use crate::random;
-use crate::room::RoomHandle;
+use crate::room::{HttpRole, RoomHandle};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// One session.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
+    pub(super) role: HttpRole,
     pub(super) room: RoomHandle,
     pub(super) room_name: String,
     pub(super) participant: ParticipantId,
@@ -38,6 +39,11 @@ impl Sessions {
 
     pub(super) fn get(&self, id: &str) -> Option<Session> {
         self.lock().get(id).cloned()
+    }
+
+    /// How many sessions of this kind there are.
+    pub(crate) fn count(&self, role: HttpRole) -> usize {
+        self.lock().values().filter(|session| session.role == role).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
