@@ -145,13 +145,7 @@ impl Engine {
         if self.ready.is_empty() {
             return;
         }
-        let mut flush = Flush {
-            now,
-            clock: &self.clock,
-            abs_send_time: self.clock.abs_send_time(now),
-            egress,
-            drops: &mut self.drops,
-        };
+        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops);
         for &producer in &self.ready {
             let Some(producer) = self.producers.get(producer) else { continue };
             for &consumer in &producer.consumers {
@@ -223,6 +217,12 @@ impl Engine {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// The next point in time at which deadlines meet that may be somewhat off: for whoever has such a deadline of its own.
+    #[must_use]
+    pub fn grid_after(&self, now: Instant) -> Instant {
+        self.clock.grid_after(now)
     }
 
     /// The next event for control.

@@ -29,10 +29,24 @@ const ONE_BYTE_ID_MAX: u8 = 14;
 pub(crate) struct Flush<'a, 'b> {
     pub(crate) now: Instant,
     pub(crate) clock: &'a MediaClock,
+    /// `now` in microseconds of the media clock.
+    pub(crate) now_us: u64,
     /// `abs-send-time` of this flush.
     pub(crate) abs_send_time: u32,
     pub(crate) egress: &'a mut Egress<'b>,
     pub(crate) drops: &'a mut Drops,
+}
+
+impl<'a, 'b> Flush<'a, 'b> {
+    pub(crate) fn new(
+        now: Instant,
+        clock: &'a MediaClock,
+        egress: &'a mut Egress<'b>,
+        drops: &'a mut Drops,
+    ) -> Self {
+        let (now_us, abs_send_time) = (clock.micros(now), clock.abs_send_time(now));
+        Self { now, clock, now_us, abs_send_time, egress, drops }
+    }
 }
 
 /// Sends the packets that wait at `producer` to one of its consumers; returns the encoding whose keyframe it waits for.
@@ -160,11 +174,10 @@ fn forward_packet(
     transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
     let sent = Sent {
         seq: out_seq,
-        source: seq,
+        source: seq as u32,
         encoding,
         epoch: source.epoch,
         timestamp,
-        payload_type: packet.payload_type,
         picture_id,
         tl0_picture_index,
         transport_sequence: transport.transport_sequence,
@@ -181,7 +194,7 @@ fn forward_packet(
     flush.egress.commit(tuple, len);
     consumer.delivery.packets += 1;
     consumer.delivery.bytes += u64::from(packet.payload_len);
-    let wanted = mapping.nack && consumer.history.record(flush.now, sent);
+    let wanted = mapping.nack && consumer.history.record(flush.now_us, &sent);
     Ok(Forwarded { seq: out_seq, switched: selection == Selection::Switch, wanted })
 }
 
@@ -199,11 +212,10 @@ fn fill(
     transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
     let sent = Sent {
         seq: hole.seq,
-        source: packet.seq,
+        source: packet.seq as u32,
         encoding: 0,
         epoch: 0,
         timestamp: hole.timestamp,
-        payload_type: packet.payload_type,
         picture_id: None,
         tl0_picture_index: None,
         transport_sequence: transport.transport_sequence,
@@ -362,7 +374,7 @@ pub(crate) fn retransmit(
     seq: u16,
 ) -> Result<(), DropReason> {
     let next = consumer.rewriter.next_seq();
-    match consumer.history.resend(flush.now, seq, next, transport.rtt) {
+    match consumer.history.resend(flush.now_us, seq, next, transport.rtt) {
         Resend::Send { sent, copies } => {
             for _ in 0..copies {
                 resend(flush, producer, consumer, transport, &sent)?;
@@ -388,7 +400,8 @@ fn resend(
         .get(usize::from(sent.encoding))
         .filter(|encoding| encoding.epoch == sent.epoch)
         .ok_or(DropReason::NackNotCached)?;
-    let (packet, bytes) = source.cache.get(sent.source).ok_or(DropReason::NackNotCached)?;
+    let seq = source.extend(sent.source).ok_or(DropReason::NackNotCached)?;
+    let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::NackNotCached)?;
     let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
     let (mapping, payload) = outgoing(producer, bound, packet, bytes)?;
     let view = View { producer, consumer, mapping: &mapping, packet, bytes, payload, sent };

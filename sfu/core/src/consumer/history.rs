@@ -1,10 +1,15 @@
 //! What a consumer sent, per outgoing sequence number: enough to send a packet again from the producer's cache.
-//! Later offsets are wrong for earlier packets, so everything that was rewritten is kept.
+//! Later offsets are wrong for earlier packets, so everything that was rewritten is kept. An entry is half a cache line, and the ring is as long
+//! as the rate asks for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Packets that can be resent: one second at 1000 packets/s.
-const LEN: usize = 1024;
+/// The ring starts here …
+const LEN_MIN: usize = 64;
+/// … and ends here: one second at 1000 packets/s.
+const LEN_MAX: usize = 1024;
+/// A ring that would overwrite a packet sent so shortly ago doubles instead.
+const KEPT_US: u32 = 1_200_000;
 /// A packet is resent at most so often.
 pub(crate) const RESENDS_MAX: u8 = 3;
 /// Bounds of the pause between two resends of one packet.
@@ -16,88 +21,156 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 pub(crate) struct Sent {
     /// Outgoing extended sequence number (the SRTP index).
     pub(crate) seq: u64,
-    /// Extended sequence number in the encoding's cache.
-    pub(crate) source: u64,
+    /// Low half of the extended sequence number in the encoding's cache.
+    pub(crate) source: u32,
     pub(crate) encoding: u8,
     /// The encoding's epoch: after it changed, the cache holds other packets under the same numbers.
     pub(crate) epoch: u32,
     pub(crate) timestamp: u32,
-    pub(crate) payload_type: u8,
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_picture_index: Option<u8>,
     /// Transport-wide sequence number of the first transmission.
     pub(crate) transport_sequence: u16,
-    /// `abs-send-time` of the first transmission.
+    /// `abs-send-time` of the first transmission, 24 bits.
     pub(crate) abs_send_time: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    sent: Sent,
-    resends: u8,
-    last: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Slot {
-    Sent(Entry),
+/// What an entry stands for, and which of its optional values are there.
+mod flag {
+    /// Sent.
+    pub(super) const SENT: u8 = 1;
     /// Asked for before it was there: the publisher's packet is still missing.
-    Wanted(u64),
+    pub(super) const WANTED: u8 = 2;
+    pub(super) const PICTURE_ID: u8 = 4;
+    pub(super) const TL0: u8 = 8;
 }
 
-impl Slot {
-    fn seq(&self) -> u64 {
-        match self {
-            Self::Sent(entry) => entry.sent.seq,
-            Self::Wanted(seq) => *seq,
+/// 32 bytes. Numbers are kept by their low halves: a ring never holds two that differ by 2^32.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    seq: u32,
+    source: u32,
+    epoch: u32,
+    timestamp: u32,
+    /// When it was last sent, in µs of the media clock, low half.
+    last_us: u32,
+    transport_sequence: u16,
+    picture_id: u16,
+    abs_send_time: [u8; 3],
+    encoding: u8,
+    tl0: u8,
+    flags: u8,
+    resends: u8,
+}
+
+impl Entry {
+    fn new(now_us: u64, sent: &Sent) -> Self {
+        let [_, abs_send_time @ ..] = sent.abs_send_time.to_be_bytes();
+        let picture_id = if sent.picture_id.is_some() { flag::PICTURE_ID } else { 0 };
+        let tl0 = if sent.tl0_picture_index.is_some() { flag::TL0 } else { 0 };
+        Self {
+            seq: sent.seq as u32,
+            source: sent.source,
+            epoch: sent.epoch,
+            timestamp: sent.timestamp,
+            last_us: now_us as u32,
+            transport_sequence: sent.transport_sequence,
+            picture_id: sent.picture_id.unwrap_or(0),
+            abs_send_time,
+            encoding: sent.encoding,
+            tl0: sent.tl0_picture_index.unwrap_or(0),
+            flags: flag::SENT | picture_id | tl0,
+            resends: 0,
+        }
+    }
+
+    fn wanted(seq: u64) -> Self {
+        Self { seq: seq as u32, flags: flag::WANTED, ..Self::default() }
+    }
+
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// `seq`: this entry's whole number.
+    fn sent(&self, seq: u64) -> Sent {
+        let [a, b, c] = self.abs_send_time;
+        Sent {
+            seq,
+            source: self.source,
+            encoding: self.encoding,
+            epoch: self.epoch,
+            timestamp: self.timestamp,
+            picture_id: self.is(flag::PICTURE_ID).then_some(self.picture_id),
+            tl0_picture_index: self.is(flag::TL0).then_some(self.tl0),
+            transport_sequence: self.transport_sequence,
+            abs_send_time: u32::from_be_bytes([0, a, b, c]),
         }
     }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Empty until the first packet: an unbound slot costs nothing.
-    slots: Vec<Option<Slot>>,
+    /// A power of two; empty until the first packet: an unbound slot costs nothing.
+    slots: Vec<Entry>,
 }
 
 impl History {
     /// Notes a packet; `true` when the subscriber asked for it already.
-    pub(crate) fn record(&mut self, now: Instant, sent: Sent) -> bool {
+    pub(crate) fn record(&mut self, now_us: u64, sent: &Sent) -> bool {
         if self.slots.is_empty() {
-            self.slots = vec![None; LEN];
+            self.slots = vec![Entry::default(); LEN_MIN];
         }
-        let slot = &mut self.slots[sent.seq as usize & (LEN - 1)];
-        let wanted = matches!(slot, Some(Slot::Wanted(seq)) if *seq == sent.seq);
-        *slot = Some(Slot::Sent(Entry { sent, resends: 0, last: now }));
+        let at = self.place(sent.seq as u32);
+        let there = self.slots[at];
+        let wanted = there.is(flag::WANTED) && there.seq == sent.seq as u32;
+        let young = there.is(flag::SENT) && (now_us as u32).wrapping_sub(there.last_us) < KEPT_US;
+        if young && self.slots.len() < LEN_MAX {
+            self.grow();
+        }
+        let at = self.place(sent.seq as u32);
+        self.slots[at] = Entry::new(now_us, sent);
         wanted
+    }
+
+    fn place(&self, seq: u32) -> usize {
+        seq as usize & (self.slots.len().wrapping_sub(1))
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let longer = vec![Entry::default(); self.slots.len() * 2];
+        for entry in std::mem::replace(&mut self.slots, longer) {
+            let at = self.place(entry.seq);
+            if entry.flags != 0 {
+                self.slots[at] = entry;
+            }
+        }
     }
 
     /// The packet with the low 16 bits `seq`, if it may be resent now; counts the resends. `next`: the first number that was not sent yet.
     pub(crate) fn resend(
         &mut self,
-        now: Instant,
+        now_us: u64,
         seq: u16,
         next: u64,
         rtt: Option<Duration>,
     ) -> Resend {
-        let Some(slot) = self.slots.get_mut(usize::from(seq) & (LEN - 1)) else {
-            return Resend::Gone;
-        };
-        let entry = match slot {
-            Some(Slot::Sent(entry)) if entry.sent.seq as u16 == seq => entry,
-            older => {
-                let wanted = sfu_rtp::sequence::extend(next, seq);
-                let hole = wanted < next && next - wanted < LEN as u64;
-                if hole && older.is_none_or(|older| older.seq() < wanted) {
-                    *older = Some(Slot::Wanted(wanted));
-                }
-                return Resend::Gone;
+        let (wanted, at) = (sfu_rtp::sequence::extend(next, seq), self.place(seq.into()));
+        let len = self.slots.len() as u64;
+        let Some(entry) = self.slots.get_mut(at) else { return Resend::Gone };
+        if !entry.is(flag::SENT) || entry.seq != wanted as u32 {
+            let hole = wanted < next && next - wanted < len;
+            let older = entry.flags == 0 || (entry.seq.wrapping_sub(wanted as u32) as i32) < 0;
+            if hole && older {
+                *entry = Entry::wanted(wanted);
             }
-        };
+            return Resend::Gone;
+        }
         // Who asks again a round trip after it asked first is never refused, even where the network hurried the second request.
         let rtt = rtt.unwrap_or(PAUSE_MIN);
         let pause = (rtt * 3 / 4).clamp(PAUSE_MIN, PAUSE_MAX);
-        let since = now.saturating_duration_since(entry.last);
+        let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
         if entry.resends >= RESENDS_MAX || (entry.resends > 0 && since < pause) {
             return Resend::Limited;
         }
@@ -105,8 +178,8 @@ impl History {
         let late = entry.resends > 0 || since > rtt.max(PAUSE_MIN) * 7 / 4;
         let copies = if late { (RESENDS_MAX - entry.resends).min(2) } else { 1 };
         entry.resends += copies;
-        entry.last = now;
-        Resend::Send { sent: entry.sent, copies }
+        entry.last_us = now_us as u32;
+        Resend::Send { sent: entry.sent(wanted), copies }
     }
 
     /// Forgets everything: the cache that it points into is gone.
@@ -130,50 +203,79 @@ pub(crate) enum Resend {
 mod tests {
     use super::*;
 
+    const T0: u64 = (7 << 32) - 10;
+    const MIN: u64 = PAUSE_MIN.as_micros() as u64;
+    const MAX: u64 = PAUSE_MAX.as_micros() as u64;
+
     fn sent(seq: u64) -> Sent {
         Sent {
             seq,
-            source: seq + 7,
-            encoding: 0,
-            epoch: 0,
+            source: seq as u32 + 7,
+            encoding: 5,
+            epoch: 70_000,
             timestamp: 1,
-            payload_type: 96,
-            picture_id: None,
+            picture_id: Some(0x7fff),
             tl0_picture_index: None,
             transport_sequence: 3,
-            abs_send_time: 4,
+            abs_send_time: 0x00ab_cdef,
         }
     }
 
     #[test]
     fn three_resends_with_pauses() {
-        let t0 = Instant::now();
         let mut history = History::default();
         let packet = sent(0x1_0005);
         let next = packet.seq + 1;
-        assert_eq!(history.resend(t0, 5, next, None), Resend::Gone);
-        assert!(!history.record(t0, packet));
+        assert_eq!(history.resend(T0, 5, next, None), Resend::Gone);
+        assert!(!history.record(T0, &packet));
         let first = Resend::Send { sent: packet, copies: 1 };
-        assert_eq!(history.resend(t0, 5, next, None), first);
-        assert_eq!(history.resend(t0, 5, next, None), Resend::Limited, "too soon");
+        assert_eq!(history.resend(T0, 5, next, None), first);
+        assert_eq!(history.resend(T0, 5, next, None), Resend::Limited, "too soon");
         let second = Resend::Send { sent: packet, copies: 2 };
-        assert_eq!(history.resend(t0 + PAUSE_MIN, 5, next, None), second);
-        let later = t0 + PAUSE_MAX * 9;
+        assert_eq!(history.resend(T0 + MIN, 5, next, None), second);
+        let later = T0 + MAX * 9;
         assert_eq!(history.resend(later, 5, next, None), Resend::Limited, "three are enough");
-        history.record(t0, sent(0x1_0005 + LEN as u64));
-        assert_eq!(history.resend(t0, 5, next, None), Resend::Gone, "overwritten");
+        history.record(T0 + 9 * MAX, &sent(0x1_0005 + LEN_MIN as u64));
+        assert_eq!(history.resend(later, 5, next + 100, None), Resend::Gone, "overwritten");
     }
 
     #[test]
     fn what_was_asked_for_too_early_is_remembered() {
-        let t0 = Instant::now();
         let mut history = History::default();
-        history.record(t0, sent(0x1_0004));
-        history.record(t0, sent(0x1_0006));
+        history.record(T0, &sent(0x1_0004));
+        history.record(T0, &sent(0x1_0006));
         let next = 0x1_0007;
-        assert_eq!(history.resend(t0, 5, next, None), Resend::Gone);
-        assert_eq!(history.resend(t0, 7, next, None), Resend::Gone);
-        assert!(history.record(t0, sent(0x1_0005)));
-        assert!(!history.record(t0, sent(0x1_0007)), "not before its time");
+        assert_eq!(history.resend(T0, 5, next, None), Resend::Gone);
+        assert_eq!(history.resend(T0, 7, next, None), Resend::Gone);
+        assert!(history.record(T0, &sent(0x1_0005)));
+        assert!(!history.record(T0, &sent(0x1_0007)), "not before its time");
+    }
+
+    /// A number of another rollover under the same low 16 bits is another packet: sending it in the place of the one asked for would be wrong.
+    #[test]
+    fn a_number_of_another_rollover_is_not_taken_for_this_one() {
+        let mut history = History::default();
+        history.record(T0, &sent(0x1_0005));
+        assert_eq!(history.resend(T0, 5, 0x2_0006, None), Resend::Gone);
+    }
+
+    #[test]
+    fn the_ring_is_as_long_as_the_rate_asks_for() {
+        assert_eq!(size_of::<Entry>(), 32);
+        let mut history = History::default();
+        // 160 packets/s.
+        let at = |seq: u64| T0 + seq * 6250;
+        for seq in 0..2000 {
+            history.record(at(seq), &sent(seq));
+        }
+        assert_eq!(history.slots.len(), 256);
+        for seq in 2000 - 190..2000 {
+            let answer = history.resend(at(2000), seq as u16, 2000, None);
+            assert!(matches!(answer, Resend::Send { sent: there, .. } if there == sent(seq)));
+        }
+        for seq in 2000..9000 {
+            history.record(at(2000), &sent(seq));
+        }
+        assert_eq!(history.slots.len(), LEN_MAX);
     }
 }

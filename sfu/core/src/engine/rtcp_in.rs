@@ -130,13 +130,7 @@ impl Engine {
         else {
             return;
         };
-        let mut flush = Flush {
-            now,
-            clock: &self.clock,
-            abs_send_time: self.clock.abs_send_time(now),
-            egress,
-            drops: &mut self.drops,
-        };
+        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops);
         let transport = &mut self.transports[key];
         let numbers = nack.nacks.iter().flat_map(|pair| pair.packet_list());
         for seq in numbers.take(NACKS_MAX) {

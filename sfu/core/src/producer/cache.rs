@@ -1,66 +1,137 @@
 //! The packet cache: every received packet of an encoding, once, decrypted. Fan-out reads from it, and NACKs are answered
-//! from it. Bounded in bytes and in packets; the oldest go first.
+//! from it. Bounded in bytes, in packets and in time: it takes memory as the traffic needs it, a chunk at a time, and the oldest chunk is written
+//! over once nobody can ask for it any more, or when there may be no further one.
 
 use crate::producer::packet::CachedPacket;
+use std::collections::VecDeque;
 
-/// Packets that can be looked up: at 1000 packets/s one second, which is more than a NACK can be late.
-const PACKETS: usize = 1024;
-/// Audio needs far fewer.
-const PACKETS_AUDIO: usize = 128;
-/// Bytes per video encoding: 3 s at 2.5 Mbit/s.
-const BYTES_VIDEO: usize = 1024 * 1024;
-/// Bytes per audio encoding.
-const BYTES_AUDIO: usize = 32 * 1024;
+/// How much of one kind of media is kept.
+#[derive(Debug)]
+struct Limits {
+    /// Packets that can be looked up at first, and at most. Powers of two.
+    packets: (usize, usize),
+    /// Bytes that are taken at a time; no packet is longer.
+    chunk: usize,
+    chunks: usize,
+    /// Packets that old are not asked for any more.
+    kept_us: u64,
+}
+
+/// At 1000 packets/s one second, which is more than a NACK can be late; 1 MiB, 3 s at 2.5 Mbit/s.
+static VIDEO: Limits =
+    Limits { packets: (64, 1024), chunk: 32 * 1024, chunks: 32, kept_us: 3_000_000 };
+static AUDIO: Limits =
+    Limits { packets: (16, 128), chunk: 4 * 1024, chunks: 8, kept_us: 1_000_000 };
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Box<[u8]>,
+    /// Arrival of the packet that came last.
+    newest_us: u64,
+}
 
 #[derive(Debug)]
 pub(crate) struct PacketCache {
-    slots: Vec<Option<CachedPacket>>,
-    bytes: Vec<u8>,
-    capacity: usize,
-    /// Absolute position of the next byte; a packet is there as long as it is not more than `capacity` behind.
-    head: u64,
+    limits: &'static Limits,
+    /// By the low bits of the sequence number; `len` 0: nothing there.
+    slots: Vec<CachedPacket>,
+    /// Oldest first; the last one is being filled up to `used`.
+    chunks: VecDeque<Chunk>,
+    used: usize,
+    /// Serial number of the first chunk.
+    first: u64,
+    /// Sequence numbers below it were forgotten when the slots became more: whether they came before is not known any more, so they are refused.
+    floor: u64,
 }
 
 impl PacketCache {
     pub(crate) fn video() -> Self {
-        Self::new(PACKETS, BYTES_VIDEO)
+        Self::new(&VIDEO)
     }
 
     pub(crate) fn audio() -> Self {
-        Self::new(PACKETS_AUDIO, BYTES_AUDIO)
+        Self::new(&AUDIO)
     }
 
-    fn new(packets: usize, capacity: usize) -> Self {
-        debug_assert!(packets.is_power_of_two());
-        Self { slots: vec![None; packets], bytes: Vec::new(), capacity, head: 0 }
+    fn new(limits: &'static Limits) -> Self {
+        Self { limits, slots: Vec::new(), chunks: VecDeque::new(), used: 0, first: 0, floor: 0 }
     }
 
     /// Stores a packet's bytes. `false`: that sequence number is there already, or a newer one has its place.
     pub(crate) fn insert(&mut self, mut packet: CachedPacket, bytes: &[u8]) -> bool {
-        let slot = packet.seq as usize & (self.slots.len() - 1);
-        if let Some(there) = &self.slots[slot]
-            && there.seq >= packet.seq
-        {
+        if bytes.is_empty() || bytes.len() > self.limits.chunk {
             return false;
         }
-        if bytes.len() > self.capacity {
+        if self.slots.is_empty() {
+            self.slots = vec![CachedPacket::default(); self.limits.packets.0];
+        }
+        let there = &self.slots[self.slot(packet.seq)];
+        if packet.seq < self.floor || (there.len != 0 && there.seq >= packet.seq) {
             return false;
         }
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; self.capacity];
+        let age = packet.arrival_us.saturating_sub(there.arrival_us);
+        if there.len != 0 && age < self.limits.kept_us && self.slots.len() < self.limits.packets.1 {
+            self.lengthen();
         }
-        let offset = (self.head % self.capacity as u64) as usize;
-        if offset + bytes.len() > self.capacity {
-            // A packet is never split: skip the tail.
-            self.head += (self.capacity - offset) as u64;
+        if self.chunks.is_empty() || self.used + bytes.len() > self.limits.chunk {
+            self.begin_chunk(packet.arrival_us);
         }
-        let offset = (self.head % self.capacity as u64) as usize;
-        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
-        packet.position = self.head;
+        let serial = self.first + self.chunks.len() as u64 - 1;
+        let Some(chunk) = self.chunks.back_mut() else { return false };
+        chunk.bytes[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        chunk.newest_us = packet.arrival_us;
+        packet.position = serial * self.limits.chunk as u64 + self.used as u64;
         packet.len = bytes.len() as u16;
-        self.head += bytes.len() as u64;
-        self.slots[slot] = Some(packet);
+        self.used += bytes.len();
+        let slot = self.slot(packet.seq);
+        self.slots[slot] = packet;
         true
+    }
+
+    fn slot(&self, seq: u64) -> usize {
+        seq as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    #[cold]
+    fn lengthen(&mut self) {
+        let newest = self.slots.iter().map(|packet| packet.seq).max().unwrap_or(0);
+        self.floor = (newest + 1).saturating_sub(self.slots.len() as u64);
+        let longer = vec![CachedPacket::default(); self.slots.len() * 2];
+        for packet in std::mem::replace(&mut self.slots, longer) {
+            let slot = self.slot(packet.seq);
+            if packet.len != 0 {
+                self.slots[slot] = packet;
+            }
+        }
+    }
+
+    /// Writes over the oldest chunk where that is old or the last one allowed, else takes one more. Gives one back when there are far too many.
+    #[cold]
+    fn begin_chunk(&mut self, now_us: u64) {
+        let kept_us = self.limits.kept_us;
+        let older_than = |index: usize, age: u64| {
+            self.chunks
+                .get(index)
+                .is_some_and(|c: &Chunk| now_us.saturating_sub(c.newest_us) >= age)
+        };
+        let (full, old) = (self.chunks.len() >= self.limits.chunks, older_than(0, kept_us));
+        // Only when two are far too old, so that a rate that changes a little does not give and take.
+        let spare = older_than(1, 2 * kept_us);
+        let mut reused = None;
+        if full || old {
+            reused = self.chunks.pop_front();
+            self.first += 1;
+        }
+        if spare {
+            self.chunks.pop_front();
+            self.first += 1;
+        }
+        let chunk = reused.unwrap_or_else(|| Chunk {
+            bytes: vec![0; self.limits.chunk].into_boxed_slice(),
+            newest_us: 0,
+        });
+        self.chunks.push_back(chunk);
+        self.used = 0;
     }
 
     pub(crate) fn contains(&self, seq: u64) -> bool {
@@ -69,17 +140,21 @@ impl PacketCache {
 
     /// A packet and its bytes, unless evicted.
     pub(crate) fn get(&self, seq: u64) -> Option<(&CachedPacket, &[u8])> {
-        let packet = self.slots[seq as usize & (self.slots.len() - 1)].as_ref()?;
-        if packet.seq != seq || packet.position + (self.capacity as u64) < self.head {
+        let packet = self.slots.get(self.slot(seq))?;
+        if packet.seq != seq || packet.len == 0 {
             return None;
         }
-        let offset = (packet.position % self.capacity as u64) as usize;
-        Some((packet, self.bytes.get(offset..offset + usize::from(packet.len))?))
+        let size = self.limits.chunk as u64;
+        let chunk = (packet.position / size).checked_sub(self.first)?;
+        let offset = (packet.position % size) as usize;
+        let bytes = &self.chunks.get(chunk as usize)?.bytes;
+        Some((packet, bytes.get(offset..offset + usize::from(packet.len))?))
     }
 
     /// Forgets everything: the encoding started anew.
     pub(crate) fn clear(&mut self) {
-        self.slots.fill(None);
+        self.slots.fill(CachedPacket::default());
+        self.floor = 0;
     }
 }
 
@@ -87,30 +162,83 @@ impl PacketCache {
 mod tests {
     use super::*;
 
-    fn packet(seq: u64) -> CachedPacket {
-        CachedPacket { seq, ..CachedPacket::default() }
+    static SMALL: Limits = Limits { packets: (4, 64), chunk: 400, chunks: 3, kept_us: 1000 };
+
+    fn packet(seq: u64, arrival_us: u64) -> CachedPacket {
+        CachedPacket { seq, arrival_us, ..CachedPacket::default() }
     }
 
     #[test]
     fn keeps_bytes_and_evicts_the_oldest() {
-        let mut cache = PacketCache::new(64, 1000);
+        let mut cache = PacketCache::new(&SMALL);
         for seq in 100..120 {
-            assert!(cache.insert(packet(seq), &[seq as u8; 90]));
+            assert!(cache.insert(packet(seq, 5), &[seq as u8; 90]));
         }
-        assert!(!cache.insert(packet(119), &[0; 90]), "a duplicate does not overwrite");
-        let (found, bytes) = cache.get(119).expect("newest is there");
-        assert_eq!((found.seq, bytes), (119, &[119u8; 90][..]));
-        assert!(cache.get(110).is_some());
-        assert!(cache.get(105).is_none(), "overwritten bytes are never handed out");
-        assert!(cache.get(121).is_none());
+        assert!(!cache.insert(packet(119, 5), &[0; 90]), "a duplicate does not overwrite");
+        for seq in 100..125 {
+            let kept = (108..120).contains(&seq);
+            let there = cache.get(seq).map(|(found, bytes)| (found.seq, bytes.to_vec()));
+            assert_eq!(there, kept.then(|| (seq, vec![seq as u8; 90])), "{seq}");
+        }
     }
 
     #[test]
     fn a_slot_belongs_to_the_newer_of_two() {
-        let mut cache = PacketCache::new(64, 100_000);
-        assert!(cache.insert(packet(200), &[1; 10]));
-        assert!(!cache.insert(packet(200 - 64), &[2; 10]));
-        assert!(cache.insert(packet(200 + 64), &[3; 10]));
-        assert!(cache.get(200).is_none());
+        let mut cache = PacketCache::new(&SMALL);
+        for seq in 200..300 {
+            assert!(cache.insert(packet(seq, 0), &[1; 2]));
+        }
+        assert_eq!(cache.slots.len(), 64);
+        assert!(!cache.insert(packet(299 - 64, 0), &[2; 10]));
+        assert!(cache.insert(packet(299 + 64, 0), &[3; 10]));
+        assert!(cache.get(299).is_none());
+    }
+
+    /// A packet that comes twice would be forwarded twice under one number: the second copy is refused however long ago the first one was.
+    #[test]
+    fn what_was_pushed_out_before_the_slots_became_more_stays_out() {
+        let mut cache = PacketCache::new(&SMALL);
+        // Long enough apart that four slots are enough …
+        for seq in 100..110 {
+            assert!(cache.insert(packet(seq, seq * 500), &[1; 2]));
+        }
+        assert_eq!(cache.slots.len(), 4);
+        // … and then not.
+        assert!(cache.insert(packet(110, 53_900), &[1; 2]));
+        assert!(cache.insert(packet(111, 53_900), &[1; 2]));
+        assert!(cache.slots.len() > 4);
+        for seq in 100..=111 {
+            assert!(!cache.insert(packet(seq, 60_000), &[2; 2]), "{seq} again");
+        }
+    }
+
+    #[test]
+    fn memory_follows_the_traffic() {
+        let mut cache = PacketCache::new(&SMALL);
+        assert_eq!((cache.slots.capacity(), cache.chunks.capacity()), (0, 0));
+        // 10 packets in the time that they are kept.
+        for seq in 0..1000 {
+            cache.insert(packet(seq, seq * 100), &[0; 40]);
+        }
+        assert_eq!((cache.slots.len(), cache.chunks.len()), (16, 2));
+        assert!(cache.contains(999 - 10));
+        for seq in 1000..2000 {
+            cache.insert(packet(seq, 100_000 + seq), &[0; 40]);
+        }
+        assert_eq!((cache.slots.len(), cache.chunks.len()), (64, 3));
+        for seq in 2000..3000 {
+            cache.insert(packet(seq, 200_000 + seq * 1000), &[0; 40]);
+        }
+        assert_eq!(cache.chunks.len(), 2, "one is given back");
+    }
+
+    #[test]
+    fn what_was_cleared_is_gone() {
+        let mut cache = PacketCache::new(&SMALL);
+        cache.insert(packet(7, 0), &[1; 9]);
+        cache.clear();
+        assert!(!cache.contains(7));
+        assert!(!cache.insert(packet(8, 0), &[0; 401]), "longer than a chunk");
+        assert!(cache.insert(packet(6, 0), &[2; 9]));
     }
 }

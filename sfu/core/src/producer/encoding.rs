@@ -104,6 +104,12 @@ impl Encoding {
         self.highest
     }
 
+    /// The extended sequence number near the newest packet that has this low half.
+    pub(crate) fn extend(&self, low: u32) -> Option<u64> {
+        let highest = self.highest?;
+        highest.checked_add_signed(i64::from(low.wrapping_sub(highest as u32) as i32))
+    }
+
     pub(crate) fn flows(&self, now: Instant) -> bool {
         self.last_arrival.is_some_and(|at| now.saturating_duration_since(at) < FLOW_TIMEOUT)
     }
