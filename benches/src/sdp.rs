@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn an_answer_is_read() {
         let remote = remote(ANSWER, 2, loopback()).unwrap();
-        assert_eq!(remote.address, "127.0.0.1:4003".parse().unwrap());
+        assert_eq!(remote.address, "127.0.0.1:4003".parse::<SocketAddr>().unwrap());
         assert_eq!((remote.ice.ufrag.as_str(), remote.ice.password.as_str()), ("uu", "pp"));
         assert_eq!(remote.fingerprint.digest, [0xAB, 1, 0xFF]);
         assert!(!remote.server_controls);
@@ -307,7 +307,7 @@ mod tests {
         }
         assert!(remote(ANSWER, 3, loopback()).is_err());
         let elsewhere = remote(ANSWER, 2, "10.0.0.7".parse().unwrap()).unwrap();
-        assert_eq!(elsewhere.address, "10.0.0.1:4002".parse().unwrap());
+        assert_eq!(elsewhere.address, "10.0.0.1:4002".parse::<SocketAddr>().unwrap());
         let offered =
             ANSWER.replace("a=setup:passive", "a=setup:actpass").replace("a=ice-lite\r\n", "");
         assert!(remote(&offered, 2, loopback()).unwrap().server_controls);

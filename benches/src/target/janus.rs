@@ -30,6 +30,8 @@ const NO_SUCH_FEED: u64 = 428;
 /// A subscriber may come before its publisher's media.
 const LIVE_DEADLINE: Duration = Duration::from_secs(15);
 const LIVE_INTERVAL: Duration = Duration::from_millis(50);
+/// From the end of its sockets to the end of the process.
+const DEATH_SHOWS_AFTER: Duration = Duration::from_millis(200);
 
 struct Running {
     server: Server,
@@ -114,7 +116,12 @@ impl Running {
         Ok(())
     }
 
+    /// A Janus that died shows itself as a broken WebSocket first.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if error.is::<PluginError>() {
+            return error;
+        }
+        std::thread::sleep(DEATH_SHOWS_AFTER);
         match self.server.check() {
             Ok(()) => error,
             Err(ended) => {

@@ -182,3 +182,107 @@ fn check(message: &Value) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+    use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+    /// Takes the subprotocol that is asked for.
+    #[allow(clippy::result_large_err, reason = "the library's signature")]
+    fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        let wanted = request.headers()["sec-websocket-protocol"].clone();
+        assert_eq!(wanted, SUBPROTOCOL);
+        response.headers_mut().insert("sec-websocket-protocol", wanted);
+        Ok(response)
+    }
+
+    /// A Janus that makes session 5 and handle 6 and then answers each message with the next of `replies`; an empty one ends the
+    /// replies to a message. `T` stands for the transaction. Returns what it was sent.
+    fn fake(replies: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<Value>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut socket = tungstenite::accept_hdr(stream, choose).unwrap();
+            let mut received = Vec::new();
+            let first = [
+                r#"{"janus":"success","transaction":"T","data":{"id":5}}"#,
+                "",
+                r#"{"janus":"success","transaction":"T","data":{"id":6}}"#,
+                "",
+            ];
+            let mut transaction = String::new();
+            let mut waits = true;
+            for reply in first.iter().chain(replies) {
+                if waits {
+                    let message: Value =
+                        serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
+                    transaction = message["transaction"].to_string();
+                    received.push(message);
+                }
+                waits = reply.is_empty();
+                if !waits {
+                    socket.send(Message::text(reply.replace("\"T\"", &transaction))).unwrap();
+                }
+            }
+            received
+        };
+        (address, std::thread::spawn(serve))
+    }
+
+    fn attached(address: SocketAddr) -> Api {
+        let mut api = Api::connect(address).unwrap();
+        assert_eq!(api.attach().unwrap(), 6);
+        api
+    }
+
+    #[test]
+    fn an_event_answers_what_was_acknowledged() {
+        let (address, janus) = fake(&[
+            r#"{"janus":"ack","transaction":"T"}"#,
+            r#"{"janus":"webrtcup","sender":9}"#,
+            r#"{"janus":"event","transaction":"0","plugindata":{"data":{"videoroom":"event"}}}"#,
+            r#"{"janus":"event","transaction":"T","plugindata":{"data":{"started":"ok"}},"jsep":{"type":"answer","sdp":"v=0"}}"#,
+        ]);
+        let mut api = attached(address);
+        let reply = api.message(6, json!({"request": "start"}), Jsep::Answer("ours")).unwrap();
+        assert_eq!(reply.data["started"], "ok");
+        assert_eq!(reply.sdp.as_deref(), Some("v=0"));
+        let received = janus.join().unwrap();
+        assert_eq!((&received[2]["session_id"], &received[2]["handle_id"]), (&json!(5), &json!(6)));
+        assert_eq!(received[2]["jsep"], json!({"type": "answer", "sdp": "ours", "trickle": false}));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let (address, _janus) = fake(&[
+            r#"{"janus":"event","transaction":"T","plugindata":{"data":{"error_code":428,"error":"No such feed"}}}"#,
+            "",
+            r#"{"janus":"error","transaction":"T","error":{"code":458,"reason":"No such session"}}"#,
+        ]);
+        let mut api = attached(address);
+        let plugin = api.message(6, json!({}), Jsep::None).unwrap_err();
+        assert_eq!(plugin.downcast_ref::<PluginError>().unwrap().code, 428);
+        assert_eq!(plugin.to_string(), "Janus refuses: No such feed (error 428)");
+        let core = api.message(6, json!({}), Jsep::None).unwrap_err().to_string();
+        assert!(core.contains("No such session"), "{core}");
+    }
+
+    #[test]
+    fn a_hangup_is_bad_news() {
+        let (address, janus) = fake(&[
+            r#"{"janus":"success","transaction":"T","plugindata":{"data":{}}}"#,
+            r#"{"janus":"hangup","sender":6,"reason":"ICE failed"}"#,
+        ]);
+        let mut api = attached(address);
+        api.message(6, json!({}), Jsep::None).unwrap();
+        // Everything was written before the thread ended.
+        janus.join().unwrap();
+        let news = api.keep_alive().unwrap_err().to_string();
+        assert!(news.contains("ICE failed"), "{news}");
+    }
+}

@@ -120,3 +120,32 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(before) else { return Vec::new() };
     entries.flatten().map(|entry| entry.path().join(after)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_of_janus_stays_unsaid() {
+        let mut settings = Settings {
+            event_loops: Some(1),
+            api: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            media: IpAddr::from([10, 99, 0, 1]),
+        };
+        let text = core(Path::new("/tmp/j"), &settings);
+        assert!(text.contains("  event_loops = 1\n"), "{text}");
+        assert!(text.contains("ice_enforce_list = \"10.99.0.1\""), "{text}");
+        assert!(text.contains("plugins_folder = \"/tmp/j/plugins\""), "{text}");
+        settings.event_loops = None;
+        assert!(!core(Path::new("/tmp/j"), &settings).contains("event_loops"));
+        let text = websockets(settings.api);
+        assert!(text.contains("ws_ip = \"127.0.0.1\"\n  ws_port = 4000\n"), "{text}");
+    }
+
+    #[test]
+    fn a_star_stands_for_any_folder() {
+        assert_eq!(expand("/usr/lib/janus"), [PathBuf::from("/usr/lib/janus")]);
+        assert!(expand("/proc/*/status").contains(&PathBuf::from("/proc/self/status")));
+        assert!(expand("/no such folder/*/janus").is_empty());
+    }
+}
