@@ -201,7 +201,7 @@ impl Worker {
         self.published.publish(now, |shown| {
             *shown = WorkerMetrics {
                 socket: self.socket.stats(),
-                media: Default::default(),
+                media: *self.engine.counters(),
                 drops: self.engine.drops().clone(),
                 flushes: self.flushes,
                 connections: self.connections,

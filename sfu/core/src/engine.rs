@@ -14,6 +14,7 @@ mod timeouts;
 use crate::clock::MediaClock;
 use crate::command::Command;
 use crate::consumer::Consumer;
+use crate::counters::MediaCounters;
 use crate::demux::{Class, Demux, classify};
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Datagram, Egress};
@@ -63,6 +64,7 @@ pub struct Engine {
     speakers_due: Option<Instant>,
     events: VecDeque<Event>,
     drops: Drops,
+    counters: MediaCounters,
     /// Producers with packets for this flush.
     ready: Vec<usize>,
     /// Transports with pending consumers in this flush.
@@ -105,6 +107,7 @@ impl Engine {
             speakers_due: None,
             events: VecDeque::new(),
             drops: Drops::default(),
+            counters: MediaCounters::default(),
             ready: Vec::new(),
             dirty: Vec::new(),
             wishes: Vec::new(),
@@ -145,7 +148,7 @@ impl Engine {
         if self.ready.is_empty() {
             return;
         }
-        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops);
+        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops, &mut self.counters);
         for &producer in &self.ready {
             let Some(producer) = self.producers.get(producer) else { continue };
             for &consumer in &producer.consumers {
@@ -234,6 +237,12 @@ impl Engine {
     #[must_use]
     pub fn drops(&self) -> &Drops {
         &self.drops
+    }
+
+    /// Packets and bytes of media.
+    #[must_use]
+    pub fn counters(&self) -> &MediaCounters {
+        &self.counters
     }
 
     /// Numbers of transports, producers and consumers.

@@ -7,6 +7,7 @@ use crate::consumer::history::{Resend, Sent};
 use crate::consumer::rewriter::Rewritten;
 use crate::consumer::selector::Selection;
 use crate::consumer::{Bound, Consumer};
+use crate::counters::MediaCounters;
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{DATAGRAM_MAX, Egress, Tuple};
 use crate::params::{Codec, PayloadMapping};
@@ -35,6 +36,7 @@ pub(crate) struct Flush<'a, 'b> {
     pub(crate) abs_send_time: u32,
     pub(crate) egress: &'a mut Egress<'b>,
     pub(crate) drops: &'a mut Drops,
+    pub(crate) counters: &'a mut MediaCounters,
 }
 
 impl<'a, 'b> Flush<'a, 'b> {
@@ -43,9 +45,10 @@ impl<'a, 'b> Flush<'a, 'b> {
         clock: &'a MediaClock,
         egress: &'a mut Egress<'b>,
         drops: &'a mut Drops,
+        counters: &'a mut MediaCounters,
     ) -> Self {
         let (now_us, abs_send_time) = (clock.micros(now), clock.abs_send_time(now));
-        Self { now, clock, now_us, abs_send_time, egress, drops }
+        Self { now, clock, now_us, abs_send_time, egress, drops, counters }
     }
 }
 
@@ -193,6 +196,7 @@ fn forward_packet(
     }
     flush.egress.commit(tuple, len);
     consumer.delivery.packets += 1;
+    flush.counters.forwarded.count(producer.params.kind, usize::from(packet.payload_len));
     consumer.delivery.bytes += u64::from(packet.payload_len);
     let wanted = mapping.nack && consumer.history.record(flush.now_us, &sent);
     Ok(Forwarded { seq: out_seq, switched: selection == Selection::Switch, wanted })
@@ -433,6 +437,7 @@ fn resend(
     }
     flush.egress.commit(&tuple, len);
     consumer.delivery.resent += 1;
+    flush.counters.resent.count(producer.params.kind, usize::from(packet.payload_len));
     Ok(())
 }
 

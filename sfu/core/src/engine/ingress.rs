@@ -225,6 +225,7 @@ impl Engine {
         if packet.payload_len == 0 && repaired {
             return Err(DropReason::Padding);
         }
+        self.counters.received.count(producer.params.kind, usize::from(packet.payload_len));
         let incoming = Incoming { header: &header, codec: &codec, packet, bytes, repaired };
         let received = encoding.receive(now, &self.clock, incoming)?;
         self.after_receive(now, key, producer_key, index, received, extensions.audio_level)

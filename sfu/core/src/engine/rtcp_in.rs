@@ -130,7 +130,7 @@ impl Engine {
         else {
             return;
         };
-        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops);
+        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops, &mut self.counters);
         let transport = &mut self.transports[key];
         let numbers = nack.nacks.iter().flat_map(|pair| pair.packet_list());
         for seq in numbers.take(NACKS_MAX) {
