@@ -43,6 +43,9 @@ pub(crate) fn seal_and_open(criterion: &mut Criterion<ThreadCpu>) {
                     sender.protect_rtp(&mut buf, HEADER, HEADER + payload, index)
                 });
             });
+            // Anew: a receiver takes the first packet for one of the first 2^16.
+            let mut sender = SrtpSender::new(&keys(profile, DtlsRole::Server, 1));
+            let mut index = 0;
             let mut receiver = SrtpReceiver::new(&keys(profile, DtlsRole::Client, 1));
             let mut sealed = || {
                 index += 1;
