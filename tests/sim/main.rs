@@ -3,6 +3,7 @@
 
 mod consent;
 mod continuity;
+mod counters;
 mod endpoint;
 mod feedback;
 mod keyframes;
