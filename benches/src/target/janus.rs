@@ -124,9 +124,7 @@ impl Running {
         std::thread::sleep(DEATH_SHOWS_AFTER);
         match self.server.check() {
             Ok(()) => error,
-            Err(ended) => {
-                ended.context(format!("Janus is gone; it logged:\n{}", self.folder.log_tail()))
-            }
+            Err(ended) => ended.context(self.folder.with_complaints("Janus is gone")),
         }
     }
 }
@@ -148,10 +146,11 @@ impl Target for JanusTarget {
         let arguments = ["-F".as_ref(), folder.path().as_os_str()];
         let server =
             Server::start(Path::new("janus"), arguments, api, cpus).with_context(|| {
-                format!("Janus does not start (package `janus`); it logged:\n{}", folder.log_tail())
+                folder.with_complaints("Janus does not start; is the package `janus` installed?")
             })?;
         self.pid = Some(server.pid());
-        let api = Api::connect(api)?;
+        let api = Api::connect(api)
+            .with_context(|| folder.with_complaints("Janus started, but does not talk"))?;
         *self.lock() = Some(Running { server, api, rooms: HashSet::new(), folder });
         Ok(())
     }

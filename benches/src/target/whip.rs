@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn a_session_is_made_when_somebody_is_live_and_deleted_in_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = format!("http://{address}");
         let responses = vec![
             "HTTP/1.1 409 Conflict\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 201 Created\r\nLocation: /play/session\r\nContent-Length: 3\r\n\r\nv=0",
@@ -310,6 +311,8 @@ mod tests {
         assert!(refusal.ends_with("answers 403 Forbidden: not you"), "{refusal}");
         assert_eq!(target.pids(), [7]);
         target.stop();
+        // Where no request came, this stands in its place.
+        let _ = TcpStream::connect(address).map(|mut stream| stream.write_all(b"none\r\n\r\n"));
         let requests = server.join().unwrap();
         assert!(requests[1].starts_with("POST /play/r?x HTTP/1.1\r\n"), "{}", requests[1]);
         let lower = requests[1].to_ascii_lowercase();

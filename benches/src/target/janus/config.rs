@@ -54,12 +54,20 @@ impl Folder {
         &self.0
     }
 
-    /// The end of what Janus logged: errors and warnings.
-    pub(super) fn log_tail(&self) -> String {
+    /// `text`, and the last complaints of Janus if it logged any.
+    pub(super) fn with_complaints(&self, text: &str) -> String {
         const LINES: usize = 8;
         let log = std::fs::read_to_string(self.0.join("janus.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        // The rest is the banner.
+        let complaints: Vec<&str> = log
+            .lines()
+            .filter(|line| line.starts_with("[ERR]") || line.starts_with("[FATAL]"))
+            .collect();
+        if complaints.is_empty() {
+            return text.to_owned();
+        }
+        let last = &complaints[complaints.len().saturating_sub(LINES)..];
+        format!("{text}; it logged:\n{}", last.join("\n"))
     }
 }
 
@@ -122,6 +130,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -140,6 +149,17 @@ mod tests {
         assert!(!core(Path::new("/tmp/j"), &settings).contains("event_loops"));
         let text = websockets(settings.api);
         assert!(text.contains("ws_ip = \"127.0.0.1\"\n  ws_port = 4000\n"), "{text}");
+    }
+
+    #[test]
+    fn complaints_are_shown_where_there_are_any() {
+        let folder = Folder(std::env::temp_dir().join(format!("janus-log-{}", std::process::id())));
+        assert_eq!(folder.with_complaints("gone"), "gone");
+        std::fs::create_dir_all(folder.path()).unwrap();
+        let log = "-----\n[ERR] [janus.c:main:1] bad\nReading\n[FATAL] worse\n";
+        std::fs::write(folder.path().join("janus.log"), log).unwrap();
+        let text = folder.with_complaints("gone");
+        assert_eq!(text, "gone; it logged:\n[ERR] [janus.c:main:1] bad\n[FATAL] worse");
     }
 
     #[test]
