@@ -245,3 +245,35 @@ fn thread_cpu() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(Duration::from_nanos(u64::try_from(time.num_nanoseconds())?))
 }
+
+// Here and not beside the receivers, because the micro-benchmarks include that file.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    #[test]
+    fn what_gro_joined_is_counted_apart() {
+        for gro in [false, true] {
+            let receivers = Receivers::start(2, gro, 100, None).unwrap();
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            setsockopt(&socket, UdpGsoSegment, &100).unwrap();
+            for address in &receivers.addresses {
+                socket.send_to(&[0; 500], address).unwrap();
+                socket.send_to(&[0; 100], address).unwrap();
+            }
+            assert_eq!(receivers.settle(12), 12, "GRO: {gro}");
+        }
+    }
+
+    #[test]
+    fn singletons_have_nothing_to_segment() {
+        let ways = |burst| {
+            let series = all_series(Shape { payload: 160, burst, rate: 50 });
+            series.iter().filter(|one| one.step.send == Some(Method::Segmented)).count()
+        };
+        assert_eq!((ways(1), ways(5)), (0, 4));
+    }
+}

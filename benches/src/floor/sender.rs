@@ -15,6 +15,8 @@ use sfu_rtp::{HeaderFields, write_header};
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
 /// Fixed header, one CSRC, and extensions: transport-wide number, send time, mid. What Switchyard sends.
 const HEADER: usize = 12 + 4 + 16;
+/// Of every packet: the keys are different.
+const SSRC: u32 = 0x5EED;
 const SEND_BUFFER: usize = 4 << 20;
 
 /// The traffic of one scenario.
@@ -92,7 +94,7 @@ impl Sender {
         let batch = ARENA_MESSAGES.min(ARENA_BYTES / (shape.burst * datagram));
         let mut arena = vec![0x55; batch * shape.burst * datagram];
         for slot in arena.chunks_exact_mut(datagram) {
-            let fields = HeaderFields { payload_type: 96, ssrc: 0x5EED, ..Default::default() };
+            let fields = HeaderFields { payload_type: 96, ssrc: SSRC, ..Default::default() };
             write_header(slot, &HeaderFields { csrcs: &[1], extension: true, ..fields });
         }
         let segmented = socket()?;
@@ -209,14 +211,70 @@ fn socket() -> anyhow::Result<UdpSocket> {
 }
 
 fn subscriber((number, address): (usize, &SocketAddrV4)) -> Subscriber {
-    let bytes = |len: usize| (0..len).map(|at| (number >> (at % 2 * 8)) as u8).collect::<Vec<u8>>();
-    let (local_key, local_salt) = (bytes(PROFILE.key_len()), bytes(PROFILE.salt_len()));
-    let (remote_key, remote_salt) = (local_key.clone(), local_salt.clone());
-    let keys = SrtpKeys { profile: PROFILE, local_key, local_salt, remote_key, remote_salt };
     Subscriber {
-        srtp: SrtpSender::new(&keys),
+        srtp: SrtpSender::new(&keys(number)),
         index: 0,
         address: SockaddrIn::from(*address),
         tuple: Tuple { local: IpAddr::V4(Ipv4Addr::LOCALHOST), remote: SocketAddr::V4(*address) },
+    }
+}
+
+/// Others for each subscriber, the same for both directions.
+fn keys(number: usize) -> SrtpKeys {
+    let bytes = |len: usize| (0..len).map(|at| (number >> (at % 2 * 8)) as u8).collect::<Vec<u8>>();
+    let (local_key, local_salt) = (bytes(PROFILE.key_len()), bytes(PROFILE.salt_len()));
+    let (remote_key, remote_salt) = (local_key.clone(), local_salt.clone());
+    SrtpKeys { profile: PROFILE, local_key, local_salt, remote_key, remote_salt }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sfu_core::transport::srtp::SrtpReceiver;
+    use std::time::Duration;
+
+    /// More than one batch, so that the arena is used again.
+    const SUBSCRIBERS: usize = 70;
+
+    #[test]
+    fn every_way_sends_every_subscriber_what_only_its_keys_open() {
+        let shape = Shape { payload: 300, burst: 3, rate: 30 };
+        let sockets: Vec<UdpSocket> =
+            (0..SUBSCRIBERS).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+        let addresses: Vec<SocketAddrV4> = sockets
+            .iter()
+            .map(|socket| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(socket)))
+            .collect();
+        let mut sender = Sender::new(shape, &addresses).unwrap();
+        let mut receivers: Vec<SrtpReceiver> =
+            (0..SUBSCRIBERS).map(|number| SrtpReceiver::new(&keys(number))).collect();
+        let mut index = 0;
+        for method in [Method::Single, Method::Segmented, Method::Server] {
+            sender.frame(Step { seal: true, send: Some(method) }).unwrap();
+            for (socket, receiver) in sockets.iter().zip(&mut receivers) {
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                for seq in index..index + 3 {
+                    let mut buf = [0; 2000];
+                    let len = socket.recv(&mut buf).unwrap();
+                    assert_eq!(len, shape.datagram());
+                    let opened = receiver.unprotect_rtp(&mut buf[..len], HEADER, SSRC, seq);
+                    let end = opened.unwrap().len;
+                    // Sealed again and again, the payload is no longer what it was; but there is all of it.
+                    assert_eq!(end - HEADER, 300);
+                }
+            }
+            index += 3;
+        }
+    }
+
+    #[test]
+    fn a_batch_is_what_the_server_sends_at_once() {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+        let batch = |payload, burst| {
+            Sender::new(Shape { payload, burst, rate: 30 }, &[address]).unwrap().batch
+        };
+        assert_eq!((batch(160, 1), batch(1100, 5), batch(1100, 10)), (64, 64, 45));
     }
 }
