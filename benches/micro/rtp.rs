@@ -30,7 +30,7 @@ fn packet(rid: bool) -> Vec<u8> {
     if rid {
         writer.push(10, b"hi").unwrap();
     }
-    writer.finish();
+    assert!(writer.finish() > 0);
     packet
 }
 
