@@ -133,8 +133,8 @@ impl Target for JanusTarget {
     fn name(&self) -> String {
         match self.event_loops {
             Some(1) => "janus".to_owned(),
-            Some(loops) => format!("janus, {loops} event loops"),
-            None => "janus, a thread each".to_owned(),
+            Some(loops) => format!("janus-{loops}"),
+            None => "janus-default".to_owned(),
         }
     }
 
