@@ -6,6 +6,7 @@ use crate::auth::{Keys, Secret};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use serde::Deserialize;
+use sfu::Spread;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ pub struct RawConfig {
     /// Media threads [default: usable cores, at most 8]
     #[arg(long, env = "SWITCHYARD_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// When a room uses more than one media thread: auto (when one has enough to do), always (tests and benchmarks)
+    #[arg(long, env = "SWITCHYARD_SPREAD", value_name = "WHEN", hide = true, value_parser = parse_spread)]
+    pub spread: Option<Spread>,
     /// TOML file: the same names with underscores, and [keys] id = "secret"
     #[arg(long, env = "SWITCHYARD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -96,6 +100,8 @@ pub struct Config {
     pub media_port: u16,
     /// Media threads; `None`: usable cores, at most 8.
     pub workers: Option<usize>,
+    /// When a room uses more than one of them.
+    pub spread: Spread,
     /// `None`: plain HTTP.
     pub tls: Option<Tls>,
     /// Join token keys; none: no token needed, loopback only.
@@ -111,6 +117,7 @@ impl Default for Config {
             media_ips: Vec::new(),
             media_port: DEFAULT_LISTEN.port(),
             workers: None,
+            spread: Spread::default(),
             tls: None,
             keys: Keys::default(),
             allowed_origins: Vec::new(),
@@ -181,7 +188,16 @@ impl Config {
             .into_iter()
             .map(check_origin)
             .collect::<Result<_, _>>()?;
-        Ok(Self { listen, media_ips, media_port, workers, tls, keys, allowed_origins })
+        let spread = raw.spread.unwrap_or_default();
+        Ok(Self { listen, media_ips, media_port, workers, spread, tls, keys, allowed_origins })
+    }
+}
+
+fn parse_spread(text: &str) -> Result<Spread, String> {
+    match text {
+        "auto" => Ok(Spread::Auto),
+        "always" => Ok(Spread::Always),
+        _ => Err("expected auto or always".to_owned()),
     }
 }
 

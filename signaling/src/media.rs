@@ -1,15 +1,18 @@
-//! The only module that talks to the media plane: commands down to a room's worker, events up to the room.
+//! The only module that talks to the media plane: commands down to a room's workers, events up to the room.
 
-use crate::negotiation::LocalMedia;
-use crate::room::{MediaIds, Registry, RoomCommand};
+mod place;
+mod routes;
+
+pub(crate) use place::Place;
+#[cfg(test)]
+pub(crate) use routes::Routes;
+
+use crate::room::{MediaIds, Registry};
 use sfu::metrics::WorkerMetrics;
-use sfu::params::{Fingerprint, FingerprintHash};
-use sfu::{Command, Error, Event, Events, Handle, WorkerId};
+use sfu::{Event, Events, Handle};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a room waits before it tries a full queue again: a worker's turn takes well below a millisecond.
-const RETRY: Duration = Duration::from_millis(2);
 /// A worker comes round at least once a second, and a turn takes well below a millisecond.
 const STALLED: Duration = Duration::from_secs(5);
 
@@ -17,21 +20,14 @@ const STALLED: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Media(Handle);
 
-/// A room's share of a worker; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Place {
-    handle: Handle,
-    worker: WorkerId,
-}
-
 impl Media {
     pub(crate) fn new(handle: Handle) -> Self {
         Self(handle)
     }
 
-    /// Finds a worker for a new room.
+    /// Finds a place for a new room.
     pub(crate) fn place(&self) -> Place {
-        Place { handle: self.0.clone(), worker: self.0.place_room() }
+        Place::new(self.0.clone())
     }
 
     /// What every worker has counted, in order of their numbers.
@@ -46,37 +42,9 @@ impl Media {
     }
 }
 
-impl Place {
-    /// Our side of every peer connection of the room.
-    pub(crate) fn local(&self) -> LocalMedia {
-        let digest = self.handle.fingerprint().to_vec();
-        LocalMedia {
-            fingerprint: Fingerprint { hash: FingerprintHash::Sha256, digest },
-            candidates: self.handle.candidates(self.worker),
-        }
-    }
-
-    /// Queues a command, waiting while the worker's queue is full: none may be lost, or control and media would disagree for good.
-    pub(crate) async fn execute(&self, command: Command) {
-        loop {
-            match self.handle.send(self.worker, command.clone()) {
-                Err(Error::Overloaded) => tokio::time::sleep(RETRY).await,
-                // The workers stop only with the process.
-                Ok(()) | Err(_) => return,
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.handle.release_room(self.worker);
-    }
-}
-
 /// Hands every event to the room whose object it names, until the media plane stops.
 pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
-    while let Some((_, event)) = events.recv().await {
+    while let Some((worker, event)) = events.recv().await {
         let id = match &event {
             Event::TransportConnected { transport, .. }
             | Event::TransportClosed { transport, .. }
@@ -86,7 +54,7 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
             Event::Stats { .. } => continue,
         };
         if let Some(room) = registry.by_serial(MediaIds::room_of(id)) {
-            room.send(RoomCommand::Media(event)).await;
+            room.hear(worker, event).await;
         }
     }
 }

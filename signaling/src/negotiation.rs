@@ -13,15 +13,18 @@ use crate::sdp::{
     Setup, Slot,
 };
 use rand::Rng;
+use sfu::WorkerId;
 use sfu::params::{
     ExtensionMapping, Fingerprint, IceCredentials, MediaKind, Security, TransportParams,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-/// Our side of every peer connection of a room.
+/// Our side of every peer connection of a room that lives on one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalMedia {
+    /// Whose candidates these are.
+    pub(crate) worker: WorkerId,
     /// Of our certificate.
     pub fingerprint: Fingerprint,
     /// Where media is received, the preferred address first.

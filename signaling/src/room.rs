@@ -26,8 +26,9 @@ use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, Server
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use sfu::{Command, ConsumerId, Event, RouterId};
+use sfu::{Command, ConsumerId, Event, RouterId, TransportId, WorkerId};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 use track::Track;
 
@@ -49,6 +50,8 @@ pub(crate) enum RoomCommand {
         participant: ParticipantId,
         /// Who and what.
         join: Box<JoinCommand>,
+        /// Where its media will be received.
+        local: Arc<LocalMedia>,
     },
     /// Somebody wants in by WHIP or WHEP; answered by [`Effect::HttpAnswer`].
     JoinOverHttp {
@@ -56,6 +59,8 @@ pub(crate) enum RoomCommand {
         participant: ParticipantId,
         /// Who and what.
         join: Box<HttpJoin>,
+        /// Where its media will be received.
+        local: Arc<LocalMedia>,
     },
     /// A message of somebody who is in.
     Message {
@@ -123,7 +128,14 @@ pub(crate) enum Effect {
         /// The SDP answer.
         answer: Result<String, Refusal>,
     },
-    /// For the worker of this room.
+    /// The transport that is created next lives on this worker.
+    Settle {
+        /// Which.
+        transport: TransportId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// For the workers that it concerns.
     Media(Command),
 }
 
@@ -191,7 +203,6 @@ impl MediaIds {
 pub(crate) struct Room {
     name: String,
     settings: RoomSettings,
-    local: LocalMedia,
     ids: MediaIds,
     rng: StdRng,
     participants: BTreeMap<ParticipantId, Participant>,
@@ -204,17 +215,10 @@ pub(crate) struct Room {
 
 impl Room {
     /// An empty room. `seed` must be unpredictable outside of tests: ICE passwords come from it.
-    pub(crate) fn new(
-        name: String,
-        settings: RoomSettings,
-        local: LocalMedia,
-        ids: MediaIds,
-        seed: [u8; 32],
-    ) -> Self {
+    pub(crate) fn new(name: String, settings: RoomSettings, ids: MediaIds, seed: [u8; 32]) -> Self {
         Self {
             name,
             settings,
-            local,
             ids,
             rng: StdRng::from_seed(seed),
             participants: BTreeMap::new(),
@@ -243,9 +247,9 @@ impl Room {
     /// Executes one command.
     pub(crate) fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
         match command {
-            RoomCommand::Join { participant, join } => self.join(participant, *join),
-            RoomCommand::JoinOverHttp { participant, join } => {
-                let answer = self.join_over_http(now, participant, *join);
+            RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
+            RoomCommand::JoinOverHttp { participant, join, local } => {
+                let answer = self.join_over_http(now, participant, *join, local);
                 self.effects.push(Effect::HttpAnswer { participant, answer });
             }
             RoomCommand::Message { from, message } => self.handle_message(now, from, message),

@@ -38,6 +38,7 @@ pub async fn run(
         media_port: config.media_port,
         media_ips: config.media_ips.clone(),
         workers: config.workers.unwrap_or_default(),
+        spread: config.spread,
     })?;
     let media = Media::new(sfu.clone());
     let registry = Registry::new(RoomSettings::default(), media.clone());

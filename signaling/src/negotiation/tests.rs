@@ -23,7 +23,7 @@ impl Server {
         Self {
             negotiation: Negotiation::new(&mut rng),
             rng,
-            local: LocalMedia { fingerprint, candidates },
+            local: LocalMedia { worker: WorkerId(0), fingerprint, candidates },
             announced: Vec::new(),
             slots: MediaSections { audio: 4, video: 4 },
         }

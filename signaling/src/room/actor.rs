@@ -7,6 +7,7 @@ use super::{Effect, HttpJoin, JoinCommand, Recipients, Refusal, Room, RoomComman
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
 use axum::extract::ws::Utf8Bytes;
+use sfu::{Event, WorkerId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +58,8 @@ pub(super) enum Mail {
         reply: oneshot::Sender<HttpAnswer>,
     },
     Command(RoomCommand),
+    /// What a worker tells.
+    Media(WorkerId, Event),
 }
 
 /// The new participant, and the answer to its offer.
@@ -73,6 +76,11 @@ impl RoomHandle {
     pub(crate) async fn send(&self, command: RoomCommand) {
         // The room ends only when nobody is in it, so nobody is left who could miss the command.
         let _ = self.mailbox.send(Mail::Command(command)).await;
+    }
+
+    /// Queues an event of the media plane.
+    pub(crate) async fn hear(&self, worker: WorkerId, event: Event) {
+        let _ = self.mailbox.send(Mail::Media(worker, event)).await;
     }
 
     /// `None`: the room ended before it saw the request.
@@ -154,18 +162,21 @@ impl Actor {
     async fn handle(&mut self, mail: Mail) {
         let command = match mail {
             Mail::Command(command) => command,
+            Mail::Media(worker, event) => RoomCommand::Media(self.place.hear(worker, event).await),
             Mail::Join { join, outbox, reply } => {
                 let participant = self.new_participant();
                 self.entering = Some((participant, outbox));
                 // If the socket has gone meanwhile, its task still sends SignalingClosed.
                 let _ = reply.send(participant);
-                RoomCommand::Join { participant, join }
+                let local = self.place.enter(participant);
+                RoomCommand::Join { participant, join, local }
             }
             Mail::JoinOverHttp { join, ended, reply } => {
                 let participant = self.new_participant();
                 self.replies.insert(participant, reply);
                 self.sessions.insert(participant, ended.drop_guard());
-                RoomCommand::JoinOverHttp { participant, join }
+                let local = self.place.enter(participant);
+                RoomCommand::JoinOverHttp { participant, join, local }
             }
         };
         for effect in self.room.apply(Instant::now(), command) {
@@ -193,16 +204,19 @@ impl Actor {
             Effect::Hangup { participant } => {
                 self.outboxes.remove(&participant);
                 self.sessions.remove(&participant);
+                self.place.leave(participant);
             }
             Effect::HttpAnswer { participant, answer } => {
                 if answer.is_err() {
                     self.sessions.remove(&participant);
+                    self.place.leave(participant);
                 }
                 if let Some(reply) = self.replies.remove(&participant) {
                     // A requester that has gone leaves a session behind that never connects: it is reaped.
                     let _ = reply.send((participant, answer));
                 }
             }
+            Effect::Settle { transport, worker } => self.place.settle(transport, worker),
             Effect::Media(command) => self.place.execute(command).await,
         }
     }

@@ -4,8 +4,9 @@ use super::participant::{Participant, Signaling};
 use super::presence::slots_granted;
 use super::{MAX_VIEWERS, Refusal, Room};
 use crate::auth::Grant;
-use crate::negotiation::Wishes;
+use crate::negotiation::{LocalMedia, Wishes};
 use crate::protocol::{ErrorCode, ParticipantId};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Which way the media goes.
@@ -34,6 +35,7 @@ impl Room {
         now: Instant,
         id: ParticipantId,
         join: HttpJoin,
+        local: Arc<LocalMedia>,
     ) -> Result<String, Refusal> {
         let publisher = join.role == HttpRole::Publisher;
         if !publisher {
@@ -42,7 +44,7 @@ impl Room {
         let HttpJoin { identity, name, grant, sdp, .. } = join;
         let max = slots_granted(&grant, None, None);
         let mut participant =
-            Participant::new(id, identity, name, grant, Signaling::Http(now), &mut self.rng);
+            Participant::new(id, identity, name, grant, Signaling::Http(now), local, &mut self.rng);
         participant.hidden = !publisher;
         if !publisher {
             participant.max = max;
@@ -55,7 +57,7 @@ impl Room {
         };
         let (answer, changes) = participant
             .negotiation
-            .handle_offer(&sdp, &self.local, &wishes, &mut self.rng)
+            .handle_offer(&sdp, &participant.local, &wishes, &mut self.rng)
             .map_err(|error| Refusal::new(ErrorCode::BadSdp, error.to_string()))?;
         if changes.published.is_empty() && changes.opened_slots.is_empty() {
             let verb = if publisher { "send" } else { "receive" };

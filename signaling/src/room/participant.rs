@@ -2,7 +2,7 @@
 
 use super::slots::SlotTable;
 use crate::auth::Grant;
-use crate::negotiation::Negotiation;
+use crate::negotiation::{LocalMedia, Negotiation};
 use crate::protocol::{
     BindingEntry, MediaSections, ParticipantId, ParticipantInfo, ParticipantState, Publish,
     TrackId, TrackInfo, UnboundEntry,
@@ -11,6 +11,7 @@ use rand::Rng;
 use sfu::TransportId;
 use sfu::params::PreferredLayer;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a participant without a socket stays while its media connection is alive.
@@ -62,6 +63,8 @@ pub(crate) struct Participant {
     /// What the client was last told to offer.
     pub(crate) sections: MediaSections,
     pub(crate) negotiation: Negotiation,
+    /// Our side of its peer connection.
+    pub(crate) local: Arc<LocalMedia>,
     pub(crate) transport: Option<Transport>,
     /// Announced for the next offer, by mid.
     pub(crate) announced: BTreeMap<String, Publish>,
@@ -83,6 +86,7 @@ impl Participant {
         name: String,
         grant: Grant,
         signaling: Signaling,
+        local: Arc<LocalMedia>,
         rng: &mut impl Rng,
     ) -> Self {
         Self {
@@ -95,6 +99,7 @@ impl Participant {
             max: MediaSections::default(),
             sections: MediaSections::default(),
             negotiation: Negotiation::new(rng),
+            local,
             transport: None,
             announced: BTreeMap::new(),
             slots: SlotTable::default(),

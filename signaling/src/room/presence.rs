@@ -4,11 +4,13 @@ use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
 use super::{Effect, JoinCommand, MAX_PARTICIPANTS, Recipients, Refusal, Room};
 use crate::auth::Grant;
+use crate::negotiation::LocalMedia;
 use crate::protocol::{
     ErrorCode, LeaveReason, MediaSections, ParticipantId, ServerMessage, TrackInfo, VERSION,
     Welcome,
 };
 use sfu::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Slots that a client gets unless it asks for another number.
@@ -30,7 +32,7 @@ pub(super) fn slots_granted(
 }
 
 impl Room {
-    pub(super) fn join(&mut self, id: ParticipantId, join: JoinCommand) {
+    pub(super) fn join(&mut self, id: ParticipantId, join: JoinCommand, local: Arc<LocalMedia>) {
         if let Err(refusal) = self.make_place(&join.identity) {
             self.refuse(id, join.request, refusal);
             self.effects.push(Effect::Hangup { participant: id });
@@ -39,7 +41,8 @@ impl Room {
         let max = slots_granted(&join.grant, join.max_audio, join.max_video);
         let (identity, name, grant) = (join.identity, join.name, join.grant);
         let signaling = Signaling::Connected;
-        let mut participant = Participant::new(id, identity, name, grant, signaling, &mut self.rng);
+        let mut participant =
+            Participant::new(id, identity, name, grant, signaling, local, &mut self.rng);
         participant.max = max;
         participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());
         self.welcome(&participant, join.request);

@@ -70,7 +70,7 @@ impl Room {
         };
         let (sdp, changes) = participant
             .negotiation
-            .handle_offer(&offer.sdp, &self.local, &wishes, &mut self.rng)
+            .handle_offer(&offer.sdp, &participant.local, &wishes, &mut self.rng)
             .map_err(|error| Refusal::new(ErrorCode::BadSdp, error.to_string()))?;
         participant.last_offer = Some(offer.offer_id);
         let announced = std::mem::take(&mut participant.announced);
@@ -126,6 +126,8 @@ impl Room {
             let transport = TransportId(self.ids.next());
             participant.transport =
                 Some(Transport { id: transport, connected: false, silent: false });
+            let worker = participant.local.worker;
+            self.effects.push(super::Effect::Settle { transport, worker });
             let (router, params) = (self.ids.router(), params.clone());
             self.media(Command::CreateTransport { transport, router, params });
         }

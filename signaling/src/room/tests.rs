@@ -9,6 +9,7 @@ mod media;
 
 use super::*;
 use crate::auth::Grant;
+use crate::media::Routes;
 use crate::protocol::Publish;
 use client::Client;
 use media::MediaModel;
@@ -17,6 +18,7 @@ use std::time::Duration;
 /// A room with its clients and its media.
 struct World {
     room: Room,
+    routes: Routes,
     media: MediaModel,
     now: Instant,
     clients: BTreeMap<ParticipantId, Client>,
@@ -24,19 +26,24 @@ struct World {
     last: u32,
 }
 
+/// Participants take turns on three workers.
+fn local(participant: ParticipantId) -> Arc<LocalMedia> {
+    Arc::new(LocalMedia {
+        worker: WorkerId(participant.0 as usize % 3),
+        fingerprint: sfu::params::Fingerprint {
+            hash: sfu::params::FingerprintHash::Sha256,
+            digest: vec![1; 32],
+        },
+        candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+    })
+}
+
 impl World {
     fn new() -> Self {
-        let local = LocalMedia {
-            fingerprint: sfu::params::Fingerprint {
-                hash: sfu::params::FingerprintHash::Sha256,
-                digest: vec![1; 32],
-            },
-            candidates: vec!["192.0.2.1:8080".parse().unwrap()],
-        };
         let settings = RoomSettings::default();
-        let room = Room::new("demo".into(), settings, local, MediaIds::new(3), [7; 32]);
-        let media = MediaModel::default();
-        Self { room, media, now: Instant::now(), clients: BTreeMap::new(), last: 0 }
+        let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32]);
+        let (routes, media) = (Routes::default(), MediaModel::default());
+        Self { room, routes, media, now: Instant::now(), clients: BTreeMap::new(), last: 0 }
     }
 
     fn join(&mut self, identity: &str) -> ParticipantId {
@@ -60,7 +67,8 @@ impl World {
             max_audio: None,
             max_video,
         };
-        self.apply(RoomCommand::Join { participant, join: Box::new(join) });
+        let local = local(participant);
+        self.apply(RoomCommand::Join { participant, join: Box::new(join), local });
         participant
     }
 
@@ -82,12 +90,27 @@ impl World {
                 Effect::Hangup { participant } => {
                     self.clients.remove(&participant);
                 }
-                Effect::Media(command) => self.media.execute(command),
+                Effect::Settle { transport, worker } => self.routes.settle(transport, worker),
+                Effect::Media(command) => {
+                    for (worker, command) in self.routes.route(command) {
+                        self.media.execute(worker, command);
+                    }
+                }
                 Effect::HttpAnswer { answer, .. } => {
                     answer.unwrap();
                 }
             }
         }
+    }
+
+    /// A peer connection ends by itself.
+    fn fail(&mut self, transport: TransportId) {
+        self.media.close(transport);
+        for (worker, command) in self.routes.transport_closed(transport) {
+            self.media.execute(worker, command);
+        }
+        let reason = sfu::CloseReason::ConsentExpired;
+        self.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
     }
 
     fn deliver(&mut self, to: Recipients, message: &ServerMessage) {
@@ -152,6 +175,7 @@ impl World {
         assert_eq!(self.media.consumers(), consumers);
         assert_eq!(self.room.consumers.len(), consumers);
         assert_eq!(self.media.producers(), self.room.tracks.len());
+        self.media.check_pipes();
         for track in self.room.tracks.values() {
             assert_eq!(self.media.paused(track.producer), track.muted);
         }

@@ -4,9 +4,9 @@ use super::*;
 use crate::protocol::{ParticipantState, PublishLayer, Source, UnboundReason};
 use crate::room::participant::{RECONNECT_MAX, RECONNECT_SILENT};
 use sfu::params::PreferredLayer;
-use sfu::{CloseReason, Speaker, SrtpProfile};
+use sfu::{Speaker, SrtpProfile};
 
-fn transport(world: &World, id: ParticipantId) -> sfu::TransportId {
+fn transport(world: &World, id: ParticipantId) -> TransportId {
     world.room.participants[&id].transport.unwrap().id
 }
 
@@ -122,13 +122,37 @@ fn a_rejoin_takes_the_place_of_a_reconnecting_one() {
 }
 
 #[test]
+fn a_track_is_piped_once_to_each_worker_that_shows_it() {
+    let mut world = World::new();
+    let ids = ["a", "b", "c", "d", "e"].map(|identity| world.join(identity));
+    world.publish(ids[0], Source::Camera);
+    world.check();
+    assert_eq!(world.media.pipes(), 2, "five participants on three workers");
+    let track = *world.room.tracks.keys().next().unwrap();
+    let request = |track| crate::protocol::TrackRequest { request: None, track };
+    world.client(ids[2]).unsubscribed.insert(track);
+    world.say(ids[2], ClientMessage::Unsubscribe(request(track)));
+    assert_eq!(world.media.pipes(), 1, "the only one on its worker");
+    world.client(ids[1]).unsubscribed.insert(track);
+    world.say(ids[1], ClientMessage::Unsubscribe(request(track)));
+    assert_eq!(world.media.pipes(), 1, "there is another one");
+    world.apply(RoomCommand::Leave { participant: ids[4] });
+    assert_eq!(world.media.pipes(), 0);
+    world.client(ids[1]).unsubscribed.remove(&track);
+    world.say(ids[1], ClientMessage::Subscribe(request(track)));
+    assert_eq!(world.media.pipes(), 1);
+    world.check();
+    world.apply(RoomCommand::Leave { participant: ids[0] });
+    assert_eq!((world.media.pipes(), world.media.producers()), (0, 0));
+    world.check();
+}
+
+#[test]
 fn a_failed_media_connection_ends_the_participation() {
     let mut world = World::new();
     let (ada, bob) = (world.join("ada"), world.join("bob"));
     let transport = transport(&world, bob);
-    world.media.close(transport);
-    let reason = CloseReason::ConsentExpired;
-    world.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
+    world.fail(transport);
     assert!(world.client(ada).state_of(bob).is_none());
     assert!(!world.clients.contains_key(&bob));
     world.check();
@@ -148,7 +172,7 @@ fn new_slots_start_on_ready_on_connect_or_after_a_second() {
         max_audio: None,
         max_video: None,
     };
-    world.step(RoomCommand::Join { participant: id, join: Box::new(join) });
+    world.step(RoomCommand::Join { participant: id, join: Box::new(join), local: local(id) });
     let offer = world.client(id).act().unwrap();
     world.step(RoomCommand::Message { from: id, message: offer });
     assert_eq!(world.media.running(), 0);
@@ -206,15 +230,18 @@ fn tracks_are_capped() {
 fn the_room_is_capped() {
     let mut world = World::new();
     for number in 0..MAX_PARTICIPANTS {
+        let participant = ParticipantId(1 + number as u32);
         world.step(RoomCommand::Join {
-            participant: ParticipantId(1 + number as u32),
+            participant,
             join: Box::new(join_command(&format!("i{number}"))),
+            local: local(participant),
         });
     }
     let late = ParticipantId(1000);
     let effects = |world: &mut World, identity: &str| {
         let join = Box::new(join_command(identity));
-        format!("{:?}", world.room.apply(world.now, RoomCommand::Join { participant: late, join }))
+        let command = RoomCommand::Join { participant: late, join, local: local(late) };
+        format!("{:?}", world.room.apply(world.now, command))
     };
     let text = effects(&mut world, "one too many");
     assert!(text.contains("Limit") && text.contains("Hangup"), "{text}");
@@ -240,7 +267,7 @@ fn grants_are_held() {
     let grant = Grant { can_publish: false, can_subscribe: false, ..Grant::OPEN };
     let (id, join) = (ParticipantId(50), JoinCommand { grant, ..join_command("mute and blind") });
     world.clients.insert(id, Client::new(&["VP8"]));
-    world.apply(RoomCommand::Join { participant: id, join: Box::new(join) });
+    world.apply(RoomCommand::Join { participant: id, join: Box::new(join), local: local(id) });
     assert_eq!(world.client(id).sections, Default::default());
     world.publish(id, Source::Camera);
     assert_eq!(world.client(id).errors[0].0, ErrorCode::NotAllowed);
@@ -322,7 +349,8 @@ fn a_whep_viewer_that_never_connects_is_reaped() {
             sdp: peer.offer(),
         };
         let participant = ParticipantId(number);
-        world.apply(RoomCommand::JoinOverHttp { participant, join: Box::new(join) });
+        let local = local(participant);
+        world.apply(RoomCommand::JoinOverHttp { participant, join: Box::new(join), local });
     }
     connected(&mut world, ParticipantId(91));
     world.check();

@@ -4,7 +4,6 @@ use super::*;
 use crate::protocol::{Mute, Source, TrackRequest};
 use crate::testing::Way;
 use proptest::prelude::*;
-use sfu::CloseReason;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -146,12 +145,6 @@ impl World {
         let offer = crate::protocol::Offer { request: None, offer_id: 99, sdp: "v=0".into() };
         self.say(id, ClientMessage::Offer(offer));
         assert_eq!(self.client(id).errors.len(), before + 1);
-    }
-
-    fn fail(&mut self, transport: sfu::TransportId) {
-        self.media.close(transport);
-        let reason = CloseReason::ConsentExpired;
-        self.apply(RoomCommand::Media(Event::TransportClosed { transport, reason }));
     }
 
     fn toggle(&mut self, who: usize, which: usize, wanted: bool) -> Option<()> {

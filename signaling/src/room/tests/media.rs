@@ -1,13 +1,16 @@
-//! The media plane as far as control can get it wrong: what exists, what is bound to what, which SSRCs were used.
+//! The media plane as far as control can get it wrong: what exists on which worker, what is bound to what, which SSRCs were used.
 
 use sfu::params::PayloadMapping;
-use sfu::{Command, ConsumerId, ProducerId, TransportId};
+use sfu::{Command, ConsumerId, ProducerId, TransportId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 #[derive(Debug, Default)]
 pub(super) struct MediaModel {
-    transports: BTreeSet<TransportId>,
-    producers: BTreeMap<ProducerId, Producer>,
+    transports: BTreeMap<TransportId, WorkerId>,
+    /// At the publisher's worker, and wherever they are piped to.
+    producers: BTreeMap<(ProducerId, WorkerId), Producer>,
+    /// Open at the publisher's worker: (track, to).
+    pipes: BTreeSet<(ProducerId, WorkerId)>,
     consumers: BTreeMap<ConsumerId, Consumer>,
     ids: HashSet<u64>,
     ssrcs: HashSet<(TransportId, u32)>,
@@ -16,7 +19,8 @@ pub(super) struct MediaModel {
 
 #[derive(Debug)]
 struct Producer {
-    transport: TransportId,
+    /// `None`: it comes through a pipe.
+    transport: Option<TransportId>,
     payload_types: Vec<u8>,
     paused: bool,
 }
@@ -24,8 +28,9 @@ struct Producer {
 #[derive(Debug)]
 struct Consumer {
     transport: TransportId,
+    worker: WorkerId,
     bound: Option<ProducerId>,
-    pub(super) running: bool,
+    running: bool,
 }
 
 impl MediaModel {
@@ -33,21 +38,51 @@ impl MediaModel {
         self.consumers[&consumer].bound
     }
 
+    /// Tracks, each counted once.
     pub(super) fn producers(&self) -> usize {
-        self.producers.len()
+        self.producers.values().filter(|producer| producer.transport.is_some()).count()
+    }
+
+    /// Tracks that are piped to another worker.
+    pub(super) fn pipes(&self) -> usize {
+        self.pipes.len()
     }
 
     pub(super) fn consumers(&self) -> usize {
         self.consumers.len()
     }
 
-    pub(super) fn paused(&self, producer: ProducerId) -> bool {
-        self.producers[&producer].paused
+    /// Muted wherever it is.
+    pub(super) fn paused(&self, id: ProducerId) -> bool {
+        let mut copies = self.producers.iter().filter(|((producer, _), _)| *producer == id);
+        let paused = copies.next().expect("a producer").1.paused;
+        assert!(copies.all(|(_, copy)| copy.paused == paused), "muted here and not there");
+        paused
     }
 
     /// Slots that may send.
     pub(super) fn running(&self) -> usize {
         self.consumers.values().filter(|consumer| consumer.running).count()
+    }
+
+    /// A track is on another worker exactly as long as a slot there shows it.
+    pub(super) fn check_pipes(&self) {
+        for (&(id, worker), producer) in &self.producers {
+            let shown = self.consumers.values().any(|c| c.bound == Some(id) && c.worker == worker);
+            if producer.transport.is_none() {
+                assert!(shown, "{id:?} is piped to {worker:?} for nobody");
+                assert!(self.pipes.contains(&(id, worker)), "nothing comes to {worker:?}");
+            }
+        }
+        for pipe in &self.pipes {
+            let there = self.producers.get(pipe).expect("the far end of a pipe");
+            assert!(there.transport.is_none(), "a pipe to the publisher's own worker");
+        }
+        for consumer in self.consumers.values() {
+            let there =
+                consumer.bound.map(|id| self.producers.contains_key(&(id, consumer.worker)));
+            assert_ne!(there, Some(false), "{consumer:?} is bound to something elsewhere");
+        }
     }
 
     fn fresh(&mut self, id: u64) {
@@ -61,83 +96,129 @@ impl MediaModel {
         }
     }
 
-    pub(super) fn execute(&mut self, command: Command) {
+    fn assert_here(&self, transport: TransportId, worker: WorkerId) {
+        assert_eq!(self.transports.get(&transport), Some(&worker), "not on that worker");
+    }
+
+    fn consumer(&mut self, id: ConsumerId, worker: WorkerId) -> &mut Consumer {
+        let consumer = self.consumers.get_mut(&id).expect("a consumer");
+        assert_eq!(consumer.worker, worker, "not on that worker");
+        consumer
+    }
+
+    pub(super) fn execute(&mut self, worker: WorkerId, command: Command) {
         match command {
             Command::CreateTransport { transport, router, .. } => {
                 self.fresh(transport.0);
                 assert_eq!(router.0, 3 << 32);
-                self.transports.insert(transport);
+                self.transports.insert(transport, worker);
             }
             Command::RestartIce { transport, .. } => {
-                assert!(self.transports.contains(&transport));
+                self.assert_here(transport, worker);
                 self.restarts += 1;
             }
-            Command::ConfigureTransport { transport, .. } => {
-                assert!(self.transports.contains(&transport));
-            }
+            Command::ConfigureTransport { transport, .. } => self.assert_here(transport, worker),
             Command::ResumeConsumers { transport } => {
-                assert!(self.transports.contains(&transport));
+                self.assert_here(transport, worker);
                 let own = self.consumers.values_mut().filter(|c| c.transport == transport);
                 own.for_each(|consumer| consumer.running = true);
             }
-            Command::CloseTransport { transport } => self.close(transport),
-            Command::CreateProducer { transport, producer, params } => {
-                self.fresh(producer.0);
-                assert!(self.transports.contains(&transport));
-                assert!(!params.encodings.is_empty());
-                let payload_types = params.codecs.iter().map(|c| c.payload_type).collect();
-                let paused = params.paused;
-                self.producers.insert(producer, Producer { transport, payload_types, paused });
+            Command::CloseTransport { transport } => {
+                self.assert_here(transport, worker);
+                self.close(transport);
             }
-            Command::PauseProducer { producer, paused } => {
-                self.producers.get_mut(&producer).expect("a producer").paused = paused;
-            }
-            Command::CloseProducer { producer } => self.close_producer(producer),
             Command::CreateConsumer { transport, consumer, params } => {
                 self.fresh(consumer.0);
-                assert!(self.transports.contains(&transport));
+                self.assert_here(transport, worker);
                 assert!(params.paused);
                 self.use_ssrc(transport, Some(params.ssrc));
                 self.use_ssrc(transport, params.rtx_ssrc);
-                let value = Consumer { transport, bound: None, running: false };
+                let value = Consumer { transport, worker, bound: None, running: false };
                 self.consumers.insert(consumer, value);
             }
             Command::CloseConsumer { consumer } => {
-                self.consumers.remove(&consumer).expect("a consumer");
+                self.consumer(consumer, worker);
+                self.consumers.remove(&consumer);
             }
             Command::BindConsumer { consumer, binding } => {
                 let bound = binding.map(|binding| {
-                    self.check_mappings(binding.producer, &binding.payload_types);
+                    self.check_mappings((binding.producer, worker), &binding.payload_types);
                     binding.producer
                 });
-                self.consumers.get_mut(&consumer).expect("a consumer").bound = bound;
+                self.consumer(consumer, worker).bound = bound;
             }
             Command::SetPreferredLayer { consumer, .. } => {
-                assert!(self.consumers.contains_key(&consumer));
+                self.consumer(consumer, worker);
             }
             Command::RequestStats { .. } => {}
+            track => self.execute_on_track(worker, track),
         }
     }
 
-    fn check_mappings(&self, producer: ProducerId, mappings: &[PayloadMapping]) {
-        let producer = self.producers.get(&producer).expect("a producer to bind");
+    fn execute_on_track(&mut self, worker: WorkerId, command: Command) {
+        match command {
+            Command::CreateProducer { transport, producer, params } => {
+                self.fresh(producer.0);
+                self.assert_here(transport, worker);
+                assert!(!params.encodings.is_empty());
+                self.create_producer((producer, worker), Some(transport), &params);
+            }
+            Command::CreatePipedProducer { producer, from, params } => {
+                assert_ne!(from, worker);
+                assert!(self.producers.contains_key(&(producer, from)), "piped from nowhere");
+                self.create_producer((producer, worker), None, &params);
+            }
+            Command::OpenPipe { producer, to } => {
+                assert!(self.producers[&(producer, worker)].transport.is_some());
+                assert!(self.pipes.insert((producer, to)), "opened twice");
+            }
+            Command::ClosePipe { producer, to } => {
+                assert!(self.producers.contains_key(&(producer, worker)));
+                assert!(self.pipes.remove(&(producer, to)), "closed twice, or never opened");
+            }
+            Command::PauseProducer { producer, paused } => {
+                let producer = self.producers.get_mut(&(producer, worker));
+                producer.expect("a producer").paused = paused;
+            }
+            Command::CloseProducer { producer } => self.close_producer(producer, worker),
+            other => panic!("not about a track: {other:?}"),
+        }
+    }
+
+    fn create_producer(
+        &mut self,
+        key: (ProducerId, WorkerId),
+        transport: Option<TransportId>,
+        params: &sfu::params::ProducerParams,
+    ) {
+        let payload_types = params.codecs.iter().map(|c| c.payload_type).collect();
+        let paused = params.paused;
+        let before = self.producers.insert(key, Producer { transport, payload_types, paused });
+        assert!(before.is_none(), "there already");
+    }
+
+    fn check_mappings(&self, key: (ProducerId, WorkerId), mappings: &[PayloadMapping]) {
+        let producer = self.producers.get(&key).expect("a producer to bind");
         assert!(!mappings.is_empty());
         assert!(mappings.iter().all(|mapping| producer.payload_types.contains(&mapping.from)));
     }
 
     /// The transport ended by itself.
     pub(super) fn close(&mut self, transport: TransportId) {
-        assert!(self.transports.remove(&transport), "closed twice, or never there");
-        let own = self.producers.iter().filter(|(_, p)| p.transport == transport);
-        for producer in own.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.close_producer(producer);
+        let worker = self.transports.remove(&transport).expect("closed twice, or never there");
+        let own = self.producers.iter().filter(|(_, p)| p.transport == Some(transport));
+        for (producer, _) in own.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.close_producer(producer, worker);
         }
         self.consumers.retain(|_, consumer| consumer.transport != transport);
     }
 
-    fn close_producer(&mut self, producer: ProducerId) {
-        self.producers.remove(&producer).expect("a producer");
-        let bound = self.consumers.values_mut().filter(|c| c.bound == Some(producer));
-        bound.for_each(|consumer| consumer.bound = None);
+    fn close_producer(&mut self, id: ProducerId, worker: WorkerId) {
+        let producer = self.producers.remove(&(id, worker)).expect("a producer");
+        if producer.transport.is_some() {
+            self.pipes.retain(|(piped, _)| *piped != id);
+        }
+        let here = self.consumers.values_mut().filter(|c| c.worker == worker);
+        here.filter(|c| c.bound == Some(id)).for_each(|consumer| consumer.bound = None);
     }
 }
