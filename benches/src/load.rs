@@ -8,32 +8,69 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::peer::{Peer, PeerParams};
 use crate::reception::Counts;
+use crate::repair::RepairCounts;
+use crate::socket::Receiver;
+use crate::stats::Stats;
 
-/// Timers are looked at this often, and sockets when media flows; frames leave when they are due.
+/// Timers are looked at this often, and sockets when media flows; packets leave when they are due.
 const TICK: Duration = Duration::from_millis(1);
-/// Events per wait.
+/// Sockets per wait.
 const EVENTS: usize = 256;
 
 /// See the module.
 pub(crate) struct Load {
     epoll: Epoll,
+    events: Vec<EpollEvent>,
+    receiver: Receiver,
     pub(crate) peers: Vec<Peer>,
+    /// Of each peer, when its timers are due; apart, so that looking at all costs little.
+    timeouts: Vec<Instant>,
+    publishers: Vec<usize>,
+    /// When the next packet of a publisher is due.
+    send_due: Option<Instant>,
     tick_due: Instant,
+    pub(crate) stats: Stats,
 }
 
 impl Load {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, peers: Vec::new(), tick_due: Instant::now() })
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); EVENTS],
+            receiver: Receiver::new(),
+            peers: Vec::new(),
+            timeouts: Vec::new(),
+            publishers: Vec::new(),
+            send_due: None,
+            tick_due: Instant::now(),
+            stats: Stats::new()?,
+        })
     }
 
     /// Begins to connect one more peer.
     pub(crate) fn add(&mut self, params: PeerParams) -> anyhow::Result<()> {
-        let peer = Peer::new(Instant::now(), params)?;
+        let now = Instant::now();
+        let peer = Peer::new(now, params)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.peers.len() as u64);
         self.epoll.add(&peer.socket, event)?;
+        if peer.is_publisher() {
+            self.publishers.push(self.peers.len());
+        }
         self.peers.push(peer);
+        self.timeouts.push(now);
         Ok(())
+    }
+
+    /// Holds the media of all peers.
+    pub(crate) fn pause_media(&mut self) {
+        self.peers.iter_mut().for_each(Peer::pause);
+    }
+
+    /// Lets the media of all peers flow that waits to be told.
+    pub(crate) fn start_media(&mut self) {
+        let now = Instant::now();
+        self.peers.iter_mut().for_each(|peer| peer.start_at(now));
+        self.send_due = Some(now);
     }
 
     /// Peers whose media can flow.
@@ -47,9 +84,21 @@ impl Load {
             Counts {
                 received: sum.received + one.received,
                 expected: sum.expected + one.expected,
-                repairs: sum.repairs + one.repairs,
+                resent: sum.resent + one.resent,
                 corrupt: sum.corrupt + one.corrupt,
+                compared: sum.compared + one.compared,
             }
+        })
+    }
+
+    /// The sum over all peers that repair.
+    pub(crate) fn repair_counts(&self) -> RepairCounts {
+        let all = self.peers.iter().filter_map(|peer| peer.reception.repair.as_ref());
+        all.map(|repair| repair.counts).fold(RepairCounts::default(), |sum, one| RepairCounts {
+            dropped: sum.dropped + one.dropped,
+            missed: sum.missed + one.missed,
+            repaired: sum.repaired + one.repaired,
+            asked: sum.asked + one.asked,
         })
     }
 
@@ -58,44 +107,71 @@ impl Load {
     pub(crate) fn run_for(&mut self, time: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            let due = self.work()?;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.receive(EpollTimeout::ZERO)?;
+            self.turn()?;
         }
         Ok(())
     }
 
-    /// Waits for packets at most until something is due, and does what there is to do.
+    /// Sleeps until something is due, at most a tick, and does what there is to do.
     pub(crate) fn turn(&mut self) -> anyhow::Result<()> {
-        self.work()?;
-        self.receive(EpollTimeout::from(1u8))
-    }
-
-    /// Does what is due, and says when there will be something again.
-    fn work(&mut self) -> anyhow::Result<Instant> {
+        let due = self.send_due.map_or(self.tick_due, |due| due.min(self.tick_due));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let now = Instant::now();
-        let due = self.peers.iter_mut().filter_map(|peer| peer.send_due(now)).min();
+        self.send(now);
         if now >= self.tick_due {
             self.tick_due = now + TICK;
-            for (index, peer) in self.peers.iter_mut().enumerate() {
-                peer.handle_timeout(now).with_context(|| format!("peer {index}"))?;
-            }
-        }
-        Ok(due.map_or(self.tick_due, |due| due.min(self.tick_due)))
-    }
-
-    fn receive(&mut self, wait: EpollTimeout) -> anyhow::Result<()> {
-        let mut events = [EpollEvent::empty(); EVENTS];
-        let count = match self.epoll.wait(&mut events, wait) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => bail!("epoll: {error}"),
-        };
-        let now = Instant::now();
-        for event in &events[..count] {
-            let index = event.data() as usize;
-            self.peers[index].handle_readable(now).with_context(|| format!("peer {index}"))?;
+            self.handle_timeouts(now)?;
+            self.receive()?;
         }
         Ok(())
+    }
+
+    fn send(&mut self, now: Instant) {
+        if self.send_due.is_some_and(|due| due > now) {
+            return;
+        }
+        let Self { peers, publishers, stats, .. } = self;
+        self.send_due =
+            publishers.iter().filter_map(|index| peers[*index].send_due(now, stats)).min();
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) -> anyhow::Result<()> {
+        for (index, (peer, due)) in self.peers.iter_mut().zip(&mut self.timeouts).enumerate() {
+            if *due <= now {
+                peer.handle_timeout(now).with_context(|| format!("peer {index}"))?;
+                *due = peer.next_timeout();
+            }
+        }
+        // One who waits to publish may be connected by now.
+        if self.send_due.is_none() && !self.publishers.is_empty() {
+            self.send_due = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Reads until no socket has anything left. Publishers do not wait for that.
+    fn receive(&mut self) -> anyhow::Result<()> {
+        loop {
+            let count = match self.epoll.wait(&mut self.events, EpollTimeout::ZERO) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => bail!("epoll: {error}"),
+            };
+            for event in 0..count {
+                let index = self.events[event].data() as usize;
+                let now = Instant::now();
+                self.send(now);
+                let Self { peers, receiver, stats, .. } = self;
+                let peer = &mut peers[index];
+                let changed = peer.handle_readable(now, receiver, stats);
+                if changed.with_context(|| format!("peer {index}"))? {
+                    self.timeouts[index] = self.peers[index].next_timeout();
+                }
+            }
+            // More than all: what came meanwhile has time until the next tick.
+            if count < EVENTS {
+                return Ok(());
+            }
+        }
     }
 }

@@ -1,104 +1,137 @@
-//! The signaling of all participants on one thread, beside the media loop.
+//! Joining: signaling on threads of its own, beside the media loop.
 
-use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
 use crate::load::Load;
-use crate::peer::{PeerParams, make_local};
-use crate::sdp::Section;
-use crate::signaling::{Participant, Wishes};
+use crate::peer::{Habits, PeerParams, make_local};
+use crate::publication::Shape;
+use crate::socket::PeerSocket;
+use crate::target::{Kind, Section, Target};
 
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests that are under way at once.
+const THREADS: usize = 16;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// One participant to be.
+/// How one peer joins.
 #[derive(Clone, Debug)]
-pub(crate) struct Role {
-    pub(crate) wishes: Wishes,
-    pub(crate) sends: Vec<Section>,
-    pub(crate) sample_every: u64,
+pub(crate) enum Role {
+    /// Sends these.
+    Publish { tag: String, sends: Vec<(Section, Vec<Shape>)> },
+    /// Receives of these publishers one section per kind.
+    Subscribe { from: Vec<String>, kinds: Vec<Kind> },
+    /// Both, with so many others.
+    Meet { tag: String, sends: Vec<(Section, Vec<Shape>)>, others: usize },
 }
 
-/// See the module.
-pub(crate) struct Lobby {
-    roles: Sender<Role>,
-    joined: Receiver<anyhow::Result<PeerParams>>,
+/// One peer to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Joiner {
+    pub(crate) room: String,
+    pub(crate) role: Role,
+    /// See [`PeerParams::start`].
+    pub(crate) start: Option<Duration>,
+    pub(crate) habits: Habits,
 }
 
-impl Lobby {
-    /// Starts the thread. It ends with the lobby, and the participants leave with it.
-    pub(crate) fn open(server: SocketAddr, feedback: Option<Duration>) -> Self {
-        let (roles, wanted) = channel();
-        let (results, joined) = channel();
-        std::thread::spawn(move || serve(server, feedback, &wanted, &results));
-        Self { roles, joined }
-    }
-
-    /// Lets one participant per role join and connect, while the load goes on.
-    pub(crate) fn join(&self, load: &mut Load, roles: Vec<Role>) -> anyhow::Result<()> {
-        let goal = load.peers.len() + roles.len();
-        for role in roles {
-            self.roles.send(role).context("the lobby is closed")?;
+/// Lets all join at once and waits until they are connected, while the load goes on.
+///
+/// # Errors
+/// Somebody is refused or breaks; or not all are connected after a minute.
+pub(crate) fn join(
+    target: &dyn Target,
+    load: &mut Load,
+    joiners: Vec<Joiner>,
+    mut progress: impl FnMut(usize),
+) -> anyhow::Result<()> {
+    let (before, count) = (load.peers.len(), joiners.len());
+    let asked = Instant::now();
+    let queue = Mutex::new(joiners.into_iter().zip(before as u64..).collect::<VecDeque<_>>());
+    let (results, joined) = channel();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(count) {
+            let (queue, results) = (&queue, results.clone());
+            scope.spawn(move || work(target, queue, asked, &results));
         }
-        let end = Instant::now() + CONNECT_DEADLINE;
-        while load.connected() < goal {
-            if let Ok(params) = self.joined.try_recv() {
-                load.add(params?)?;
-            }
-            load.turn()?;
-            if Instant::now() > end {
-                bail!("{} of {goal} peers connected in time", load.connected());
-            }
-        }
-        Ok(())
-    }
-
-    /// Did any WebSocket break or bring bad news?
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.joined.try_recv().map_or(Ok(()), |result| result.map(drop))
-    }
+        let outcome =
+            connect(load, before + count, asked, || joined.try_recv().ok(), &mut progress);
+        // Threads that have not begun with theirs stop.
+        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        outcome
+    })
 }
 
-fn serve(
-    server: SocketAddr,
-    feedback: Option<Duration>,
-    wanted: &Receiver<Role>,
+fn connect(
+    load: &mut Load,
+    goal: usize,
+    asked: Instant,
+    mut joined: impl FnMut() -> Option<anyhow::Result<PeerParams>>,
+    progress: &mut impl FnMut(usize),
+) -> anyhow::Result<()> {
+    let mut connected = load.connected();
+    while connected < goal {
+        while let Some(params) = joined() {
+            load.add(params?)?;
+        }
+        load.turn()?;
+        let now = load.connected();
+        if now != connected {
+            connected = now;
+            progress(goal - connected);
+        }
+        if asked.elapsed() > CONNECT_DEADLINE {
+            bail!("{connected} of {goal} peers connected within {CONNECT_DEADLINE:?}");
+        }
+    }
+    Ok(())
+}
+
+fn work(
+    target: &dyn Target,
+    queue: &Mutex<VecDeque<(Joiner, u64)>>,
+    asked: Instant,
     results: &Sender<anyhow::Result<PeerParams>>,
 ) {
-    let mut participants: Vec<Participant> = Vec::new();
     loop {
-        let result = match wanted.recv_timeout(KEEP_ALIVE_INTERVAL) {
-            Ok(role) => join(server, feedback, role, &mut participants).map(Some),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let alive = participants.iter_mut().try_for_each(Participant::keep_alive);
-        let report = match (result, alive) {
-            (Err(error), _) | (_, Err(error)) => results.send(Err(error)),
-            (Ok(Some(params)), _) => results.send(Ok(params)),
-            _ => Ok(()),
-        };
-        if report.is_err() {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((joiner, phase)) = next else { return };
+        let result = signal(target, joiner, phase, asked)
+            .with_context(|| format!("peer {phase} does not join {}", target.name()));
+        if results.send(result).is_err() {
             return;
         }
     }
 }
 
-fn join(
-    server: SocketAddr,
-    feedback: Option<Duration>,
-    role: Role,
-    participants: &mut Vec<Participant>,
+fn signal(
+    target: &dyn Target,
+    joiner: Joiner,
+    phase: u64,
+    asked: Instant,
 ) -> anyhow::Result<PeerParams> {
-    let phase = participants.len() as u64;
-    let name = format!("bench {phase}");
-    let mut participant = Participant::join(server, "bench", &name, role.wishes, &role.sends)?;
-    let (local, certificate) = make_local()?;
-    let remote = participant.negotiate(&local)?;
-    participants.push(participant);
-    let Role { sends, sample_every, .. } = role;
-    Ok(PeerParams { local, certificate, remote, sends, sample_every, phase, feedback })
+    let Joiner { room, role, start, habits } = joiner;
+    let socket = PeerSocket::bind(target.local_ip(), habits.gro)?;
+    let (local, certificate) = make_local(&socket)?;
+    let sections = |sends: &[(Section, Vec<Shape>)]| -> Vec<Section> {
+        sends.iter().map(|(section, _)| section.clone()).collect()
+    };
+    let (remote, sends) = match role {
+        Role::Publish { tag, sends } => {
+            (target.publish(&room, &tag, &local, &sections(&sends))?, sends)
+        }
+        Role::Subscribe { from, kinds } => {
+            let one = || kinds.iter().copied().map(Section::receiving);
+            let receiving: Vec<Section> = from.iter().flat_map(|_| one()).collect();
+            (target.subscribe(&room, &from, &local, &receiving)?, Vec::new())
+        }
+        Role::Meet { tag, sends, others } => {
+            (target.meet(&room, &tag, &local, &sections(&sends), others)?, sends)
+        }
+    };
+    let local = local.ice;
+    Ok(PeerParams { socket, local, certificate, remote, sends, start, habits, phase, asked })
 }

@@ -1,12 +1,57 @@
 //! Load generator: peers on real sockets with real ICE, DTLS and SRTP, against server processes.
 //!
-//! Never looks inside a server; what it costs is what the kernel says.
+//! A peer is a lean client on the transport of `sfu-core` turned round: it checks every sequence number by the clear header,
+//! decrypts a sample and compares its bytes, and sends the feedback that a browser sends. Never looks inside a server; what a server
+//! costs is what the kernel says.
 
-#[allow(dead_code)]
+mod cli;
+mod clock;
+mod floor;
+mod ice;
+mod load;
+mod lobby;
+mod peer;
+mod plot;
 mod process;
-#[allow(dead_code)]
+mod progress;
+mod publication;
+mod reception;
+mod repair;
+mod report;
+mod runner;
+mod scenario;
 mod sdp;
-#[allow(dead_code)]
+mod socket;
+mod stats;
 mod target;
+mod window;
 
-fn main() {}
+use clap::{Parser, Subcommand};
+
+/// Measures what forwarding costs a WebRTC server and how much delay it adds.
+#[derive(Debug, Parser)]
+#[command(name = "switchyard-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Puts load on one or several servers and reports cost, delay and loss
+    Run {
+        #[command(subcommand)]
+        scenario: cli::Scenario,
+        #[command(flatten)]
+        options: cli::Options,
+    },
+    /// Measures the least that any server could spend on this machine: encryption and sending, nothing else
+    Floor(floor::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Action::Run { scenario, options } => runner::run(&scenario, &options),
+        Action::Floor(options) => floor::run(&options),
+    }
+}

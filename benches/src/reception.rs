@@ -1,5 +1,7 @@
 //! What one peer receives: gaps by the clear header, delay by a decrypted sample, and the feedback that a browser would send.
 
+use std::time::Instant;
+
 use sfu_core::transport::srtp::SrtpReceiver;
 use sfu_rtp::extension::read_transport_sequence;
 use sfu_rtp::transport_feedback::PACKET_LEN_MAX;
@@ -7,26 +9,35 @@ use sfu_rtp::{RtpHeader, SequenceExtender, TransportFeedbackBuilder};
 
 use crate::clock::ntp;
 use crate::publication::sent_at;
-use crate::sdp::{EXT_TRANSPORT_CC, Kind, OPUS, VP8_RTX};
+use crate::repair::Repair;
+use crate::stats::Stats;
+use crate::target::{Kind, RemoteSection};
 
 /// libwebrtc's SSRC where nothing is sent.
 pub(crate) const RTCP_SENDER_SSRC: u32 = 1;
-/// Run lengths that are told apart; longer ones count as the last.
-pub(crate) const RUNS: usize = 16;
 /// An arrival log that nobody reads does not grow.
 const ARRIVALS_MAX: usize = 8192;
 
 /// Counters since the peer was made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Media packets, without retransmissions.
     pub(crate) received: u64,
     /// By sequence numbers: from the first to the highest.
     pub(crate) expected: u64,
     /// Retransmissions.
-    pub(crate) repairs: u64,
+    pub(crate) resent: u64,
     /// Packets of the sample whose bytes were wrong, or that did not decrypt.
     pub(crate) corrupt: u64,
+    /// Packets of the sample that were right.
+    pub(crate) compared: u64,
+}
+
+/// What a payload type means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Media(Kind),
+    Rtx,
 }
 
 #[derive(Debug)]
@@ -47,6 +58,8 @@ struct Stream {
 
 /// See the module.
 pub(crate) struct Reception {
+    formats: [Option<Format>; 128],
+    transport_cc: Option<u8>,
     streams: Vec<Stream>,
     feedback: TransportFeedbackBuilder,
     transport: SequenceExtender,
@@ -56,20 +69,26 @@ pub(crate) struct Reception {
     arrivals: Vec<Option<u64>>,
     sample_every: u64,
     seen: u64,
-    repairs: u64,
-    corrupt: u64,
-    /// Delays of the sample in ns, by kind: audio, video.
-    pub(crate) delays: [Vec<u64>; 2],
-    /// Packets in runs of 1, 2, … that left the server in one GSO message: the kernel stamps its segments alike.
-    pub(crate) runs: [u64; RUNS],
+    counts: Counts,
     run: (u64, usize),
     scratch: Vec<u8>,
+    /// Present when packets are to be lost.
+    pub(crate) repair: Option<Repair>,
 }
 
 impl Reception {
     /// Decrypts each `sample_every`th packet, beginning at another one for each `phase`.
-    pub(crate) fn new(sample_every: u64, phase: u64) -> Self {
+    pub(crate) fn new(sections: &[RemoteSection], sample_every: u64, phase: u64) -> Self {
+        let mut formats = [None; 128];
+        for section in sections {
+            formats[usize::from(section.payload_type & 127)] = Some(Format::Media(section.kind));
+            if let Some(rtx) = section.rtx_payload_type {
+                formats[usize::from(rtx & 127)] = Some(Format::Rtx);
+            }
+        }
         Self {
+            formats,
+            transport_cc: sections.iter().find_map(|section| section.extensions.transport_cc),
             streams: Vec::new(),
             feedback: TransportFeedbackBuilder::new(RTCP_SENDER_SSRC, 0),
             transport: SequenceExtender::default(),
@@ -77,18 +96,15 @@ impl Reception {
             arrivals: Vec::new(),
             sample_every,
             seen: phase,
-            repairs: 0,
-            corrupt: 0,
-            delays: [Vec::new(), Vec::new()],
-            runs: [0; RUNS],
+            counts: Counts::default(),
             run: (0, 0),
             scratch: Vec::new(),
+            repair: None,
         }
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts =
-            Counts { repairs: self.repairs, corrupt: self.corrupt, ..Counts::default() };
+        let mut counts = self.counts;
         for stream in &self.streams {
             counts.received += stream.received;
             counts.expected += stream.expected();
@@ -96,65 +112,144 @@ impl Reception {
         counts
     }
 
+    /// SSRCs of media that came.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Takes an RTP packet that arrived at `arrival` (wall clock, ns).
-    pub(crate) fn handle_rtp(&mut self, packet: &[u8], arrival: u64, srtp: &mut SrtpReceiver) {
+    pub(crate) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        arrival: u64,
+        srtp: &mut SrtpReceiver,
+        stats: &mut Stats,
+    ) {
+        self.count_run(arrival, stats);
+        if self.repair.as_mut().is_some_and(Repair::drops) {
+            return;
+        }
         let Ok(header) = RtpHeader::parse_prefix(packet) else {
-            self.corrupt += 1;
+            self.counts.corrupt += 1;
             return;
         };
-        self.count_run(arrival);
-        let number = header.extensions(packet).find(|(id, _)| *id == EXT_TRANSPORT_CC);
+        let mut extensions = header.extensions(packet);
+        let number = self.transport_cc.and_then(|own| extensions.find(|(id, _)| *id == own));
         if let Some(number) = number.and_then(|(_, value)| read_transport_sequence(value)) {
             self.log_arrival(number, arrival / 1000);
         }
-        if header.payload_type == VP8_RTX {
-            self.repairs += 1;
-            return;
-        }
-        let kind = if header.payload_type == OPUS { Kind::Audio } else { Kind::Video };
-        self.stream(header.ssrc, kind).count(&header, arrival);
-        self.feedback.media_ssrc = header.ssrc;
-        self.seen += 1;
-        if self.seen.is_multiple_of(self.sample_every) {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(packet);
-            match delay(&mut self.scratch, &header, kind, arrival, srtp) {
-                Some(delay) => self.delays[kind as usize].push(delay),
-                None => self.corrupt += 1,
+        match self.formats[usize::from(header.payload_type & 127)] {
+            Some(Format::Media(kind)) => {
+                if self.count(now, &header, kind, arrival) {
+                    self.sample(packet, &header, kind, arrival, srtp, stats);
+                }
             }
+            Some(Format::Rtx) => self.handle_rtx(now, packet, &header, srtp),
+            None => self.counts.corrupt += 1,
         }
     }
 
-    fn count_run(&mut self, arrival: u64) {
+    /// Is it new, rather than one that was asked for again?
+    fn count(&mut self, now: Instant, header: &RtpHeader, kind: Kind, arrival: u64) -> bool {
+        let ssrc = header.ssrc;
+        let Self { streams, repair, feedback, counts, .. } = self;
+        feedback.media_ssrc = ssrc;
+        let index = match streams.iter().position(|stream| stream.ssrc == ssrc) {
+            Some(index) => index,
+            None => {
+                streams.push(Stream::new(ssrc, kind));
+                streams.len() - 1
+            }
+        };
+        let stream = &mut streams[index];
+        if let Some(repair) = repair {
+            if repair.found(now, ssrc, header.sequence_number) {
+                counts.resent += 1;
+                return false;
+            }
+            let next = stream.extender.highest().map(|highest| (highest as u16).wrapping_add(1));
+            let gap = next.map_or(0, |next| header.sequence_number.wrapping_sub(next));
+            if let Some(next) = next.filter(|_| gap < 0x8000) {
+                repair.miss(now, ssrc, next, header.sequence_number);
+            }
+        }
+        stream.count(header, arrival);
+        true
+    }
+
+    fn sample(
+        &mut self,
+        packet: &[u8],
+        header: &RtpHeader,
+        kind: Kind,
+        arrival: u64,
+        srtp: &mut SrtpReceiver,
+        stats: &mut Stats,
+    ) {
+        self.seen += 1;
+        if !self.seen.is_multiple_of(self.sample_every) {
+            return;
+        }
+        let sent = self.open(packet, header, srtp).and_then(|payload| sent_at(kind, payload));
+        match sent {
+            Some(sent) => {
+                self.counts.compared += 1;
+                stats.record_delay(kind, arrival.saturating_sub(sent));
+            }
+            None => self.counts.corrupt += 1,
+        }
+    }
+
+    fn open(
+        &mut self,
+        packet: &[u8],
+        header: &RtpHeader,
+        srtp: &mut SrtpReceiver,
+    ) -> Option<&[u8]> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(packet);
+        let start = usize::from(header.payload_start);
+        let (ssrc, number) = (header.ssrc, header.sequence_number);
+        let opened = srtp.unprotect_rtp(&mut self.scratch, start, ssrc, number).ok()?;
+        self.scratch.get(start..opened.len)
+    }
+
+    /// RFC 4588 section 4: the payload begins with the number that was lost.
+    fn handle_rtx(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        header: &RtpHeader,
+        srtp: &mut SrtpReceiver,
+    ) {
+        self.counts.resent += 1;
+        if self.repair.is_none() {
+            return;
+        }
+        let number = self
+            .open(packet, header, srtp)
+            .and_then(|payload| payload.first_chunk())
+            .map(|number| u16::from_be_bytes(*number));
+        let Some(number) = number else {
+            self.counts.corrupt += 1;
+            return;
+        };
+        // Which stream it repairs is not asked: with several of them one number in 65536 is confused.
+        if let Some(repair) = &mut self.repair {
+            let mut streams = self.streams.iter();
+            streams.any(|stream| repair.found(now, stream.ssrc, number));
+        }
+    }
+
+    fn count_run(&mut self, arrival: u64, stats: &mut Stats) {
+        stats.datagrams += 1;
         if self.run.0 == arrival {
             self.run.1 += 1;
             return;
         }
-        if let Some(index) = self.run.1.checked_sub(1) {
-            self.runs[index.min(RUNS - 1)] += self.run.1 as u64;
-        }
+        stats.record_run(self.run.1);
         self.run = (arrival, 1);
-    }
-
-    fn stream(&mut self, ssrc: u32, kind: Kind) -> &mut Stream {
-        let index = match self.streams.iter().position(|stream| stream.ssrc == ssrc) {
-            Some(index) => index,
-            None => {
-                self.streams.push(Stream {
-                    ssrc,
-                    kind,
-                    extender: SequenceExtender::default(),
-                    first: 0,
-                    received: 0,
-                    reported: (0, 0),
-                    jitter: 0,
-                    transit: None,
-                    sender_report: None,
-                });
-                self.streams.len() - 1
-            }
-        };
-        &mut self.streams[index]
     }
 
     fn log_arrival(&mut self, number: u16, arrival_us: u64) {
@@ -208,6 +303,20 @@ impl Reception {
 }
 
 impl Stream {
+    fn new(ssrc: u32, kind: Kind) -> Self {
+        Self {
+            ssrc,
+            kind,
+            extender: SequenceExtender::default(),
+            first: 0,
+            received: 0,
+            reported: (0, 0),
+            jitter: 0,
+            transit: None,
+            sender_report: None,
+        }
+    }
+
     fn expected(&self) -> u64 {
         self.extender.highest().map_or(0, |highest| highest + 1 - self.first)
     }
@@ -246,44 +355,57 @@ impl Stream {
     }
 }
 
-/// Decrypts a packet and compares its stamp with its arrival.
-fn delay(
-    packet: &mut [u8],
-    header: &RtpHeader,
-    kind: Kind,
-    arrival: u64,
-    srtp: &mut SrtpReceiver,
-) -> Option<u64> {
-    let start = usize::from(header.payload_start);
-    let opened = srtp.unprotect_rtp(packet, start, header.ssrc, header.sequence_number).ok()?;
-    let sent = sent_at(kind, packet.get(start..opened.len)?)?;
-    Some(arrival.saturating_sub(sent))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::target::Extensions;
     use sfu_core::params::DtlsRole;
-    use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
+    use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile, SrtpSender};
     use sfu_rtp::{HeaderFields, TransportFeedback, compound, write_header};
+
+    fn keys(role: DtlsRole) -> SrtpKeys {
+        SrtpKeys::from_keying_material(SrtpProfile::AeadAes128Gcm, &[9; 56], role).unwrap()
+    }
+
+    fn reception(sample_every: u64) -> Reception {
+        let extensions = Extensions { transport_cc: Some(3), ..Extensions::default() };
+        let section = RemoteSection {
+            kind: Kind::Video,
+            mid: "0".to_owned(),
+            payload_type: 96,
+            rtx_payload_type: Some(97),
+            extensions,
+            ssrc: None,
+        };
+        Reception::new(&[section], sample_every, 0)
+    }
+
+    fn packet(payload_type: u8, number: u16, payload: &[u8]) -> Vec<u8> {
+        let ssrc = u32::from(payload_type);
+        let fields =
+            HeaderFields { sequence_number: number, ssrc, payload_type, ..Default::default() };
+        let mut packet = vec![0; 12];
+        write_header(&mut packet, &fields);
+        packet.extend(payload);
+        packet
+    }
+
+    fn sealed(payload_type: u8, number: u16, payload: &[u8]) -> Vec<u8> {
+        let mut packet = packet(payload_type, number, payload);
+        let len = packet.len();
+        packet.resize(len + 16, 0);
+        SrtpSender::new(&keys(DtlsRole::Server)).protect_rtp(&mut packet, 12, len, number.into());
+        packet
+    }
 
     #[test]
     fn gaps_are_losses() {
-        let keys =
-            SrtpKeys::from_keying_material(SrtpProfile::AeadAes128Gcm, &[9; 56], DtlsRole::Client);
-        let mut srtp = SrtpReceiver::new(&keys.unwrap());
-        let mut reception = Reception::new(u64::MAX, 0);
+        let mut srtp = SrtpReceiver::new(&keys(DtlsRole::Client));
+        let (mut reception, mut stats) = (reception(u64::MAX), Stats::new().unwrap());
         for number in [65_534u16, 65_535, 1, 0, 4] {
-            let mut packet = [0; 40];
-            let fields = HeaderFields {
-                sequence_number: number,
-                ssrc: 7,
-                payload_type: 96,
-                ..Default::default()
-            };
-            write_header(&mut packet, &fields);
-            reception.handle_rtp(&packet, 1_000_000, &mut srtp);
+            let packet = packet(96, number, &[0; 28]);
+            reception.handle_rtp(Instant::now(), &packet, 1_000_000, &mut srtp, &mut stats);
         }
         let counts = reception.counts();
         assert_eq!((counts.received, counts.expected), (5, 7));
@@ -294,8 +416,49 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_with_wrong_bytes_is_corrupt() {
+        let mut srtp = SrtpReceiver::new(&keys(DtlsRole::Client));
+        let (mut reception, mut stats) = (reception(1), Stats::new().unwrap());
+        let mut payload = [0; 40];
+        payload[14..22].copy_from_slice(&1_000_000u64.to_be_bytes());
+        payload[26..28].copy_from_slice(&40u16.to_be_bytes());
+        let mut take = |packet: &[u8]| {
+            reception.handle_rtp(Instant::now(), packet, 4_000_000, &mut srtp, &mut stats);
+            (reception.counts.compared, reception.counts.corrupt)
+        };
+        assert_eq!(take(&sealed(96, 1, &payload)), (1, 0));
+        let mut forged = sealed(96, 2, &payload);
+        forged[30] ^= 1;
+        assert_eq!(take(&forged), (1, 1));
+        payload[39] = 1;
+        assert_eq!(take(&sealed(96, 3, &payload)), (1, 2));
+        assert_eq!(take(&packet(50, 4, &payload)), (1, 3));
+        assert!((stats.delay_ms(Kind::Video, 0.5) - 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_was_lost_is_made_up_for() {
+        let mut srtp = SrtpReceiver::new(&keys(DtlsRole::Client));
+        let (mut reception, mut stats) = (reception(u64::MAX), Stats::new().unwrap());
+        reception.repair = Some(Repair::new(0.0, 1));
+        let now = Instant::now();
+        for packet in [
+            packet(96, 10, &[0; 28]),
+            packet(96, 13, &[0; 28]),
+            sealed(97, 7, &[0, 11, 1, 2]),
+            packet(96, 12, &[0; 28]),
+        ] {
+            reception.handle_rtp(now, &packet, 1_000_000, &mut srtp, &mut stats);
+        }
+        let counts = reception.repair.as_ref().unwrap().counts;
+        assert_eq!((counts.missed, counts.repaired), (2, 2));
+        let counts = reception.counts();
+        assert_eq!((counts.received, counts.expected, counts.resent), (2, 4, 2));
+    }
+
+    #[test]
     fn feedback_tells_what_arrived_once() {
-        let mut reception = Reception::new(1, 0);
+        let mut reception = reception(1);
         for number in [65_535u16, 1, 2] {
             reception.log_arrival(number, 1_000_000);
         }

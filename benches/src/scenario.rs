@@ -1,177 +1,224 @@
-//! What is run: who joins, when it counts, what is measured.
+//! What is run: who joins which room and sends what.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod capacity;
+mod idle;
+mod joins;
+mod steady;
 
-use anyhow::{Context as _, ensure};
+use std::time::Duration;
 
+use anyhow::ensure;
+
+use crate::cli::{Options, Scenario, Video};
 use crate::load::Load;
-use crate::lobby::{Lobby, Role};
-use crate::process::{Server, cpu_of, processor_ticks};
-use crate::reception::RUNS;
-use crate::sdp::{Kind, Section};
-use crate::signaling::Wishes;
+use crate::lobby::{Joiner, Role, join};
+use crate::peer::Habits;
+use crate::progress::Progress;
+use crate::publication::Shape;
+use crate::target::{Encoding, Kind, Section, Target};
+use crate::window::Figures;
 
-/// Before anything counts: caches fill, congestion control settles.
-const WARM_UP: Duration = Duration::from_secs(5);
-/// Of a broadcast every hundredth packet or so is decrypted: a prime, so that every position in a frame has its turn.
-const SAMPLE_EVERY: u64 = 101;
-/// The server asks for receive sections in steps of four, and this client offers once.
-const PARTICIPANTS_MAX: usize = 5;
+/// Odd steps, none of which divides a frame, so that every position in it has its turn.
+const SAMPLE_STEPS: [u64; 7] = [1, 3, 7, 13, 29, 61, 101];
+/// Enough for a p99.9, and little work.
+const SAMPLES_PER_SECOND: f64 = 3000.0;
+/// Of each subscriber; at least one a second, with room for an uneven second.
+const SAMPLES_PER_PEER: f64 = 1.2;
 
-/// Who is in the room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Scenario {
-    /// One publishes video, all others receive it.
-    Broadcast { subscribers: usize },
-    /// Everybody publishes video and audio and receives all others.
-    Meeting { participants: usize },
+/// One point of a scenario.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    /// What the axis of the plot shows.
+    pub(crate) x: f64,
+    /// For people.
+    pub(crate) label: String,
 }
 
-/// What one run measured in its window.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Measured {
-    pub(crate) seconds: f64,
-    pub(crate) received: u64,
-    pub(crate) lost: u64,
-    pub(crate) repairs: u64,
-    pub(crate) corrupt: u64,
-    pub(crate) keyframe_requests: u64,
-    /// µs of server per packet that arrived.
-    pub(crate) cpu_us_per_packet: f64,
-    /// Share of one processor, in percent.
-    pub(crate) server_busy: f64,
-    pub(crate) generator_busy: f64,
-    /// What others took of the server's processor, in percent; not a number when it is not pinned.
-    pub(crate) others_busy: f64,
-    /// What the hypervisor took of it.
-    pub(crate) stolen: f64,
-    /// In ns, sorted: audio, video.
-    pub(crate) delays: [Vec<u64>; 2],
-    /// Share of the packets in GSO runs of 1, 2, …, in percent.
-    pub(crate) runs: [f64; RUNS],
-    pub(crate) rss_before_kib: u64,
-    pub(crate) rss_after_kib: u64,
-    /// Receivers that joined between the two.
-    pub(crate) joined: usize,
-    /// From the first join to the last connected peer.
-    pub(crate) join_seconds: f64,
+/// What one run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) figures: Figures,
+    /// Why it does not count; empty when it does.
+    pub(crate) objections: Vec<String>,
+    /// SRTP profile that was negotiated.
     pub(crate) profile: String,
+    /// What limited it, and the like.
+    pub(crate) notes: Vec<String>,
 }
 
-/// One run against a fresh server.
-pub(crate) fn run(
-    scenario: Scenario,
-    seconds: u64,
-    binary: &Path,
-    server_cpu: Option<usize>,
-    feedback: Option<Duration>,
-) -> anyhow::Result<Measured> {
-    let server = Server::start(binary, server_cpu)?;
-    let mut load = Load::new()?;
-    let lobby = Lobby::open(server.address, feedback);
-    let (first, others) = roles(scenario)?;
-    lobby.join(&mut load, first)?;
-    load.run_for(WARM_UP)?;
-    let mut measured =
-        Measured { rss_before_kib: server.rss_kib()?, joined: others.len(), ..Measured::default() };
-    let joining = Instant::now();
-    lobby.join(&mut load, others)?;
-    measured.join_seconds = joining.elapsed().as_secs_f64();
-    load.run_for(WARM_UP)?;
-    let noise = Noise::begin(server_cpu)?;
-    measure(&mut load, &server, Duration::from_secs(seconds), &mut measured)?;
-    (measured.others_busy, measured.stolen) = noise.end(measured.server_busy)?;
-    lobby.check()?;
-    let profile = load.peers.last().and_then(|peer| peer.profile).context("no peer")?;
-    measured.profile = profile.name().to_owned();
-    ensure!(measured.received > 0, "no packet arrived");
-    Ok(measured)
+/// A run in progress.
+pub(crate) struct Run<'a> {
+    pub(crate) target: &'a dyn Target,
+    pub(crate) options: &'a Options,
+    pub(crate) progress: &'a Progress,
+    pub(crate) load: Load,
 }
 
-/// Watches the server's processor: on a busy machine caches are cold, and the figures say less.
-struct Noise {
-    cpu: Option<usize>,
-    ticks: [u64; 3],
-}
-
-impl Noise {
-    fn begin(cpu: Option<usize>) -> anyhow::Result<Self> {
-        Ok(Self { cpu, ticks: cpu.map(processor_ticks).transpose()?.unwrap_or_default() })
+impl Run<'_> {
+    fn join(&mut self, joiners: Vec<Joiner>) -> anyhow::Result<()> {
+        self.progress.phase(&format!("{} join", joiners.len()));
+        let progress = self.progress;
+        join(self.target, &mut self.load, joiners, |left| {
+            progress.phase(&format!("{left} left to join"));
+        })
     }
 
-    /// Shares in percent of others than the server, and of the hypervisor.
-    fn end(self, server_busy: f64) -> anyhow::Result<(f64, f64)> {
-        let Some(cpu) = self.cpu else { return Ok((f64::NAN, f64::NAN)) };
-        let now = processor_ticks(cpu)?;
-        let share = |index: usize| {
-            100.0 * (now[index] - self.ticks[index]) as f64 / (now[2] - self.ticks[2]) as f64
+    fn wait(&mut self, seconds: u64, what: &str) -> anyhow::Result<()> {
+        self.progress.phase(&format!("{what}, {seconds} s"));
+        self.load.run_for(Duration::from_secs(seconds))
+    }
+
+    fn profile(&self) -> String {
+        let profile = self.load.peers.last().and_then(|peer| peer.profile);
+        profile.map_or(String::new(), |profile| profile.name().to_owned())
+    }
+}
+
+impl Scenario {
+    /// What is measured one after the other.
+    ///
+    /// # Errors
+    /// The options make no sense.
+    pub(crate) fn points(&self) -> anyhow::Result<Vec<Point>> {
+        let counted = |counts: &[usize], what: &str| {
+            let point =
+                |count: &usize| Point { x: *count as f64, label: format!("{count} {what}") };
+            counts.iter().map(point).collect::<Vec<_>>()
         };
-        Ok(((share(0) - server_busy).max(0.0), share(1)))
+        let points = match self {
+            Self::Broadcast(own) => counted(&own.subscribers, "subscribers"),
+            Self::Audio(own) => counted(&own.subscribers, "subscribers"),
+            Self::Idle(own) => counted(&own.subscribers, "subscribers"),
+            Self::Joins(own) => counted(&own.joins, "joins"),
+            Self::Meeting(own) => {
+                ensure!(
+                    own.participants.iter().all(|count| *count >= 2),
+                    "a meeting has at least 2"
+                );
+                counted(&own.participants, "participants")
+            }
+            Self::Capacity(own) => vec![Point {
+                x: own.publishers as f64,
+                label: format!("{} publishers", own.publishers),
+            }],
+            Self::Loss(own) => {
+                ensure!(
+                    own.percent.iter().all(|percent| (0.0..=50.0).contains(percent)),
+                    "0 to 50 %"
+                );
+                let point =
+                    |percent: &f64| Point { x: *percent, label: format!("{percent} % loss") };
+                own.percent.iter().map(point).collect()
+            }
+        };
+        ensure!(
+            points.iter().all(|point| point.x > 0.0 || matches!(self, Self::Loss(_))),
+            "0 of them"
+        );
+        Ok(points)
+    }
+
+    /// What the x axis of the plot shows.
+    pub(crate) const fn axis(&self) -> &'static str {
+        match self {
+            Self::Broadcast(_) | Self::Audio(_) | Self::Idle(_) => "subscribers",
+            Self::Meeting(_) => "participants",
+            Self::Capacity(_) => "publishers",
+            Self::Joins(_) => "joins at once",
+            Self::Loss(_) => "% of packets lost",
+        }
+    }
+
+    /// Measures one point on a server that was just started.
+    ///
+    /// # Errors
+    /// Something broke, so that there are no figures.
+    pub(crate) fn run(&self, point: &Point, run: &mut Run<'_>) -> anyhow::Result<Outcome> {
+        let count = point.x as usize;
+        match self {
+            Self::Broadcast(own) => steady::broadcast(run, count, &own.video, None),
+            Self::Loss(own) => {
+                let share = point.x / 100.0;
+                steady::broadcast(run, own.subscribers, &own.video, Some(share))
+            }
+            Self::Meeting(own) => steady::meeting(run, count, own.single, &own.video),
+            Self::Audio(own) => steady::audio(run, own.publishers, count, own.payload),
+            Self::Capacity(own) => capacity::run(run, own),
+            Self::Joins(own) => joins::run(run, own, count),
+            Self::Idle(own) => idle::run(run, count, &own.video),
+        }
     }
 }
 
-fn measure(
-    load: &mut Load,
-    server: &Server,
-    time: Duration,
-    measured: &mut Measured,
-) -> anyhow::Result<()> {
-    for peer in &mut load.peers {
-        peer.reception.delays = Default::default();
-        peer.reception.runs = Default::default();
-    }
-    let begin = (Instant::now(), server.cpu()?, cpu_of("self")?, load.counts());
-    load.run_for(time)?;
-    let (seconds, server_cpu) = (begin.0.elapsed().as_secs_f64(), server.cpu()? - begin.1);
-    let generator_cpu = cpu_of("self")? - begin.2;
-    let counts = load.counts();
-    let received = counts.received - begin.3.received;
-    measured.seconds = seconds;
-    measured.received = received;
-    measured.lost = (counts.expected - begin.3.expected).saturating_sub(received);
-    measured.repairs = counts.repairs - begin.3.repairs;
-    measured.corrupt = counts.corrupt;
-    measured.cpu_us_per_packet = server_cpu.as_secs_f64() * 1e6 / received as f64;
-    measured.server_busy = 100.0 * server_cpu.as_secs_f64() / seconds;
-    measured.generator_busy = 100.0 * generator_cpu.as_secs_f64() / seconds;
-    measured.rss_after_kib = server.rss_kib()?;
-    measured.keyframe_requests = load.peers.iter().map(|peer| peer.keyframe_requests).sum();
-    let total: u64 = load.peers.iter().flat_map(|peer| peer.reception.runs).sum();
-    for peer in &load.peers {
-        for (share, count) in measured.runs.iter_mut().zip(peer.reception.runs) {
-            *share += 100.0 * count as f64 / total.max(1) as f64;
-        }
-        for (all, own) in measured.delays.iter_mut().zip(&peer.reception.delays) {
-            all.extend(own);
-        }
-    }
-    measured.delays.iter_mut().for_each(|delays| delays.sort_unstable());
-    Ok(())
+/// How much of a stream is decrypted: enough, and of each peer something every second.
+fn sample_every(packets_per_peer: f64, peers: usize) -> u64 {
+    let allowed = |step: &u64| *step == 1 || packets_per_peer / *step as f64 >= SAMPLES_PER_PEER;
+    let allowed: Vec<u64> = SAMPLE_STEPS.into_iter().filter(allowed).collect();
+    let total = packets_per_peer * peers as f64;
+    let enough = allowed.iter().find(|step| total / **step as f64 <= SAMPLES_PER_SECOND);
+    enough.or(allowed.last()).copied().unwrap_or(1)
 }
 
-/// Who joins before the memory is read for the first time, and who after it.
-fn roles(scenario: Scenario) -> anyhow::Result<(Vec<Role>, Vec<Role>)> {
-    let video = || Section { kind: Kind::Video, sends: Some((rand::random(), rand::random())) };
-    let audio = || Section { kind: Kind::Audio, sends: Some((rand::random(), rand::random())) };
-    match scenario {
-        Scenario::Broadcast { subscribers } => {
-            let nothing = Wishes { max_audio: 0, max_video: 0 };
-            let camera = Wishes { max_audio: 0, max_video: 1 };
-            let publisher =
-                Role { wishes: nothing, sends: vec![video()], sample_every: SAMPLE_EVERY };
-            let subscriber = Role { wishes: camera, sends: Vec::new(), sample_every: SAMPLE_EVERY };
-            Ok((vec![publisher], vec![subscriber; subscribers]))
-        }
-        Scenario::Meeting { participants } => {
-            ensure!(
-                (2..=PARTICIPANTS_MAX).contains(&participants),
-                "2 to {PARTICIPANTS_MAX} participants"
-            );
-            let others = participants as u16 - 1;
-            let wishes = Wishes { max_audio: others, max_video: others };
-            let role = || Role { wishes, sends: vec![audio(), video()], sample_every: 1 };
-            Ok((vec![role()], (1..participants).map(|_| role()).collect()))
-        }
+impl Video {
+    fn shape(&self) -> Shape {
+        Shape::video(
+            self.burst,
+            self.payload,
+            Duration::from_secs_f64(self.spread_ms.max(0.0) / 1e3),
+        )
+    }
+}
+
+fn encoding(rid: Option<&'static str>) -> Encoding {
+    // libwebrtc's reserved values are not among them.
+    let ssrc = || rand::random_range(0x1000..u32::MAX);
+    Encoding { rid, ssrc: ssrc(), rtx_ssrc: ssrc() }
+}
+
+/// A section that sends one stream.
+fn single(shape: Shape) -> (Section, Vec<Shape>) {
+    (Section { kind: shape.kind, sends: vec![encoding(None)] }, vec![shape])
+}
+
+/// A section that sends three encodings, of which the best is `shape`.
+fn simulcast(shape: Shape) -> (Section, Vec<Shape>) {
+    let shapes: Vec<Shape> =
+        [6, 3, 1].map(|part| Shape { packets: shape.packets.div_ceil(part), ..shape }).to_vec();
+    let sends = ["q", "h", "f"].map(|rid| encoding(Some(rid))).to_vec();
+    (Section { kind: Kind::Video, sends }, shapes)
+}
+
+/// One who publishes one stream in a room of its own name.
+fn publisher(room: &str, shape: Shape, start: Option<Duration>, habits: &Habits) -> Joiner {
+    let role = Role::Publish { tag: "publisher".to_owned(), sends: vec![single(shape)] };
+    Joiner { room: room.to_owned(), role, start, habits: habits.clone() }
+}
+
+/// One who receives what [`publisher`] publishes.
+fn subscriber(room: &str, kind: Kind, habits: &Habits) -> Joiner {
+    let role = Role::Subscribe { from: vec!["publisher".to_owned()], kinds: vec![kind] };
+    Joiner { room: room.to_owned(), role, start: None, habits: habits.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_is_sampled_and_no_more_than_needed() {
+        assert_eq!(sample_every(150.0, 1), 1);
+        assert_eq!(sample_every(150.0, 100), 7);
+        assert_eq!(sample_every(150.0, 1000), 61);
+        assert_eq!(sample_every(50.0, 1000), 29);
+        assert_eq!(sample_every(1.0, 5000), 1);
+        assert!(SAMPLE_STEPS.iter().skip(1).all(|step| step % 2 == 1 && step % 5 != 0));
+    }
+
+    #[test]
+    fn simulcast_has_three_rates() {
+        let (section, shapes) = simulcast(Shape::video(5, 1100, Duration::ZERO));
+        let packets: Vec<u32> = shapes.iter().map(|shape| shape.packets).collect();
+        assert_eq!(packets, [1, 2, 5]);
+        assert_eq!(section.sends.iter().filter_map(|one| one.rid).collect::<String>(), "qhf");
     }
 }

@@ -12,7 +12,9 @@ pub(crate) use whip::{Endpoints, WhipTarget};
 pub(crate) use ws::WebSocketTarget;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
+use anyhow::{Context as _, bail};
 use sfu_core::params::{Fingerprint, IceCredentials};
 
 /// A server. Methods with `&self` are called from several threads at once and may block.
@@ -70,7 +72,7 @@ pub(crate) trait Target: Send + Sync {
         _sections: &[Section],
         _others: usize,
     ) -> anyhow::Result<Remote> {
-        anyhow::bail!("{} has no meetings on one peer connection", self.name())
+        bail!("{} has no meetings on one peer connection", self.name())
     }
 
     /// Called about every 200 ms while peers are there: keeps sessions alive, reads what came.
@@ -83,6 +85,41 @@ pub(crate) trait Target: Send + Sync {
 
     /// Ends all sessions, and the server if it was started here. A target can be started again.
     fn stop(&mut self);
+}
+
+/// What a target may want to know of the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetOptions {
+    /// Our server.
+    pub(crate) binary: PathBuf,
+    /// Media threads of our server.
+    pub(crate) workers: usize,
+    /// Of a server elsewhere.
+    pub(crate) endpoints: Endpoints,
+    /// Processes of a server that was started by hand on this machine.
+    pub(crate) pids: Vec<u32>,
+}
+
+/// The target that the user named.
+///
+/// # Errors
+/// There is none of that name, or it cannot be used here.
+pub(crate) fn make(name: &str, options: &TargetOptions) -> anyhow::Result<Box<dyn Target>> {
+    let TargetOptions { binary, workers, endpoints, pids } = options.clone();
+    let (kind, detail) = name.split_once(':').map_or((name, None), |(a, b)| (a, Some(b)));
+    Ok(match (kind, detail) {
+        ("switchyard", None) => Box::new(WhipTarget::own(binary, workers)),
+        ("switchyard-ws", None) => Box::new(WebSocketTarget::new(binary, workers)),
+        ("janus", None) => Box::new(JanusTarget::new(Some(1))?),
+        ("janus", Some("default")) => Box::new(JanusTarget::new(None)?),
+        ("janus", Some(loops)) => Box::new(JanusTarget::new(Some(
+            loops.parse().with_context(|| format!("{name}: a number of event loops"))?,
+        ))?),
+        ("url", Some(base)) => Box::new(WhipTarget::elsewhere(base, endpoints, pids)?),
+        _ => bail!(
+            "there is no target {name}: switchyard, switchyard-ws, janus, janus:LOOPS, janus:default, url:http://HOST:PORT"
+        ),
+    })
 }
 
 /// Audio (Opus) or video (VP8).

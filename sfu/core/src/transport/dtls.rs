@@ -21,7 +21,7 @@ use rtc_dtls::endpoint::EndpointEvent;
 use self::guard::{Admitted, Guard};
 use self::library::{FLIGHT_INTERVAL, Identity, Library};
 use crate::params::{DtlsRole, Fingerprint, FingerprintHash};
-use crate::transport::srtp::SrtpKeys;
+use crate::transport::srtp::{SrtpKeys, SrtpProfile};
 
 /// From [`Dtls::start`] to completion.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -133,6 +133,8 @@ pub struct Dtls {
     role: DtlsRole,
     identity: Identity,
     fingerprints: Vec<Fingerprint>,
+    /// As client, the one profile to offer; `None`: all of ours.
+    offered: Option<SrtpProfile>,
     phase: Phase,
     guard: Guard,
     library: Option<Library>,
@@ -166,6 +168,7 @@ impl Dtls {
             role,
             identity: Identity::import(certificate)?,
             fingerprints,
+            offered: None,
             phase: Phase::Idle,
             guard: Guard::new(role),
             library: None,
@@ -173,6 +176,11 @@ impl Dtls {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         })
+    }
+
+    /// As client, offers `profile` and no other; call it before [`Self::start`]. A server is not held to anything by it.
+    pub fn offer(&mut self, profile: SrtpProfile) {
+        self.offered = Some(profile);
     }
 
     /// Begins the handshake: call it at the first authenticated STUN request, so that nothing is sent to an unproved
@@ -183,7 +191,8 @@ impl Dtls {
         }
         self.phase = Phase::Handshaking { deadline: now + HANDSHAKE_TIMEOUT };
         if self.role == DtlsRole::Client {
-            let profiles = &client_hello::PROFILES;
+            let all = &client_hello::PROFILES[..];
+            let profiles = self.offered.as_ref().map_or(all, std::slice::from_ref);
             match Library::connect(now, &self.identity, profiles, &self.fingerprints) {
                 Ok(library) => self.library = Some(library),
                 Err(failure) => return self.fail(failure),

@@ -1,0 +1,137 @@
+//! Scenarios where all join, and then the same goes on: broadcast (with or without loss), audio, meeting.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::{Outcome, Run, publisher, sample_every, simulcast, single, subscriber};
+use crate::cli::Video;
+use crate::lobby::{Joiner, Role};
+use crate::process::rss_kib;
+use crate::publication::Shape;
+use crate::target::Kind;
+use crate::window::{Figures, LIMITS, LOSS, Limits, Window, figure, objections};
+
+/// One publisher of video; with `loss` the receivers drop that share.
+pub(super) fn broadcast(
+    run: &mut Run<'_>,
+    subscribers: usize,
+    video: &Video,
+    loss: Option<f64>,
+) -> anyhow::Result<Outcome> {
+    let shape = video.shape();
+    let mut habits = run.options.habits();
+    habits.sample_every = sample_every(shape.rate(), subscribers);
+    let first = vec![publisher("bench", shape, Some(Duration::ZERO), &habits)];
+    habits.loss = loss;
+    let others = vec![subscriber("bench", Kind::Video, &habits); subscribers];
+    measure(run, first, others, 1)
+}
+
+/// So many publishers of audio in one room, which all subscribers hear.
+pub(super) fn audio(
+    run: &mut Run<'_>,
+    publishers: usize,
+    subscribers: usize,
+    payload: usize,
+) -> anyhow::Result<Outcome> {
+    let shape = Shape::audio(payload);
+    let mut habits = run.options.habits();
+    habits.sample_every = sample_every(shape.rate() * publishers as f64, subscribers);
+    let tags: Vec<String> = (0..publishers).map(|number| format!("publisher{number}")).collect();
+    let publisher = |(number, tag): (usize, &String)| Joiner {
+        room: "bench".to_owned(),
+        role: Role::Publish { tag: tag.clone(), sends: vec![single(shape)] },
+        start: Some(shape.interval.mul_f64(number as f64 / publishers as f64)),
+        habits: habits.clone(),
+    };
+    let first = tags.iter().enumerate().map(publisher).collect();
+    let role = Role::Subscribe { from: tags.clone(), kinds: vec![Kind::Audio] };
+    let other = Joiner { room: "bench".to_owned(), role, start: None, habits: habits.clone() };
+    measure(run, first, vec![other; subscribers], publishers)
+}
+
+/// Everybody publishes video and audio and receives all others.
+pub(super) fn meeting(
+    run: &mut Run<'_>,
+    participants: usize,
+    only_one: bool,
+    video: &Video,
+) -> anyhow::Result<Outcome> {
+    let audio = Shape::audio(120);
+    let shape = video.shape();
+    let others = participants - 1;
+    let mut habits = run.options.habits();
+    let rate = (audio.rate() + shape.rate()) * others as f64;
+    habits.sample_every = sample_every(rate, participants);
+    let joiner = |number: usize| Joiner {
+        room: "bench".to_owned(),
+        role: Role::Meet {
+            tag: format!("participant{number}"),
+            sends: vec![single(audio), if only_one { single(shape) } else { simulcast(shape) }],
+            others,
+        },
+        start: Some(shape.interval.mul_f64(number as f64 / participants as f64)),
+        habits: habits.clone(),
+    };
+    measure(run, vec![joiner(0)], (1..participants).map(joiner).collect(), 2 * others)
+}
+
+/// Lets `first` join, then the `others`, each of whom receives so many streams; and measures.
+fn measure(
+    run: &mut Run<'_>,
+    first: Vec<Joiner>,
+    others: Vec<Joiner>,
+    streams: usize,
+) -> anyhow::Result<Outcome> {
+    let (senders, receivers) = (first.len(), others.len());
+    let pids = run.target.pids();
+    run.join(first)?;
+    run.wait(run.options.warm_up, "the publisher alone")?;
+    let before = rss_kib(&pids)?;
+    let joining = std::time::Instant::now();
+    run.join(others)?;
+    let joined = joining.elapsed();
+    run.wait(run.options.warm_up, "warming up")?;
+    let window = Window::open(&mut run.load, run.target, run.options.server_cpus())?;
+    let repairs = run.load.repair_counts();
+    run.wait(run.options.seconds, "measuring")?;
+    let mut figures = window.close(&run.load)?;
+    let now = run.load.repair_counts();
+    let loses = now.missed > 0;
+    if loses {
+        let (missed, repaired) = (now.missed - repairs.missed, now.repaired - repairs.repaired);
+        add_repair_figures(&mut figures, missed, repaired, now.asked - repairs.asked);
+    }
+    if !pids.is_empty() {
+        let after = rss_kib(&pids)?;
+        figures.push(("server memory MiB", after as f64 / 1024.0));
+        let each = after.saturating_sub(before) as f64 / receivers as f64;
+        figures.push(("memory per joined KiB", each));
+    }
+    figures.push(("join of all, s", joined.as_secs_f64()));
+    for (index, peer) in run.load.peers.iter().enumerate().skip(senders) {
+        let came = peer.reception.streams();
+        ensure!(came == streams, "peer {index} receives {came} streams of {streams}");
+    }
+    // With repairs, loss is the subject.
+    let limits = if loses { Limits { loss: f64::INFINITY, ..LIMITS } } else { LIMITS };
+    let mut objections = objections(&figures, limits);
+    let compared = figure(&figures, "compared packets");
+    if compared < (receivers as u64 * run.options.seconds) as f64 * 0.95 {
+        objections.push("less than one packet per second and receiver was compared".to_owned());
+    }
+    Ok(Outcome { figures, objections, profile: run.profile(), notes: Vec::new() })
+}
+
+fn add_repair_figures(figures: &mut Figures, missed: u64, repaired: u64, asked: u64) {
+    let loss = figure(figures, LOSS);
+    // What is left of the loss when repairs in time count as arrived.
+    let left = loss * (1.0 - repaired as f64 / missed as f64);
+    figures.extend([
+        ("missing packets", missed as f64),
+        ("asked for", asked as f64),
+        ("repaired within 500 ms %", 100.0 * repaired as f64 / missed as f64),
+        ("complete within 500 ms %", 100.0 - left),
+    ]);
+}
