@@ -3,12 +3,14 @@
 pub(crate) mod history;
 pub(crate) mod rewriter;
 pub(crate) mod selector;
+pub(crate) mod template;
 
 use crate::ConsumerId;
 use crate::params::{ConsumerParams, ExtensionKind, PayloadMapping};
 use history::History;
 use rewriter::Rewriter;
 use selector::Selector;
+use template::Template;
 use std::time::{Duration, Instant};
 
 /// What a slot shows now.
@@ -66,14 +68,21 @@ pub(crate) struct Delivery {
     pub(crate) rtt: Option<Duration>,
 }
 
+/// What every packet needs stands in it, the rest behind a pointer: with hundreds of subscribers each of them is cold when its turn comes.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     pub(crate) id: ConsumerId,
     /// Key of its transport.
     pub(crate) transport: usize,
-    pub(crate) params: ConsumerParams,
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: Option<u32>,
+    pub(crate) params: Box<ConsumerParams>,
     pub(crate) ids: ExtensionIds,
     pub(crate) bound: Option<Bound>,
+    /// Counts bindings: what waits for a slot is for one of them.
+    pub(crate) binding: u32,
+    /// The start of every packet while something is bound.
+    pub(crate) template: Option<Template>,
     /// The client has not applied the answer yet.
     pub(crate) paused: bool,
     pub(crate) selector: Selector,
@@ -99,8 +108,12 @@ impl Consumer {
             transport,
             ids: ExtensionIds::new(&params),
             paused: params.paused,
-            params,
+            ssrc: params.ssrc,
+            rtx_ssrc: params.rtx_ssrc,
+            params: Box::new(params),
             bound: None,
+            binding: 0,
+            template: None,
             selector: Selector::default(),
             rewriter: Rewriter::new(seed as u16),
             history: History::default(),
@@ -115,7 +128,11 @@ impl Consumer {
 
     /// Shows another track, or none. Sequence numbers go on; what was sent before cannot be resent any more.
     pub(crate) fn bind(&mut self, bound: Option<Bound>) {
+        self.template = bound
+            .as_ref()
+            .and_then(|bound| Template::new(&self.ids, &self.params.mid, bound.number));
         self.bound = bound;
+        self.binding = self.binding.wrapping_add(1);
         self.history.clear();
         self.switched_from = None;
         self.selector.prefer(crate::params::PreferredLayer::default());

@@ -74,6 +74,10 @@ reasons! {
     PipeFull => "pipe_full",
     /// Of or for a pipe that is closed, or not open yet.
     UnknownPipe => "unknown_pipe",
+    /// Too much waits already for its turn to leave to this subscriber.
+    PaceFull => "pace_full",
+    /// Waited too long for its turn to leave.
+    PaceOverdue => "pace_overdue",
     /// A library panicked.
     Panicked => "panicked",
 }

@@ -18,13 +18,14 @@ use crate::counters::MediaCounters;
 use crate::demux::{Class, Demux, classify};
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Datagram, Egress};
-use crate::forward::{self, Flush};
+use crate::forward::{Fan, Flush, Plan};
 use crate::pipe::PipeQueue;
 use crate::producer::Producer;
 use crate::router::Router;
-use crate::timers::TimerQueue;
+use crate::timers::{TimerKind, TimerQueue};
 use crate::transport::Transport;
 use crate::transport::dtls::Certificate;
+use crate::transport::pace::SLOT;
 use crate::{ConsumerId, Event, ProducerId, RouterId, TransportId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -43,6 +44,31 @@ pub struct EngineConfig {
     pub epoch: Instant,
     /// … when NTP time is this (32.32 fixed point seconds since 1900).
     pub epoch_ntp: u64,
+}
+
+/// A consumer with packets in a flush; ordered by transport, then as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    transport: usize,
+    order: usize,
+    consumer: usize,
+}
+
+/// After packets of a consumer were chosen: the keyframe that it waits for, and whether it shows something else now.
+fn note(
+    producers: &Slab<Producer>,
+    consumer: &mut Consumer,
+    wishes: &mut Vec<(usize, u8)>,
+    events: &mut VecDeque<Event>,
+) {
+    let Some(key) = consumer.bound.as_ref().map(|bound| bound.producer) else { return };
+    let Some(producer) = producers.get(key).filter(|_| !consumer.paused) else { return };
+    if let Some(encoding) = consumer.selector.needs_keyframe(producer) {
+        wishes.push((key, encoding));
+    }
+    if std::mem::take(&mut consumer.layer_changed) {
+        events.push_back(lifecycle::layer_event(producer, consumer));
+    }
 }
 
 /// See the module.
@@ -67,8 +93,9 @@ pub struct Engine {
     counters: MediaCounters,
     /// Producers with packets for this flush.
     ready: Vec<usize>,
-    /// Transports with pending consumers in this flush.
-    dirty: Vec<usize>,
+    /// Consumers of this flush.
+    pending: Vec<Pending>,
+    plan: Plan,
     /// Keyframes that consumers wait for: (producer, encoding).
     wishes: Vec<(usize, u8)>,
     /// STUN responses are built here.
@@ -109,7 +136,8 @@ impl Engine {
             drops: Drops::default(),
             counters: MediaCounters::default(),
             ready: Vec::new(),
-            dirty: Vec::new(),
+            pending: Vec::new(),
+            plan: Plan::default(),
             wishes: Vec::new(),
             scratch: Vec::with_capacity(256),
             pipes: PipeQueue::default(),
@@ -148,62 +176,75 @@ impl Engine {
         if self.ready.is_empty() {
             return;
         }
+        self.list_pending();
         let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops, &mut self.counters);
-        for &producer in &self.ready {
-            let Some(producer) = self.producers.get(producer) else { continue };
-            for &consumer in &producer.consumers {
-                let Some(transport) =
-                    self.consumers.get(consumer).map(|consumer| consumer.transport)
-                else {
-                    continue;
-                };
-                if let Some(to) = self.transports.get_mut(transport) {
-                    if to.pending.is_empty() {
-                        self.dirty.push(transport);
-                    }
-                    to.pending.push(consumer);
-                }
-            }
-        }
-        for key in self.dirty.drain(..) {
-            let Some(mut pending) =
-                self.transports.get_mut(key).map(|to| std::mem::take(&mut to.pending))
-            else {
-                continue;
+        let same = |a: &Pending, b: &Pending| a.transport == b.transport;
+        for group in self.pending.chunk_by(same) {
+            let Some(key) = group.first().map(|pending| pending.transport) else { continue };
+            let Some(transport) = self.transports.get_mut(key) else { continue };
+            let mut fan = Fan {
+                producers: &self.producers,
+                consumers: &mut self.consumers,
+                transport,
+                key,
+                plan: &mut self.plan,
             };
-            for &consumer in &pending {
-                let Some(consumer) = self.consumers.get_mut(consumer) else { continue };
-                let from = consumer.bound.as_ref().map(|bound| bound.producer);
-                let Some(producer) = from.and_then(|from| self.producers.get(from)) else {
-                    continue;
-                };
-                let sender_clock = producer.sender_clock;
-                let Some(transport) = self.transports.get_mut(key) else { continue };
-                if let Some(encoding) =
-                    forward::forward(&mut flush, producer, consumer, transport, sender_clock)
-                {
-                    self.wishes.extend(from.map(|from| (from, encoding)));
-                }
-                if consumer.layer_changed {
-                    consumer.layer_changed = false;
-                    self.events.push_back(lifecycle::layer_event(producer, consumer));
-                }
+            if fan.send_ready(&mut flush, group.iter().map(|pending| pending.consumer)) {
+                transport.timers.set_earlier(TimerKind::Pace, now + SLOT);
+                self.timers.arm(key, transport.id, &mut transport.timers);
             }
-            pending.clear();
-            if let Some(to) = self.transports.get_mut(key) {
-                to.pending = pending;
+            if transport.is_connected() {
+                for pending in group {
+                    let Some(consumer) = self.consumers.get_mut(pending.consumer) else { continue };
+                    note(&self.producers, consumer, &mut self.wishes, &mut self.events);
+                }
             }
         }
-        self.finish_flush(now);
-    }
-
-    /// Empties the lists of this flush, and passes on which keyframes its consumers wait for.
-    fn finish_flush(&mut self, now: Instant) {
         for key in self.ready.drain(..) {
             if let Some(producer) = self.producers.get_mut(key) {
                 producer.ready.clear();
             }
         }
+        self.pass_wishes(now);
+    }
+
+    /// Which consumers the packets of this flush are for, by transport.
+    fn list_pending(&mut self) {
+        self.pending.clear();
+        for producer in self.ready.iter().filter_map(|&key| self.producers.get(key)) {
+            for &key in &producer.consumers {
+                if let Some(consumer) = self.consumers.get(key) {
+                    let order = self.pending.len();
+                    let transport = consumer.transport;
+                    self.pending.push(Pending { transport, order, consumer: key });
+                }
+            }
+        }
+        self.pending.sort_unstable();
+    }
+
+    /// Sends the next part of what waits for one subscriber.
+    fn send_waiting(&mut self, now: Instant, key: usize, egress: &mut Egress<'_>) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops, &mut self.counters);
+        let mut fan = Fan {
+            producers: &self.producers,
+            consumers: &mut self.consumers,
+            transport,
+            key,
+            plan: &mut self.plan,
+        };
+        let more = fan.send_waiting(&mut flush);
+        transport.timers.set(TimerKind::Pace, more.then(|| now + SLOT));
+        for &key in &transport.consumers {
+            let Some(consumer) = self.consumers.get_mut(key) else { continue };
+            note(&self.producers, consumer, &mut self.wishes, &mut self.events);
+        }
+        self.pass_wishes(now);
+    }
+
+    /// Passes on which keyframes consumers wait for.
+    fn pass_wishes(&mut self, now: Instant) {
         let mut wishes = std::mem::take(&mut self.wishes);
         wishes.sort_unstable();
         wishes.dedup();

@@ -2,6 +2,8 @@
 
 use crate::transport::srtp::SrtpKeys;
 
+pub use sfu_rtp::Codec;
+
 /// Audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MediaKind {
@@ -9,27 +11,6 @@ pub enum MediaKind {
     Audio,
     /// Video.
     Video,
-}
-
-/// A payload format, as far as the media path treats formats differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// RFC 7587.
-    Opus,
-    /// RFC 2198 redundancy around Opus.
-    Red,
-    /// RFC 7741.
-    Vp8,
-    /// RFC 9628.
-    Vp9,
-    /// AV1 RTP payload format (AOM).
-    Av1,
-    /// RFC 6184.
-    H264,
-    /// RFC 7798.
-    H265,
-    /// Anything passed through without looking inside (G.711, G.722, telephone-event, …).
-    Opaque,
 }
 
 /// RTP header extensions that are carried or rewritten. Everything else is dropped on the way through.

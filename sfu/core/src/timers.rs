@@ -18,11 +18,13 @@ pub(crate) enum TimerKind {
     Dtls,
     /// SCTP retransmission.
     Sctp,
+    /// The next part of what waits to leave.
+    Pace,
 }
 
 impl TimerKind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Housekeeping, Self::Feedback, Self::Repair, Self::Dtls, Self::Sctp];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Pace, Self::Housekeeping, Self::Feedback, Self::Repair, Self::Dtls, Self::Sctp];
 }
 
 /// One transport's deadlines.

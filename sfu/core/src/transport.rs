@@ -3,6 +3,7 @@
 pub(crate) mod arrivals;
 pub mod dtls;
 pub mod ice;
+pub(crate) mod pace;
 pub mod sctp;
 pub mod srtp;
 pub(crate) mod streams;
@@ -15,6 +16,7 @@ use crate::{CloseReason, RouterId, TransportId};
 use arrivals::ArrivalLog;
 use dtls::{Certificate, Dtls};
 use ice::IceLite;
+use pace::Pace;
 use sctp::Sctp;
 use srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
 use std::time::{Duration, Instant};
@@ -69,8 +71,7 @@ pub(crate) struct Transport {
     pub(crate) arrivals: ArrivalLog,
     /// Last transport-wide sequence number sent.
     pub(crate) transport_sequence: u16,
-    /// Consumers that have packets in this flush.
-    pub(crate) pending: Vec<usize>,
+    pub(crate) pace: Pace,
     pub(crate) timers: TimerTable,
     /// From repairs and from receiver reports.
     pub(crate) rtt: Option<Duration>,
@@ -125,7 +126,7 @@ impl Transport {
             consumers: Vec::new(),
             arrivals: ArrivalLog::default(),
             transport_sequence: seed as u16,
-            pending: Vec::new(),
+            pace: Pace::default(),
             timers: TimerTable::default(),
             rtt: None,
             ntp_offset: None,

@@ -10,12 +10,12 @@ pub mod red;
 pub mod vp8;
 pub mod vp9;
 
-/// How a payload is packed into RTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PayloadFormat {
+/// A payload format, as far as the media path treats formats differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
     /// RFC 7587.
     Opus,
-    /// RFC 2198.
+    /// RFC 2198 redundancy around Opus.
     Red,
     /// RFC 7741.
     Vp8,
@@ -27,7 +27,8 @@ pub enum PayloadFormat {
     H264,
     /// RFC 7798.
     H265,
-    /// Not looked into.
+    /// Anything passed through without looking inside (G.711, G.722, telephone-event, …).
+    #[default]
     Opaque,
 }
 
@@ -56,20 +57,20 @@ pub struct PayloadInfo {
 /// Reads what a packet says about itself. A malformed payload gives the default: not a keyframe, layers 0.
 #[inline]
 #[must_use]
-pub fn inspect(format: PayloadFormat, payload: &[u8]) -> PayloadInfo {
+pub fn inspect(format: Codec, payload: &[u8]) -> PayloadInfo {
     let info = match format {
-        PayloadFormat::Opus | PayloadFormat::Red | PayloadFormat::Opaque => {
+        Codec::Opus | Codec::Red | Codec::Opaque => {
             return PayloadInfo {
                 keyframe: true,
                 frame_start: Some(true),
                 ..PayloadInfo::default()
             };
         }
-        PayloadFormat::Vp8 => vp8::Vp8Descriptor::parse(payload).map(PayloadInfo::from),
-        PayloadFormat::Vp9 => vp9::Vp9Descriptor::parse(payload).map(PayloadInfo::from),
-        PayloadFormat::Av1 => av1::Av1Payload::parse(payload).map(PayloadInfo::from),
-        PayloadFormat::H264 => h264::H264Payload::parse(payload).map(PayloadInfo::from),
-        PayloadFormat::H265 => h265::H265Payload::parse(payload).map(PayloadInfo::from),
+        Codec::Vp8 => vp8::Vp8Descriptor::parse(payload).map(PayloadInfo::from),
+        Codec::Vp9 => vp9::Vp9Descriptor::parse(payload).map(PayloadInfo::from),
+        Codec::Av1 => av1::Av1Payload::parse(payload).map(PayloadInfo::from),
+        Codec::H264 => h264::H264Payload::parse(payload).map(PayloadInfo::from),
+        Codec::H265 => h265::H265Payload::parse(payload).map(PayloadInfo::from),
     };
     info.unwrap_or_default()
 }
@@ -99,22 +100,22 @@ mod tests {
 
     #[test]
     fn formats_are_told_apart() {
-        let vp8 = inspect(PayloadFormat::Vp8, &[0x90, 0xA0, 0x05, 0x60, 0x10]);
+        let vp8 = inspect(Codec::Vp8, &[0x90, 0xA0, 0x05, 0x60, 0x10]);
         assert!(vp8.keyframe && vp8.switching_up);
         assert_eq!((vp8.frame_start, vp8.temporal, vp8.picture_id), (Some(true), 1, Some(5)));
-        let vp9 = inspect(PayloadFormat::Vp9, &[0xA8, 0x05, 0x24, 0x09, 0x82]);
+        let vp9 = inspect(Codec::Vp9, &[0xA8, 0x05, 0x24, 0x09, 0x82]);
         assert_eq!((vp9.temporal, vp9.spatial, vp9.tl0_picture_index), (1, 2, Some(9)));
-        assert!(inspect(PayloadFormat::H264, &[0x67, 0]).keyframe);
-        assert!(inspect(PayloadFormat::H265, &[64, 1]).keyframe);
-        assert!(inspect(PayloadFormat::Av1, &[0x10, 0x08]).keyframe);
-        for format in [PayloadFormat::Opus, PayloadFormat::Red, PayloadFormat::Opaque] {
+        assert!(inspect(Codec::H264, &[0x67, 0]).keyframe);
+        assert!(inspect(Codec::H265, &[64, 1]).keyframe);
+        assert!(inspect(Codec::Av1, &[0x10, 0x08]).keyframe);
+        for format in [Codec::Opus, Codec::Red, Codec::Opaque] {
             assert!(inspect(format, &[]).keyframe);
         }
     }
 
     #[test]
     fn malformed_payloads_are_no_keyframes() {
-        use PayloadFormat::{Av1, H264, H265, Vp8, Vp9};
+        use Codec::{Av1, H264, H265, Vp8, Vp9};
         for format in [Vp8, Vp9, Av1, H264, H265] {
             assert_eq!(inspect(format, &[]), PayloadInfo::default());
         }

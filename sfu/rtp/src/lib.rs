@@ -16,7 +16,7 @@ pub mod rtcp;
 pub mod sequence;
 pub mod transport_feedback;
 
-pub use codec::{PayloadFormat, PayloadInfo, inspect};
+pub use codec::{Codec, PayloadInfo, inspect};
 pub use dependency_descriptor::{DependencyDescriptor, TemplateStructure};
 pub use error::ParseError;
 pub use extension::{ExtensionIter, ExtensionWriter};

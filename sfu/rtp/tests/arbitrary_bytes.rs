@@ -3,19 +3,19 @@
 use proptest::prelude::*;
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::{
-    DependencyDescriptor, ExtensionIter, PayloadFormat, RtpHeader, TemplateStructure,
+    DependencyDescriptor, ExtensionIter, Codec, RtpHeader, TemplateStructure,
     TransportFeedback, extension, inspect, rtcp,
 };
 
-const FORMATS: [PayloadFormat; 8] = [
-    PayloadFormat::Opus,
-    PayloadFormat::Red,
-    PayloadFormat::Vp8,
-    PayloadFormat::Vp9,
-    PayloadFormat::Av1,
-    PayloadFormat::H264,
-    PayloadFormat::H265,
-    PayloadFormat::Opaque,
+const FORMATS: [Codec; 8] = [
+    Codec::Opus,
+    Codec::Red,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::Av1,
+    Codec::H264,
+    Codec::H265,
+    Codec::Opaque,
 ];
 
 fn read_everything(bytes: &[u8]) {

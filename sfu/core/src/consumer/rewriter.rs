@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 /// Offsets that are remembered: with every second frame left out at 30 frames/s, four seconds.
 const RANGES_MAX: usize = 64;
+/// Outgoing numbers behind the newest one that may still be given to a late packet.
+const GIVEN_LEN: u64 = 1024;
 
 /// From this source sequence number on, these offsets hold.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +31,43 @@ pub(crate) struct Rewritten {
     pub(crate) tl0_picture_index: Option<u8>,
 }
 
+/// Which of the last outgoing numbers were given to a packet: a ring of bits. What is older counts as given.
+#[derive(Debug, Default)]
+struct Given([u64; GIVEN_LEN as usize / 64]);
+
+impl Given {
+    /// Gives `seq` away, once; `next` is the first number that was never given. `false`: it is gone.
+    fn take(&mut self, seq: u64, next: u64) -> bool {
+        if seq + GIVEN_LEN < next {
+            return false;
+        }
+        if seq > next {
+            for skipped in next..seq.min(next + GIVEN_LEN) {
+                let (word, bit) = self.bit(skipped);
+                *word &= !bit;
+            }
+        }
+        let (word, bit) = self.bit(seq);
+        let fresh = seq >= next || *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    fn bit(&mut self, seq: u64) -> (&mut u64, u64) {
+        let at = seq % GIVEN_LEN;
+        (&mut self.0[(at / 64) as usize], 1 << (at % 64))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Rewriter {
     /// Next unused outgoing number.
     next_seq: u64,
-    ranges: VecDeque<Range>,
+    given: Given,
+    /// Holds now.
+    range: Option<Range>,
+    /// Held before, oldest first.
+    older: VecDeque<Range>,
     highest_source: u64,
     timestamp_offset: u32,
     /// Newest outgoing timestamp and the arrival of its packet (µs).
@@ -49,7 +83,9 @@ impl Rewriter {
     pub(crate) fn new(first: u16) -> Self {
         Self {
             next_seq: u64::from(first & 0x7fff),
-            ranges: VecDeque::new(),
+            given: Given::default(),
+            range: None,
+            older: VecDeque::new(),
             highest_source: 0,
             timestamp_offset: 0,
             last_timestamp: None,
@@ -66,8 +102,8 @@ impl Rewriter {
         clock_rate: u32,
         timestamp_offset: Option<u32>,
     ) {
-        self.ranges.clear();
-        self.ranges.push_back(Range {
+        self.older.clear();
+        self.range = Some(Range {
             first: packet.seq,
             seq: self.next_seq.wrapping_sub(packet.seq) as i64,
             picture_id: packet
@@ -117,6 +153,9 @@ impl Rewriter {
             picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
             tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
         };
+        if !self.given.take(rewritten.seq, self.next_seq) {
+            return Err(DropReason::Duplicate);
+        }
         self.highest_source = self.highest_source.max(packet.seq);
         if self.is_newest(packet, &rewritten) {
             self.last_picture_id = rewritten.picture_id.unwrap_or(self.last_picture_id);
@@ -146,10 +185,13 @@ impl Rewriter {
                 picture_id: None,
                 tl0_picture_index: None,
             };
+            if !self.given.take(hole.seq, self.next_seq) {
+                return None;
+            }
             self.is_newest(packet, &hole);
             return Some(hole);
         }
-        let &last = self.ranges.back()?;
+        let last = self.range?;
         self.highest_source = packet.seq;
         let new_picture =
             packet.info.picture_id.is_some() && packet.info.picture_id != self.skipped_picture;
@@ -160,19 +202,20 @@ impl Rewriter {
             picture_id: last.picture_id.wrapping_sub(u16::from(new_picture)),
             tl0: last.tl0,
         };
-        // Nothing was forwarded under the last range: no late packet can need it.
-        if last.first == packet.seq {
-            self.ranges.pop_back();
+        // Where nothing was forwarded under the last range no late packet can need it.
+        if last.first != packet.seq {
+            if self.older.len() == RANGES_MAX {
+                self.older.pop_front();
+            }
+            self.older.push_back(last);
         }
-        if self.ranges.len() == RANGES_MAX {
-            self.ranges.pop_front();
-        }
-        self.ranges.push_back(next);
+        self.range = Some(next);
         None
     }
 
     fn range_of(&self, seq: u64) -> Option<Range> {
-        self.ranges.iter().rev().find(|range| range.first <= seq).copied()
+        let newest = self.range.filter(|range| range.first <= seq);
+        newest.or_else(|| self.older.iter().rev().find(|range| range.first <= seq).copied())
     }
 }
 
@@ -205,6 +248,22 @@ mod tests {
         // 19.997 s passed between the newest packet of the old source and the first of the new.
         assert_eq!(first.timestamp, 1000 + 19_997 * 90);
         assert_eq!(rewriter.rewrite(&packet(89_999, 5)), Err(DropReason::BeforeSwitch));
+    }
+
+    /// One number, one packet: a number that sealed two of them would give the key away.
+    #[test]
+    fn a_number_is_given_once() {
+        let mut rewriter = Rewriter::new(500);
+        rewriter.switch(&packet(70_000, 1000), 90_000, None);
+        for seq in [70_000, 70_100, 70_099, 70_700] {
+            rewriter.rewrite(&packet(seq, 1000)).unwrap();
+            assert_eq!(rewriter.rewrite(&packet(seq, 1000)), Err(DropReason::Duplicate), "{seq}");
+        }
+        assert_eq!(rewriter.rewrite(&packet(70_100, 1000)), Err(DropReason::Duplicate), "old");
+        assert_eq!(rewriter.rewrite(&packet(70_699, 1000)).unwrap().seq, 1199, "late");
+        rewriter.rewrite(&packet(75_000, 1000)).unwrap();
+        assert_eq!(rewriter.rewrite(&packet(74_700, 1000)).unwrap().seq, 5200, "in a long gap");
+        assert_eq!(rewriter.rewrite(&packet(70_500, 1000)), Err(DropReason::Duplicate), "too old");
     }
 
     #[test]

@@ -45,6 +45,7 @@ impl Engine {
     fn run_timer(&mut self, now: Instant, key: usize, kind: TimerKind, egress: &mut Egress<'_>) {
         match kind {
             TimerKind::Housekeeping => self.housekeeping(now, key, egress),
+            TimerKind::Pace => self.send_waiting(now, key, egress),
             TimerKind::Feedback => self.send_feedback(key, egress),
             TimerKind::Repair => self.repair(now, key, egress),
             TimerKind::Dtls => {

@@ -6,7 +6,7 @@ use crate::params::{EncodingParams, MediaKind, ReceiveCodec};
 use crate::producer::cache::PacketCache;
 use crate::producer::keyframe::KeyframeRequests;
 use crate::producer::nack::{Gap, NackGenerator};
-use crate::producer::packet::{CachedPacket, payload_format};
+use crate::producer::packet::CachedPacket;
 use sfu_rtp::{RtpHeader, sequence};
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,8 @@ impl Encoding {
         }
         packet.seq = seq;
         packet.arrival_us = clock.micros(now);
-        packet.info = sfu_rtp::codec::inspect(payload_format(codec.codec), packet.payload(bytes));
+        packet.codec = codec.codec;
+        packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
         if !self.cache.insert(packet, bytes) {
             return Err(DropReason::TooOld);
         }
@@ -175,7 +176,8 @@ impl Encoding {
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
-        packet.info = sfu_rtp::codec::inspect(payload_format(codec.codec), packet.payload(bytes));
+        packet.codec = codec.codec;
+        packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
         if !self.cache.insert(packet, bytes) {
             return Err(DropReason::TooOld);
         }

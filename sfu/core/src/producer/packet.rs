@@ -2,7 +2,7 @@
 
 use crate::params::{Codec, ExtensionKind};
 use sfu_rtp::RtpHeader;
-use sfu_rtp::codec::{PayloadFormat, PayloadInfo};
+use sfu_rtp::codec::PayloadInfo;
 
 /// Where a header extension's value stands in the packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +67,7 @@ pub(crate) struct CachedPacket {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) payload_type: u8,
+    pub(crate) codec: Codec,
     /// Arrival in microseconds of the media clock.
     pub(crate) arrival_us: u64,
     pub(crate) carried: [Slice; CARRIED.len()],
@@ -87,23 +88,14 @@ impl CachedPacket {
         }
     }
 
+    /// Bytes of the values in [`CachedPacket::carried`].
+    pub(crate) fn carried_len(&self) -> usize {
+        self.carried.iter().map(|slice| usize::from(slice.len)).sum()
+    }
+
     /// The payload inside the packet's bytes.
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.payload_start);
         bytes.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
-    }
-}
-
-/// How `sfu-rtp` calls a codec.
-pub(crate) fn payload_format(codec: Codec) -> PayloadFormat {
-    match codec {
-        Codec::Opus => PayloadFormat::Opus,
-        Codec::Red => PayloadFormat::Red,
-        Codec::Vp8 => PayloadFormat::Vp8,
-        Codec::Vp9 => PayloadFormat::Vp9,
-        Codec::Av1 => PayloadFormat::Av1,
-        Codec::H264 => PayloadFormat::H264,
-        Codec::H265 => PayloadFormat::H265,
-        Codec::Opaque => PayloadFormat::Opaque,
     }
 }

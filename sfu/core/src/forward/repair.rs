@@ -1,0 +1,87 @@
+//! Packets that are sent again.
+
+use super::Flush;
+use super::write::{self, Rtx, View};
+use crate::consumer::Consumer;
+use crate::consumer::history::{Resend, Sent};
+use crate::drop_reason::DropReason;
+use crate::producer::Producer;
+use crate::transport::Transport;
+
+/// Answers one NACKed number of a consumer from the producer's cache.
+pub(crate) fn retransmit(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    seq: u16,
+) -> Result<(), DropReason> {
+    let next = consumer.rewriter.next_seq();
+    match consumer.history.resend(flush.now_us, seq, next, transport.rtt) {
+        Resend::Send { sent, copies } => {
+            for _ in 0..copies {
+                resend(flush, producer, consumer, transport, &sent)?;
+            }
+            Ok(())
+        }
+        Resend::Limited => Err(DropReason::NackLimit),
+        Resend::Gone => Err(DropReason::NackNotCached),
+    }
+}
+
+/// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time.
+fn resend(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sent: &Sent,
+) -> Result<(), DropReason> {
+    let tuple = transport.selected.ok_or(DropReason::NotReady)?;
+    let source = producer
+        .encodings
+        .get(usize::from(sent.encoding))
+        .filter(|encoding| encoding.epoch == sent.epoch)
+        .ok_or(DropReason::NackNotCached)?;
+    let seq = source.extend(sent.source).ok_or(DropReason::NackNotCached)?;
+    let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::NackNotCached)?;
+    let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
+    let mapping = write::mapping(bound, packet, bytes)?;
+    let payload = write::payload(&mapping, packet, bytes);
+    let view = View { consumer, mapping, packet, bytes, payload, sent };
+    let rtx = mapping.rtx.zip(consumer.rtx_ssrc);
+    let slot = flush.egress.reserve();
+    let (header_len, len, index) = match rtx {
+        Some((payload_type, ssrc)) => {
+            let rtx = Rtx {
+                payload_type,
+                ssrc,
+                sequence_number: consumer.rtx_seq as u16,
+                transport_sequence: transport.transport_sequence.wrapping_add(1),
+                abs_send_time: flush.abs_send_time,
+            };
+            let (header_len, len) =
+                write::write_rtx(slot, &view, &rtx).ok_or(DropReason::Malformed)?;
+            (header_len, len, consumer.rtx_seq)
+        }
+        // Byte-identical to the first: one (key, SSRC, index) never seals two different byte strings.
+        None => {
+            let (header_len, len) = write::write_media(slot, &view).ok_or(DropReason::Malformed)?;
+            (header_len, len, sent.seq)
+        }
+    };
+    let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
+    let len = srtp.protect_rtp(slot, header_len, len, index);
+    // Spent even when sealing fails.
+    consumer.rtx_seq += u64::from(rtx.is_some());
+    if len == 0 {
+        return Err(DropReason::Malformed);
+    }
+    flush.egress.commit(&tuple, len);
+    if rtx.is_some() {
+        transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
+    }
+    consumer.delivery.resent += 1;
+    flush.counters.resent.count(producer.params.kind, usize::from(packet.payload_len));
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The bytes of one outgoing packet. Equal input gives equal bytes: resending without RTX relies on it.
+
+use crate::consumer::history::Sent;
+use crate::consumer::template::{self, Fields};
+use crate::consumer::{Bound, Consumer};
+use crate::drop_reason::DropReason;
+use crate::egress::DATAGRAM_MAX;
+use crate::params::{Codec, PayloadMapping};
+use crate::producer::packet::CachedPacket;
+use sfu_rtp::codec::{red, vp8, vp9};
+
+/// GCM's tag is the longest.
+const TAG_MAX: usize = 16;
+
+/// Everything that one outgoing packet is made of.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) consumer: &'a Consumer,
+    pub(super) mapping: PayloadMapping,
+    pub(super) packet: &'a CachedPacket,
+    pub(super) bytes: &'a [u8],
+    pub(super) payload: &'a [u8],
+    pub(super) sent: &'a Sent,
+}
+
+/// What a packet that is sent again by RTX has of its own.
+pub(super) struct Rtx {
+    pub(super) payload_type: u8,
+    pub(super) ssrc: u32,
+    pub(super) sequence_number: u16,
+    pub(super) transport_sequence: u16,
+    pub(super) abs_send_time: u32,
+}
+
+/// How the subscriber calls a packet's format. A subscriber without RED gets the primary block of RED as what it wraps (RFC 2198).
+pub(super) fn mapping(
+    bound: &Bound,
+    packet: &CachedPacket,
+    bytes: &[u8],
+) -> Result<PayloadMapping, DropReason> {
+    if let Some(mapping) = bound.mapping(packet.payload_type) {
+        return Ok(*mapping);
+    }
+    if packet.codec != Codec::Red {
+        return Err(DropReason::NotNegotiated);
+    }
+    let primary = primary(packet.payload(bytes)).ok_or(DropReason::Malformed)?;
+    bound.mapping(primary.payload_type).copied().ok_or(DropReason::NotNegotiated)
+}
+
+/// What of a packet's payload goes out under `mapping`.
+pub(super) fn payload<'a>(
+    mapping: &PayloadMapping,
+    packet: &CachedPacket,
+    bytes: &'a [u8],
+) -> &'a [u8] {
+    let payload = packet.payload(bytes);
+    if mapping.from == packet.payload_type {
+        return payload;
+    }
+    primary(payload).map_or(&[], |block| block.data)
+}
+
+fn primary(payload: &[u8]) -> Option<red::RedBlock<'_>> {
+    red::blocks(payload).ok()?.find(|block| block.primary)
+}
+
+/// Writes a media packet; returns (header length, length).
+pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, usize)> {
+    let header_len = write_header(
+        slot,
+        view,
+        &Fields {
+            marker: view.packet.marker,
+            payload_type: view.mapping.to,
+            sequence_number: view.sent.seq as u16,
+            timestamp: view.sent.timestamp,
+            ssrc: view.consumer.ssrc,
+            transport_sequence: view.sent.transport_sequence,
+            abs_send_time: view.sent.abs_send_time,
+        },
+    )?;
+    let len = write_payload(slot, header_len, view)?;
+    Some((header_len, len))
+}
+
+/// RFC 4588: the original sequence number stands before the payload.
+pub(super) fn write_rtx(slot: &mut [u8], view: &View<'_>, rtx: &Rtx) -> Option<(usize, usize)> {
+    let header_len = write_header(
+        slot,
+        view,
+        &Fields {
+            marker: view.packet.marker,
+            payload_type: rtx.payload_type,
+            sequence_number: rtx.sequence_number,
+            timestamp: view.sent.timestamp,
+            ssrc: rtx.ssrc,
+            transport_sequence: rtx.transport_sequence,
+            abs_send_time: rtx.abs_send_time,
+        },
+    )?;
+    let original = header_len..header_len + 2;
+    slot.get_mut(original)?.copy_from_slice(&(view.sent.seq as u16).to_be_bytes());
+    let len = write_payload(slot, header_len + 2, view)?;
+    Some((header_len, len))
+}
+
+#[inline]
+fn write_header(slot: &mut [u8], view: &View<'_>, fields: &Fields) -> Option<usize> {
+    let (consumer, source) = (view.consumer, (view.packet, view.bytes));
+    if let Some(template) = &consumer.template
+        && let Some(len) = template.write(slot, fields, &consumer.ids, source)
+    {
+        return Some(len);
+    }
+    let number = consumer.bound.as_ref()?.number;
+    let own = (&consumer.ids, consumer.params.mid.as_str(), number);
+    template::write_by_fields(slot, fields, own, source)
+}
+
+/// Copies the payload and rewrites what its codec needs; returns the packet's length.
+fn write_payload(slot: &mut [u8], start: usize, view: &View<'_>) -> Option<usize> {
+    let end = start + view.payload.len();
+    if end + TAG_MAX > DATAGRAM_MAX {
+        return None;
+    }
+    let out = slot.get_mut(start..end)?;
+    out.copy_from_slice(view.payload);
+    let (id, tl0) = (view.sent.picture_id, view.sent.tl0_picture_index);
+    match view.packet.codec {
+        // A malformed descriptor stays as it came: the decoder will say so.
+        Codec::Vp8 if id.is_some() => vp8::rewrite(out, id, tl0).unwrap_or_default(),
+        Codec::Vp9 if id.is_some() => vp9::rewrite(out, id, tl0).unwrap_or_default(),
+        Codec::Red if view.mapping.from == view.packet.payload_type => {
+            let bound = view.consumer.bound.as_ref()?;
+            red::rewrite_block_payload_types(out, |pt| bound.mapping(pt).map(|m| m.to)).ok()?;
+        }
+        _ => {}
+    }
+    Some(end)
+}

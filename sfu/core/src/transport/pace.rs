@@ -1,0 +1,144 @@
+//! How much may leave to one subscriber at once, and what waits because of it.
+//!
+//! A flush that found much (a caught-up keyframe, a worker that was kept waiting) would leave as one burst, which queues in front of the subscriber's
+//! access link and delays its audio. What is above the limit waits as references into the producers' caches; it is judged only when it leaves.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long the rest of a flush waits for the next part of it.
+pub(crate) const SLOT: Duration = Duration::from_millis(5);
+/// A flush may always be so many packets …
+const PACKETS_MIN: usize = 10;
+/// … or so much of the subscriber's rate, if that is more …
+const BURST: Duration = Duration::from_millis(10);
+/// … but never more bytes.
+const BYTES_MAX: usize = 32 * 1024;
+/// References that wait; more are dropped.
+const WAITING_MAX: usize = 1024;
+/// What waited so long is of no use any more.
+const WAIT_MAX_US: u64 = 500_000;
+/// The rate is measured over so long.
+const WINDOW_US: u64 = 250_000;
+
+/// A packet of a producer that a slot has not taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Key of the consumer, and which of its bindings this is for.
+    pub(crate) consumer: usize,
+    pub(crate) binding: u32,
+    pub(crate) encoding: u8,
+    /// Extended sequence number in the encoding's cache.
+    pub(crate) seq: u64,
+    /// Since when, in µs of the media clock.
+    pub(crate) since_us: u64,
+}
+
+impl Waiting {
+    pub(crate) fn is_overdue(&self, now_us: u64) -> bool {
+        now_us.saturating_sub(self.since_us) > WAIT_MAX_US
+    }
+}
+
+/// What one flush took so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) packets: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    waiting: VecDeque<Waiting>,
+    /// Bytes sent since the window began.
+    window_bytes: u64,
+    window_since_us: u64,
+    /// Bytes per second of the last full window.
+    rate: u64,
+}
+
+impl Pace {
+    /// May a flush that took so much already take one more packet?
+    pub(crate) fn allows(&self, taken: Taken) -> bool {
+        let burst = (self.rate() as f64 * BURST.as_secs_f64()) as usize;
+        taken.packets < PACKETS_MIN || taken.bytes < burst.min(BYTES_MAX)
+    }
+
+    /// Bytes per second that the subscriber may be sent: what it was sent. The place of a bandwidth estimate.
+    fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Counts what a flush sent.
+    pub(crate) fn sent(&mut self, now_us: u64, taken: Taken) {
+        let elapsed = now_us.saturating_sub(self.window_since_us);
+        if elapsed >= WINDOW_US {
+            // After a pause the old window says nothing.
+            let measured = self.window_bytes * 1_000_000 / elapsed;
+            self.rate = if elapsed < 4 * WINDOW_US { measured } else { 0 };
+            (self.window_bytes, self.window_since_us) = (0, now_us);
+        }
+        self.window_bytes += taken.bytes as u64;
+    }
+
+    /// Is there nothing that must leave before what comes now?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Lets one more wait. `false`: there is no room.
+    pub(crate) fn wait(&mut self, one: Waiting) -> bool {
+        let room = self.waiting.len() < WAITING_MAX;
+        if room {
+            self.waiting.push_back(one);
+        }
+        room
+    }
+
+    /// Everything that waits, oldest first; what is not taken of it must be given back with [`Pace::give_back`].
+    pub(crate) fn take(&mut self) -> VecDeque<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(crate) fn give_back(&mut self, rest: VecDeque<Waiting>) {
+        // An empty one gives its memory back: few subscribers ever wait.
+        if !rest.is_empty() {
+            self.waiting = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(pace: &Pace, size: usize) -> usize {
+        let mut taken = Taken::default();
+        while pace.allows(taken) {
+            taken = Taken { packets: taken.packets + 1, bytes: taken.bytes + size };
+        }
+        taken.packets
+    }
+
+    #[test]
+    fn a_flush_is_ten_packets_or_ten_milliseconds_or_32_kib() {
+        let (mut pace, mut now) = (Pace::default(), 0);
+        assert_eq!(allowed(&pace, 1100), 10);
+        for (rate, packets) in [(2_500_000, 23), (50_000_000, 30), (100_000, 10)] {
+            for _ in 0..100 {
+                now += 10_000;
+                pace.sent(now, Taken { packets: 1, bytes: rate / 100 });
+            }
+            assert_eq!(allowed(&pace, 1100), packets, "{rate} bytes/s");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut pace = Pace::default();
+        let one = Waiting { consumer: 0, binding: 0, encoding: 0, seq: 0, since_us: 0 };
+        let kept = (0..10_000).filter(|_| pace.wait(one)).count();
+        assert_eq!(kept, WAITING_MAX);
+        assert!(one.is_overdue(WAIT_MAX_US + 1) && !one.is_overdue(WAIT_MAX_US));
+    }
+}
