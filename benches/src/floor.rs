@@ -16,6 +16,7 @@ use clap::Args;
 use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::process::processor_ticks;
 use receivers::{Receivers, pin};
 use sender::{Method, Sender, Shape, Step};
 
@@ -83,6 +84,8 @@ struct Series {
 #[derive(Debug)]
 struct Point {
     subscribers: usize,
+    /// Share of the sender's processor that others took, 0 to 1.
+    others: f64,
     series: Vec<Series>,
 }
 
@@ -112,6 +115,7 @@ fn measure(options: &Options, shape: Shape, subscribers: usize) -> anyhow::Resul
     let mut sender = Sender::new(shape, &receivers.addresses)?;
     let mut series = all_series(shape);
     let time = Duration::from_secs(options.seconds);
+    let (ticks, cpu, start) = (processor_ticks(&[options.cpu])?, thread_cpu()?, Instant::now());
     for _ in 0..options.rounds {
         for one in &mut series {
             let sample = match one.paced {
@@ -121,7 +125,10 @@ fn measure(options: &Options, shape: Shape, subscribers: usize) -> anyhow::Resul
             one.samples.push(sample);
         }
     }
-    Ok(Point { subscribers, series })
+    let own = (thread_cpu()? - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
+    let [busy, _, all] = processor_ticks(&[options.cpu])?;
+    let busy = (busy - ticks[0]) as f64 / (all - ticks[2]) as f64;
+    Ok(Point { subscribers, others: (busy - own).max(0.0), series })
 }
 
 /// What is measured of this traffic. Single packets have nothing to segment.

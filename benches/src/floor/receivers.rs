@@ -24,6 +24,8 @@ use nix::unistd::Pid;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Between two looks at the sockets.
 const TICK: Duration = Duration::from_millis(1);
+/// When nothing came for so long, the rest is lost.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Sockets per `epoll_wait`.
 const EVENTS: usize = 256;
 /// Messages per `recvmmsg`, and room for each: one datagram, or what GRO joined.
@@ -86,7 +88,7 @@ impl Receivers {
     /// Waits until `datagrams` have been taken, or no more come. Returns how many have been.
     pub(crate) fn settle(&self, datagrams: u64) -> u64 {
         let (mut last, mut since) = (self.datagrams(), Instant::now());
-        while last < datagrams && since.elapsed() < 50 * TICK {
+        while last < datagrams && since.elapsed() < PATIENCE {
             std::thread::sleep(TICK);
             let now = self.datagrams();
             if now != last {

@@ -57,7 +57,11 @@ pub(super) fn print(point: &Point, shape: Shape) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     let Shape { burst, rate, .. } = shape;
     let (subscribers, datagram) = (point.subscribers, shape.datagram());
-    writeln!(out, "1 -> {subscribers}, {burst} x {datagram} bytes, {rate} times/s")?;
+    let others = 100.0 * point.others;
+    writeln!(
+        out,
+        "1 -> {subscribers}, {burst} x {datagram} bytes, {rate} times/s; others took {others:.0} %"
+    )?;
     writeln!(out, "{:<28}{:>28}{:>28}", "CPU µs per datagram", "on schedule", "back to back")?;
     for series in point.series.iter().filter(|series| series.paced) {
         let name = series.name;
@@ -90,6 +94,7 @@ pub(super) fn json(points: &[Point], shape: Shape, gro: bool) -> Value {
         .map(|point| {
             json!({
                 "subscribers": point.subscribers,
+                "others": point.others,
                 "floor": floor(point, true),
                 "floor_saturated": floor(point, false),
                 "series": point.series.iter().map(series).collect::<Vec<_>>(),
@@ -122,6 +127,7 @@ mod tests {
     fn the_floor_is_the_cheapest_plain_way_by_its_median() {
         let point = Point {
             subscribers: 1,
+            others: 0.0,
             series: vec![
                 series("single", Method::Single, &[3.0, 1.0, 9.0]),
                 series("segmented", Method::Segmented, &[2.0, 2.5, 2.25, 2.75]),
