@@ -3,6 +3,7 @@
 //! A flag wins over a variable, a variable over the file, the file over the default. Every refusal says what to do instead.
 
 use crate::auth::{Keys, Secret};
+use crate::protocol::IceServer;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use serde::Deserialize;
@@ -72,6 +73,7 @@ struct FileConfig {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     allow_origin: Vec<String>,
+    ice_servers: Vec<IceServer>,
     keys: BTreeMap<String, String>,
 }
 
@@ -108,6 +110,8 @@ pub struct Config {
     pub keys: Keys,
     /// Page origins besides our own, lower case, without a trailing slash.
     pub allowed_origins: Vec<String>,
+    /// STUN and TURN servers that clients are told of.
+    pub ice_servers: Vec<IceServer>,
 }
 
 impl Default for Config {
@@ -121,6 +125,7 @@ impl Default for Config {
             tls: None,
             keys: Keys::default(),
             allowed_origins: Vec::new(),
+            ice_servers: Vec::new(),
         }
     }
 }
@@ -158,6 +163,14 @@ pub enum ConfigError {
         "--allow-origin {0:?} is no origin; write scheme://host[:port], such as https://example.org"
     )]
     Origin(String),
+    #[error(
+        "ice_servers: {0:?} is no address of a STUN or TURN server; write stun:host:port or turn:host:port?transport=udp"
+    )]
+    IceServer(String),
+    #[error(
+        "ice_servers: {0:?} is a TURN server and needs username and credential, without quotes or control characters"
+    )]
+    TurnCredentials(String),
 }
 
 impl Config {
@@ -189,7 +202,19 @@ impl Config {
             .map(check_origin)
             .collect::<Result<_, _>>()?;
         let spread = raw.spread.unwrap_or_default();
-        Ok(Self { listen, media_ips, media_port, workers, spread, tls, keys, allowed_origins })
+        let ice_servers =
+            file.ice_servers.into_iter().map(check_ice_server).collect::<Result<_, _>>()?;
+        Ok(Self {
+            listen,
+            media_ips,
+            media_port,
+            workers,
+            spread,
+            tls,
+            keys,
+            allowed_origins,
+            ice_servers,
+        })
     }
 }
 
@@ -244,6 +269,29 @@ fn check_tls(
         (Some(TlsKind::SelfSigned), None, None) => Ok(Some(Tls::SelfSigned)),
         (None, Some(certificate), Some(key)) => Ok(Some(Tls::Files { certificate, key })),
         _ => Err(ConfigError::Tls),
+    }
+}
+
+/// Both go into a `Link` header as well (RFC 9725 section 4.6), so neither may end its quotes.
+fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigError> {
+    let plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\<>".contains(&b))
+    };
+    for url in &server.urls {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        if !plain(url) || !matches!(scheme, Some("stun" | "stuns" | "turn" | "turns")) {
+            return Err(ConfigError::IceServer(url.clone()));
+        }
+        let word = |text: &Option<String>| text.as_deref().is_some_and(plain);
+        if matches!(scheme, Some("turn" | "turns"))
+            && !(word(&server.username) && word(&server.credential))
+        {
+            return Err(ConfigError::TurnCredentials(url.clone()));
+        }
+    }
+    match server.urls.is_empty() {
+        true => Err(ConfigError::IceServer(String::new())),
+        false => Ok(server),
     }
 }
 
@@ -315,6 +363,14 @@ mod tests {
             ("tls = \"self-signed\"\ntls_cert = \"a\"\ntls_key = \"b\"", "exclude"),
             ("allow_origin = [\"example.org\"]", "https://example.org"),
             ("allow_origin = [\"*\"]", "scheme"),
+            ("[[ice_servers]]\nurls = [\"http://a\"]", "stun:host:port"),
+            ("[[ice_servers]]\nurls = []", "stun:host:port"),
+            ("[[ice_servers]]\nurls = [\"turn:a>\"]", "stun:host:port"),
+            ("[[ice_servers]]\nurls = [\"turn:a\"]", "username"),
+            (
+                "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"a b\"",
+                "username",
+            ),
         ];
         for (file, expected) in cases {
             let error = resolve(RawConfig::default(), file).unwrap_err().to_string();

@@ -9,8 +9,8 @@ mod tests;
 use crate::protocol::{Kind, MediaSections};
 use crate::random;
 use crate::sdp::{
-    self, CodecSpec, LocalDescription, NegotiatedSection, Offer, SdpError, Section, SectionPlan,
-    Setup, Slot,
+    self, CodecSpec, FragmentFrame, LocalDescription, NegotiatedSection, Offer, SdpError, Section,
+    SectionPlan, Setup, Slot,
 };
 use rand::Rng;
 use sfu::WorkerId;
@@ -37,8 +37,9 @@ pub(crate) struct Wishes<'a> {
     pub(crate) publishes: &'a dyn Fn(&str, Kind) -> bool,
     /// How many slots there may be.
     pub(crate) slots: MediaSections,
-    /// A section that both sends and receives may be a slot even if nothing was announced for it (WHEP players offer such).
-    pub(crate) sendrecv_slots: bool,
+    /// By the rules of WHIP and WHEP: a section that both sends and receives may be a slot even if nothing was announced for it, and
+    /// answers say `a=rtcp-mux-only`.
+    pub(crate) over_http: bool,
 }
 
 /// What an accepted offer changed, in the order in which it is to be carried out.
@@ -90,6 +91,8 @@ pub(crate) struct Negotiation {
     session_id: u64,
     session_version: u64,
     remote: Option<Remote>,
+    /// Of the first offer.
+    frame: Option<FragmentFrame>,
     published: BTreeMap<String, NegotiatedSection>,
     slots: BTreeMap<String, OpenedSlot>,
     extensions: Vec<ExtensionMapping>,
@@ -106,6 +109,7 @@ impl Negotiation {
             session_id: rng.random::<u64>() >> 2,
             session_version: 0,
             remote: None,
+            frame: None,
             published: BTreeMap::new(),
             slots: BTreeMap::new(),
             extensions: Vec::new(),
@@ -145,16 +149,46 @@ impl Negotiation {
         next.extensions = union_of_extensions(&plan);
         changes.extensions = (next.extensions != self.extensions).then(|| next.extensions.clone());
         next.session_version += 1;
-        let description = LocalDescription {
-            ice: next.local_ice.clone(),
-            fingerprint: local.fingerprint.clone(),
-            candidates: local.candidates.clone(),
-            session_id: next.session_id,
-            session_version: next.session_version,
-        };
+        next.frame.get_or_insert_with(|| FragmentFrame::of(&offer));
+        let description = next.describe(local, wishes.over_http);
         let answer = sdp::write_answer(&offer, &description, &plan);
         *self = next;
         Ok((answer, changes))
+    }
+
+    fn describe(&self, local: &LocalMedia, rtcp_mux_only: bool) -> LocalDescription {
+        LocalDescription {
+            ice: self.local_ice.clone(),
+            fingerprint: local.fingerprint.clone(),
+            candidates: local.candidates.clone(),
+            session_id: self.session_id,
+            session_version: self.session_version,
+            rtcp_mux_only,
+        }
+    }
+
+    /// Names the ICE session: another one after each restart, never the same twice.
+    pub(crate) fn ice_tag(&self) -> &str {
+        &self.local_ice.ufrag
+    }
+
+    /// The client's credentials, once an offer was answered.
+    pub(crate) fn remote_ice(&self) -> Option<&IceCredentials> {
+        self.remote.as_ref().map(|remote| &remote.ice)
+    }
+
+    /// An ICE restart without an offer: the change to carry out and the fragment that answers it. `None`: there was no first offer.
+    pub(crate) fn restart_ice(
+        &mut self,
+        ice: IceCredentials,
+        local: &LocalMedia,
+        rng: &mut impl Rng,
+    ) -> Option<(TransportChange, String)> {
+        let frame = self.frame.as_ref()?;
+        self.remote.as_mut()?.ice = ice.clone();
+        self.local_ice = new_ice(rng);
+        let fragment = sdp::write_ice_fragment(frame, &self.describe(local, false));
+        Some((TransportChange::RestartIce { local: self.local_ice.clone(), remote: ice }, fragment))
     }
 
     /// The transport half: the first offer makes it, later ones may restart ICE and nothing else.
@@ -279,7 +313,7 @@ impl Negotiation {
             return self.slots.get(mid);
         }
         let was_one = changes.closed_slots.iter().any(|closed| closed == mid);
-        if section.direction.sends() && !wishes.sendrecv_slots && !was_one {
+        if section.direction.sends() && !wishes.over_http && !was_one {
             return None;
         }
         let negotiated = NegotiatedSection::send(section)?;

@@ -6,6 +6,7 @@
 mod actor;
 mod binding;
 mod events;
+mod outlook;
 mod over_http;
 mod participant;
 mod presence;
@@ -15,14 +16,19 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod track;
+mod watching;
 
-pub(crate) use actor::{OutboxReader, RoomHandle, outbox};
-pub(crate) use over_http::{HttpJoin, HttpRole};
+pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use outlook::{LayerWish, Outlook};
+pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};
+pub(crate) use watching::Watch;
 
 use crate::auth::Grant;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
+use crate::sdp::IceFragment;
+use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -31,6 +37,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 use track::Track;
+use watching::Stage;
 
 /// Most participants of one room.
 pub(crate) const MAX_PARTICIPANTS: usize = 200;
@@ -81,6 +88,27 @@ pub(crate) enum RoomCommand {
         /// Whose.
         participant: ParticipantId,
     },
+    /// `PATCH` of a WHIP or WHEP session: candidates, or an ICE restart; answered by [`Effect::Reply`].
+    PatchIce {
+        /// Whose.
+        participant: ParticipantId,
+        /// The client's precondition.
+        if_match: IfMatch,
+        /// What it says about its side.
+        fragment: IceFragment,
+    },
+    /// A viewer wants events; answered by [`Effect::Reply`], followed by [`Effect::Outlook`] from then on.
+    Follow {
+        /// Whose.
+        participant: ParticipantId,
+    },
+    /// A viewer chooses a layer; answered by [`Effect::Reply`].
+    SetViewerLayer {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which.
+        wish: LayerWish,
+    },
     /// What the media plane tells.
     Media(Event),
     /// The time of [`Room::next_deadline`] has come.
@@ -125,8 +153,17 @@ pub(crate) enum Effect {
     HttpAnswer {
         /// Whose.
         participant: ParticipantId,
-        /// The SDP answer.
-        answer: Result<String, Refusal>,
+        /// What it is let in with.
+        answer: Result<Joined, Refusal>,
+    },
+    /// Answers the command that is being executed.
+    Reply(Result<Reply, Refusal>),
+    /// For the event streams of a viewer.
+    Outlook {
+        /// Whose.
+        participant: ParticipantId,
+        /// All there is to tell.
+        outlook: Outlook,
     },
     /// The transport that is created next lives on this worker.
     Settle {
@@ -210,6 +247,9 @@ pub(crate) struct Room {
     next_track: u32,
     /// Whose slot a consumer is.
     consumers: HashMap<ConsumerId, ParticipantId>,
+    /// What viewers of the whole room are shown.
+    stage: Stage,
+    viewer_count: ViewerCount,
     effects: Vec<Effect>,
 }
 
@@ -225,6 +265,8 @@ impl Room {
             tracks: BTreeMap::new(),
             next_track: 1,
             consumers: HashMap::new(),
+            stage: Stage::default(),
+            viewer_count: ViewerCount::default(),
             effects: Vec::new(),
         }
     }
@@ -241,7 +283,8 @@ impl Room {
 
     /// When [`RoomCommand::Tick`] is due, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.participants.values().filter_map(Participant::next_deadline).min()
+        let own = self.participants.values().filter_map(Participant::next_deadline).min();
+        [own, self.stage.deadline(), self.viewers_deadline()].into_iter().flatten().min()
     }
 
     /// Executes one command.
@@ -257,10 +300,23 @@ impl Room {
                 self.signaling_closed(now, participant, clean);
             }
             RoomCommand::Leave { participant } => self.leave(participant),
-            RoomCommand::Media(event) => self.handle_event(event),
+            RoomCommand::PatchIce { participant, if_match, fragment } => {
+                let reply = self.patch_ice(participant, &if_match, fragment);
+                self.effects.push(Effect::Reply(reply));
+            }
+            RoomCommand::Follow { participant } => {
+                let reply = self.follow(participant).map(|()| Reply::Done);
+                self.effects.push(Effect::Reply(reply));
+            }
+            RoomCommand::SetViewerLayer { participant, wish } => {
+                let reply = self.set_viewer_layer(participant, wish).map(|()| Reply::Done);
+                self.effects.push(Effect::Reply(reply));
+            }
+            RoomCommand::Media(event) => self.handle_event(now, event),
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),
         }
+        self.tell_followers(now);
         std::mem::take(&mut self.effects)
     }
 

@@ -11,6 +11,7 @@ mod encodings;
 mod error;
 mod extension;
 mod formats;
+mod fragment;
 mod lines;
 mod negotiate;
 mod offer;
@@ -25,6 +26,9 @@ pub use codec::{CodecSpec, H264Profile};
 pub use error::SdpError;
 pub use extension::OfferedExtension;
 pub use formats::OfferedCodec;
+pub use fragment::{
+    FRAGMENT_BYTES_MAX, FragmentFrame, IceFragment, parse_ice_fragment, write_ice_fragment,
+};
 pub use negotiate::{NegotiatedCodec, NegotiatedSection, payload_mappings};
 pub use offer::{Offer, parse_offer};
 pub use section::{Direction, Section, SectionKind};

@@ -41,7 +41,8 @@ pub async fn run(
         spread: config.spread,
     })?;
     let media = Media::new(sfu.clone());
-    let registry = Registry::new(RoomSettings::default(), media.clone());
+    let settings = RoomSettings { ice_servers: config.ice_servers.clone() };
+    let registry = Registry::new(settings, media.clone());
     tokio::spawn(media::dispatch(events, registry.clone()));
     let trust = Trust {
         tokens: !config.keys.is_empty(),

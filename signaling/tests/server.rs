@@ -381,7 +381,7 @@ async fn whip_refusals() {
         ("POST /whip/r HTTP/1.1\nContent-Type: application/sdp", "hello", 400),
         ("POST /whip/r HTTP/1.1\nContent-Type: application/sdp", &offer("recvonly"), 400),
         ("POST /whip/r HTTP/1.1\nContent-Type: application/sdp", &"a".repeat(300_000), 413),
-        ("PATCH /whip/r/x HTTP/1.1", "", 405),
+        ("PATCH /whip/r/x HTTP/1.1", "", 404),
         ("GET /whip/r HTTP/1.1", "", 204),
     ];
     for (request, body, expected) in cases {

@@ -34,7 +34,7 @@ impl Server {
         let wishes = Wishes {
             publishes: &|mid, _| announced.iter().any(|known| known == mid),
             slots: self.slots,
-            sendrecv_slots: false,
+            over_http: false,
         };
         self.negotiation.handle_offer(&peer.offer(), &self.local, &wishes, &mut self.rng)
     }
@@ -222,7 +222,7 @@ fn a_refused_offer_leaves_no_trace() {
     let error = server.try_offer(&bad).unwrap_err();
     assert!(error.message.contains(&ours.to_string()), "{error}");
     let other_certificate = peer.offer().replace("AB:", "AC:");
-    let wishes = Wishes { publishes: &|_, _| true, slots: server.slots, sendrecv_slots: false };
+    let wishes = Wishes { publishes: &|_, _| true, slots: server.slots, over_http: false };
     let error = server
         .negotiation
         .handle_offer(&other_certificate, &server.local, &wishes, &mut server.rng)
@@ -241,7 +241,7 @@ fn sendrecv_needs_an_announcement_or_whep() {
     server.announced.push(mid.clone());
     assert_eq!(direction(&server.offer(&peer).0, &mid), "recvonly");
     let mut viewer = Server::new();
-    let wishes = Wishes { publishes: &|_, _| false, slots: viewer.slots, sendrecv_slots: true };
+    let wishes = Wishes { publishes: &|_, _| false, slots: viewer.slots, over_http: true };
     let negotiation = &mut viewer.negotiation;
     let (answer, _) =
         negotiation.handle_offer(&peer.offer(), &viewer.local, &wishes, &mut viewer.rng).unwrap();
@@ -253,8 +253,7 @@ fn red_is_accepted_beside_opus_and_nothing_else_is() {
     let mut server = Server::new();
     server.announced = vec!["0".to_owned()];
     let offer = include_str!("../../../tests/golden/sdp/chromium_publish_simulcast.sdp");
-    let wishes =
-        Wishes { publishes: &|mid, _| mid == "0", slots: server.slots, sendrecv_slots: false };
+    let wishes = Wishes { publishes: &|mid, _| mid == "0", slots: server.slots, over_http: false };
     let (answer, _) =
         server.negotiation.handle_offer(offer, &server.local, &wishes, &mut server.rng).unwrap();
     let audio = section(&answer, "0");

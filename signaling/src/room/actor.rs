@@ -3,7 +3,9 @@
 //! Never waits for a participant: a full outbox closes that participant's socket.
 
 use super::registry::Registry;
-use super::{Effect, HttpJoin, JoinCommand, Recipients, Refusal, Room, RoomCommand};
+use super::{
+    Effect, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal, Reply, Room, RoomCommand,
+};
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
 use axum::extract::ws::Utf8Bytes;
@@ -11,7 +13,7 @@ use sfu::{Event, WorkerId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Commands that may wait for a room. Sockets wait when it is full, so a flood slows its senders down.
@@ -54,16 +56,27 @@ pub(super) enum Mail {
     },
     JoinOverHttp {
         join: Box<HttpJoin>,
-        ended: CancellationToken,
+        seat: Seat,
         reply: oneshot::Sender<HttpAnswer>,
     },
     Command(RoomCommand),
+    /// A command that [`Effect::Reply`] answers.
+    Ask(RoomCommand, oneshot::Sender<Result<Reply, Refusal>>),
     /// What a worker tells.
     Media(WorkerId, Event),
 }
 
 /// The new participant, and the answer to its offer.
-pub(crate) type HttpAnswer = (ParticipantId, Result<String, Refusal>);
+pub(crate) type HttpAnswer = (ParticipantId, Result<Joined, Refusal>);
+
+/// The room's end of a WHIP or WHEP session.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    /// Cancelled when the participant is gone.
+    pub(crate) ended: CancellationToken,
+    /// For its event streams.
+    pub(crate) outlook: watch::Sender<Outlook>,
+}
 
 /// Sends commands to one room.
 #[derive(Clone, Debug)]
@@ -83,6 +96,13 @@ impl RoomHandle {
         let _ = self.mailbox.send(Mail::Media(worker, event)).await;
     }
 
+    /// Queues a command and waits for its answer. `None`: the room has ended.
+    pub(crate) async fn ask(&self, command: RoomCommand) -> Option<Result<Reply, Refusal>> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Mail::Ask(command, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
     /// `None`: the room ended before it saw the request.
     pub(super) async fn join(&self, join: JoinCommand, outbox: Outbox) -> Option<ParticipantId> {
         let (reply, answer) = oneshot::channel();
@@ -92,14 +112,10 @@ impl RoomHandle {
     }
 
     /// `None`: the room ended before it saw the request.
-    pub(super) async fn join_over_http(
-        &self,
-        join: HttpJoin,
-        ended: CancellationToken,
-    ) -> Option<HttpAnswer> {
+    pub(super) async fn join_over_http(&self, join: HttpJoin, seat: Seat) -> Option<HttpAnswer> {
         let (reply, answer) = oneshot::channel();
         let join = Box::new(join);
-        self.mailbox.send(Mail::JoinOverHttp { join, ended, reply }).await.ok()?;
+        self.mailbox.send(Mail::JoinOverHttp { join, seat, reply }).await.ok()?;
         answer.await.ok()
     }
 }
@@ -112,7 +128,9 @@ pub(super) struct Actor {
     entering: Option<(ParticipantId, Outbox)>,
     replies: HashMap<ParticipantId, oneshot::Sender<HttpAnswer>>,
     /// Ends the WHIP or WHEP session with its participant.
-    sessions: HashMap<ParticipantId, DropGuard>,
+    sessions: HashMap<ParticipantId, (DropGuard, watch::Sender<Outlook>)>,
+    /// Who waits for the answer to the command that is being executed.
+    asking: Option<oneshot::Sender<Result<Reply, Refusal>>>,
     next_participant: u32,
 }
 
@@ -131,6 +149,7 @@ impl Actor {
             entering: None,
             replies: HashMap::new(),
             sessions: HashMap::new(),
+            asking: None,
             next_participant: 1,
         }
     }
@@ -162,6 +181,10 @@ impl Actor {
     async fn handle(&mut self, mail: Mail) {
         let command = match mail {
             Mail::Command(command) => command,
+            Mail::Ask(command, reply) => {
+                self.asking = Some(reply);
+                command
+            }
             Mail::Media(worker, event) => RoomCommand::Media(self.place.hear(worker, event).await),
             Mail::Join { join, outbox, reply } => {
                 let participant = self.new_participant();
@@ -171,10 +194,10 @@ impl Actor {
                 let local = self.place.enter(participant);
                 RoomCommand::Join { participant, join, local }
             }
-            Mail::JoinOverHttp { join, ended, reply } => {
+            Mail::JoinOverHttp { join, seat, reply } => {
                 let participant = self.new_participant();
                 self.replies.insert(participant, reply);
-                self.sessions.insert(participant, ended.drop_guard());
+                self.sessions.insert(participant, (seat.ended.drop_guard(), seat.outlook));
                 let local = self.place.enter(participant);
                 RoomCommand::JoinOverHttp { participant, join, local }
             }
@@ -217,6 +240,17 @@ impl Actor {
                 }
             }
             Effect::Settle { transport, worker } => self.place.settle(transport, worker),
+            Effect::Reply(answer) => {
+                if let Some(reply) = self.asking.take() {
+                    // Whoever asked may have gone; what was done stays done.
+                    let _ = reply.send(answer);
+                }
+            }
+            Effect::Outlook { participant, outlook } => {
+                if let Some((_, sender)) = self.sessions.get(&participant) {
+                    sender.send_replace(outlook);
+                }
+            }
             Effect::Media(command) => self.place.execute(command).await,
         }
     }

@@ -3,6 +3,7 @@
 use super::participant::{Bindings, Participant};
 use super::slots::{Slot, Wanted};
 use super::track::Track;
+use super::watching::Scene;
 use super::{Effect, Recipients, Refusal, Room};
 use crate::protocol::{
     BindingEntry, ErrorCode, Kind, LayerRequest, MediaSections, ParticipantId, ServerMessage,
@@ -34,16 +35,35 @@ pub(super) fn sections_needed<'a>(
 impl Room {
     /// Brings everybody's slots in line with the tracks that there are.
     pub(super) fn reconcile_all(&mut self) {
+        let scene = self.scene();
         let Self { participants, tracks, effects, .. } = self;
         for participant in participants.values_mut() {
-            participant.reconcile(tracks, effects);
+            participant.reconcile(&scene, tracks, effects);
         }
     }
 
-    fn reconcile(&mut self, id: ParticipantId) {
+    /// The same for viewers alone: what is best to show has changed, not what there is.
+    pub(super) fn reconcile_viewers(&mut self) {
+        let scene = self.scene();
+        let Self { participants, tracks, effects, .. } = self;
+        for participant in participants.values_mut().filter(|p| p.viewing.is_some()) {
+            participant.reconcile(&scene, tracks, effects);
+        }
+    }
+
+    pub(super) fn reconcile(&mut self, id: ParticipantId) {
+        let scene = self.scene();
         let Self { participants, tracks, effects, .. } = self;
         if let Some(participant) = participants.get_mut(&id) {
-            participant.reconcile(tracks, effects);
+            participant.reconcile(&scene, tracks, effects);
+        }
+    }
+
+    /// Only viewers look at it.
+    pub(super) fn scene(&self) -> Scene {
+        match self.participants.values().any(|p| p.viewing.is_some()) {
+            true => Scene::new(&self.participants, &self.tracks, &self.stage),
+            false => Scene::default(),
         }
     }
 
@@ -113,9 +133,19 @@ impl Room {
 }
 
 impl Participant {
-    fn reconcile(&mut self, tracks: &BTreeMap<TrackId, Track>, effects: &mut Vec<Effect>) {
+    fn reconcile(
+        &mut self,
+        scene: &Scene,
+        tracks: &BTreeMap<TrackId, Track>,
+        effects: &mut Vec<Effect>,
+    ) {
         if !self.grant.can_subscribe {
             return;
+        }
+        if let Some(viewing) = &self.viewing {
+            let chosen = scene.choose(&viewing.watch, |track| self.can_show(track, tracks));
+            let shown: Vec<_> = chosen.iter().filter_map(|track| tracks.get(track)).collect();
+            return self.rebind(&shown, tracks, effects);
         }
         self.unsubscribed.retain(|track| tracks.contains_key(track));
         self.unavailable.retain(|track| tracks.contains_key(track));
@@ -152,6 +182,12 @@ impl Participant {
         slots.peek().is_some() && !slots.any(|slot| self.fits(slot, track))
     }
 
+    /// Some slot can show it.
+    pub(super) fn can_show(&self, track: TrackId, tracks: &BTreeMap<TrackId, Track>) -> bool {
+        let Some(track) = tracks.get(&track) else { return false };
+        self.slots.of_kind(track.kind).any(|slot| self.fits(slot, track))
+    }
+
     fn fits(&self, slot: &Slot, track: &Track) -> bool {
         let negotiated = self.negotiation.slot(&slot.mid);
         negotiated.is_some_and(|negotiated| !track.mappings(&negotiated.section).is_empty())
@@ -186,7 +222,10 @@ impl Participant {
         let (Some(track), Some(negotiated)) = (track, negotiated) else {
             return vec![Command::BindConsumer { consumer, binding: None }];
         };
-        let layer = self.layers.get(&track.id).cloned().unwrap_or_default();
+        let layer = match &self.viewing {
+            Some(viewing) => viewing.layer_of(track),
+            None => self.layers.get(&track.id).cloned().unwrap_or_default(),
+        };
         let payload_types = track.mappings(&negotiated.section);
         let binding = Some(Binding { producer: track.producer, payload_types });
         vec![

@@ -4,9 +4,10 @@ use super::participant::Signaling;
 use super::{Effect, Recipients, Room};
 use crate::protocol::{LeaveReason, ParticipantId, ServerMessage, SpeakerInfo};
 use sfu::{CloseReason, ConsumerId, Event, Speaker, TransportId};
+use std::time::Instant;
 
 impl Room {
-    pub(super) fn handle_event(&mut self, event: Event) {
+    pub(super) fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::TransportConnected { transport, profile } => {
                 let Some(id) = self.owner_of(transport) else { return };
@@ -18,12 +19,13 @@ impl Room {
                 // Whether a silent participant is gone by now is decided by the next tick, which is due at once then.
                 let Some(id) = self.owner_of(transport) else { return };
                 self.update(id, |transport| transport.silent = silent);
+                self.reconcile_viewers();
             }
             Event::TransportClosed { transport, reason } => {
                 let Some(id) = self.owner_of(transport) else { return };
                 self.transport_closed(id, &reason);
             }
-            Event::ActiveSpeakers { speakers, .. } => self.active_speakers(&speakers),
+            Event::ActiveSpeakers { speakers, .. } => self.active_speakers(now, &speakers),
             Event::ConsumerLayer { consumer, rid, temporal } => {
                 self.layer_changed(consumer, rid, temporal);
             }
@@ -72,13 +74,18 @@ impl Room {
         self.dismiss(id, "connection_failed", text, left);
     }
 
-    fn active_speakers(&mut self, speakers: &[Speaker]) {
+    fn active_speakers(&mut self, now: Instant, speakers: &[Speaker]) {
         let known = speakers.iter().filter_map(|speaker| {
             let track = self.tracks.values().find(|track| track.producer == speaker.producer)?;
             Some(SpeakerInfo { participant: track.owner, track: track.id, level: speaker.level })
         });
-        let message = ServerMessage::ActiveSpeakers { speakers: known.collect() };
+        let speakers: Vec<SpeakerInfo> = known.collect();
+        let people: Vec<ParticipantId> = speakers.iter().map(|s| s.participant).collect();
+        let message = ServerMessage::ActiveSpeakers { speakers };
         self.effects.push(Effect::Send { to: Recipients::All, message });
+        if self.stage.hear(now, &people) {
+            self.reconcile_viewers();
+        }
     }
 
     fn layer_changed(&mut self, consumer: ConsumerId, rid: Option<String>, temporal: Option<u8>) {

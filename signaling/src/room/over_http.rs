@@ -1,11 +1,13 @@
-//! Participants that come by one offer and go by one request: WHIP publishers and WHEP viewers.
+//! Participants that come by one offer and go by one request: WHIP publishers (RFC 9725) and WHEP viewers (draft-ietf-wish-whep).
 
 use super::participant::{Participant, Signaling};
 use super::presence::slots_granted;
+use super::watching::{Scene, Viewing, Watch};
 use super::{MAX_VIEWERS, Refusal, Room};
 use crate::auth::Grant;
 use crate::negotiation::{LocalMedia, Wishes};
 use crate::protocol::{ErrorCode, ParticipantId};
+use crate::sdp::{self, IceFragment, Offer, SectionKind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,10 +24,84 @@ pub(crate) enum HttpRole {
 #[derive(Clone, Debug)]
 pub(crate) struct HttpJoin {
     pub(crate) role: HttpRole,
+    /// Of a viewer.
+    pub(crate) watch: Watch,
     pub(crate) identity: String,
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) sdp: String,
+}
+
+/// An ICE session of a participant: its name is the entity tag, unquoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IceSession {
+    pub(crate) tag: String,
+}
+
+/// What somebody is let in with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// The SDP answer.
+    pub(crate) sdp: String,
+    pub(crate) ice: IceSession,
+}
+
+/// The precondition of a `PATCH` (RFC 9110 section 13.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IfMatch {
+    /// `*`
+    Any,
+    /// Strong entity tags without their quotes.
+    Tags(Vec<String>),
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// As asked.
+    Done,
+    /// The precondition does not hold, so nothing was done.
+    Stale,
+    /// ICE was restarted: our side as a fragment.
+    Restarted { fragment: String, ice: IceSession },
+}
+
+/// For somebody who is not here any more.
+pub(super) fn gone() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "There is no such session; it may have ended.")
+}
+
+/// RFC 9725 sections 4.2 and 4.4: one bundle, at most one audio and one video track, each in the one possible direction. All or nothing.
+fn check_offer(role: HttpRole, offer: &Offer) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(ErrorCode::BadSdp, text));
+    let sections = offer.sections.iter().filter(|section| !section.rejected);
+    let (mut audio, mut video) = (0, 0);
+    for section in sections {
+        match section.kind {
+            SectionKind::Audio => audio += 1,
+            SectionKind::Video => video += 1,
+            SectionKind::Application => continue,
+            SectionKind::Other => {
+                return refuse("Offer audio and video only; nothing else is forwarded.".to_owned());
+            }
+        }
+        let (right, words) = match role {
+            HttpRole::Publisher => (section.direction.sends(), "sendonly or sendrecv to publish"),
+            HttpRole::Viewer => (section.direction.receives(), "recvonly or sendrecv to watch"),
+        };
+        if !right {
+            let number = section.index + 1;
+            return refuse(format!("Section {number} of the offer has to be {words}."));
+        }
+    }
+    if audio > 1 || video > 1 {
+        let text = format!(
+            "The offer has {audio} audio and {video} video sections; at most one of each is taken. \
+             Open a session for each further track."
+        );
+        return refuse(text);
+    }
+    Ok(())
 }
 
 impl Room {
@@ -36,47 +112,56 @@ impl Room {
         id: ParticipantId,
         join: HttpJoin,
         local: Arc<LocalMedia>,
-    ) -> Result<String, Refusal> {
-        let publisher = join.role == HttpRole::Publisher;
+    ) -> Result<Joined, Refusal> {
+        let HttpJoin { role, watch, identity, name, grant, sdp } = join;
+        let publisher = role == HttpRole::Publisher;
+        let bad_sdp = |error: sdp::SdpError| Refusal::new(ErrorCode::BadSdp, error.to_string());
+        let offer = sdp::parse_offer(&sdp).map_err(bad_sdp)?;
+        check_offer(role, &offer)?;
         if !publisher {
-            self.check_viewer()?;
+            self.check_viewer(&watch)?;
         }
-        let HttpJoin { identity, name, grant, sdp, .. } = join;
-        let max = slots_granted(&grant, None, None);
+        let granted = slots_granted(&grant, Some(1), Some(1));
         let mut participant =
             Participant::new(id, identity, name, grant, Signaling::Http(now), local, &mut self.rng);
         participant.hidden = !publisher;
         if !publisher {
-            participant.max = max;
-            participant.sections = max;
+            participant.viewing = Some(Viewing::new(watch));
+            participant.max = granted;
+            participant.sections = granted;
         }
-        let wishes = Wishes {
-            publishes: &|_, _| publisher,
-            slots: participant.sections,
-            sendrecv_slots: true,
-        };
-        let (answer, changes) = participant
+        let wishes =
+            Wishes { publishes: &|_, _| publisher, slots: participant.sections, over_http: true };
+        let (sdp, changes) = participant
             .negotiation
             .handle_offer(&sdp, &participant.local, &wishes, &mut self.rng)
-            .map_err(|error| Refusal::new(ErrorCode::BadSdp, error.to_string()))?;
-        if changes.published.is_empty() && changes.opened_slots.is_empty() {
+            .map_err(bad_sdp)?;
+        let wanted = offer.sections.iter().filter(|s| s.is_live() && s.media_kind().is_some());
+        let taken = changes.published.len() + changes.opened_slots.len();
+        if taken == 0 || taken < wanted.count() {
             let verb = if publisher { "send" } else { "receive" };
             let text = format!(
-                "The offer has no section on which you {verb} in a format that this server forwards."
+                "The offer has a section on which you {verb} in no format that this server forwards, or none at all."
             );
             return Err(Refusal::new(ErrorCode::BadSdp, text));
         }
         if publisher {
             self.make_place(&participant.identity)?;
         }
+        let ice = IceSession { tag: participant.negotiation.ice_tag().to_owned() };
         self.admit(participant);
         self.carry_out(now, id, changes, Vec::new(), None);
-        Ok(answer)
+        Ok(Joined { sdp, ice })
     }
 
-    fn check_viewer(&self) -> Result<(), Refusal> {
-        if self.tracks.is_empty() {
-            let text = "Nobody publishes in this room now.";
+    fn check_viewer(&self, watch: &Watch) -> Result<(), Refusal> {
+        let scene = Scene::new(&self.participants, &self.tracks, &self.stage);
+        if scene.matching(watch).next().is_none() {
+            let text = match watch {
+                Watch::Room => "Nobody publishes in this room now.",
+                Watch::Participant(_) => "This participant publishes nothing now.",
+                Watch::Track(_) => "There is no such track in this room now.",
+            };
             return Err(Refusal::new(ErrorCode::NotFound, text));
         }
         if self.participants.values().filter(|p| p.hidden).count() >= MAX_VIEWERS {
@@ -84,5 +169,38 @@ impl Room {
             return Err(Refusal::new(ErrorCode::Limit, text));
         }
         Ok(())
+    }
+
+    /// RFC 9725 section 4.3: other credentials than before are an ICE restart, all else is news of candidates, which an ICE-lite
+    /// side needs not. Refused, it changes nothing.
+    pub(super) fn patch_ice(
+        &mut self,
+        id: ParticipantId,
+        if_match: &IfMatch,
+        fragment: IceFragment,
+    ) -> Result<Reply, Refusal> {
+        let participant = self.participants.get_mut(&id).ok_or_else(gone)?;
+        let negotiation = &mut participant.negotiation;
+        if let IfMatch::Tags(tags) = if_match
+            && !tags.iter().any(|tag| tag == negotiation.ice_tag())
+        {
+            return Ok(Reply::Stale);
+        }
+        let (Some(before), Some(transport)) = (negotiation.remote_ice(), participant.transport)
+        else {
+            return Err(gone());
+        };
+        let Some(ice) = fragment.ice.filter(|ice| ice != before) else { return Ok(Reply::Done) };
+        // RFC 8839 section 4.4.1.1.1: a restart changes both.
+        if ice.ufrag == before.ufrag || ice.password == before.password {
+            let text =
+                "An ICE restart changes both ice-ufrag and ice-pwd; the session goes on as before.";
+            return Err(Refusal::new(ErrorCode::BadSdp, text));
+        }
+        let restarted = negotiation.restart_ice(ice, &participant.local, &mut self.rng);
+        let (change, fragment) = restarted.ok_or_else(gone)?;
+        let ice = IceSession { tag: negotiation.ice_tag().to_owned() };
+        self.restart_ice(transport.id, change);
+        Ok(Reply::Restarted { fragment, ice })
     }
 }

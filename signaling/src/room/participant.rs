@@ -1,6 +1,7 @@
 //! One participant as the room knows it.
 
 use super::slots::SlotTable;
+use super::watching::Viewing;
 use crate::auth::Grant;
 use crate::negotiation::{LocalMedia, Negotiation};
 use crate::protocol::{
@@ -59,6 +60,8 @@ pub(crate) struct Participant {
     pub(crate) signaling: Signaling,
     /// A viewer whom nobody is told about.
     pub(crate) hidden: bool,
+    /// What such a viewer came for.
+    pub(super) viewing: Option<Viewing>,
     pub(crate) max: MediaSections,
     /// What the client was last told to offer.
     pub(crate) sections: MediaSections,
@@ -96,6 +99,7 @@ impl Participant {
             grant,
             signaling,
             hidden: false,
+            viewing: None,
             max: MediaSections::default(),
             sections: MediaSections::default(),
             negotiation: Negotiation::new(rng),

@@ -2,7 +2,7 @@
 
 use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
-use super::{Effect, JoinCommand, MAX_PARTICIPANTS, Recipients, Refusal, Room};
+use super::{Effect, JoinCommand, MAX_PARTICIPANTS, Outlook, Recipients, Refusal, Room};
 use crate::auth::Grant;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
@@ -110,6 +110,11 @@ impl Room {
         text: &str,
         left: LeaveReason,
     ) {
+        let viewing = self.participants.get(&participant).and_then(|p| p.viewing.as_ref());
+        if let Some(outlook) = viewing.and_then(|viewing| viewing.told.clone()) {
+            let outlook = Outlook { reconnect: true, ..outlook };
+            self.effects.push(Effect::Outlook { participant, outlook });
+        }
         let (reason, message) = (reason.to_owned(), text.to_owned());
         self.send(participant, ServerMessage::Closed { reason, message });
         self.remove(participant, left);
@@ -118,6 +123,7 @@ impl Room {
     /// Removes a participant with its tracks and its peer connection.
     pub(super) fn remove(&mut self, id: ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.participants.remove(&id) else { return };
+        self.stage.forget(id);
         self.effects.push(Effect::Hangup { participant: id });
         if let Some(transport) = participant.transport {
             self.media(Command::CloseTransport { transport: transport.id });
@@ -156,6 +162,9 @@ impl Room {
         let due = self.participants.values().filter(due).map(|p| p.id);
         for id in due.collect::<Vec<_>>() {
             self.resume(id);
+        }
+        if self.stage.tick(now) {
+            self.reconcile_viewers();
         }
     }
 

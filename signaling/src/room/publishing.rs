@@ -66,7 +66,7 @@ impl Room {
         let wishes = Wishes {
             publishes: &|mid, kind| announced.get(mid).is_some_and(|p| p.source.kind() == kind),
             slots: participant.sections,
-            sendrecv_slots: false,
+            over_http: false,
         };
         let (sdp, changes) = participant
             .negotiation
@@ -90,6 +90,10 @@ impl Room {
         answer: Option<ServerMessage>,
     ) {
         let Some(transport) = self.carry_out_transport(id, &changes) else { return };
+        // A thousand viewers that come at once must not be looked at a thousand times each.
+        let others = !(changes.unpublished.is_empty()
+            && changes.republished.is_empty()
+            && changes.published.is_empty());
         for mid in &changes.closed_slots {
             let slot = self.participants.get_mut(&id).and_then(|p| p.slots.close(mid));
             if let Some(Slot { consumer, .. }) = slot {
@@ -117,7 +121,16 @@ impl Room {
             self.send(id, answer);
         }
         self.tell_of_tracks(id, made, announced);
-        self.reconcile_all();
+        match others {
+            true => self.reconcile_all(),
+            false => self.reconcile(id),
+        }
+    }
+
+    pub(super) fn restart_ice(&mut self, transport: TransportId, change: TransportChange) {
+        if let TransportChange::RestartIce { local, remote } = change {
+            self.media(Command::RestartIce { transport, local_ice: local, remote_ice: remote });
+        }
     }
 
     fn carry_out_transport(&mut self, id: ParticipantId, changes: &Changes) -> Option<TransportId> {
@@ -286,6 +299,7 @@ impl Room {
         if std::mem::replace(&mut track.muted, muted) != muted {
             let producer = track.producer;
             self.media(Command::PauseProducer { producer, paused: muted });
+            self.reconcile_viewers();
             self.send_to_others(
                 from,
                 ServerMessage::TrackMuted { participant: from, track: id, muted },

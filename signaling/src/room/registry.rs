@@ -1,6 +1,6 @@
 //! Which rooms there are. A room appears on the first join and ends when nobody is in it.
 
-use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle};
+use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle, Seat};
 use super::{HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomSettings};
 use crate::media::Media;
 use crate::metrics::Census;
@@ -9,7 +9,6 @@ use crate::random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Most rooms of one server.
 const MAX_ROOMS: usize = 10_000;
@@ -86,14 +85,14 @@ impl Registry {
         self: &Arc<Self>,
         room: &str,
         join: HttpJoin,
-        ended: CancellationToken,
+        seat: Seat,
     ) -> Result<(RoomHandle, HttpAnswer), JoinError> {
         loop {
             let handle = match join.role {
                 HttpRole::Publisher => self.open(room)?,
                 HttpRole::Viewer => self.find(room).ok_or(JoinError::NoRoom)?,
             };
-            if let Some(answer) = handle.join_over_http(join.clone(), ended.clone()).await {
+            if let Some(answer) = handle.join_over_http(join.clone(), seat.clone()).await {
                 return Ok((handle, answer));
             }
         }

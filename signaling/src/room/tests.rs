@@ -99,6 +99,10 @@ impl World {
                 Effect::HttpAnswer { answer, .. } => {
                     answer.unwrap();
                 }
+                Effect::Reply(reply) => {
+                    reply.unwrap();
+                }
+                Effect::Outlook { .. } => {}
             }
         }
     }

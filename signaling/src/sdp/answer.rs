@@ -24,6 +24,8 @@ pub struct LocalDescription {
     pub session_id: u64,
     /// `o=` session version: one more in each answer.
     pub session_version: u64,
+    /// Write `a=rtcp-mux-only`: RFC 9725 section 4.4.1 wants it, RFC 8858 does not.
+    pub rtcp_mux_only: bool,
 }
 
 /// The sending side of a slot; it stays the same in every answer.
@@ -96,6 +98,9 @@ pub fn write_answer(offer: &Offer, local: &LocalDescription, plan: &[SectionPlan
         match answered {
             Answered::Media { section: negotiated, direction, slot } => {
                 write_media(&mut out, section, negotiated, *direction, *slot);
+                if local.rtcp_mux_only {
+                    out.push_str("a=rtcp-mux-only\r\n");
+                }
             }
             _ => write_application(&mut out, section),
         }
@@ -151,10 +156,7 @@ fn write_session(
     if offer.extmap_allow_mixed {
         out.push_str("a=extmap-allow-mixed\r\n");
     }
-    let options: Vec<&str> = ["trickle", "ice2"]
-        .into_iter()
-        .filter(|o| offer.ice_options.iter().any(|x| x == o))
-        .collect();
+    let options = offer.answered_ice_options();
     if !options.is_empty() {
         let _ = write!(out, "a=ice-options:{}\r\n", options.join(" "));
     }

@@ -39,6 +39,12 @@ impl Offer {
         self.sections.iter().find(|section| section.mid.as_deref() == Some(mid))
     }
 
+    /// `a=ice-options` of the answer.
+    pub(super) fn answered_ice_options(&self) -> Vec<&'static str> {
+        let offered = |option: &&str| self.ice_options.iter().any(|known| known == option);
+        ["trickle", "ice2"].into_iter().filter(offered).collect()
+    }
+
     /// The live m-line of the data channels.
     pub fn application(&self) -> Option<&Section> {
         self.sections.iter().find(|section| section.sctp.is_some())

@@ -52,6 +52,7 @@ fn local() -> LocalDescription {
         candidates: vec!["192.0.2.1:8080".parse().unwrap(), "[2001:db8::1]:8080".parse().unwrap()],
         session_id: 7,
         session_version: 1,
+        rtcp_mux_only: false,
     }
 }
 

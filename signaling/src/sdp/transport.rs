@@ -81,13 +81,17 @@ fn ice_word(
     let Some(attribute) = either(session, tagged, name)? else {
         return Err(SdpError::new(format!("a={name} is missing; offer ICE credentials")));
     };
-    let value = attribute.value;
-    if !(len_min..=256).contains(&value.len()) || !value.bytes().all(is_ice_char) {
-        return Err(
-            attribute.error(format!("a={name} needs {len_min} to 256 letters, digits, '+' or '/'"))
-        );
+    check_ice_word(name, len_min, attribute.value).map_err(|message| attribute.error(message))?;
+    Ok(attribute.value.to_owned())
+}
+
+/// RFC 8839 section 5.4.
+pub(super) fn check_ice_word(name: &str, len_min: usize, value: &str) -> Result<(), String> {
+    let good = (len_min..=256).contains(&value.len()) && value.bytes().all(is_ice_char);
+    match good {
+        true => Ok(()),
+        false => Err(format!("a={name} needs {len_min} to 256 letters, digits, '+' or '/'")),
     }
-    Ok(value.to_owned())
 }
 
 /// Most fingerprints that are kept.

@@ -343,6 +343,7 @@ fn a_whep_viewer_that_never_connects_is_reaped() {
     for number in [90, 91] {
         let join = HttpJoin {
             role: HttpRole::Viewer,
+            watch: Watch::Room,
             identity: format!("v{number}"),
             name: String::new(),
             grant: Grant::OPEN,

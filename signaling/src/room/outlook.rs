@@ -1,0 +1,135 @@
+//! What WHEP viewers' event streams are told: whether there is something to see, in which layers, and how many watch.
+
+use super::{Effect, Refusal, Room};
+use crate::protocol::{ErrorCode, Kind, ParticipantId};
+use sfu::Command;
+use sfu::params::PreferredLayer;
+use std::time::{Duration, Instant};
+
+/// How often the number of viewers is told at most.
+const VIEWERS_EVERY: Duration = Duration::from_secs(1);
+
+/// A viewer's view of the room, as far as the events of WHEP speak of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outlook {
+    /// Something is shown.
+    pub(crate) active: bool,
+    /// Of the whole room.
+    pub(crate) viewers: usize,
+    /// The video section's number in the offer, and the layers of what is shown there, best first.
+    pub(crate) layers: Option<(usize, Vec<String>)>,
+    /// The session ends by our will: the viewer should come again.
+    pub(crate) reconnect: bool,
+}
+
+/// How many watch, told with pauses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ViewerCount {
+    told: usize,
+    told_at: Option<Instant>,
+}
+
+/// A wish of the layer extension. Every encoding that we forward is one spatial layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayerWish {
+    /// The video section's number in the offer; `None`: the first one.
+    pub(crate) section: Option<usize>,
+    /// `None`: the best that flows.
+    pub(crate) rid: Option<String>,
+    /// Highest temporal layer.
+    pub(crate) temporal: Option<u8>,
+}
+
+impl Room {
+    /// A viewer made an event stream: it is told everything, and every change from now on.
+    pub(super) fn follow(&mut self, id: ParticipantId) -> Result<(), Refusal> {
+        let outlook = self.outlook_of(id).ok_or_else(super::over_http::gone)?;
+        if let Some(viewing) = self.participants.get_mut(&id).and_then(|p| p.viewing.as_mut()) {
+            viewing.told = Some(outlook.clone());
+            self.effects.push(Effect::Outlook { participant: id, outlook });
+        }
+        Ok(())
+    }
+
+    /// Viewers with a connection.
+    pub(super) fn viewers(&self) -> usize {
+        let connected = |p: &&super::Participant| p.transport.is_some_and(|t| t.connected);
+        self.participants.values().filter(|p| p.hidden).filter(connected).count()
+    }
+
+    /// When the number of viewers may be told again, if it is another one.
+    pub(super) fn viewers_deadline(&self) -> Option<Instant> {
+        let due = self.viewer_count.told_at? + VIEWERS_EVERY;
+        (self.has_followers() && self.viewers() != self.viewer_count.told).then_some(due)
+    }
+
+    fn has_followers(&self) -> bool {
+        self.participants.values().any(|p| p.viewing.as_ref().is_some_and(|v| v.told.is_some()))
+    }
+
+    /// Tells those who follow what is another than last time.
+    pub(super) fn tell_followers(&mut self, now: Instant) {
+        if !self.has_followers() {
+            return;
+        }
+        let viewers = self.viewers();
+        let count = &mut self.viewer_count;
+        if viewers != count.told && count.told_at.is_none_or(|at| at + VIEWERS_EVERY <= now) {
+            *count = ViewerCount { told: viewers, told_at: Some(now) };
+        }
+        for id in self.participants.keys().copied().collect::<Vec<_>>() {
+            let told = self.participants.get(&id).and_then(|p| p.viewing.as_ref()?.told.clone());
+            let (Some(told), Some(outlook)) = (told, self.outlook_of(id)) else { continue };
+            if told == outlook {
+                continue;
+            }
+            if let Some(viewing) = self.participants.get_mut(&id).and_then(|p| p.viewing.as_mut()) {
+                viewing.told = Some(outlook.clone());
+            }
+            self.effects.push(Effect::Outlook { participant: id, outlook });
+        }
+    }
+
+    fn outlook_of(&self, id: ParticipantId) -> Option<Outlook> {
+        let participant = self.participants.get(&id).filter(|p| p.viewing.is_some())?;
+        let video = participant.slots.of_kind(Kind::Video).next();
+        let layers = video.and_then(|slot| {
+            let section = participant.negotiation.slot(&slot.mid)?.section.index;
+            let track = self.tracks.get(&slot.track?)?;
+            Some((section, track.layers.iter().rev().cloned().collect()))
+        });
+        Some(Outlook {
+            active: participant.slots.iter().any(|slot| slot.track.is_some()),
+            viewers: self.viewer_count.told,
+            layers,
+            reconnect: false,
+        })
+    }
+
+    /// The layer extension: what the viewer wants in its video slot, now and after any switch to another track.
+    pub(super) fn set_viewer_layer(
+        &mut self,
+        id: ParticipantId,
+        wish: LayerWish,
+    ) -> Result<(), Refusal> {
+        let refuse = |text: String| Refusal::new(ErrorCode::BadState, text);
+        let participant = self.participants.get_mut(&id).ok_or_else(super::over_http::gone)?;
+        let slot = participant.slots.of_kind(Kind::Video).next();
+        let slot = slot.ok_or_else(|| refuse("The session has no video.".to_owned()))?.clone();
+        let index = participant.negotiation.slot(&slot.mid).map(|slot| slot.section.index);
+        if wish.section.is_some() && wish.section != index {
+            return Err(refuse("mediaId names no video section of the session.".to_owned()));
+        }
+        let track = slot.track.and_then(|track| self.tracks.get(&track));
+        let layers = track.map(|track| track.layers.as_slice()).unwrap_or_default();
+        let rid = wish.rid;
+        if rid.as_ref().is_some_and(|rid| !layers.contains(rid)) {
+            return Err(refuse(format!("There is no such layer now; there are {layers:?}.")));
+        }
+        let Some(viewing) = &mut participant.viewing else { return Err(super::over_http::gone()) };
+        viewing.layer = PreferredLayer { rid, temporal: wish.temporal };
+        let (consumer, layer) = (slot.consumer, viewing.layer.clone());
+        self.media(Command::SetPreferredLayer { consumer, layer });
+        Ok(())
+    }
+}
