@@ -4,6 +4,8 @@ use crate::endpoint::{
     Endpoint, peer_keys, publisher_ids as pub_ids, subscriber_ids as sub_ids, transport_params,
 };
 use crate::net::{Delivery, Micros, Net, Path, SECOND, To};
+use crate::params::{audio_params, mapping, mappings, video_params};
+use crate::pipes::Pipes;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Slot, Subscriber};
 use crate::tap::Tap;
@@ -11,14 +13,11 @@ use crate::tracks::{Audio, Video};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sfu_core::egress::{Arena, Datagram, Egress, Message, Transmit, Tuple};
-use sfu_core::params::{
-    Binding, Codec, ConsumerParams, EncodingParams, ExtensionKind, ExtensionMapping, Feedback,
-    MediaKind, PayloadMapping, ProducerParams, ReceiveCodec,
-};
+use sfu_core::params::{Binding, ConsumerParams, ExtensionKind, MediaKind, ProducerParams};
 use sfu_core::transport::dtls::Certificate;
 use sfu_core::transport::srtp::SrtpProfile;
 use sfu_core::{
-    Command, ConsumerId, Engine, EngineConfig, Event, ProducerId, RouterId, TransportId,
+    Command, ConsumerId, Engine, EngineConfig, Event, ProducerId, RouterId, TransportId, WorkerId,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -77,7 +76,14 @@ impl SlotSpec {
 }
 
 pub(crate) struct World {
+    /// Worker 0.
     pub(crate) engine: Engine,
+    /// Worker 1, where a test has one.
+    pub(crate) far: Option<Engine>,
+    /// Worker of the commands, and so of the peers, that come next.
+    pub(crate) worker: WorkerId,
+    homes: HashMap<SocketAddr, WorkerId>,
+    pub(crate) pipes: Pipes,
     arena: Arena,
     sink: Sink,
     epoch: Instant,
@@ -105,6 +111,23 @@ pub(crate) struct World {
     pub(crate) trace: u64,
 }
 
+fn engine(seed: u64, epoch: Instant) -> Engine {
+    Engine::new(EngineConfig {
+        // Keys are handed in: there is no handshake that would read it.
+        certificate: Certificate { der: Vec::new(), private_key_pkcs8: Vec::new() },
+        seed,
+        epoch,
+        epoch_ntp: SERVER_NTP,
+    })
+}
+
+fn pick<'a>(near: &'a mut Engine, far: &'a mut Option<Engine>, worker: WorkerId) -> &'a mut Engine {
+    match worker {
+        WorkerId(0) => near,
+        _ => far.as_mut().expect("a second worker"),
+    }
+}
+
 fn address(number: u64) -> SocketAddr {
     SocketAddr::new(IpAddr::from([10, 1, (number >> 8) as u8, number as u8]), 40_000)
 }
@@ -113,15 +136,12 @@ impl World {
     pub(crate) fn new(seed: u64, up: Path, down: Path) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let epoch = Instant::now();
-        let config = EngineConfig {
-            // Keys are handed in: there is no handshake that would read it.
-            certificate: Certificate { der: Vec::new(), private_key_pkcs8: Vec::new() },
-            seed: rng.random(),
-            epoch,
-            epoch_ntp: SERVER_NTP,
-        };
         Self {
-            engine: Engine::new(config),
+            engine: engine(rng.random(), epoch),
+            far: None,
+            worker: WorkerId(0),
+            homes: HashMap::new(),
+            pipes: Pipes::default(),
             arena: Arena::default(),
             sink: Sink::default(),
             epoch,
@@ -144,15 +164,22 @@ impl World {
         }
     }
 
+    /// Adds a second worker. Commands go to the first one until [`World::worker`] is set.
+    pub(crate) fn add_worker(&mut self) {
+        self.far = Some(engine(self.rng.random(), self.epoch));
+    }
+
     pub(crate) fn command(&mut self, command: Command) {
         let now = self.epoch + Duration::from_micros(self.now);
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
-        self.engine.handle_command(now, command, &mut egress);
+        let engine = pick(&mut self.engine, &mut self.far, self.worker);
+        engine.handle_command(now, command, &mut egress);
         self.finish_turn();
     }
 
     fn create_transport(&mut self, extensions: &[(u8, ExtensionKind)]) -> u64 {
         self.numbers += 1;
+        self.homes.insert(address(self.numbers), self.worker);
         let transport = TransportId(self.numbers);
         let params = Box::new(transport_params(self.numbers, PROFILE));
         let router = self.router;
@@ -310,13 +337,13 @@ impl World {
     }
 
     fn next_turn(&self) -> Micros {
-        let engine = self
-            .engine
-            .poll_timeout()
+        let engines = [Some(&self.engine), self.far.as_ref()].into_iter().flatten();
+        let engines = engines
+            .filter_map(Engine::poll_timeout)
             .map(|at| at.saturating_duration_since(self.epoch).as_nanos().div_ceil(1000) as Micros);
         let publishers = self.publishers.iter().map(Publisher::next_wake);
         let subscribers = self.subscribers.iter().map(Subscriber::next_wake);
-        let others = engine.into_iter().chain(self.net.next());
+        let others = engines.chain(self.net.next()).chain(self.pipes.next());
         publishers.chain(subscribers).chain(others).min().unwrap_or(Micros::MAX)
     }
 
@@ -333,7 +360,9 @@ impl World {
                 let tuple = Tuple { local: SERVER, remote: peer };
                 let mut egress = Egress::new(&mut self.arena, &mut self.sink);
                 let datagram = Datagram { tuple, arrival: now, bytes: &mut bytes };
-                self.engine.handle_datagram(now, datagram, &mut egress);
+                let home = self.homes.get(&peer).copied().unwrap_or(WorkerId(0));
+                let engine = pick(&mut self.engine, &mut self.far, home);
+                engine.handle_datagram(now, datagram, &mut egress);
                 continue;
             }
             match self.peers.get(&peer) {
@@ -343,8 +372,13 @@ impl World {
             }
         }
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
-        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
-            self.engine.handle_timeout(now, &mut egress);
+        for engine in [Some(&mut self.engine), self.far.as_mut()].into_iter().flatten() {
+            if engine.poll_timeout().is_some_and(|at| at <= now) {
+                engine.handle_timeout(now, &mut egress);
+            }
+        }
+        while let Some((from, to, message)) = self.pipes.pop(self.now) {
+            pick(&mut self.engine, &mut self.far, to).handle_pipe(now, from, &message);
         }
         self.finish_turn();
         for publisher in &mut self.publishers {
@@ -360,11 +394,18 @@ impl World {
     fn finish_turn(&mut self) {
         let now = self.epoch + Duration::from_micros(self.now);
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
-        self.engine.flush(now, &mut egress);
-        egress.flush();
-        while let Some(event) = self.engine.poll_event() {
-            self.events.push((self.now, event));
+        let engines = [Some(&mut self.engine), self.far.as_mut()].into_iter().flatten();
+        for (index, engine) in engines.enumerate() {
+            let worker = WorkerId(index);
+            engine.flush_pipes(now, &mut self.pipes.end(worker, self.now));
+            engine.flush(now, &mut egress);
+            let told = engine.flush_pipes(now, &mut self.pipes.end(worker, self.now));
+            self.pipes.retry(told, self.now);
+            while let Some(event) = engine.poll_event() {
+                self.events.push((self.now, event));
+            }
         }
+        egress.flush();
         for (tuple, bytes) in std::mem::take(&mut self.sink.0) {
             assert_eq!(tuple.local, SERVER);
             self.note(tuple.remote, &bytes);
@@ -413,52 +454,5 @@ fn number_of(address: SocketAddr) -> u64 {
     match address.ip() {
         IpAddr::V4(ip) => u64::from(u16::from_be_bytes([ip.octets()[2], ip.octets()[3]])),
         IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
-    }
-}
-
-fn mappings(list: &[(u8, ExtensionKind)]) -> Vec<ExtensionMapping> {
-    list.iter().map(|&(id, kind)| ExtensionMapping { id, kind }).collect()
-}
-
-fn mapping(from: u8, to: u8, rtx: Option<u8>, nack: bool) -> PayloadMapping {
-    PayloadMapping { from, to, rtx, nack }
-}
-
-fn video_params(rids: &[&str], number: u32) -> ProducerParams {
-    let named = |rid: &&str| EncodingParams { rid: Some((*rid).into()), ..Default::default() };
-    let encodings = match rids {
-        [] => vec![EncodingParams::default()],
-        rids => rids.iter().map(named).collect(),
-    };
-    ProducerParams {
-        kind: MediaKind::Video,
-        mid: Some("0".into()),
-        encodings,
-        codecs: vec![ReceiveCodec {
-            payload_type: publisher::VP8,
-            rtx_payload_type: Some(publisher::VP8_RTX),
-            codec: Codec::Vp8,
-            clock_rate: 90_000,
-            feedback: Feedback { nack: true, pli: true, transport_cc: true, ..Default::default() },
-        }],
-        number,
-        paused: false,
-    }
-}
-
-fn audio_params(number: u32) -> ProducerParams {
-    ProducerParams {
-        kind: MediaKind::Audio,
-        mid: Some("1".into()),
-        encodings: vec![EncodingParams::default()],
-        codecs: vec![ReceiveCodec {
-            payload_type: publisher::OPUS,
-            rtx_payload_type: None,
-            codec: Codec::Opus,
-            clock_rate: 48_000,
-            feedback: Feedback { transport_cc: true, ..Default::default() },
-        }],
-        number,
-        paused: false,
     }
 }

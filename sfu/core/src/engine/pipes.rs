@@ -202,7 +202,8 @@ impl Engine {
                 pipe.waiting &= !bit;
             } else {
                 self.drops.count(DropReason::PipeFull);
-                full |= pipe.waiting & bit == 0;
+                // Also when it was a keyframe: another one is needed then.
+                full = true;
                 pipe.waiting |= bit;
             }
         }
