@@ -14,9 +14,9 @@ const RECEIVED_MAX: u64 = 2048;
 
 type Numbered<'a> = &'a [WorkerMetrics];
 /// Name, meaning, and where the value is.
-type Row<T> = (&'static str, &'static str, fn(&WorkerMetrics) -> T);
+type Row<S, T> = (&'static str, &'static str, fn(&S) -> T);
 
-const COUNTERS: [Row<u64>; 9] = [
+const COUNTERS: [Row<WorkerMetrics, u64>; 9] = [
     ("udp_receive_calls", "System calls that received (recvmmsg).", |m| m.socket.receive_calls),
     ("udp_received_packets", "Datagrams received.", |m| m.socket.received),
     ("udp_received_bytes", "Their payload.", |m| m.socket.received_bytes),
@@ -38,7 +38,7 @@ const COUNTERS: [Row<u64>; 9] = [
     ),
 ];
 
-const GAUGES: [Row<usize>; 6] = [
+const GAUGES: [Row<WorkerMetrics, usize>; 6] = [
     ("transports", "Peer connections.", |m| m.transports),
     ("producers", "Incoming tracks.", |m| m.producers),
     ("consumers", "Outgoing slots.", |m| m.consumers),
@@ -51,7 +51,7 @@ const GAUGES: [Row<usize>; 6] = [
     }),
 ];
 
-const HISTOGRAMS: [Row<Distribution>; 4] = [
+const HISTOGRAMS: [Row<WorkerMetrics, Distribution>; 4] = [
     ("udp_receive_call_packets", "Datagrams per system call that received any.", |m| {
         m.socket.received_per_call.distribution(RECEIVED_MAX)
     }),
@@ -68,8 +68,8 @@ const HISTOGRAMS: [Row<Distribution>; 4] = [
     ),
 ];
 
-/// Traffic by kind: what it is called, what it means, and where it is.
-const MEDIA: [(&str, &str, fn(&WorkerMetrics) -> ByKind); 3] = [
+/// Part of a name.
+const MEDIA: [Row<WorkerMetrics, ByKind>; 3] = [
     ("received", "from publishers, repairs included", |m| m.media.received),
     ("forwarded", "to subscribers, repairs left out", |m| m.media.forwarded),
     ("resent", "to subscribers as repairs", |m| m.media.resent),
@@ -101,13 +101,13 @@ pub(super) fn encode(page: &mut Page<'_>, workers: Numbered<'_>) -> fmt::Result 
 
 /// Packets and bytes are families of their own: a family has one unit.
 fn traffic(page: &mut Page<'_>, workers: Numbered<'_>) -> fmt::Result {
-    let units: [(&str, &str, fn(Traffic) -> u64); 2] =
+    let units: [Row<Traffic, u64>; 2] =
         [("packets", "RTP packets", |t| t.packets), ("bytes", "RTP payload", |t| t.bytes)];
     for (way, meaning, counted) in MEDIA {
         for (unit, what, value) in units {
             let by_kind = |m: &WorkerMetrics| {
                 let ByKind { audio, video } = counted(m);
-                [("audio", value(audio)), ("video", value(video))]
+                [("audio", value(&audio)), ("video", value(&video))]
             };
             let name = format!("media_{way}_{unit}");
             page.counter(&name, &format!("{what} {meaning}."), per(workers, "kind", by_kind))?;
