@@ -7,10 +7,11 @@ use crate::protocol::IceServer;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use serde::Deserialize;
-use sfu::Spread;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+pub use sfu::Spread;
 
 /// Where HTTP listens unless told otherwise. Media takes the same port number on UDP.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

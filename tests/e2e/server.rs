@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use signaling::config::Config;
+use signaling::config::{Config, Spread};
 use tokio_util::sync::CancellationToken;
 
 /// Runs until dropped.
@@ -16,6 +16,11 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// One worker, and candidates on loopback, where the bots are.
     pub(crate) async fn start() -> Self {
+        Self::start_with(1).await
+    }
+
+    /// With more than one worker, participants of a room take turns on them.
+    pub(crate) async fn start_with(workers: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -23,7 +28,8 @@ impl TestServer {
             listen,
             media_ips: vec![listen.ip()],
             media_port: 0,
-            workers: Some(1),
+            workers: Some(workers),
+            spread: Spread::Always,
             ..Config::default()
         };
         let shutdown = CancellationToken::new();
