@@ -116,10 +116,17 @@ fn remarks(cell: &Cell) -> String {
 pub(crate) fn json(command: &[String], rows: &[Row]) -> Value {
     json!({
         "command": command,
+        "machine": machine(),
+        "points": rows.iter().map(row_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What the figures were measured on.
+pub(crate) fn machine() -> Value {
+    json!({
         "commit": output("git", &["describe", "--always", "--dirty"]),
         "kernel": output("uname", &["-sr"]),
         "processor": processor(),
-        "points": rows.iter().map(row_json).collect::<Vec<_>>(),
     })
 }
 

@@ -6,18 +6,14 @@ use serde_json::{Value, json};
 
 use super::sender::Shape;
 use super::{Point, Sample, Series};
+use crate::stats::median;
 
 /// Median, least and most.
 fn spread(samples: &[Sample], read: impl Fn(&Sample) -> f64) -> [f64; 3] {
-    let mut values: Vec<f64> = samples.iter().map(read).collect();
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    let middle = values.len() / 2;
-    let median = match values.len() % 2 {
-        0 => f64::midpoint(at(middle.wrapping_sub(1)), at(middle)),
-        _ => at(middle),
-    };
-    [median, at(0), at(values.len().wrapping_sub(1))]
+    let values: Vec<f64> = samples.iter().map(read).collect();
+    let least = values.iter().copied().fold(f64::NAN, f64::min);
+    let most = values.iter().copied().fold(f64::NAN, f64::max);
+    [median(&values), least, most]
 }
 
 impl Series {
@@ -103,6 +99,7 @@ pub(super) fn json(points: &[Point], shape: Shape, gro: bool) -> Value {
         .collect();
     json!({
         "command": command,
+        "machine": crate::report::machine(),
         "datagram_bytes": shape.datagram(),
         "burst": shape.burst,
         "frames_per_second": shape.rate,
