@@ -147,8 +147,9 @@ pub(crate) enum Profile {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// What is measured: switchyard (over WHIP and WHEP), switchyard-ws (over its WebSocket), janus (one event loop), janus:LOOPS,
-    /// janus:default, url:http://HOST:PORT (any WHIP and WHEP server); several take turns, and are compared with the first
-    #[arg(long = "target", value_name = "TARGET", default_value = "switchyard", global = true)]
+    /// janus:default, url:http://HOST:PORT (any WHIP and WHEP server); several take turns, and are compared with the first [default: switchyard, and
+    /// switchyard-ws for meetings and for several publishers of audio]
+    #[arg(long = "target", value_name = "TARGET", global = true)]
     pub(crate) targets: Vec<String>,
     /// Of each point and target, each with a fresh server
     #[arg(long, default_value_t = 3, global = true)]

@@ -43,7 +43,7 @@ enum Action {
         #[command(subcommand)]
         scenario: cli::Scenario,
         #[command(flatten)]
-        options: cli::Options,
+        options: Box<cli::Options>,
     },
     /// Measures the least that any server could spend on this machine: encryption and sending, nothing else
     Floor(floor::Options),

@@ -1,10 +1,9 @@
-//! The figures as a picture: CPU per packet and p99 delay over the points of a scenario.
+//! Figures as a picture: two of them over the points of a scenario.
 
 use anyhow::anyhow;
 use plotters::prelude::*;
 
 use crate::report::Row;
-use crate::window::{AUDIO_P99, CPU_PER_PACKET, VIDEO_P99};
 
 const SIZE: (u32, u32) = (900, 380);
 /// For colour-blind eyes (Okabe and Ito).
@@ -26,11 +25,13 @@ struct Series {
 ///
 /// # Errors
 /// Of the drawing library.
-pub(crate) fn svg(axis: &str, rows: &[Row]) -> anyhow::Result<Option<String>> {
-    let cpu = series(rows, CPU_PER_PACKET);
-    let video = series(rows, VIDEO_P99);
-    let delay = if video.is_empty() { series(rows, AUDIO_P99) } else { video };
-    if cpu.is_empty() && delay.is_empty() {
+pub(crate) fn svg(
+    axis: &str,
+    names: [&'static str; 2],
+    rows: &[Row],
+) -> anyhow::Result<Option<String>> {
+    let [first, second] = names.map(|name| series(rows, name));
+    if first.is_empty() && second.is_empty() {
         return Ok(None);
     }
     let mut text = String::new();
@@ -38,8 +39,8 @@ pub(crate) fn svg(axis: &str, rows: &[Row]) -> anyhow::Result<Option<String>> {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
         let (left, right) = root.split_horizontally(SIZE.0 / 2);
-        panel(&left, "server CPU per forwarded packet, µs", axis, &cpu)?;
-        panel(&right, "delay p99, ms", axis, &delay)?;
+        panel(&left, names[0], axis, &first)?;
+        panel(&right, names[1], axis, &second)?;
         root.present().map_err(|error| anyhow!("{error}"))?;
     }
     Ok(Some(text))
@@ -99,13 +100,15 @@ fn panel(
 mod tests {
     use super::*;
     use crate::report;
+    use crate::window::{CPU_PER_PACKET, VIDEO_P99};
 
     #[test]
     fn both_targets_are_in_both_panels() {
-        let text = svg("subscribers", &report::tests::rows()).unwrap().unwrap();
+        let names = [CPU_PER_PACKET, VIDEO_P99];
+        let text = svg("subscribers", names, &report::tests::rows()).unwrap().unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         assert_eq!(text.matches("theirs").count(), 2);
         assert_eq!(text.matches("<circle").count(), 8);
-        assert_eq!(svg("subscribers", &[]).unwrap(), None);
+        assert_eq!(svg("subscribers", names, &[]).unwrap(), None);
     }
 }

@@ -243,7 +243,6 @@ impl Reception {
     }
 
     fn count_run(&mut self, arrival: u64, stats: &mut Stats) {
-        stats.datagrams += 1;
         if self.run.0 == arrival {
             self.run.1 += 1;
             return;

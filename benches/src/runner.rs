@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::report::{Cell, Row, json, table};
 use crate::scenario::{Outcome, Point, Run};
 use crate::target::{self, Endpoints, Target, TargetOptions};
-use crate::window::{AUDIO_P99, CPU_PER_PACKET, VIDEO_P99, figure};
+use crate::window::figure;
 
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -28,9 +28,13 @@ pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> 
     raise_file_limit();
     pin(options)?;
     let points = scenario.points()?;
-    let make = |name: &String| target::make(name, &target_options(options)?);
+    let mut names: Vec<&str> = options.targets.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.push(scenario.default_target());
+    }
+    let make = |name: &str| target::make(name, &target_options(options)?);
     let mut targets: Vec<Box<dyn Target>> =
-        options.targets.iter().map(make).collect::<anyhow::Result<_>>()?;
+        names.into_iter().map(make).collect::<anyhow::Result<_>>()?;
     ensure!(options.rounds > 0 && !points.is_empty(), "nothing to measure");
     let mut rows: Vec<Row> = points.iter().map(|point| row(point, &targets)).collect();
     let progress = Progress::new(options.rounds * points.len() * targets.len());
@@ -39,7 +43,7 @@ pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> 
             for (target, cell) in targets.iter_mut().zip(&mut row.cells) {
                 let outcome = measure(scenario, point, target.as_mut(), options, &progress)
                     .with_context(|| format!("{}, {}", target.name(), point.label))?;
-                progress.line(&summary(round, point, &cell.target, &outcome));
+                progress.line(&summary(scenario, round, point, &cell.target, &outcome));
                 progress.step();
                 cell.outcomes.push(outcome);
             }
@@ -63,8 +67,9 @@ fn target_options(options: &Options) -> anyhow::Result<TargetOptions> {
 }
 
 fn row(point: &Point, targets: &[Box<dyn Target>]) -> Row {
-    let cell = |target: &Box<dyn Target>| Cell { target: target.name(), outcomes: Vec::new() };
-    Row { x: point.x, label: point.label.clone(), cells: targets.iter().map(cell).collect() }
+    let names = targets.iter().map(|target| target.name());
+    let cells = names.map(|target| Cell { target, outcomes: Vec::new() }).collect();
+    Row { x: point.x, label: point.label.clone(), cells }
 }
 
 fn measure(
@@ -101,18 +106,20 @@ fn keep_alive(target: &dyn Target, done: &AtomicBool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn summary(round: usize, point: &Point, target: &str, outcome: &Outcome) -> String {
-    let value = |name| figure(&outcome.figures, name);
-    let p99 = if value(VIDEO_P99).is_finite() { value(VIDEO_P99) } else { value(AUDIO_P99) };
+fn summary(
+    scenario: &Scenario,
+    round: usize,
+    point: &Point,
+    target: &str,
+    outcome: &Outcome,
+) -> String {
+    let [first, second] =
+        scenario.headline().map(|name| format!("{name} {:.3}", figure(&outcome.figures, name)));
     let mark = match outcome.objections.is_empty() {
         true => String::new(),
         false => format!(" (does not count: {})", outcome.objections.join(", ")),
     };
-    format!(
-        "round {round}, {}, {target}: {:.3} µs per packet, p99 {p99:.3} ms{mark}",
-        point.label,
-        value(CPU_PER_PACKET),
-    )
+    format!("round {round}, {}, {target}: {first}, {second}{mark}", point.label)
 }
 
 fn report(scenario: &Scenario, options: &Options, rows: &[Row]) -> anyhow::Result<()> {
@@ -122,7 +129,7 @@ fn report(scenario: &Scenario, options: &Options, rows: &[Row]) -> anyhow::Resul
     let text = serde_json::to_string_pretty(&json(&command, rows))?;
     std::fs::write(&options.json, text).with_context(|| options.json.display().to_string())?;
     write!(out, "\n{}", options.json.display())?;
-    if let Some(svg) = plot::svg(scenario.axis(), rows)? {
+    if let Some(svg) = plot::svg(scenario.axis(), scenario.headline(), rows)? {
         std::fs::write(&options.plot, svg).with_context(|| options.plot.display().to_string())?;
         write!(out, "  {}", options.plot.display())?;
     }

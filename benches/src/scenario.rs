@@ -16,7 +16,7 @@ use crate::peer::Habits;
 use crate::progress::Progress;
 use crate::publication::Shape;
 use crate::target::{Encoding, Kind, Section, Target};
-use crate::window::Figures;
+use crate::window::{AUDIO_P99, CPU_PER_PACKET, Figures, PACKET_RATE, VIDEO_P99};
 
 /// Odd steps, none of which divides a frame, so that every position in it has its turn.
 const SAMPLE_STEPS: [u64; 7] = [1, 3, 7, 13, 29, 61, 101];
@@ -116,6 +116,27 @@ impl Scenario {
             "0 of them"
         );
         Ok(points)
+    }
+
+    /// What is measured when the user names no target: where one peer connection takes several tracks, WHEP will not do.
+    pub(crate) const fn default_target(&self) -> &'static str {
+        match self {
+            Self::Meeting(_) => "switchyard-ws",
+            Self::Audio(own) if own.publishers > 1 => "switchyard-ws",
+            _ => "switchyard",
+        }
+    }
+
+    /// The two figures that tell most, for the plot and for the line that is shown after each run.
+    pub(crate) const fn headline(&self) -> [&'static str; 2] {
+        match self {
+            Self::Broadcast(_) | Self::Meeting(_) => [CPU_PER_PACKET, VIDEO_P99],
+            Self::Audio(_) => [CPU_PER_PACKET, AUDIO_P99],
+            Self::Capacity(_) => [PACKET_RATE, VIDEO_P99],
+            Self::Joins(_) => [joins::JOIN_P99, VIDEO_P99],
+            Self::Loss(_) => [CPU_PER_PACKET, steady::COMPLETE],
+            Self::Idle(_) => [idle::IDLE, idle::ACTIVE],
+        }
     }
 
     /// What the x axis of the plot shows.

@@ -18,8 +18,6 @@ pub(crate) struct Stats {
     pub(crate) slip: Histogram<u64>,
     /// Packets in runs of 1, 2, … that arrived as one: the kernel stamps the segments of a message alike.
     pub(crate) runs: [u64; RUNS],
-    /// Messages that receive calls returned, and the calls.
-    pub(crate) datagrams: u64,
 }
 
 impl Stats {
@@ -27,12 +25,7 @@ impl Stats {
     /// Never: the bounds are constants.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let histogram = || Histogram::new_with_bounds(1_000, DELAY_NS_MAX, 3);
-        Ok(Self {
-            delays: [histogram()?, histogram()?],
-            slip: histogram()?,
-            runs: [0; RUNS],
-            datagrams: 0,
-        })
+        Ok(Self { delays: [histogram()?, histogram()?], slip: histogram()?, runs: [0; RUNS] })
     }
 
     /// Forgets everything: a window begins.
@@ -40,7 +33,6 @@ impl Stats {
         self.delays.iter_mut().for_each(Histogram::clear);
         self.slip.clear();
         self.runs = [0; RUNS];
-        self.datagrams = 0;
     }
 
     pub(crate) fn record_delay(&mut self, kind: Kind, ns: u64) {

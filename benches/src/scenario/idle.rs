@@ -10,6 +10,10 @@ use crate::process::rss_kib;
 use crate::target::Kind;
 use crate::window::{LIMITS, Window, objections};
 
+/// Connected, and nothing flows.
+pub(super) const IDLE: &str = "memory per idle subscriber KiB";
+/// Receiving video.
+pub(super) const ACTIVE: &str = "memory per active subscriber KiB";
 /// For what is freed and grown after the last join.
 const SETTLE_SECONDS: u64 = 3;
 
@@ -35,8 +39,8 @@ pub(super) fn run(run: &mut Run<'_>, subscribers: usize, video: &Video) -> anyho
     let active = rss_kib(&pids)?;
     let each = |kib: u64| kib.saturating_sub(empty) as f64 / subscribers as f64;
     let mut figures = vec![
-        ("memory per idle subscriber KiB", each(idle)),
-        ("memory per active subscriber KiB", each(active)),
+        (IDLE, each(idle)),
+        (ACTIVE, each(active)),
         ("active: kbit/s of payload", shape.rate() * shape.payload as f64 * 8.0 / 1000.0),
         ("server memory before MiB", empty as f64 / 1024.0),
     ];

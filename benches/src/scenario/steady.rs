@@ -12,6 +12,9 @@ use crate::publication::Shape;
 use crate::target::Kind;
 use crate::window::{Figures, LIMITS, LOSS, Limits, Window, figure, objections};
 
+/// Share of the packets that came, or came again in time.
+pub(super) const COMPLETE: &str = "complete within 500 ms %";
+
 /// One publisher of video; with `loss` the receivers drop that share.
 pub(super) fn broadcast(
     run: &mut Run<'_>,
@@ -132,6 +135,6 @@ fn add_repair_figures(figures: &mut Figures, missed: u64, repaired: u64, asked: 
         ("missing packets", missed as f64),
         ("asked for", asked as f64),
         ("repaired within 500 ms %", 100.0 * repaired as f64 / missed as f64),
-        ("complete within 500 ms %", 100.0 - left),
+        (COMPLETE, 100.0 - left),
     ]);
 }
