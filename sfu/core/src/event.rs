@@ -84,10 +84,27 @@ pub enum Event {
 pub struct TransportStats {
     /// Of this transport.
     pub rtt: Option<Duration>,
+    /// What the subscriber's transport-wide feedback says; `None` before the first.
+    pub acked: Option<Acked>,
     /// Incoming tracks.
     pub producers: Vec<ProducerStats>,
     /// Slots.
     pub consumers: Vec<ConsumerStats>,
+}
+
+/// What a subscriber's transport-wide feedback says about what was sent to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acked {
+    /// Packets that arrived.
+    pub packets: u64,
+    /// Packets that were missing when a feedback was written; some of them may have come later.
+    pub missing: u64,
+    /// What arrived, over the last half second; 0 before it has passed.
+    pub bits_per_second: u64,
+    /// From sending the newest packet of the last feedback to that feedback: the receiver's wait is in it.
+    pub rtt: Option<Duration>,
+    /// By how much the way of the last packet in the last feedback took longer than that of its first, in µs.
+    pub delay_variation_us: i64,
 }
 
 /// One incoming encoding's counters.

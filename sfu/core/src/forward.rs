@@ -301,7 +301,7 @@ fn send(
         return Err(DropReason::Malformed);
     }
     flush.egress.commit(tuple, len);
-    transport.transport_sequence = sent.transport_sequence;
+    transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0);
     if chosen.blank {
         return Ok(());
     }

@@ -29,6 +29,6 @@ pub use command::Command;
 pub use counters::{ByKind, MediaCounters, Traffic};
 pub use drop_reason::{DropReason, Drops};
 pub use engine::{Engine, EngineConfig};
-pub use event::{CloseReason, ConsumerStats, Event, ProducerStats, Speaker, TransportStats};
+pub use event::{Acked, CloseReason, ConsumerStats, Event, ProducerStats, Speaker, TransportStats};
 pub use id::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
 pub use pipe::PipeTransmit;

@@ -5,6 +5,7 @@ pub mod dtls;
 pub mod ice;
 pub(crate) mod pace;
 pub mod sctp;
+pub(crate) mod send_log;
 pub mod srtp;
 pub(crate) mod streams;
 pub mod stun;
@@ -18,6 +19,7 @@ use dtls::{Certificate, Dtls};
 use ice::IceLite;
 use pace::Pace;
 use sctp::Sctp;
+use send_log::SendLog;
 use srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
 use std::time::{Duration, Instant};
 use streams::Stream;
@@ -72,6 +74,7 @@ pub(crate) struct Transport {
     /// Last transport-wide sequence number sent.
     pub(crate) transport_sequence: u16,
     pub(crate) pace: Pace,
+    pub(crate) send_log: SendLog,
     pub(crate) timers: TimerTable,
     /// From repairs and from receiver reports.
     pub(crate) rtt: Option<Duration>,
@@ -127,6 +130,7 @@ impl Transport {
             arrivals: ArrivalLog::default(),
             transport_sequence: seed as u16,
             pace: Pace::default(),
+            send_log: SendLog::default(),
             timers: TimerTable::default(),
             rtt: None,
             ntp_offset: None,
@@ -184,6 +188,14 @@ impl Transport {
         let len = srtp.protect_rtcp(slot, compound.len());
         if len > 0 {
             egress.commit(tuple, len);
+        }
+    }
+
+    /// A datagram of `len` bytes left with the next transport-wide number; `told`: the number stands in it.
+    pub(crate) fn numbered(&mut self, now_us: u64, len: usize, told: bool) {
+        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        if told {
+            self.send_log.sent(now_us, self.transport_sequence, len);
         }
     }
 

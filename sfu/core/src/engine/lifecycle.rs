@@ -175,6 +175,7 @@ impl Engine {
         });
         TransportStats {
             rtt: transport.rtt,
+            acked: transport.send_log.acked(),
             producers: producers.collect(),
             consumers: consumers.collect(),
         }

@@ -15,15 +15,17 @@ use rtcp::receiver_report::ReceiverReport;
 use rtcp::reception_report::ReceptionReport;
 use rtcp::sender_report::SenderReport;
 use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use sfu_rtp::RtcpPacket;
 use sfu_rtp::rtcp::{
     GOODBYE, PAYLOAD_FEEDBACK, RECEIVER_REPORT, SENDER_REPORT, TRANSPORT_FEEDBACK,
 };
+use sfu_rtp::{RtcpPacket, TransportFeedback};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// Generic NACK (RFC 4585 section 6.2.1).
 const NACK: u8 = 1;
+/// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1).
+const TRANSPORT_WIDE: u8 = 15;
 /// Picture loss indication (RFC 4585 section 6.3.1).
 const PLI: u8 = 1;
 /// Full intra request (RFC 5104 section 4.3.1).
@@ -45,6 +47,13 @@ impl Engine {
         let srtp = self.transports[key].srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let len = srtp.unprotect_rtcp(datagram)?;
         for packet in sfu_rtp::compound(&datagram[..len]) {
+            if (packet.packet_type, packet.count) == (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) {
+                let feedback =
+                    TransportFeedback::parse(&packet).map_err(|_| DropReason::BadRtcp)?;
+                let arrival_us = self.clock.micros(arrival);
+                self.transports[key].send_log.feedback(arrival_us, &feedback);
+                continue;
+            }
             let wanted = matches!(
                 (packet.packet_type, packet.count),
                 (SENDER_REPORT | RECEIVER_REPORT | GOODBYE, _)

@@ -78,10 +78,10 @@ mod tests {
     fn runs(items: &[(usize, usize)]) -> usize {
         let (mut runs, mut segment, mut closed) = (0, 0, true);
         for &(_, size) in items {
-            if closed || size > segment {
-                (runs, segment, closed) = (runs + 1, size, false);
-            }
-            closed = size < segment;
+            let begins = closed || size > segment;
+            runs += usize::from(begins);
+            closed = !begins && size < segment;
+            segment = if begins { size } else { segment };
         }
         runs
     }

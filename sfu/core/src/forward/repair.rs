@@ -79,7 +79,7 @@ fn resend(
     }
     flush.egress.commit(&tuple, len);
     if rtx.is_some() {
-        transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
+        transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0);
     }
     consumer.delivery.resent += 1;
     flush.counters.resent.count(producer.params.kind, usize::from(packet.payload_len));

@@ -91,6 +91,14 @@ pub(crate) fn tuple(number: u64) -> Tuple {
     Tuple { local: LOCAL, remote: SocketAddr::new(ip.into(), 40_000) }
 }
 
+/// The number whose tuple this is.
+pub(crate) fn number(tuple: &Tuple) -> u64 {
+    match tuple.remote.ip() {
+        IpAddr::V4(ip) => u64::from(u32::from(ip) & 0x00ff_ffff),
+        IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
+    }
+}
+
 pub(crate) fn credentials(side: char, number: u64) -> IceCredentials {
     IceCredentials {
         ufrag: format!("{side}{number:05}"),

@@ -1,0 +1,172 @@
+//! What was sent to a subscriber under which transport-wide number, matched with what its feedback says
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). The place where a bandwidth estimate gets its samples.
+
+use crate::Acked;
+use sfu_rtp::TransportFeedback;
+use std::time::Duration;
+
+/// Packets that wait for their feedback at first, and at most.
+const LEN_MIN: usize = 64;
+const LEN_MAX: usize = 4096;
+/// Feedback comes every 50 to 250 ms; a log that would forget a packet sent so shortly ago doubles instead.
+const KEPT_US: u32 = 1_000_000;
+/// The rate is measured over so long.
+const WINDOW_US: u64 = 500_000;
+/// Numbers that one feedback packet may name; a hostile one names 65 535 in a few bytes.
+const STATUSES_MAX: usize = LEN_MAX;
+
+/// 8 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    /// In µs of the media clock, low half.
+    sent_us: u32,
+    number: u16,
+    /// Of the datagram; 0: nothing there, or its arrival is known.
+    size: u16,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SendLog {
+    /// A power of two; empty until the first packet.
+    slots: Vec<Entry>,
+    /// `None` before the first feedback.
+    acked: Option<Acked>,
+    window_since_us: u64,
+    window_bytes: u64,
+}
+
+impl SendLog {
+    /// Notes one packet.
+    #[inline]
+    pub(crate) fn sent(&mut self, now_us: u64, number: u16, size: usize) {
+        if self.slots.is_empty() {
+            self.slots = vec![Entry::default(); LEN_MIN];
+        }
+        let there = self.slots[self.slot(number)];
+        let young = there.size != 0 && (now_us as u32).wrapping_sub(there.sent_us) < KEPT_US;
+        if young && self.slots.len() < LEN_MAX {
+            self.grow();
+        }
+        let slot = self.slot(number);
+        self.slots[slot] = Entry { sent_us: now_us as u32, number, size: size as u16 };
+    }
+
+    fn slot(&self, number: u16) -> usize {
+        usize::from(number) & self.slots.len().wrapping_sub(1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let longer = vec![Entry::default(); self.slots.len() * 2];
+        for entry in std::mem::replace(&mut self.slots, longer) {
+            let slot = self.slot(entry.number);
+            if entry.size != 0 {
+                self.slots[slot] = entry;
+            }
+        }
+    }
+
+    /// Takes the subscriber's feedback.
+    pub(crate) fn feedback(&mut self, now_us: u64, feedback: &TransportFeedback<'_>) {
+        let mut acked = self.acked.take().unwrap_or_default();
+        let mut first: Option<(u32, i64)> = None;
+        for (number, arrival_us) in feedback.statuses().take(STATUSES_MAX) {
+            let slot = self.slot(number);
+            let Some(entry) = self.slots.get_mut(slot).filter(|entry| entry.number == number)
+            else {
+                continue;
+            };
+            let Some(arrival_us) = arrival_us else {
+                acked.missing += u64::from(entry.size != 0);
+                continue;
+            };
+            if entry.size == 0 {
+                continue;
+            }
+            acked.packets += 1;
+            self.window_bytes += u64::from(entry.size);
+            entry.size = 0;
+            let &mut (sent, arrival) = first.get_or_insert((entry.sent_us, arrival_us));
+            let between = i64::from(entry.sent_us.wrapping_sub(sent) as i32);
+            acked.delay_variation_us = (arrival_us - arrival) - between;
+            let since = (now_us as u32).wrapping_sub(entry.sent_us);
+            acked.rtt = Some(Duration::from_micros(since.into()));
+        }
+        let elapsed = now_us.saturating_sub(self.window_since_us);
+        if elapsed >= WINDOW_US {
+            // The first window began with the first feedback, not with the clock.
+            if self.window_since_us != 0 {
+                acked.bits_per_second = self.window_bytes * 8_000_000 / elapsed;
+            }
+            (self.window_since_us, self.window_bytes) = (now_us, 0);
+        }
+        self.acked = Some(acked);
+    }
+
+    pub(crate) fn acked(&self) -> Option<Acked> {
+        self.acked
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sfu_rtp::transport_feedback::{PACKET_LEN_MAX, TransportFeedbackBuilder};
+
+    fn take(log: &mut SendLog, now_us: u64, base: u16, arrivals: &[Option<u64>]) {
+        let mut bytes = vec![0; PACKET_LEN_MAX];
+        let mut builder = TransportFeedbackBuilder::new(1, 2);
+        let written = builder.write(&mut bytes, base, arrivals.iter().copied()).unwrap();
+        let (packet, _) = sfu_rtp::RtcpPacket::parse(&bytes[..written.len]).unwrap();
+        log.feedback(now_us, &TransportFeedback::parse(&packet).unwrap());
+    }
+
+    #[test]
+    fn feedback_meets_what_was_sent_over_the_wrap() {
+        assert_eq!(size_of::<Entry>(), 8);
+        let mut log = SendLog::default();
+        assert_eq!(log.acked(), None);
+        for (i, number) in [65_534_u16, 65_535, 0, 1].into_iter().enumerate() {
+            log.sent(10_000_000 + i as u64 * 1000, number, 1100);
+        }
+        // The third is missing, and the way of the last took 2 ms longer than that of the first.
+        let arrivals = [Some(900_000), Some(901_000), None, Some(905_000)];
+        take(&mut log, 10_053_000, 65_534, &arrivals);
+        let acked = log.acked().unwrap();
+        assert_eq!((acked.packets, acked.missing), (3, 1));
+        assert_eq!(acked.delay_variation_us, 2000);
+        assert_eq!(acked.rtt, Some(Duration::from_millis(50)));
+        // Told again, as libwebrtc does after a late arrival: counted once.
+        take(&mut log, 10_100_000, 65_534, &[Some(900_000), Some(901_000), Some(950_000)]);
+        assert_eq!(log.acked().unwrap().packets, 4);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_what_arrived() {
+        let mut log = SendLog::default();
+        let mut number = 0_u16;
+        for round in 1..=40_u64 {
+            let now = round * 50_000;
+            for _ in 0..10 {
+                log.sent(now, number, 1250);
+                number += 1;
+            }
+            // Every second one is lost: 100 packets of 10 000 bits a second.
+            let arrivals: Vec<_> = (0..10).map(|i| (i % 2 == 0).then_some(now)).collect();
+            take(&mut log, now + 20_000, number - 10, &arrivals);
+        }
+        let rate = log.acked().unwrap().bits_per_second;
+        assert!(rate.abs_diff(1_000_000) < 100_000, "{rate}");
+        assert_eq!(log.slots.len(), LEN_MIN * 4, "lost ones wait for a second");
+    }
+
+    #[test]
+    fn without_feedback_the_log_is_bounded() {
+        let mut log = SendLog::default();
+        for i in 0..100_000_u64 {
+            log.sent(i, i as u16, 1100);
+        }
+        assert_eq!(log.slots.len(), LEN_MAX);
+    }
+}
