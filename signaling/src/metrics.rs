@@ -129,7 +129,9 @@ mod tests {
             let local = |peer: &str, header: Option<(header::HeaderName, &'static str)>| {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
-                headers.extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+                if let Some((name, value)) = header {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
                 is_local(peer.parse().unwrap(), &trust, &headers)
             };
             for peer in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
