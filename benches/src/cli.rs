@@ -146,8 +146,9 @@ pub(crate) enum Profile {
 /// What all scenarios take.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// What is measured: switchyard (over WHIP and WHEP), switchyard-ws (over its WebSocket), janus (one event loop), janus:LOOPS,
-    /// janus:default, url:http://HOST:PORT (any WHIP and WHEP server); several take turns, and are compared with the first [default: switchyard, and
+    /// What is measured: switchyard (over WHIP and WHEP), switchyard:WORKERS, switchyard-ws (over its WebSocket), binary:PATH
+    /// (another build of ours), janus (one event loop), janus:LOOPS, janus:default (a thread for each peer), url:http://HOST:PORT
+    /// (any WHIP and WHEP server); several take turns, and are compared with the first [default: switchyard, and
     /// switchyard-ws for meetings and for several publishers of audio]
     #[arg(long = "target", value_name = "TARGET", global = true)]
     pub(crate) targets: Vec<String>,

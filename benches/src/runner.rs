@@ -34,9 +34,9 @@ pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> 
     }
     let make = |name: &str| target::make(name, &target_options(options)?);
     let mut targets: Vec<Box<dyn Target>> =
-        names.into_iter().map(make).collect::<anyhow::Result<_>>()?;
+        names.iter().copied().map(make).collect::<anyhow::Result<_>>()?;
     ensure!(options.rounds > 0 && !points.is_empty(), "nothing to measure");
-    let mut rows: Vec<Row> = points.iter().map(|point| row(point, &targets)).collect();
+    let mut rows: Vec<Row> = points.iter().map(|point| row(point, &names)).collect();
     let progress = Progress::new(options.rounds * points.len() * targets.len());
     for round in 1..=options.rounds {
         for (point, row) in points.iter().zip(&mut rows) {
@@ -66,10 +66,9 @@ fn target_options(options: &Options) -> anyhow::Result<TargetOptions> {
     Ok(TargetOptions { binary, workers: options.workers, endpoints, pids: options.pids.clone() })
 }
 
-fn row(point: &Point, targets: &[Box<dyn Target>]) -> Row {
-    let names = targets.iter().map(|target| target.name());
-    let cells = names.map(|target| Cell { target, outcomes: Vec::new() }).collect();
-    Row { x: point.x, label: point.label.clone(), cells }
+fn row(point: &Point, targets: &[&str]) -> Row {
+    let cell = |target: &&str| Cell { target: (*target).to_owned(), outcomes: Vec::new() };
+    Row { x: point.x, label: point.label.clone(), cells: targets.iter().map(cell).collect() }
 }
 
 fn measure(

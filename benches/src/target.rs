@@ -60,6 +60,11 @@ pub(crate) trait Target: Send + Sync {
         sections: &[Section],
     ) -> anyhow::Result<Remote>;
 
+    /// Does it know [`Target::meet`]?
+    fn meets(&self) -> bool {
+        false
+    }
+
     /// Lets a peer publish `sections` and receive everything of up to `others` more peers, on one peer connection.
     ///
     /// # Errors
@@ -107,17 +112,18 @@ pub(crate) struct TargetOptions {
 pub(crate) fn make(name: &str, options: &TargetOptions) -> anyhow::Result<Box<dyn Target>> {
     let TargetOptions { binary, workers, endpoints, pids } = options.clone();
     let (kind, detail) = name.split_once(':').map_or((name, None), |(a, b)| (a, Some(b)));
+    let number = |text: &str| text.parse::<u16>().with_context(|| format!("{name}: a number"));
     Ok(match (kind, detail) {
         ("switchyard", None) => Box::new(WhipTarget::own(binary, workers)),
+        ("switchyard", Some(workers)) => Box::new(WhipTarget::own(binary, number(workers)?.into())),
         ("switchyard-ws", None) => Box::new(WebSocketTarget::new(binary, workers)),
+        ("binary", Some(path)) => Box::new(WhipTarget::own(path.into(), workers)),
         ("janus", None) => Box::new(JanusTarget::new(Some(1))?),
         ("janus", Some("default")) => Box::new(JanusTarget::new(None)?),
-        ("janus", Some(loops)) => Box::new(JanusTarget::new(Some(
-            loops.parse().with_context(|| format!("{name}: a number of event loops"))?,
-        ))?),
+        ("janus", Some(loops)) => Box::new(JanusTarget::new(Some(number(loops)?))?),
         ("url", Some(base)) => Box::new(WhipTarget::elsewhere(base, endpoints, pids)?),
         _ => bail!(
-            "there is no target {name}: switchyard, switchyard-ws, janus, janus:LOOPS, janus:default, url:http://HOST:PORT"
+            "there is no target {name}: switchyard, switchyard:WORKERS, switchyard-ws, binary:PATH, janus, janus:LOOPS, janus:default, url:http://HOST:PORT"
         ),
     })
 }

@@ -94,6 +94,10 @@ impl Target for WebSocketTarget {
         self.join(room, "viewer", local, &[], [count(Kind::Audio), count(Kind::Video)])
     }
 
+    fn meets(&self) -> bool {
+        true
+    }
+
     fn meet(
         &self,
         room: &str,
