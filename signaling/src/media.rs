@@ -51,7 +51,7 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
             | Event::TransportSilent { transport, .. } => transport.0,
             Event::ActiveSpeakers { router, .. } => router.0,
             Event::ConsumerLayer { consumer, .. } => consumer.0,
-            Event::Stats { .. } => continue,
+            Event::Stats { request, .. } => *request,
         };
         if let Some(room) = registry.by_serial(MediaIds::room_of(id)) {
             room.hear(worker, event).await;

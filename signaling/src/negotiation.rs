@@ -156,6 +156,49 @@ impl Negotiation {
         Ok((answer, changes))
     }
 
+    /// An offer of ours instead of an answer, for a client that said nothing before: the answer to what it should have offered.
+    pub(crate) fn counter_offer(
+        &mut self,
+        wanted: &Offer,
+        local: &LocalMedia,
+        wishes: &Wishes<'_>,
+        rng: &mut impl Rng,
+    ) -> String {
+        let plan = self.plan(wanted, wishes, &mut Changes::default(), rng);
+        self.session_version += 1;
+        sdp::write_counter_offer(wanted, &self.describe(local, wishes.over_http), &plan)
+    }
+
+    /// The client's answer to [`Negotiation::counter_offer`]. A section that it does not take is gone.
+    pub(crate) fn accept(&mut self, sdp: &str, rng: &mut impl Rng) -> Result<Changes, SdpError> {
+        let error = |message: &str| SdpError { line: None, message: message.to_owned() };
+        let mut answer = sdp::parse_offer(sdp)?;
+        if answer.setup == Setup::ActPass {
+            return Err(error("an answer decides about the DTLS roles; answer a=setup:active"));
+        }
+        let mut next = self.clone();
+        let transport = next.connect(&mut answer, rng)?;
+        let mut changes = Changes { transport, ..Changes::default() };
+        next.note_ssrcs(&answer)?;
+        let mut plan = Vec::new();
+        for (mid, offered) in std::mem::take(&mut next.slots) {
+            let section = answer.section(&mid).filter(|section| section.is_live());
+            let Some(section) = section.and_then(NegotiatedSection::send) else { continue };
+            let opened = OpenedSlot { section: section.clone(), ..offered };
+            plan.push(SectionPlan::Send { section, slot: opened.slot.clone() });
+            changes.opened_slots.push(opened.clone());
+            next.slots.insert(mid, opened);
+        }
+        if changes.opened_slots.is_empty() {
+            return Err(error("the answer takes nothing of the offer; answer with a=recvonly"));
+        }
+        next.frame = Some(FragmentFrame::of(&answer));
+        next.extensions = union_of_extensions(&plan);
+        changes.extensions = Some(next.extensions.clone());
+        *self = next;
+        Ok(changes)
+    }
+
     fn describe(&self, local: &LocalMedia, rtcp_mux_only: bool) -> LocalDescription {
         LocalDescription {
             ice: self.local_ice.clone(),

@@ -5,6 +5,7 @@
 
 mod actor;
 mod binding;
+mod bitrates;
 mod events;
 mod outlook;
 mod over_http;
@@ -19,6 +20,8 @@ mod track;
 mod watching;
 
 pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+#[cfg(test)]
+pub(crate) use outlook::LayerInfo;
 pub(crate) use outlook::{LayerWish, Outlook};
 pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};
@@ -28,6 +31,7 @@ use crate::auth::Grant;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
 use crate::sdp::IceFragment;
+use bitrates::Bitrates;
 use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
@@ -96,6 +100,13 @@ pub(crate) enum RoomCommand {
         if_match: IfMatch,
         /// What it says about its side.
         fragment: IceFragment,
+    },
+    /// The answer of a viewer to our offer; answered by [`Effect::Reply`].
+    AnswerOffer {
+        /// Whose.
+        participant: ParticipantId,
+        /// The SDP answer.
+        sdp: String,
     },
     /// A viewer wants events; answered by [`Effect::Reply`], followed by [`Effect::Outlook`] from then on.
     Follow {
@@ -250,6 +261,7 @@ pub(crate) struct Room {
     /// What viewers of the whole room are shown.
     stage: Stage,
     viewer_count: ViewerCount,
+    bitrates: Bitrates,
     effects: Vec<Effect>,
 }
 
@@ -267,6 +279,7 @@ impl Room {
             consumers: HashMap::new(),
             stage: Stage::default(),
             viewer_count: ViewerCount::default(),
+            bitrates: Bitrates::default(),
             effects: Vec::new(),
         }
     }
@@ -284,7 +297,8 @@ impl Room {
     /// When [`RoomCommand::Tick`] is due, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let own = self.participants.values().filter_map(Participant::next_deadline).min();
-        [own, self.stage.deadline(), self.viewers_deadline()].into_iter().flatten().min()
+        let news = [self.stage.deadline(), self.viewers_deadline(), self.bitrates.deadline()];
+        [own].into_iter().chain(news).flatten().min()
     }
 
     /// Executes one command.
@@ -304,6 +318,10 @@ impl Room {
                 let reply = self.patch_ice(participant, &if_match, fragment);
                 self.effects.push(Effect::Reply(reply));
             }
+            RoomCommand::AnswerOffer { participant, sdp } => {
+                let reply = self.answer_offer(now, participant, &sdp).map(|()| Reply::Done);
+                self.effects.push(Effect::Reply(reply));
+            }
             RoomCommand::Follow { participant } => {
                 let reply = self.follow(participant).map(|()| Reply::Done);
                 self.effects.push(Effect::Reply(reply));
@@ -316,6 +334,7 @@ impl Room {
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),
         }
+        self.measure(now);
         self.tell_followers(now);
         std::mem::take(&mut self.effects)
     }

@@ -7,6 +7,7 @@
 mod answer;
 mod candidate;
 mod codec;
+mod counter_offer;
 mod encodings;
 mod error;
 mod extension;
@@ -20,9 +21,10 @@ mod section;
 mod tests;
 mod transport;
 
-pub use answer::{LocalDescription, SectionPlan, Slot, write_answer};
+pub use answer::{LocalDescription, SectionPlan, Slot, write_answer, write_counter_offer};
 pub use candidate::{Candidate, parse_candidate};
 pub use codec::{CodecSpec, H264Profile};
+pub use counter_offer::wanted_offer;
 pub use error::SdpError;
 pub use extension::OfferedExtension;
 pub use formats::OfferedCodec;

@@ -199,7 +199,9 @@ async fn create(
         outlook,
         streams: HashMap::new(),
     });
-    Ok((StatusCode::CREATED, response, joined.sdp).into_response())
+    let status =
+        if joined.counter_offer { StatusCode::NOT_ACCEPTABLE } else { StatusCode::CREATED };
+    Ok((status, response, joined.sdp).into_response())
 }
 
 /// Identity and name: the token's, or where there is none, what the address says.
@@ -213,7 +215,7 @@ fn who(grant: &Grant, wish: Wish) -> Result<(String, String), Refused> {
     Ok((identity, name))
 }
 
-/// The headers of a `201`.
+/// The headers of a `201`, and of a `406` with an offer of ours: that one is valid for the 30 s that need not be said.
 fn created(
     state: &AppState,
     role: HttpRole,

@@ -29,7 +29,7 @@ impl Room {
             Event::ConsumerLayer { consumer, rid, temporal } => {
                 self.layer_changed(consumer, rid, temporal);
             }
-            Event::Stats { .. } => {}
+            Event::Stats { stats, .. } => self.bitrates.note(now, &stats.producers),
         }
     }
 

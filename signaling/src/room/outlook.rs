@@ -1,9 +1,11 @@
 //! What WHEP viewers' event streams are told: whether there is something to see, in which layers, and how many watch.
 
+use super::participant::Transport;
 use super::{Effect, Refusal, Room};
 use crate::protocol::{ErrorCode, Kind, ParticipantId};
 use sfu::Command;
 use sfu::params::PreferredLayer;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often the number of viewers is told at most.
@@ -17,9 +19,17 @@ pub(crate) struct Outlook {
     /// Of the whole room.
     pub(crate) viewers: usize,
     /// The video section's number in the offer, and the layers of what is shown there, best first.
-    pub(crate) layers: Option<(usize, Vec<String>)>,
+    pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
     /// The session ends by our will: the viewer should come again.
     pub(crate) reconnect: bool,
+}
+
+/// One encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LayerInfo {
+    pub(crate) rid: String,
+    /// In bits per second; 0: nothing comes. `None`: not measured yet.
+    pub(crate) bitrate: Option<u64>,
 }
 
 /// How many watch, told with pauses.
@@ -67,6 +77,23 @@ impl Room {
         self.participants.values().any(|p| p.viewing.as_ref().is_some_and(|v| v.told.is_some()))
     }
 
+    /// Asks the media plane for counters from time to time, while somebody wants to know of layers.
+    pub(super) fn measure(&mut self, now: Instant) {
+        let wanted = self.has_followers();
+        if !self.bitrates.is_due(now, wanted) {
+            return;
+        }
+        let video = self.tracks.values().filter(|track| track.layers.len() > 1);
+        let owners: BTreeSet<ParticipantId> = video.map(|track| track.owner).collect();
+        for owner in owners {
+            let transport = self.participants.get(&owner).and_then(|p| p.transport);
+            if let Some(Transport { id: transport, .. }) = transport {
+                let request = self.ids.next();
+                self.media(Command::RequestStats { transport, request });
+            }
+        }
+    }
+
     /// Tells those who follow what is another than last time.
     pub(super) fn tell_followers(&mut self, now: Instant) {
         if !self.has_followers() {
@@ -96,7 +123,11 @@ impl Room {
         let layers = video.and_then(|slot| {
             let section = participant.negotiation.slot(&slot.mid)?.section.index;
             let track = self.tracks.get(&slot.track?)?;
-            Some((section, track.layers.iter().rev().cloned().collect()))
+            let layers = track.layers.iter().rev().map(|rid| {
+                let bitrate = self.bitrates.of(track.producer, Some(rid));
+                LayerInfo { rid: rid.clone(), bitrate }
+            });
+            Some((section, layers.collect()))
         });
         Some(Outlook {
             active: participant.slots.iter().any(|slot| slot.track.is_some()),

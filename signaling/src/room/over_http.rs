@@ -1,13 +1,13 @@
 //! Participants that come by one offer and go by one request: WHIP publishers (RFC 9725) and WHEP viewers (draft-ietf-wish-whep).
 
-use super::participant::{Participant, Signaling};
+use super::participant::{OFFER_VALID, Participant, Signaling};
 use super::presence::slots_granted;
 use super::watching::{Scene, Viewing, Watch};
 use super::{MAX_VIEWERS, Refusal, Room};
 use crate::auth::Grant;
-use crate::negotiation::{LocalMedia, Wishes};
+use crate::negotiation::{Changes, LocalMedia, Negotiation, Wishes};
 use crate::protocol::{ErrorCode, ParticipantId};
-use crate::sdp::{self, IceFragment, Offer, SectionKind};
+use crate::sdp::{self, IceFragment, NegotiatedCodec, Offer, SectionKind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,8 +41,10 @@ pub(crate) struct IceSession {
 /// What somebody is let in with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
-    /// The SDP answer.
+    /// The SDP answer, or an offer of ours.
     pub(crate) sdp: String,
+    /// It is an offer.
+    pub(crate) counter_offer: bool,
     pub(crate) ice: IceSession,
 }
 
@@ -138,11 +140,12 @@ impl Room {
             .map_err(bad_sdp)?;
         let wanted = offer.sections.iter().filter(|s| s.is_live() && s.media_kind().is_some());
         let taken = changes.published.len() + changes.opened_slots.len();
-        if taken == 0 || taken < wanted.count() {
-            let verb = if publisher { "send" } else { "receive" };
-            let text = format!(
-                "The offer has a section on which you {verb} in no format that this server forwards, or none at all."
-            );
+        let complete = taken > 0 && taken == wanted.count();
+        if !publisher && !(complete && self.is_showable(&participant, &changes)) {
+            return self.counter_offer(now, participant, &offer);
+        }
+        if !complete {
+            let text = "The offer has a section on which you send in no format that this server forwards, or none at all.";
             return Err(Refusal::new(ErrorCode::BadSdp, text));
         }
         if publisher {
@@ -151,7 +154,81 @@ impl Room {
         let ice = IceSession { tag: participant.negotiation.ice_tag().to_owned() };
         self.admit(participant);
         self.carry_out(now, id, changes, Vec::new(), None);
-        Ok(Joined { sdp, ice })
+        Ok(Joined { sdp, counter_offer: false, ice })
+    }
+
+    /// Of every kind that the viewer offers to receive and that is there, something can be shown.
+    fn is_showable(&self, viewer: &Participant, changes: &Changes) -> bool {
+        let Some(viewing) = &viewer.viewing else { return false };
+        let scene = Scene::new(&self.participants, &self.tracks, &self.stage);
+        changes.opened_slots.iter().all(|slot| {
+            let mut live = scene.matching(&viewing.watch).filter(|(_, kind)| *kind == slot.kind);
+            let mut live = live.by_ref().filter_map(|(id, _)| self.tracks.get(&id)).peekable();
+            live.peek().is_none() || live.any(|track| !track.mappings(&slot.section).is_empty())
+        })
+    }
+
+    /// Lets a viewer in on our terms: an offer of what is live, of the kinds for which it asked.
+    fn counter_offer(
+        &mut self,
+        now: Instant,
+        mut viewer: Participant,
+        offer: &Offer,
+    ) -> Result<Joined, Refusal> {
+        let Some(viewing) = &viewer.viewing else { return Err(gone()) };
+        let scene = Scene::new(&self.participants, &self.tracks, &self.stage);
+        let mut sections = Vec::new();
+        for section in offer.sections.iter().filter(|section| section.is_live()) {
+            let Some(kind) = section.media_kind() else { continue };
+            let live = scene.matching(&viewing.watch).filter_map(|(id, _)| self.tracks.get(&id));
+            let same = live.filter(|track| track.section.kind == kind);
+            let mut formats: Vec<&NegotiatedCodec> = Vec::new();
+            for format in same.flat_map(|track| &track.section.codecs) {
+                if !formats.iter().any(|known| known.spec == format.spec) {
+                    formats.push(format);
+                }
+            }
+            if !formats.is_empty() {
+                sections.push((kind, formats));
+            }
+        }
+        let refuse = |text: &str| Refusal::new(ErrorCode::BadSdp, text);
+        if sections.is_empty() {
+            return Err(refuse("The offer has no section on which you receive what is live here."));
+        }
+        let wanted = sdp::wanted_offer(&sections)
+            .map_err(|_| refuse("What is live here cannot be offered to you."))?;
+        // What came of the client's own offer is forgotten.
+        viewer.negotiation = Negotiation::new(&mut self.rng);
+        let wishes = Wishes { publishes: &|_, _| false, slots: viewer.sections, over_http: true };
+        let local = viewer.local.clone();
+        let sdp = viewer.negotiation.counter_offer(&wanted, &local, &wishes, &mut self.rng);
+        viewer.answer_by = Some(now + OFFER_VALID);
+        let ice = IceSession { tag: viewer.negotiation.ice_tag().to_owned() };
+        self.admit(viewer);
+        Ok(Joined { sdp, counter_offer: true, ice })
+    }
+
+    /// The answer to our offer: from here on the viewer is like any other.
+    pub(super) fn answer_offer(
+        &mut self,
+        now: Instant,
+        id: ParticipantId,
+        sdp: &str,
+    ) -> Result<(), Refusal> {
+        let participant = self.participants.get_mut(&id).ok_or_else(gone)?;
+        if participant.answer_by.is_none() {
+            let text = "There is no offer to answer; send application/trickle-ice-sdpfrag.";
+            return Err(Refusal::new(ErrorCode::BadState, text));
+        }
+        let changes = participant
+            .negotiation
+            .accept(sdp, &mut self.rng)
+            .map_err(|error| Refusal::new(ErrorCode::BadSdp, error.to_string()))?;
+        participant.answer_by = None;
+        participant.signaling = Signaling::Http(now);
+        self.carry_out(now, id, changes, Vec::new(), None);
+        Ok(())
     }
 
     fn check_viewer(&self, watch: &Watch) -> Result<(), Refusal> {
@@ -188,7 +265,8 @@ impl Room {
         }
         let (Some(before), Some(transport)) = (negotiation.remote_ice(), participant.transport)
         else {
-            return Err(gone());
+            let text = "Answer the offer first, with a PATCH of application/sdp.";
+            return Err(Refusal::new(ErrorCode::BadState, text));
         };
         let Some(ice) = fragment.ice.filter(|ice| ice != before) else { return Ok(Reply::Done) };
         // RFC 8839 section 4.4.1.1.1: a restart changes both.

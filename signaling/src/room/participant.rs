@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// How long a participant without a socket stays while its media connection is silent, or not there.
 pub(crate) const RECONNECT_SILENT: Duration = Duration::from_secs(15);
+/// How long an offer of ours is valid (draft-ietf-wish-whep section 4.3.2).
+pub(crate) const OFFER_VALID: Duration = Duration::from_secs(30);
 /// How long a WHIP or WHEP session may take to connect.
 pub(crate) const HTTP_CONNECT: Duration = Duration::from_secs(15);
 
@@ -60,6 +62,8 @@ pub(crate) struct Participant {
     pub(crate) signaling: Signaling,
     /// A viewer whom nobody is told about.
     pub(crate) hidden: bool,
+    /// It was sent an offer of ours, and has so long to answer it.
+    pub(super) answer_by: Option<Instant>,
     /// What such a viewer came for.
     pub(super) viewing: Option<Viewing>,
     pub(crate) max: MediaSections,
@@ -99,6 +103,7 @@ impl Participant {
             grant,
             signaling,
             hidden: false,
+            answer_by: None,
             viewing: None,
             max: MediaSections::default(),
             sections: MediaSections::default(),
@@ -144,6 +149,9 @@ impl Participant {
     }
 
     fn gone_at(&self) -> Option<Instant> {
+        if self.answer_by.is_some() {
+            return self.answer_by;
+        }
         let alive = self.transport.is_some_and(|transport| !transport.silent);
         let connected = self.transport.is_some_and(|transport| transport.connected);
         match self.signaling {

@@ -111,6 +111,8 @@ impl Room {
         left: LeaveReason,
     ) {
         let viewing = self.participants.get(&participant).and_then(|p| p.viewing.as_ref());
+        // A viewer that closed its peer connection is not to come again.
+        let viewing = viewing.filter(|_| left != LeaveReason::Left || reason == "shutdown");
         if let Some(outlook) = viewing.and_then(|viewing| viewing.told.clone()) {
             let outlook = Outlook { reconnect: true, ..outlook };
             self.effects.push(Effect::Outlook { participant, outlook });

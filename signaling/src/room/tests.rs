@@ -6,6 +6,7 @@ mod cases;
 mod client;
 mod histories;
 mod media;
+mod viewers;
 
 use super::*;
 use crate::auth::Grant;

@@ -77,6 +77,23 @@ enum Answered<'a> {
 
 /// Writes the answer. `plan` has one entry per m-line of the offer, in order; a missing one is a rejection.
 pub fn write_answer(offer: &Offer, local: &LocalDescription, plan: &[SectionPlan]) -> String {
+    let setup = match offer.dtls_role() {
+        DtlsRole::Server => "passive",
+        DtlsRole::Client => "active",
+    };
+    write(offer, local, plan, setup)
+}
+
+/// Writes an offer of ours: what the answer to `wanted` would be, with the DTLS roles left open (RFC 8842 section 5.2).
+pub fn write_counter_offer(
+    wanted: &Offer,
+    local: &LocalDescription,
+    plan: &[SectionPlan],
+) -> String {
+    write(wanted, local, plan, "actpass")
+}
+
+fn write(offer: &Offer, local: &LocalDescription, plan: &[SectionPlan], setup: &str) -> String {
     let answered: Vec<Answered<'_>> =
         offer.sections.iter().map(|section| resolve(section, plan.get(section.index))).collect();
     let mut out = String::with_capacity(4096);
@@ -91,7 +108,7 @@ pub fn write_answer(offer: &Offer, local: &LocalDescription, plan: &[SectionPlan
         if std::mem::take(&mut first) {
             candidate::write(&mut out, &local.candidates);
         }
-        write_transport(&mut out, offer, local);
+        write_transport(&mut out, setup, local);
         if let Some(mid) = &section.mid {
             let _ = write!(out, "a=mid:{mid}\r\n");
         }
@@ -203,11 +220,7 @@ fn write_media_line(
     let _ = write!(out, "\r\nc={connection}\r\n");
 }
 
-fn write_transport(out: &mut String, offer: &Offer, local: &LocalDescription) {
-    let setup = match offer.dtls_role() {
-        DtlsRole::Server => "passive",
-        DtlsRole::Client => "active",
-    };
+fn write_transport(out: &mut String, setup: &str, local: &LocalDescription) {
     let hash = match local.fingerprint.hash {
         FingerprintHash::Sha1 => "sha-1",
         FingerprintHash::Sha256 => "sha-256",

@@ -157,7 +157,13 @@ fn news(
     if let Some((section, layers)) = &now.layers
         && before.is_none_or(|before| before.layers != now.layers)
     {
-        let layers: Vec<_> = layers.iter().map(|rid| json!({ "rid": rid })).collect();
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|layer| match layer.bitrate {
+                None => json!({ "rid": layer.rid }),
+                Some(bitrate) => json!({ "rid": layer.rid, "bitrate": bitrate }),
+            })
+            .collect();
         news.push(("layers", json!({ section.to_string(): layers })));
     }
     if before.is_none_or(|before| before.viewers != now.viewers) {
@@ -173,6 +179,7 @@ fn news(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::room::LayerInfo;
 
     fn names(before: Option<&Outlook>, now: &Outlook) -> Vec<String> {
         news(before, now).map(|(name, data)| format!("{name} {data}")).collect()
@@ -183,9 +190,10 @@ mod tests {
         let quiet = Outlook::default();
         assert_eq!(names(None, &quiet), ["viewercount {\"viewercount\":0}"]);
         assert_eq!(names(Some(&quiet), &quiet), [""; 0]);
-        let layers = Some((1, vec!["f".to_owned(), "q".to_owned()]));
+        let layer = |rid: &str, bitrate| LayerInfo { rid: rid.to_owned(), bitrate };
+        let layers = Some((1, vec![layer("f", None), layer("q", Some(5))]));
         let shown = Outlook { active: true, layers, ..quiet.clone() };
-        let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"rid\":\"q\"}]}"];
+        let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"bitrate\":5,\"rid\":\"q\"}]}"];
         assert_eq!(names(Some(&quiet), &shown), told);
         let gone = Outlook { viewers: 3, reconnect: true, ..quiet };
         assert_eq!(

@@ -1,5 +1,7 @@
 //! `PATCH` of a session: trickled candidates and ICE restarts (RFC 9725 section 4.3, the same in WHEP).
 
+use super::SDP;
+use super::sessions::Session;
 use super::{
     Refused, SDP_FRAGMENT, authorize, entity_tag, has_type, no_session, own_session, read_body,
     refused,
@@ -8,6 +10,7 @@ use crate::http::AppState;
 use crate::protocol::ErrorCode;
 use crate::room::{IfMatch, Refusal, Reply, RoomCommand};
 use crate::sdp::parse_ice_fragment;
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,10 +26,11 @@ pub(super) async fn patch(
 ) -> Result<Response, Refused> {
     let grant = authorize(&state, request.headers(), &room)?;
     let session = own_session(&state, &room, &id, &grant)?;
+    if has_type(request.headers(), SDP) {
+        return answer(&session, request.into_body()).await;
+    }
     if !has_type(request.headers(), SDP_FRAGMENT) {
-        let text = format!("Send what is new about ICE as {SDP_FRAGMENT}.");
-        let refusal = refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
-        return Err(refusal.with(ACCEPT_PATCH, SDP_FRAGMENT));
+        return Err(wrong_type(format!("Send what is new about ICE as {SDP_FRAGMENT}.")));
     }
     let if_match = if_match(request.headers())?;
     let body = read_body(request.into_body()).await?;
@@ -47,6 +51,22 @@ pub(super) async fn patch(
         }
         Err(Refusal { code: ErrorCode::NotFound, .. }) => Err(no_session()),
         Err(refusal) => Err(refused(StatusCode::UNPROCESSABLE_ENTITY, refusal.message)),
+    }
+}
+
+fn wrong_type(text: String) -> Refused {
+    refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(ACCEPT_PATCH, SDP_FRAGMENT)
+}
+
+/// The answer to an offer of ours (draft-ietf-wish-whep section 4.3.2); without one, SDP is the wrong type.
+async fn answer(session: &Session, body: Body) -> Result<Response, Refused> {
+    let sdp = read_body(body).await?;
+    let command = RoomCommand::AnswerOffer { participant: session.participant, sdp };
+    match session.room.ask(command).await.ok_or_else(no_session)? {
+        Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(Refusal { code: ErrorCode::NotFound, .. }) => Err(no_session()),
+        Err(Refusal { code: ErrorCode::BadState, message }) => Err(wrong_type(message)),
+        Err(refusal) => Err(refused(StatusCode::BAD_REQUEST, refusal.message)),
     }
 }
 

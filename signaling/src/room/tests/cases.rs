@@ -10,7 +10,7 @@ fn transport(world: &World, id: ParticipantId) -> TransportId {
     world.room.participants[&id].transport.unwrap().id
 }
 
-fn connected(world: &mut World, id: ParticipantId) {
+pub(super) fn connected(world: &mut World, id: ParticipantId) {
     let event = Event::TransportConnected {
         transport: transport(world, id),
         profile: SrtpProfile::AeadAes128Gcm,

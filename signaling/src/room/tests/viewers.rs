@@ -1,0 +1,192 @@
+//! WHEP viewers: what they are shown of a meeting, and what the meeting notices of them.
+
+use super::cases::connected;
+use super::*;
+use crate::protocol::{Kind, Source};
+use crate::testing::{FakePeer, Way};
+use sfu::Speaker;
+
+impl World {
+    /// Somebody with a camera and a microphone.
+    fn join_with_media(&mut self, identity: &str) -> ParticipantId {
+        let id = self.join(identity);
+        self.publish(id, Source::Camera);
+        self.publish(id, Source::Microphone);
+        id
+    }
+
+    fn watch(&mut self, watch: Watch) -> ParticipantId {
+        let mut peer = FakePeer::new();
+        peer.add(Kind::Audio, Way::Receive, &[]);
+        peer.add(Kind::Video, Way::Receive, &["VP8"]);
+        self.last += 1;
+        let participant = ParticipantId(self.last);
+        let join = HttpJoin {
+            role: HttpRole::Viewer,
+            watch,
+            identity: format!("viewer {participant}"),
+            name: String::new(),
+            grant: Grant::OPEN,
+            sdp: peer.offer(),
+        };
+        let local = local(participant);
+        self.apply(RoomCommand::JoinOverHttp { participant, join: Box::new(join), local });
+        connected(self, participant);
+        participant
+    }
+
+    fn speak(&mut self, loudest_first: &[ParticipantId]) {
+        let speakers = loudest_first.iter().enumerate().map(|(index, id)| {
+            let own = |t: &&Track| t.owner == *id && t.source == Source::Microphone;
+            let microphone = self.room.tracks.values().find(own).unwrap();
+            Speaker { producer: microphone.producer, level: 20 + index as u8 }
+        });
+        let (router, speakers) = (self.room.ids.router(), speakers.collect());
+        self.apply(RoomCommand::Media(Event::ActiveSpeakers { router, speakers }));
+    }
+
+    /// What the media plane shows a viewer: of audio and of video, whose and which source.
+    fn shown(&self, viewer: ParticipantId) -> Vec<(ParticipantId, Source)> {
+        self.check();
+        let slots = self.room.participants[&viewer].slots.iter();
+        let bound = slots.filter_map(|slot| self.media.bound(slot.consumer));
+        bound
+            .map(|producer| {
+                let track = self.room.tracks.values().find(|t| t.producer == producer).unwrap();
+                (track.owner, track.source)
+            })
+            .collect()
+    }
+
+    fn outlook(&self, viewer: ParticipantId) -> Outlook {
+        self.room.participants[&viewer].viewing.as_ref().unwrap().told.clone().unwrap()
+    }
+}
+
+fn both(id: ParticipantId) -> Vec<(ParticipantId, Source)> {
+    vec![(id, Source::Microphone), (id, Source::Camera)]
+}
+
+#[test]
+fn a_viewer_of_the_room_sees_whoever_speaks() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join_with_media("bob"));
+    let viewer = world.watch(Watch::Room);
+    assert_eq!(world.shown(viewer), both(ada), "the first as long as nobody speaks");
+    world.speak(&[bob]);
+    assert_eq!(world.shown(viewer), both(bob));
+    world.speak(&[]);
+    assert_eq!(world.shown(viewer), both(bob), "silence changes nothing");
+    world.speak(&[ada, bob]);
+    assert_eq!(world.shown(viewer), both(bob), "not at the first word");
+    world.advance(3);
+    assert_eq!(world.shown(viewer), both(ada));
+    // Whoever comes now sees the same.
+    let late = world.watch(Watch::Room);
+    assert_eq!(world.shown(late), both(ada));
+    world.say(ada, ClientMessage::Leave {});
+    assert_eq!(world.shown(viewer), both(bob));
+}
+
+#[test]
+fn a_shared_screen_wins_over_cameras_and_leaves_voices_alone() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join_with_media("bob"));
+    let viewer = world.watch(Watch::Room);
+    world.publish(bob, Source::ScreenShare);
+    world.publish(bob, Source::ScreenShareAudio);
+    assert_eq!(world.shown(viewer), [(ada, Source::Microphone), (bob, Source::ScreenShare)]);
+    world.speak(&[bob]);
+    assert_eq!(world.shown(viewer), [(bob, Source::Microphone), (bob, Source::ScreenShare)]);
+    let own = |t: &&Track| t.source == Source::ScreenShare;
+    let screen = world.room.tracks.values().find(own).unwrap().id;
+    let track = crate::protocol::TrackRequest { request: None, track: screen };
+    world.say(bob, ClientMessage::Unpublish(track));
+    assert_eq!(world.shown(viewer), both(bob));
+}
+
+#[test]
+fn a_muted_camera_gives_way_to_another() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join_with_media("bob"));
+    let viewer = world.watch(Watch::Room);
+    let own = |t: &&Track| t.owner == ada && t.source == Source::Camera;
+    let camera = world.room.tracks.values().find(own).unwrap().id;
+    for (muted, shown) in [(true, bob), (false, ada)] {
+        let mute = crate::protocol::Mute { request: None, track: camera, muted };
+        world.say(ada, ClientMessage::Mute(mute));
+        assert_eq!(world.shown(viewer), [(ada, Source::Microphone), (shown, Source::Camera)]);
+    }
+}
+
+#[test]
+fn one_participant_or_one_track_can_be_watched() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join_with_media("bob"));
+    let own = |t: &&Track| t.owner == bob && t.source == Source::Camera;
+    let camera = world.room.tracks.values().find(own).unwrap().id;
+    let (person, track) =
+        (world.watch(Watch::Participant("bob".into())), world.watch(Watch::Track(camera)));
+    world.speak(&[ada]);
+    assert_eq!(world.shown(person), both(bob));
+    assert_eq!(world.shown(track), [(bob, Source::Camera)]);
+    world.say(bob, ClientMessage::Leave {});
+    assert_eq!((world.shown(person), world.shown(track)), (vec![], vec![]));
+}
+
+#[test]
+fn a_publisher_that_comes_back_is_shown_again() {
+    let mut world = World::new();
+    let ada = world.join_with_media("ada");
+    let viewer = world.watch(Watch::Participant("ada".into()));
+    let room = world.watch(Watch::Room);
+    world.step(RoomCommand::Follow { participant: viewer });
+    assert!(world.outlook(viewer).active);
+    world.say(ada, ClientMessage::Leave {});
+    assert_eq!(world.shown(viewer), []);
+    assert!(!world.outlook(viewer).active);
+    world.advance(10);
+    let ada = world.join_with_media("ada");
+    assert_eq!((world.shown(viewer), world.shown(room)), (both(ada), both(ada)));
+    assert!(world.outlook(viewer).active);
+}
+
+#[test]
+fn viewers_are_counted_with_pauses_and_not_listed() {
+    let mut world = World::new();
+    let ada = world.join_with_media("ada");
+    let first = world.watch(Watch::Room);
+    world.step(RoomCommand::Follow { participant: first });
+    assert_eq!(world.outlook(first).viewers, 1);
+    let second = world.watch(Watch::Room);
+    world.watch(Watch::Room);
+    assert_eq!(world.outlook(first).viewers, 1, "not at once");
+    world.advance(1);
+    assert_eq!(world.outlook(first).viewers, 3);
+    world.advance(1);
+    world.step(RoomCommand::Leave { participant: second });
+    assert_eq!(world.outlook(first).viewers, 2);
+    assert!(world.client(ada).participants.is_empty());
+    world.check();
+}
+
+#[test]
+fn a_chosen_layer_is_asked_for_again_after_a_switch() {
+    let mut world = World::new();
+    world.join_with_media("ada");
+    let viewer = world.watch(Watch::Room);
+    let wish = LayerWish { section: None, rid: None, temporal: Some(1) };
+    world.step(RoomCommand::SetViewerLayer { participant: viewer, wish });
+    let bob = world.join_with_media("bob");
+    let own = |t: &&Track| t.owner == bob && t.source == Source::Microphone;
+    let producer = world.room.tracks.values().find(own).unwrap().producer;
+    let router = world.room.ids.router();
+    let speakers = vec![Speaker { producer, level: 20 }];
+    let event = Event::ActiveSpeakers { router, speakers };
+    let effects = world.room.apply(world.now, RoomCommand::Media(event));
+    let layers = effects.iter().filter_map(|effect| match effect {
+        Effect::Media(Command::SetPreferredLayer { layer, .. }) => layer.temporal,
+        _ => None,
+    });
+    assert_eq!(layers.collect::<Vec<_>>(), [1], "of the picture, not of the sound");
+}
