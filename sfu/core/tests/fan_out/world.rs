@@ -290,6 +290,14 @@ impl World {
         bytes
     }
 
+    /// Everybody proves again that they are there.
+    pub(crate) fn keep_alive(&mut self) {
+        for number in PUBLISHER..=self.numbers {
+            self.receive(number, &mut check(number));
+        }
+        self.settle();
+    }
+
     pub(crate) fn advance(&mut self, by: Duration) {
         self.now += by;
     }
