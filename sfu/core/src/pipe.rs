@@ -52,6 +52,8 @@ pub(crate) struct PipeIn {
     pub(crate) hello: bool,
     /// What the other end believes that is wanted here.
     pub(crate) wanted: u8,
+    /// A consumer shows another encoding than it should: what is wanted changes as soon as it has switched.
+    pub(crate) switching: bool,
     /// Keyframes to ask for.
     pub(crate) keyframes: u8,
     /// Keyframes that were asked for and did not come yet, and when that was.
@@ -61,7 +63,15 @@ pub(crate) struct PipeIn {
 
 impl PipeIn {
     pub(crate) fn new(from: WorkerId) -> Self {
-        Self { from, hello: true, wanted: 0, keyframes: 0, asked: 0, asked_at: None }
+        Self {
+            from,
+            hello: true,
+            wanted: 0,
+            switching: false,
+            keyframes: 0,
+            asked: 0,
+            asked_at: None,
+        }
     }
 
     /// Consumers wait for these keyframes. Whether that is news for the other end.

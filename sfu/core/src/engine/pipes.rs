@@ -115,7 +115,8 @@ impl Engine {
         let clock = &self.clock;
         let Some(producer) = self.producers.get_mut(key) else { return true };
         let id = producer.id;
-        if let (Origin::Pipe(pipe), Some(wanted)) = (&mut producer.origin, wanted) {
+        if let (Origin::Pipe(pipe), Some((wanted, switching))) = (&mut producer.origin, wanted) {
+            pipe.switching = switching;
             // What waits for the flush may change what is wanted.
             return producer.ready.is_empty() && send_wants(id, pipe, wanted, out);
         }
@@ -159,9 +160,9 @@ impl Engine {
         told
     }
 
-    /// Bit per encoding that consumers on this worker show, or should.
-    fn wanted(&self, producer: &Producer) -> u8 {
-        let mut wanted = 0;
+    /// Bit per encoding that consumers on this worker show, or should; and whether one of them is about to show another one.
+    fn wanted(&self, producer: &Producer) -> (u8, bool) {
+        let (mut shown, mut targets) = (0_u8, 0_u8);
         for consumer in producer.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
             let connected =
                 self.transports.get(consumer.transport).is_some_and(Transport::is_connected);
@@ -169,11 +170,11 @@ impl Engine {
                 continue;
             }
             // Nothing flows yet: whatever begins is welcome, for it may begin with a keyframe.
-            let Some(target) = consumer.selector.target(producer) else { return u8::MAX };
-            let shown = consumer.selector.current().map_or(0, |source| 1 << source.encoding);
-            wanted |= 1 << target | shown;
+            let Some(target) = consumer.selector.target(producer) else { return (u8::MAX, false) };
+            targets |= 1 << target;
+            shown |= consumer.selector.current().map_or(0, |source| 1 << source.encoding);
         }
-        wanted
+        (shown | targets, shown & !targets != 0)
     }
 
     fn send_media(
@@ -298,9 +299,11 @@ impl Engine {
         let (seq, first) = (packet.seq, encoding.highest().is_none());
         let arrival = self.clock.instant(packet.arrival_us);
         let keyframe = encoding.receive_piped(arrival, &codec, packet, bytes)?;
-        if keyframe && let Origin::Pipe(pipe) = &mut producer.origin {
+        let Origin::Pipe(pipe) = &mut producer.origin else { return Err(DropReason::UnknownPipe) };
+        if keyframe {
             pipe.keyframe_arrived(index);
         }
+        let switching = pipe.switching || keyframe;
         if producer.paused {
             return Err(DropReason::Muted);
         }
@@ -308,11 +311,11 @@ impl Engine {
             self.ready.push(key);
         }
         producer.ready.push((index, seq));
-        if video && keyframe {
+        if first && !keyframe {
+            self.wish_keyframes(now, key);
+        } else if video && switching {
             // The flush may switch to this encoding, and away from one that nobody needs then.
             self.tell_pipes(key);
-        } else if first {
-            self.wish_keyframes(now, key);
         }
         Ok(())
     }
