@@ -303,6 +303,8 @@ impl Room {
 
     /// Executes one command.
     pub(crate) fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
+        // Frequent, and no news for anybody but the one concerned.
+        let news = !matches!(command, RoomCommand::Media(Event::ConsumerLayer { .. }));
         match command {
             RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
             RoomCommand::JoinOverHttp { participant, join, local } => {
@@ -334,8 +336,10 @@ impl Room {
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),
         }
-        self.measure(now);
-        self.tell_followers(now);
+        if news {
+            self.measure(now);
+            self.tell_followers(now);
+        }
         std::mem::take(&mut self.effects)
     }
 

@@ -256,6 +256,10 @@ impl Actor {
     }
 
     fn deliver(&self, to: Recipients, message: &ServerMessage) {
+        // Who came over HTTP has no socket.
+        if matches!(to, Recipients::One(id) if !self.outboxes.contains_key(&id)) {
+            return;
+        }
         let text = Utf8Bytes::from(message.encode());
         let everybody = self.outboxes.iter();
         match to {

@@ -1,6 +1,6 @@
 //! What each participant is shown: wishes, slots, and what the client is told about them.
 
-use super::participant::{Bindings, Participant};
+use super::participant::{Bindings, Participant, Signaling};
 use super::slots::{Slot, Wanted};
 use super::track::Track;
 use super::watching::Scene;
@@ -146,6 +146,10 @@ impl Participant {
             let chosen = scene.choose(&viewing.watch, |track| self.can_show(track, tracks));
             let shown: Vec<_> = chosen.iter().filter_map(|track| tracks.get(track)).collect();
             return self.rebind(&shown, tracks, effects);
+        }
+        // A WHIP publisher is shown nothing and told nothing.
+        if matches!(self.signaling, Signaling::Http(_)) {
+            return;
         }
         self.unsubscribed.retain(|track| tracks.contains_key(track));
         self.unavailable.retain(|track| tracks.contains_key(track));

@@ -101,6 +101,7 @@ fn a_shared_screen_wins_over_cameras_and_leaves_voices_alone() {
     let own = |t: &&Track| t.source == Source::ScreenShare;
     let screen = world.room.tracks.values().find(own).unwrap().id;
     let track = crate::protocol::TrackRequest { request: None, track: screen };
+    world.client(bob).own.retain(|_, own| *own != screen);
     world.say(bob, ClientMessage::Unpublish(track));
     assert_eq!(world.shown(viewer), both(bob));
 }
