@@ -141,7 +141,8 @@ impl Room {
         let wanted = offer.sections.iter().filter(|s| s.is_live() && s.media_kind().is_some());
         let taken = changes.published.len() + changes.opened_slots.len();
         let complete = taken > 0 && taken == wanted.count();
-        if !publisher && !(complete && self.is_showable(&participant, &changes)) {
+        let fits = publisher || (complete && self.is_showable(&participant, &changes));
+        if !fits {
             return self.counter_offer(now, participant, &offer);
         }
         if !complete {
