@@ -120,7 +120,7 @@ impl Fan<'_> {
             let video = producer.is_video();
             // Audio never waits, and nothing overtakes what waits already.
             if !(video && waited) {
-                self.choose(flush, video, &mut taken);
+                self.choose(flush, video.then_some(1), &mut taken);
             }
             for one in self.plan.queue.drain(..) {
                 if !self.transport.pace.wait(one) {
@@ -130,6 +130,9 @@ impl Fan<'_> {
         }
         if let Some(tuple) = tuple {
             self.send_chosen(flush, &tuple, taken);
+        }
+        if !waited {
+            self.transport.pace.left(flush.now_us);
         }
         !self.transport.pace.is_empty()
     }
@@ -141,18 +144,20 @@ impl Fan<'_> {
         };
         let mut taken = Taken::default();
         self.plan.queue = self.transport.pace.take();
-        self.choose(flush, true, &mut taken);
+        let slots = self.transport.pace.slots(flush.now_us);
+        self.choose(flush, Some(slots), &mut taken);
         self.transport.pace.give_back(std::mem::take(&mut self.plan.queue));
         // One slot's packets may stand apart in what waited.
         self.plan.chosen.sort_by_key(|chosen| chosen.consumer);
         self.send_chosen(flush, &tuple, taken);
+        self.transport.pace.left(flush.now_us);
         !self.transport.pace.is_empty()
     }
 
-    /// Chooses packets from the front of the queue, as many as may leave at once.
-    fn choose(&mut self, flush: &mut Flush<'_, '_>, limited: bool, taken: &mut Taken) {
+    /// Chooses packets from the front of the queue, as many as may leave in so many slots; `None`: all.
+    fn choose(&mut self, flush: &mut Flush<'_, '_>, slots: Option<usize>, taken: &mut Taken) {
         while let Some(&next) = self.plan.queue.front() {
-            if limited && !self.transport.pace.allows(*taken) {
+            if slots.is_some_and(|slots| !self.transport.pace.allows(*taken, slots)) {
                 return;
             }
             self.plan.queue.pop_front();

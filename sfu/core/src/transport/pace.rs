@@ -14,6 +14,8 @@ const PACKETS_MIN: usize = 10;
 const BURST: Duration = Duration::from_millis(10);
 /// … but never more bytes.
 const BYTES_MAX: usize = 32 * 1024;
+/// A worker that comes late sends what the slots that it missed would have sent; it makes up for so many.
+const SLOTS_MAX: u64 = 8;
 /// References that wait; more are dropped.
 const WAITING_MAX: usize = 1024;
 /// What waited so long is of no use any more.
@@ -50,6 +52,8 @@ pub(crate) struct Taken {
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     waiting: VecDeque<Waiting>,
+    /// When something was left waiting last.
+    left_us: u64,
     /// Bytes sent since the window began.
     window_bytes: u64,
     window_since_us: u64,
@@ -58,10 +62,22 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// May a flush that took so much already take one more packet?
-    pub(crate) fn allows(&self, taken: Taken) -> bool {
+    /// May a flush that took so much already take one more packet? `slots`: of [`SLOT`], that it stands for.
+    pub(crate) fn allows(&self, taken: Taken, slots: usize) -> bool {
         let burst = (self.rate() as f64 * BURST.as_secs_f64()) as usize;
-        taken.packets < PACKETS_MIN || taken.bytes < burst.min(BYTES_MAX)
+        taken.bytes < BYTES_MAX
+            && (taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots)
+    }
+
+    /// Slots since something was left waiting.
+    pub(crate) fn slots(&self, now_us: u64) -> usize {
+        let passed = now_us.saturating_sub(self.left_us) / SLOT.as_micros() as u64;
+        passed.clamp(1, SLOTS_MAX) as usize
+    }
+
+    /// Something is left waiting; it is due after [`SLOT`].
+    pub(crate) fn left(&mut self, now_us: u64) {
+        self.left_us = now_us;
     }
 
     /// Bytes per second that the subscriber may be sent: what it was sent. The place of a bandwidth estimate.
@@ -114,7 +130,7 @@ mod tests {
 
     fn allowed(pace: &Pace, size: usize) -> usize {
         let mut taken = Taken::default();
-        while pace.allows(taken) {
+        while pace.allows(taken, 1) {
             taken = Taken { packets: taken.packets + 1, bytes: taken.bytes + size };
         }
         taken.packets
@@ -131,6 +147,17 @@ mod tests {
             }
             assert_eq!(allowed(&pace, 1100), packets, "{rate} bytes/s");
         }
+    }
+
+    /// Or what waits would become more and more as soon as the worker has much to do.
+    #[test]
+    fn a_late_flush_makes_up_for_the_slots_it_missed() {
+        let mut pace = Pace::default();
+        pace.left(1_000_000);
+        assert_eq!([1, 5, 12, 900].map(|ms| pace.slots(1_000_000 + ms * 1000)), [1, 1, 2, 8]);
+        let packets = |packets| Taken { packets, bytes: packets * 1100 };
+        assert!(pace.allows(packets(19), 2) && !pace.allows(packets(20), 2));
+        assert!(!pace.allows(packets(30), 8), "32 KiB at most");
     }
 
     #[test]
