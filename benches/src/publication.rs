@@ -258,7 +258,6 @@ mod tests {
             payload_type: 100,
             rtx_payload_type: None,
             extensions,
-            ssrc: None,
         };
         Publication::new(shape, &encoding, &section)
     }

@@ -375,7 +375,6 @@ mod tests {
             payload_type: 96,
             rtx_payload_type: Some(97),
             extensions,
-            ssrc: None,
         };
         Reception::new(&[section], sample_every, 0)
     }

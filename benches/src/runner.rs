@@ -23,7 +23,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(200);
 /// Measures and reports.
 ///
 /// # Errors
-/// A server cannot be started or breaks, or what was asked for makes no sense. There is no report then.
+/// What was asked for makes no sense; or, after the report, some runs failed.
 pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> {
     raise_file_limit();
     pin(options)?;
@@ -42,7 +42,7 @@ pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> 
         for (point, row) in points.iter().zip(&mut rows) {
             for (target, cell) in targets.iter_mut().zip(&mut row.cells) {
                 let outcome = measure(scenario, point, target.as_mut(), options, &progress)
-                    .with_context(|| format!("{}, {}", target.name(), point.label))?;
+                    .unwrap_or_else(|error| failed(&error));
                 progress.line(&summary(scenario, round, point, &cell.target, &outcome));
                 progress.step();
                 cell.outcomes.push(outcome);
@@ -50,7 +50,20 @@ pub(crate) fn run(scenario: &Scenario, options: &Options) -> anyhow::Result<()> 
         }
     }
     drop(progress);
-    report(scenario, options, &rows)
+    report(scenario, options, &rows)?;
+    let mut outcomes = rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.outcomes);
+    ensure!(outcomes.all(|outcome| !outcome.figures.is_empty()), "some runs failed");
+    Ok(())
+}
+
+/// A run without figures does not take the others' along.
+fn failed(error: &anyhow::Error) -> Outcome {
+    Outcome {
+        figures: Vec::new(),
+        objections: vec![format!("it failed: {error:#}")],
+        profile: String::new(),
+        notes: Vec::new(),
+    }
 }
 
 fn target_options(options: &Options) -> anyhow::Result<TargetOptions> {
@@ -112,6 +125,13 @@ fn summary(
     target: &str,
     outcome: &Outcome,
 ) -> String {
+    if outcome.figures.is_empty() {
+        return format!(
+            "round {round}, {}, {target}: {}",
+            point.label,
+            outcome.objections.join(", ")
+        );
+    }
     let [first, second] =
         scenario.headline().map(|name| format!("{name} {:.3}", figure(&outcome.figures, name)));
     let mark = match outcome.objections.is_empty() {

@@ -227,7 +227,6 @@ fn section(media: &str) -> anyhow::Result<RemoteSection> {
             .into_iter()
             .find(|format| is(*format, "rtx/") && repairs(*format)),
         extensions: extensions(media),
-        ssrc: ssrc(media),
     })
 }
 
@@ -246,16 +245,6 @@ fn extensions(media: &str) -> Extensions {
         mid: id(URI_MID),
         rid: id(URI_RID),
     }
-}
-
-fn ssrc(media: &str) -> Option<(u32, Option<u32>)> {
-    let group = attributes(media, "ssrc-group").find_map(|group| group.strip_prefix("FID "));
-    if let Some(group) = group {
-        let mut ssrcs = group.split_ascii_whitespace().map(str::parse);
-        return Some((ssrcs.next()?.ok()?, ssrcs.next()?.ok()));
-    }
-    let first = attribute(media, "ssrc")?.split_ascii_whitespace().next()?;
-    Some((first.parse().ok()?, None))
 }
 
 #[cfg(test)]
@@ -286,10 +275,9 @@ mod tests {
         assert!(!remote.server_controls);
         let [audio, video] = &remote.sections[..] else { panic!("two sections") };
         assert_eq!((audio.payload_type, audio.rtx_payload_type), (111, None));
-        assert_eq!((audio.extensions.audio_level, audio.ssrc), (Some(1), Some((9, None))));
+        assert_eq!(audio.extensions.audio_level, Some(1));
         assert_eq!((video.payload_type, video.rtx_payload_type), (98, Some(99)));
         assert_eq!(video.extensions, Extensions { mid: Some(7), ..Extensions::default() });
-        assert_eq!(video.ssrc, Some((5, Some(6))));
     }
 
     #[test]
@@ -332,13 +320,12 @@ mod tests {
         ];
         let text = offer(&local, &sections);
         assert!(text.contains("a=simulcast:send q;f\r\n") && !text.contains("a=ssrc:30"));
+        assert!(text.contains("a=ssrc:10 cname") && text.contains("a=ssrc-group:FID 20 21\r\n"));
         let answered = text.replace("a=setup:active", "a=setup:passive");
         let read = remote(&answered, 4, loopback()).unwrap();
         assert_eq!(read.address, local.address);
         assert_eq!(read.fingerprint.digest, [7; 32]);
-        assert_eq!(read.sections[0].ssrc, Some((10, None)));
-        assert_eq!(read.sections[1].ssrc, Some((20, Some(21))));
-        assert_eq!((read.sections[2].ssrc, read.sections[2].extensions.rid), (None, Some(5)));
+        assert_eq!(read.sections[2].extensions.rid, Some(5));
         assert_eq!(read.sections[3].rtx_payload_type, Some(VP8_RTX));
     }
 }

@@ -16,6 +16,8 @@ use nix::sys::time::TimeSpec;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Datagrams per call: more than a frame has.
 const BATCH: usize = 16;
+/// Of one socket in a turn.
+const CALLS_MAX: usize = 8;
 /// The largest datagram of a path.
 const DATAGRAM_MAX: usize = 2048;
 /// The kernel puts at most so much together.
@@ -82,7 +84,8 @@ impl Receiver {
         }
     }
 
-    /// Hands what waits in `socket`, or the first part of it, to `take`: datagram and arrival in wall clock nanoseconds.
+    /// Hands what waits in `socket` to `take`: datagram and arrival in wall clock nanoseconds. What comes all the time does not hold it
+    /// for ever.
     ///
     /// # Errors
     /// Of the kernel; or of `take`, and what was not taken then is lost.
@@ -91,18 +94,24 @@ impl Receiver {
         socket: &PeerSocket,
         mut take: impl FnMut(&mut [u8], u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        if socket.gro {
-            self.receive_run(socket, take)
-        } else {
-            self.receive_batch(socket, &mut take)
+        for _ in 0..CALLS_MAX {
+            let more = match socket.gro {
+                true => self.receive_run(socket, &mut take)?,
+                false => self.receive_batch(socket, &mut take)?,
+            };
+            if !more {
+                break;
+            }
         }
+        Ok(())
     }
 
+    /// Says whether more may wait.
     fn receive_batch(
         &mut self,
         socket: &PeerSocket,
         take: &mut impl FnMut(&mut [u8], u64) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let mut lengths = [(0, 0); BATCH];
         let mut count = 0;
         let mut chunks = self.bytes.chunks_exact_mut(DATAGRAM_MAX);
@@ -123,14 +132,15 @@ impl Receiver {
         {
             take(&mut chunk[..length], arrival)?;
         }
-        Ok(())
+        Ok(count == BATCH)
     }
 
+    /// Says whether more may wait.
     fn receive_run(
         &mut self,
         socket: &PeerSocket,
-        mut take: impl FnMut(&mut [u8], u64) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        take: &mut impl FnMut(&mut [u8], u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
         let mut slices = [IoSliceMut::new(&mut self.bytes)];
         let fd = socket.socket.as_raw_fd();
         let (length, (arrival, segment)) =
@@ -139,7 +149,10 @@ impl Receiver {
                 Err(error) => return ignore(error),
             };
         let segment = segment.unwrap_or(length).max(1);
-        self.bytes[..length].chunks_mut(segment).try_for_each(|datagram| take(datagram, arrival))
+        for datagram in self.bytes[..length].chunks_mut(segment) {
+            take(datagram, arrival)?;
+        }
+        Ok(true)
     }
 }
 
@@ -159,9 +172,9 @@ fn arrival(message: &RecvMsg<'_, '_, ()>) -> anyhow::Result<(u64, Option<usize>)
 }
 
 /// A refused port shows itself as an error; the consent checks will tell.
-fn ignore(error: Errno) -> anyhow::Result<()> {
+fn ignore(error: Errno) -> anyhow::Result<bool> {
     match error {
-        Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED => Ok(()),
+        Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED => Ok(false),
         error => Err(error.into()),
     }
 }

@@ -194,8 +194,6 @@ pub(crate) struct RemoteSection {
     /// Of the retransmissions of `payload_type`.
     pub(crate) rtx_payload_type: Option<u8>,
     pub(crate) extensions: Extensions,
-    /// What the server announces to send here: media SSRC and RTX SSRC.
-    pub(crate) ssrc: Option<(u32, Option<u32>)>,
 }
 
 /// Ids of header extensions; `None`: not negotiated.
