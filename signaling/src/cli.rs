@@ -100,6 +100,9 @@ mod tests {
             Cli::try_parse_from(["switchyard", "serve", "--media-ip", "192.0.2.1,2001:db8::1"]);
         let Some(CliCommand::Serve(raw)) = cli.unwrap().command else { panic!("serve expected") };
         assert_eq!(raw.media_ip.len(), 2);
+        let spread = |when| Cli::try_parse_from(["switchyard", "--spread", when]);
+        assert_eq!(spread("always").unwrap().serve.spread, Some(crate::config::Spread::Always));
+        assert!(spread("sometimes").is_err());
     }
 
     #[test]

@@ -210,3 +210,65 @@ impl Routes {
         Some(worker)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sfu::RouterId;
+    use sfu::params::{EncodingParams, IceCredentials, MediaKind, Security, TransportParams};
+
+    /// A peer connection on a worker with one audio track of the same number.
+    fn publish(routes: &mut Routes, number: u64, worker: WorkerId) {
+        let transport = TransportId(number);
+        routes.settle(transport, worker);
+        let ice = || IceCredentials { ufrag: String::new(), password: String::new() };
+        let params = Box::new(TransportParams {
+            local_ice: ice(),
+            remote_ice: ice(),
+            security: Security::Dtls { role: sfu::params::DtlsRole::Server, fingerprints: vec![] },
+            sctp: None,
+        });
+        let created =
+            routes.route(Command::CreateTransport { transport, router: RouterId(1), params });
+        assert_eq!(created[0].0, worker);
+        let params = Box::new(ProducerParams {
+            kind: MediaKind::Audio,
+            mid: None,
+            encodings: vec![EncodingParams::default()],
+            codecs: Vec::new(),
+            number: 1,
+            paused: false,
+        });
+        let producer = ProducerId(number);
+        assert_eq!(routes.route(Command::CreateProducer { transport, producer, params }).len(), 1);
+    }
+
+    #[test]
+    fn speakers_of_all_workers_make_one_list() {
+        let mut routes = Routes::default();
+        let speaker = |number, level| Speaker { producer: ProducerId(number), level };
+        for (number, worker) in [(1, 0), (2, 0), (3, 1)] {
+            publish(&mut routes, number, WorkerId(worker));
+        }
+        let near = vec![speaker(1, 20), speaker(2, 40)];
+        assert_eq!(routes.merge_speakers(WorkerId(0), near.clone()), near);
+        let all = [speaker(1, 20), speaker(3, 30), speaker(2, 40)];
+        assert_eq!(routes.merge_speakers(WorkerId(1), vec![speaker(3, 30)]), all);
+        assert_eq!(routes.merge_speakers(WorkerId(0), Vec::new()), [speaker(3, 30)]);
+        routes.merge_speakers(WorkerId(0), near);
+        assert!(routes.transport_closed(TransportId(1)).is_empty(), "nobody else had its track");
+        let left = routes.merge_speakers(WorkerId(1), Vec::new());
+        assert_eq!(left, [speaker(2, 40)], "who is gone does not speak");
+    }
+
+    #[test]
+    fn what_is_gone_has_no_worker() {
+        let mut routes = Routes::default();
+        publish(&mut routes, 1, WorkerId(2));
+        let transport = TransportId(1);
+        let closed = routes.route(Command::CloseTransport { transport });
+        assert!(matches!(closed[..], [(WorkerId(2), Command::CloseTransport { .. })]));
+        assert!(routes.route(Command::CloseTransport { transport }).is_empty());
+        assert!(routes.route(Command::CloseProducer { producer: ProducerId(1) }).is_empty());
+    }
+}
