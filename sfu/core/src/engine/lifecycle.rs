@@ -97,18 +97,25 @@ impl Engine {
         if !from.is_video() {
             return;
         }
-        let mut wanted = 0_u8;
-        for consumer in from.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
-            let connected =
-                self.transports.get(consumer.transport).is_some_and(Transport::is_connected);
-            if connected && !consumer.paused {
-                wanted |= consumer.selector.needs_keyframe(from).map_or(0, |e| 1 << e);
-            }
-        }
+        let from = &self.producers[producer];
+        let wanted =
+            from.consumers.iter().fold(0, |wanted, &key| wanted | self.wanted_by(key, from));
         self.request_keyframes(now, producer, wanted);
     }
 
-    /// One consumer that was bound, resumed or asked for another layer.
+    /// The encoding (as a bit) whose keyframe a consumer of `producer` waits for.
+    fn wanted_by(&self, consumer: usize, producer: &Producer) -> u8 {
+        let Some(consumer) = self.consumers.get(consumer).filter(|consumer| !consumer.paused)
+        else {
+            return 0;
+        };
+        let connected =
+            self.transports.get(consumer.transport).is_some_and(Transport::is_connected);
+        let needed = connected.then(|| consumer.selector.needs_keyframe(producer)).flatten();
+        needed.map_or(0, |encoding| 1 << encoding)
+    }
+
+    /// One consumer that was bound, resumed or asked for another layer. Looks at no other one: a thousand viewers join at once.
     pub(super) fn wish_keyframe_for(&mut self, now: Instant, consumer: usize) {
         let Some(producer) = self
             .consumers
@@ -118,7 +125,10 @@ impl Engine {
         else {
             return;
         };
-        self.wish_keyframes(now, producer);
+        self.tell_pipes(producer);
+        let Some(from) = self.producers.get(producer) else { return };
+        let wanted = self.wanted_by(consumer, from);
+        self.request_keyframes(now, producer, wanted);
     }
 
     /// Marks encodings (a bit each) as waiting for a keyframe; the repair timer sends the requests.

@@ -9,8 +9,10 @@ use crate::transport::ice::{CONSENT_EXPIRES, SILENT_AFTER};
 use crate::{CloseReason, Event, Speaker, speaker};
 use std::time::{Duration, Instant};
 
-/// Sender reports: once a second, so that receivers sync within the first seconds of a call.
-const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Housekeeping of a transport that publishes nothing.
+const HOUSEKEEPING_IDLE: Duration = Duration::from_secs(1);
+/// Sender reports: once a second, so that receivers sync within the first seconds of a call. They leave with housekeeping, whose points are not exact.
+const SENDER_REPORT_INTERVAL: Duration = Duration::from_millis(900);
 /// A transport whose peer never sent STUN.
 const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -85,7 +87,9 @@ impl Engine {
             transport.silent = true;
             self.events.push_back(Event::TransportSilent { transport: transport.id, silent: true });
         }
-        let next = self.clock.on_grid(now + HOUSEKEEPING);
+        // Only what is received has to be looked at twice a second.
+        let pause = if transport.producers.is_empty() { HOUSEKEEPING_IDLE } else { HOUSEKEEPING };
+        let next = self.clock.on_grid(now + pause);
         transport.timers.set(TimerKind::Housekeeping, Some(next));
         transport.ticks = transport.ticks.wrapping_add(1);
         let reports = transport.ticks.is_multiple_of(2);
