@@ -191,3 +191,23 @@ fn a_chosen_layer_is_asked_for_again_after_a_switch() {
     });
     assert_eq!(layers.collect::<Vec<_>>(), [1], "of the picture, not of the sound");
 }
+
+#[test]
+fn only_whoever_did_not_want_to_go_is_told_to_come_again() {
+    use sfu::CloseReason;
+    let mut world = World::new();
+    world.join_with_media("ada");
+    for (reason, expected) in
+        [(CloseReason::DtlsClosed, false), (CloseReason::ConsentExpired, true)]
+    {
+        let viewer = world.watch(Watch::Room);
+        world.step(RoomCommand::Follow { participant: viewer });
+        let transport = world.room.participants[&viewer].transport.unwrap().id;
+        let event = Event::TransportClosed { transport, reason };
+        let effects = world.room.apply(world.now, RoomCommand::Media(event));
+        let told = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Outlook { outlook, .. } if outlook.reconnect));
+        assert_eq!(told, expected);
+    }
+}
