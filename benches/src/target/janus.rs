@@ -170,7 +170,10 @@ impl Target for JanusTarget {
         local: &Local,
         sections: &[Section],
     ) -> anyhow::Result<Remote> {
-        let offer = sdp::offer(local, sections);
+        // Janus takes the first encoding of a list for the best.
+        let mut sections = sections.to_vec();
+        sections.iter_mut().for_each(|section| section.sends.reverse());
+        let offer = sdp::offer(local, &sections);
         let body =
             json!({"request": "joinandconfigure", "ptype": "publisher", "room": room, "id": tag});
         let reply = self.with(|running| {
