@@ -1,4 +1,4 @@
-//! WHEP as draft-ietf-wish-whep-04 and the core extensions have it: one case for each MUST that concerns a server, named by its section
+//! WHEP as draft-ietf-wish-whep-03 (its repository on 29 April 2026) and the core extensions have it: one case for each MUST that concerns a server, named by its section
 //! (of the extensions: `sse` and `layer`). What WHEP shares with WHIP is repeated where a route of its own could get it wrong.
 #![allow(clippy::unwrap_used)]
 
