@@ -67,7 +67,9 @@ fn panel(
 ) -> anyhow::Result<()> {
     let all = || series.iter().flat_map(|series| series.values.iter().copied());
     let right = all().map(|(x, _)| x).fold(0.0, f64::max) * 1.05 + f64::EPSILON;
-    let top = all().map(|(_, value)| value).fold(0.0, f64::max) * 1.15 + f64::EPSILON;
+    // The legend lies above the lines.
+    let headroom = 1.1 + 0.1 * series.len() as f64;
+    let top = all().map(|(_, value)| value).fold(0.0, f64::max) * headroom + f64::EPSILON;
     let failed = |error: DrawingAreaErrorKind<_>| anyhow!("{error}");
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
@@ -76,7 +78,13 @@ fn panel(
         .y_label_area_size(46)
         .build_cartesian_2d(0.0..right, 0.0..top)
         .map_err(failed)?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc(axis).draw().map_err(failed)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc(axis)
+        .x_label_formatter(&|x| x.to_string())
+        .draw()
+        .map_err(failed)?;
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let line = LineSeries::new(series.values.iter().copied(), colour.stroke_width(2));
         chart
