@@ -56,8 +56,10 @@ fn a_broadcast_to_three_is_measured() {
 }
 
 #[test]
-fn lost_packets_are_made_up_for() {
-    let value = run("loss", &["loss", "--subscribers", "2", "--percent", "10"]);
+fn lost_packets_are_made_up_for_with_the_profile_that_was_offered() {
+    let value = run("loss", &["loss", "--subscribers", "2", "--percent", "10", "--profile", "cm"]);
+    let round = &value["points"][0]["targets"][0]["rounds"][0];
+    assert_eq!(round["srtp"], "SRTP_AES128_CM_HMAC_SHA1_80");
     assert!(median(&value, 0, "missing packets") > 10.0);
     assert!(median(&value, 0, "complete within 500 ms %") > 99.0);
 }
