@@ -145,6 +145,8 @@ fn compared(run: &Run<'_>) -> Vec<u64> {
 }
 
 fn add_repair_figures(figures: &mut Figures, missed: u64, repaired: u64, asked: u64) {
+    // What was missed just before the window may be repaired in it.
+    let repaired = repaired.min(missed);
     let loss = figure(figures, LOSS);
     // What is left of the loss when repairs in time count as arrived.
     let left = loss * (1.0 - repaired as f64 / missed as f64);
