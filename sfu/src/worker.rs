@@ -26,6 +26,8 @@ const COMMANDS_PER_TURN: usize = 256;
 const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 /// How soon a full ring to another worker is tried again.
 const PIPE_RETRY: Duration = Duration::from_millis(1);
+/// Between two looks at subscribers' reports.
+const REPORTS_PAUSE: Duration = Duration::from_millis(20);
 /// How often the load is measured and the counters are published; an idle worker wakes up for it.
 const LOAD_WINDOW: Duration = Duration::from_secs(1);
 
@@ -96,7 +98,9 @@ pub(crate) struct Worker {
     connections: Connections,
     /// Time not waited, up to the load window.
     busy: Duration,
-    /// Reports are left alone until then.
+    /// No turn takes reports before this …
+    reports_pause: Instant,
+    /// … and they cause none before this.
     reports_due: Instant,
     /// Start of the load window, and the time waited in it.
     window: Instant,
@@ -125,6 +129,7 @@ impl Worker {
             flushes: Durations::default(),
             connections: Connections::default(),
             busy: Duration::ZERO,
+            reports_pause: Instant::now(),
             reports_due: Instant::now(),
             window: Instant::now(),
             waited: Duration::ZERO,
@@ -229,17 +234,23 @@ impl Worker {
         self.pipes.drain(|from, message| self.engine.handle_pipe(now, from, message));
         self.flush_pipes(now);
         self.flush(now);
-        if readable.reports {
-            // When media has left. What is over comes with the next turn, at once.
-            let more_reports = self.receive(now, UdpSocket::recv_reports);
-            Egress::new(&mut self.arena, &mut self.socket).flush();
-            // A thread that sleeps in between pays more for a wake-up than for twenty reports, so they are taken where other deadlines meet.
-            // What they measure is stamped by the kernel.
-            self.reports_due = if more_reports { now } else { self.engine.grid_after(now) };
+        // When media has left.
+        if readable.reports || (readable.media && now >= self.reports_pause) {
+            self.take_reports(now);
         }
         self.flush_pipes(now);
         self.report();
         more_commands
+    }
+
+    /// A thread that sleeps in between pays more for a wake-up than for twenty reports. So they are taken in a turn that media causes or, where there is
+    /// none, where other deadlines meet. What they measure is stamped by the kernel.
+    fn take_reports(&mut self, now: Instant) {
+        let more = self.receive(now, UdpSocket::recv_reports);
+        Egress::new(&mut self.arena, &mut self.socket).flush();
+        self.reports_pause = now + REPORTS_PAUSE;
+        // What is over comes with the next turn, at once.
+        self.reports_due = if more { now } else { self.engine.grid_after(self.reports_pause) };
     }
 
     /// Lets other workers begin with what is theirs.
