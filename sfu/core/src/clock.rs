@@ -74,7 +74,8 @@ mod tests {
         let epoch = Instant::now();
         let clock = MediaClock::new(epoch, 0);
         let at = |millis: f64| epoch + Duration::from_secs_f64(millis / 1000.0);
-        for (asked, given) in [(0.0, 0.0), (24.9, 0.0), (25.1, 50.0), (509.0, 500.0), (500.1, 500.0)]
+        for (asked, given) in
+            [(0.0, 0.0), (24.9, 0.0), (25.1, 50.0), (509.0, 500.0), (500.1, 500.0)]
         {
             assert_eq!(clock.on_grid(at(asked)), at(given), "{asked}");
         }

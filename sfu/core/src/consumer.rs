@@ -10,8 +10,8 @@ use crate::params::{ConsumerParams, ExtensionKind, PayloadMapping};
 use history::History;
 use rewriter::Rewriter;
 use selector::Selector;
-use template::Template;
 use std::time::{Duration, Instant};
+use template::Template;
 
 /// What a slot shows now.
 #[derive(Debug)]

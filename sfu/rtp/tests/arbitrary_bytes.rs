@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::{
-    DependencyDescriptor, ExtensionIter, Codec, RtpHeader, TemplateStructure,
-    TransportFeedback, extension, inspect, rtcp,
+    Codec, DependencyDescriptor, ExtensionIter, RtpHeader, TemplateStructure, TransportFeedback,
+    extension, inspect, rtcp,
 };
 
 const FORMATS: [Codec; 8] = [
