@@ -18,14 +18,21 @@ use template::Template;
 pub(crate) struct Bound {
     /// Producer key.
     pub(crate) producer: usize,
-    pub(crate) payload_types: Vec<PayloadMapping>,
+    /// The preferred format again, here: most packets have it, and a list elsewhere is a cache miss for each subscriber.
+    first: Option<PayloadMapping>,
+    payload_types: Vec<PayloadMapping>,
     /// Sent as the only CSRC.
     pub(crate) number: u32,
 }
 
 impl Bound {
-    pub(crate) fn mapping(&self, payload_type: u8) -> Option<&PayloadMapping> {
-        self.payload_types.iter().find(|mapping| mapping.from == payload_type)
+    pub(crate) fn new(producer: usize, payload_types: Vec<PayloadMapping>, number: u32) -> Self {
+        Self { producer, first: payload_types.first().copied(), payload_types, number }
+    }
+
+    pub(crate) fn mapping(&self, payload_type: u8) -> Option<PayloadMapping> {
+        let is_it = |mapping: &PayloadMapping| mapping.from == payload_type;
+        self.first.filter(is_it).or_else(|| self.payload_types.iter().copied().find(is_it))
     }
 }
 

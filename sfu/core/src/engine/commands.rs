@@ -213,11 +213,8 @@ impl Engine {
         }
         let bound = binding.and_then(|binding| {
             let producer = *self.producer_keys.get(&binding.producer)?;
-            Some(Bound {
-                producer,
-                payload_types: binding.payload_types,
-                number: self.producers[producer].params.number,
-            })
+            let number = self.producers[producer].params.number;
+            Some(Bound::new(producer, binding.payload_types, number))
         });
         if let Some(bound) = &bound {
             self.producers[bound.producer].consumers.push(key);

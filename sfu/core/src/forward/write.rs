@@ -39,13 +39,13 @@ pub(super) fn mapping(
     bytes: &[u8],
 ) -> Result<PayloadMapping, DropReason> {
     if let Some(mapping) = bound.mapping(packet.payload_type) {
-        return Ok(*mapping);
+        return Ok(mapping);
     }
     if packet.codec != Codec::Red {
         return Err(DropReason::NotNegotiated);
     }
     let primary = primary(packet.payload(bytes)).ok_or(DropReason::Malformed)?;
-    bound.mapping(primary.payload_type).copied().ok_or(DropReason::NotNegotiated)
+    bound.mapping(primary.payload_type).ok_or(DropReason::NotNegotiated)
 }
 
 /// What of a packet's payload goes out under `mapping`.
