@@ -1,6 +1,5 @@
 //! What the media plane tells a room.
 
-use super::participant::Signaling;
 use super::{Effect, Recipients, Room};
 use crate::protocol::{LeaveReason, ParticipantId, ServerMessage, SpeakerInfo};
 use sfu::{CloseReason, ConsumerId, Event, Speaker, TransportId};
@@ -52,8 +51,9 @@ impl Room {
     fn transport_closed(&mut self, id: ParticipantId, reason: &CloseReason) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.transport = None;
-        let left = match (participant.signaling, reason) {
-            (Signaling::Lost(_) | Signaling::Http(_), CloseReason::DtlsClosed) => LeaveReason::Left,
+        let left = match reason {
+            // DTLS's goodbye may overtake a `leave` on the WebSocket.
+            CloseReason::DtlsClosed => LeaveReason::Left,
             _ => LeaveReason::ConnectionFailed,
         };
         let text = match reason {

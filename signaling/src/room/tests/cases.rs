@@ -159,6 +159,29 @@ fn a_failed_media_connection_ends_the_participation() {
 }
 
 #[test]
+fn whoever_closes_its_peer_connection_has_left() {
+    use crate::protocol::LeaveReason;
+    use sfu::CloseReason;
+    for (closed, expected) in [
+        (CloseReason::DtlsClosed, LeaveReason::Left),
+        (CloseReason::ConsentExpired, LeaveReason::ConnectionFailed),
+    ] {
+        let mut world = World::new();
+        let (_, bob) = (world.join("ada"), world.join("bob"));
+        let event = Event::TransportClosed { transport: transport(&world, bob), reason: closed };
+        let effects = world.room.apply(world.now, RoomCommand::Media(event));
+        let told = effects.iter().find_map(|effect| match effect {
+            Effect::Send {
+                message: ServerMessage::ParticipantLeft { participant, reason },
+                ..
+            } => Some((*participant, *reason)),
+            _ => None,
+        });
+        assert_eq!(told, Some((bob, expected)));
+    }
+}
+
+#[test]
 fn new_slots_start_on_ready_on_connect_or_after_a_second() {
     let mut world = World::new();
     let id = ParticipantId(1);
