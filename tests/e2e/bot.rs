@@ -148,7 +148,8 @@ impl Bot {
     pub(crate) async fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = tokio::time::Instant::now() + DEADLINE;
         while !done(self) {
-            assert!(tokio::time::Instant::now() < end, "waited for {what}");
+            let last = || self.messages.iter().rev().take(5).collect::<Vec<_>>();
+            assert!(tokio::time::Instant::now() < end, "waited for {what}; came: {:#?}", last());
             // A message, or a moment for packets to arrive: then the question is asked again.
             let _ = tokio::time::timeout(Duration::from_millis(20), self.read()).await;
         }
