@@ -1,7 +1,7 @@
 //! The worker's one egress arena: datagrams are built and encrypted where they are sent from.
 //!
 //! Consecutive datagrams to one tuple of equal size (the last may be shorter) become one message, which the socket sends with
-//! UDP GSO. Every 64 messages or 512 KiB the arena is handed to [`Transmit`] and reused.
+//! UDP GSO. Every 64 messages or 128 KiB the arena is handed to [`Transmit`] and reused.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -54,8 +54,8 @@ pub trait Transmit {
     fn transmit(&mut self, messages: &[Message], bytes: &[u8]);
 }
 
-/// Arena capacity in bytes.
-pub const ARENA_BYTES: usize = 512 * 1024;
+/// Arena capacity in bytes: small enough that what was written is still in the second-level cache when the kernel copies it.
+pub const ARENA_BYTES: usize = 128 * 1024;
 /// Messages before the arena leaves.
 pub const ARENA_MESSAGES: usize = 64;
 /// The largest datagram that may be reserved; larger RTP never leaves us (a path MTU of 1500).
