@@ -275,6 +275,6 @@ mod tests {
         let batch = |payload, burst| {
             Sender::new(Shape { payload, burst, rate: 30 }, &[address]).unwrap().batch
         };
-        assert_eq!((batch(160, 1), batch(1100, 5), batch(1100, 10)), (64, 64, 45));
+        assert_eq!((batch(160, 1), batch(1100, 5), batch(1100, 10)), (64, 22, 11));
     }
 }
