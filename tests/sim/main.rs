@@ -13,6 +13,7 @@ mod nonce;
 mod params;
 mod pipes;
 mod publisher;
+mod replay;
 mod speakers;
 mod stamp;
 mod subscriber;

@@ -34,6 +34,8 @@ pub(crate) struct Publisher {
     /// NTP time of this machine at virtual time 0.
     pub(crate) ntp: u64,
     pub(crate) sender_reports: bool,
+    /// Makes a keyframe so often, and none when asked.
+    pub(crate) keyframe_period: Option<Micros>,
     pub(crate) keyframe_requests: Vec<(Micros, u32)>,
     /// Transport-wide numbers sent, with the time of sending.
     pub(crate) transport_sent: Vec<Micros>,
@@ -57,6 +59,7 @@ impl Publisher {
             audio: None,
             ntp,
             sender_reports: true,
+            keyframe_period: None,
             keyframe_requests: Vec::new(),
             transport_sent: Vec::new(),
             feedback: Vec::new(),
@@ -158,7 +161,9 @@ impl Publisher {
             if video.number == 0 {
                 layer.since = now;
             }
-            let keyframe = std::mem::take(&mut layer.keyframe);
+            let age = u64::from(layer.frames_since_key) * FRAME;
+            let keyframe = std::mem::take(&mut layer.keyframe)
+                || self.keyframe_period.is_some_and(|period| age >= period);
             if keyframe {
                 layer.frames_since_key = 0;
             }
@@ -308,6 +313,9 @@ impl Publisher {
 
     fn handle_keyframe_request(&mut self, now: Micros, ssrc: u32) {
         self.keyframe_requests.push((now, ssrc));
+        if self.keyframe_period.is_some() {
+            return;
+        }
         let Some(video) = &mut self.video else { return };
         if let Some(layer) = video.layers.iter_mut().find(|layer| layer.ssrc == ssrc) {
             layer.keyframe = true;

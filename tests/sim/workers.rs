@@ -3,6 +3,7 @@
 use crate::net::{MS, Micros, Path, SECOND};
 use crate::params::{audio_params, video_params};
 use crate::pipes::PIPE_DELAY;
+use crate::replay::{assert_caught_up, sent};
 use crate::world::{SlotSpec, Tracks, World};
 use sfu_core::params::{PreferredLayer, ProducerParams};
 use sfu_core::{Command, DropReason, ProducerId, TransportId, WorkerId};
@@ -301,5 +302,22 @@ fn it_does_not_matter_which_end_of_a_pipe_opens_first() {
         let crossed = world.pipes.total();
         world.run_seconds(1);
         assert_eq!(world.pipes.total(), crossed, "closed");
+    }
+}
+
+/// The far end has a cache of its own, which the first viewer there fills.
+#[test]
+fn a_late_viewer_on_another_worker_begins_at_once() {
+    let mut world = room(&[], Path::CLEAN);
+    world.publishers[0].keyframe_period = Some(4 * SECOND);
+    world.run_seconds(6);
+    for _ in 0..5 {
+        world.run(1379 * MS);
+        let joined = world.now;
+        let viewer = subscribe(&mut world, FAR);
+        world.run(5 * SECOND);
+        let first = sent(&world, viewer)[0];
+        assert!(first.at - joined <= 250 * MS, "the first packet after {} µs", first.at - joined);
+        assert_caught_up(&world, viewer, joined);
     }
 }

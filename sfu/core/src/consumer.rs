@@ -1,6 +1,7 @@
 //! A slot: one outgoing stream of one subscriber, and the track that it shows.
 
 pub(crate) mod history;
+pub(crate) mod replay;
 pub(crate) mod rewriter;
 pub(crate) mod selector;
 pub(crate) mod template;
@@ -8,6 +9,7 @@ pub(crate) mod template;
 use crate::ConsumerId;
 use crate::params::{ConsumerParams, ExtensionKind, PayloadMapping};
 use history::History;
+use replay::Replay;
 use rewriter::Rewriter;
 use selector::Selector;
 use std::time::{Duration, Instant};
@@ -97,6 +99,12 @@ pub(crate) struct Consumer {
     pub(crate) history: History,
     /// Encoding and epoch of the last switch: the next one takes its timestamps from there. `None` after another track was bound.
     pub(crate) switched_from: Option<(u8, u32)>,
+    /// Begins with the last keyframe from the cache.
+    pub(crate) replay: Option<Box<Replay>>,
+    /// When the last replay began.
+    pub(crate) replayed_us: Option<u64>,
+    /// Since when nothing is shown, in µs of the media clock.
+    pub(crate) waiting_since_us: Option<u64>,
     /// Next extended sequence number of the RTX stream.
     pub(crate) rtx_seq: u64,
     /// A sender report goes out with the next packet.
@@ -125,6 +133,9 @@ impl Consumer {
             rewriter: Rewriter::new(seed as u16),
             history: History::default(),
             switched_from: None,
+            replay: None,
+            replayed_us: None,
+            waiting_since_us: None,
             rtx_seq: u64::from((seed >> 16) as u16 & 0x7fff),
             report_due: false,
             layer_changed: false,
@@ -149,6 +160,8 @@ impl Consumer {
     /// Needs a keyframe and a sender report before it goes on: bound, resumed, unmuted.
     pub(crate) fn restart(&mut self) {
         self.selector.reset();
+        self.replay = None;
+        self.waiting_since_us = None;
         self.report_due = true;
     }
 }

@@ -54,21 +54,25 @@ struct Pending {
     consumer: usize,
 }
 
-/// After packets of a consumer were chosen: the keyframe that it waits for, and whether it shows something else now.
+/// After packets of a consumer were chosen: the keyframe that it waits for, and whether it shows something else now. Returns whether it begins with
+/// what the cache has.
 fn note(
     producers: &Slab<Producer>,
     consumer: &mut Consumer,
+    now_us: u64,
     wishes: &mut Vec<(usize, u8)>,
     events: &mut VecDeque<Event>,
-) {
-    let Some(key) = consumer.bound.as_ref().map(|bound| bound.producer) else { return };
-    let Some(producer) = producers.get(key).filter(|_| !consumer.paused) else { return };
-    if let Some(encoding) = consumer.selector.needs_keyframe(producer) {
+) -> bool {
+    let Some(key) = consumer.bound.as_ref().map(|bound| bound.producer) else { return false };
+    let Some(producer) = producers.get(key).filter(|_| !consumer.paused) else { return false };
+    let replays = consumer.begin_replay(producer, now_us);
+    if let Some(encoding) = consumer.needs_keyframe(producer) {
         wishes.push((key, encoding));
     }
     if std::mem::take(&mut consumer.layer_changed) {
         events.push_back(lifecycle::layer_event(producer, consumer));
     }
+    replays
 }
 
 /// See the module.
@@ -189,15 +193,21 @@ impl Engine {
                 key,
                 plan: &mut self.plan,
             };
-            if fan.send_ready(&mut flush, group.iter().map(|pending| pending.consumer)) {
-                transport.timers.set_earlier(TimerKind::Pace, now + SLOT);
-                self.timers.arm(key, transport.id, &mut transport.timers);
-            }
+            let mut next = fan
+                .send_ready(&mut flush, group.iter().map(|pending| pending.consumer))
+                .then(|| now + SLOT);
             if transport.is_connected() {
                 for pending in group {
                     let Some(consumer) = self.consumers.get_mut(pending.consumer) else { continue };
-                    note(&self.producers, consumer, &mut self.wishes, &mut self.events);
+                    let (wishes, events) = (&mut self.wishes, &mut self.events);
+                    if note(&self.producers, consumer, flush.now_us, wishes, events) {
+                        next = Some(now);
+                    }
                 }
+            }
+            if let Some(at) = next {
+                transport.timers.set_earlier(TimerKind::Pace, at);
+                self.timers.arm(key, transport.id, &mut transport.timers);
             }
         }
         for key in self.ready.drain(..) {
@@ -234,12 +244,13 @@ impl Engine {
             key,
             plan: &mut self.plan,
         };
-        let more = fan.send_waiting(&mut flush);
-        transport.timers.set(TimerKind::Pace, more.then(|| now + SLOT));
+        let mut more = fan.send_waiting(&mut flush);
         for &key in &transport.consumers {
             let Some(consumer) = self.consumers.get_mut(key) else { continue };
-            note(&self.producers, consumer, &mut self.wishes, &mut self.events);
+            let (wishes, events) = (&mut self.wishes, &mut self.events);
+            more |= note(&self.producers, consumer, flush.now_us, wishes, events);
         }
+        transport.timers.set(TimerKind::Pace, more.then(|| now + SLOT));
         self.pass_wishes(now);
     }
 

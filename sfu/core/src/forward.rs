@@ -5,6 +5,7 @@
 
 mod order;
 mod repair;
+mod replay;
 mod write;
 
 pub(crate) use repair::retransmit;
@@ -12,6 +13,7 @@ pub(crate) use repair::retransmit;
 use crate::clock::MediaClock;
 use crate::consumer::Consumer;
 use crate::consumer::history::Sent;
+use crate::consumer::replay::Timing;
 use crate::consumer::rewriter::Rewritten;
 use crate::consumer::selector::Selection;
 use crate::counters::MediaCounters;
@@ -110,13 +112,21 @@ impl Fan<'_> {
                 flush.drops.count(DropReason::NotReady);
                 continue;
             }
-            self.plan.queue.extend(producer.ready.iter().map(|&(encoding, seq)| Waiting {
-                consumer: key,
-                binding: consumer.binding,
-                encoding,
-                seq,
-                since_us: flush.now_us,
-            }));
+            for &(encoding, seq) in &producer.ready {
+                let epoch = || producer.encodings.get(usize::from(encoding)).map_or(0, |e| e.epoch);
+                // A replay comes to it in its place.
+                if consumer.replay.is_some() && consumer.replay_covers(encoding, epoch(), seq) {
+                    continue;
+                }
+                let (binding, since_us) = (consumer.binding, flush.now_us);
+                self.plan.queue.push_back(Waiting {
+                    consumer: key,
+                    binding,
+                    encoding,
+                    seq,
+                    since_us,
+                });
+            }
             let video = producer.is_video();
             // Audio never waits, and nothing overtakes what waits already.
             if !(video && waited) {
@@ -140,18 +150,19 @@ impl Fan<'_> {
     /// Sends the next part of what waits; returns whether there is more.
     pub(crate) fn send_waiting(&mut self, flush: &mut Flush<'_, '_>) -> bool {
         let Some(tuple) = self.transport.selected.filter(|_| self.transport.is_connected()) else {
-            return false;
+            return self.end_replays(flush.now_us);
         };
         let mut taken = Taken::default();
         self.plan.queue = self.transport.pace.take();
         let slots = self.transport.pace.slots(flush.now_us);
         self.choose(flush, Some(slots), &mut taken);
         self.transport.pace.give_back(std::mem::take(&mut self.plan.queue));
+        let replays = self.replay(flush, slots, &mut taken);
         // One slot's packets may stand apart in what waited.
         self.plan.chosen.sort_by_key(|chosen| chosen.consumer);
         self.send_chosen(flush, &tuple, taken);
         self.transport.pace.left(flush.now_us);
-        !self.transport.pace.is_empty()
+        replays || !self.transport.pace.is_empty()
     }
 
     /// Chooses packets from the front of the queue, as many as may leave in so many slots; `None`: all.
@@ -164,15 +175,19 @@ impl Fan<'_> {
             match self.judge(flush, next) {
                 Err(reason) => flush.drops.count(reason),
                 Ok((chosen, switched)) => {
-                    taken.packets += 1;
-                    taken.bytes += chosen.size;
-                    self.plan.chosen.push(chosen);
+                    self.take(chosen, taken);
                     if switched {
                         self.catch_up(next);
                     }
                 }
             }
         }
+    }
+
+    fn take(&mut self, chosen: Chosen, taken: &mut Taken) {
+        taken.packets += 1;
+        taken.bytes += chosen.size;
+        self.plan.chosen.push(chosen);
     }
 
     /// Queues what came before the keyframe that it follows: a keyframe's first packet may be the last one to come.
@@ -227,12 +242,16 @@ impl Fan<'_> {
             size: if blank { 0 } else { size },
             blank,
         };
+        let own = (packet.timestamp, packet.arrival_us);
+        let newest = || source.newest.map_or(own, |(rtp, at)| (rtp, flush.clock.micros(at)));
         let selection = consumer.selector.select(producer, encoding, packet);
         match selection {
             Selection::Forward => {}
             Selection::Switch => {
                 let offset = exact_offset(producer, consumer, encoding);
-                consumer.rewriter.switch(packet, source.clock_rate, offset);
+                let live = if consumer.replays() { newest() } else { own };
+                consumer.rewriter.switch(packet, live, source.clock_rate, offset);
+                consumer.waiting_since_us = None;
                 consumer.switched_from = Some((encoding, source.epoch));
                 consumer.report_due = true;
                 consumer.layer_changed = true;
@@ -244,7 +263,19 @@ impl Fan<'_> {
             Selection::Other => return Err(DropReason::OtherEncoding),
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
         }
-        let rewritten = consumer.rewriter.rewrite(packet)?;
+        let timing = match consumer.replay {
+            None => Timing::Exact,
+            Some(_) => {
+                consumer.timing((encoding, source), packet.timestamp, newest(), flush.now_us)
+            }
+        };
+        let rewritten = match timing {
+            Timing::Exact => consumer.rewriter.rewrite(packet)?,
+            Timing::At(timestamp) => {
+                consumer.rewriter.rewrite_at(packet, timestamp, flush.now_us)?
+            }
+            Timing::Unknown => return Err(DropReason::TooOld),
+        };
         Ok((chosen(rewritten, false), selection == Selection::Switch))
     }
 

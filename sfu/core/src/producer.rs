@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod encoding;
+pub(crate) mod gop;
 pub(crate) mod keyframe;
 pub(crate) mod nack;
 pub(crate) mod packet;
@@ -51,8 +52,11 @@ impl Producer {
     pub(crate) fn new(id: ProducerId, origin: Origin, mut params: ProducerParams) -> Self {
         params.encodings.truncate(ENCODINGS_MAX);
         let clock_rate = params.codecs.first().map_or(90_000, |codec| codec.clock_rate);
-        let encodings =
+        let mut encodings: Vec<Encoding> =
             params.encodings.iter().map(|e| Encoding::new(e, params.kind, clock_rate)).collect();
+        if params.codecs.iter().all(|codec| !codec.feedback.pli && !codec.feedback.fir) {
+            encodings.iter_mut().for_each(|encoding| encoding.keyframes.ignore());
+        }
         Self {
             id,
             origin,

@@ -96,12 +96,15 @@ impl Rewriter {
     }
 
     /// Starts a new source at `packet`. `timestamp_offset`: the exact offset when sender reports give one; else the elapsed arrival time decides.
+    /// `reference`: RTP time and arrival (µs) of what is live at the source, which is the packet unless that comes from the cache.
     pub(crate) fn switch(
         &mut self,
         packet: &CachedPacket,
+        reference: (u32, u64),
         clock_rate: u32,
         timestamp_offset: Option<u32>,
     ) {
+        let (timestamp, arrival_us) = reference;
         self.older.clear();
         self.range = Some(Range {
             first: packet.seq,
@@ -122,14 +125,14 @@ impl Rewriter {
             return;
         };
         let mut offset = timestamp_offset.unwrap_or_else(|| {
-            let elapsed = packet.arrival_us.saturating_sub(last_arrival_us);
+            let elapsed = arrival_us.saturating_sub(last_arrival_us);
             let ticks = (u128::from(elapsed) * u128::from(clock_rate) / 1_000_000) as u32;
-            last.wrapping_add(ticks.max(1)).wrapping_sub(packet.timestamp)
+            last.wrapping_add(ticks.max(1)).wrapping_sub(timestamp)
         });
         // Never backwards, and never the same frame twice.
-        let step = packet.timestamp.wrapping_add(offset).wrapping_sub(last) as i32;
+        let step = timestamp.wrapping_add(offset).wrapping_sub(last) as i32;
         if step <= 0 {
-            offset = last.wrapping_add(1).wrapping_sub(packet.timestamp);
+            offset = last.wrapping_add(1).wrapping_sub(timestamp);
         }
         self.timestamp_offset = offset;
     }
@@ -146,10 +149,21 @@ impl Rewriter {
 
     /// Takes a packet that is forwarded.
     pub(crate) fn rewrite(&mut self, packet: &CachedPacket) -> Result<Rewritten, DropReason> {
+        let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
+        self.rewrite_at(packet, timestamp, packet.arrival_us)
+    }
+
+    /// Takes a packet that is given another outgoing time, as if it had come at `at_us`.
+    pub(crate) fn rewrite_at(
+        &mut self,
+        packet: &CachedPacket,
+        timestamp: u32,
+        at_us: u64,
+    ) -> Result<Rewritten, DropReason> {
         let range = self.range_of(packet.seq).ok_or(DropReason::BeforeSwitch)?;
         let rewritten = Rewritten {
             seq: packet.seq.wrapping_add_signed(range.seq),
-            timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
+            timestamp,
             picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
             tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
         };
@@ -157,7 +171,7 @@ impl Rewriter {
             return Err(DropReason::Duplicate);
         }
         self.highest_source = self.highest_source.max(packet.seq);
-        if self.is_newest(packet, &rewritten) {
+        if self.is_newest(at_us, &rewritten) {
             self.last_picture_id = rewritten.picture_id.unwrap_or(self.last_picture_id);
             self.last_tl0 = rewritten.tl0_picture_index.unwrap_or(self.last_tl0);
         }
@@ -165,11 +179,11 @@ impl Rewriter {
     }
 
     /// Whether this is the newest packet so far; then what follows a switch comes after it.
-    fn is_newest(&mut self, packet: &CachedPacket, rewritten: &Rewritten) -> bool {
+    fn is_newest(&mut self, at_us: u64, rewritten: &Rewritten) -> bool {
         let newest = rewritten.seq >= self.next_seq;
         if newest {
             self.next_seq = rewritten.seq + 1;
-            self.last_timestamp = Some((rewritten.timestamp, packet.arrival_us));
+            self.last_timestamp = Some((rewritten.timestamp, at_us));
         }
         newest
     }
@@ -188,7 +202,7 @@ impl Rewriter {
             if !self.given.take(hole.seq, self.next_seq) {
                 return None;
             }
-            self.is_newest(packet, &hole);
+            self.is_newest(packet.arrival_us, &hole);
             return Some(hole);
         }
         let last = self.range?;
@@ -228,6 +242,10 @@ mod tests {
         CachedPacket { seq, timestamp, arrival_us: seq * 1000, ..CachedPacket::default() }
     }
 
+    fn switch(rewriter: &mut Rewriter, packet: &CachedPacket, offset: Option<u32>) {
+        rewriter.switch(packet, (packet.timestamp, packet.arrival_us), 90_000, offset);
+    }
+
     fn frame(seq: u64, picture_id: u16) -> CachedPacket {
         let mut packet = packet(seq, picture_id.into());
         packet.info.picture_id = Some(picture_id);
@@ -238,11 +256,11 @@ mod tests {
     #[test]
     fn sequence_continues_over_a_switch_and_a_late_packet_gets_its_reserved_number() {
         let mut rewriter = Rewriter::new(500);
-        rewriter.switch(&packet(70_000, 1000), 90_000, None);
+        switch(&mut rewriter, &packet(70_000, 1000), None);
         assert_eq!(rewriter.rewrite(&packet(70_000, 1000)).unwrap().seq, 500);
         assert_eq!(rewriter.rewrite(&packet(70_003, 1000)).unwrap().seq, 503);
         assert_eq!(rewriter.rewrite(&packet(70_001, 1000)).unwrap().seq, 501);
-        rewriter.switch(&packet(90_000, 5), 90_000, None);
+        switch(&mut rewriter, &packet(90_000, 5), None);
         let first = rewriter.rewrite(&packet(90_000, 5)).unwrap();
         assert_eq!(first.seq, 504);
         // 19.997 s passed between the newest packet of the old source and the first of the new.
@@ -254,7 +272,7 @@ mod tests {
     #[test]
     fn a_number_is_given_once() {
         let mut rewriter = Rewriter::new(500);
-        rewriter.switch(&packet(70_000, 1000), 90_000, None);
+        switch(&mut rewriter, &packet(70_000, 1000), None);
         for seq in [70_000, 70_100, 70_099, 70_700] {
             rewriter.rewrite(&packet(seq, 1000)).unwrap();
             assert_eq!(rewriter.rewrite(&packet(seq, 1000)), Err(DropReason::Duplicate), "{seq}");
@@ -269,18 +287,32 @@ mod tests {
     #[test]
     fn a_switch_never_goes_back_in_time() {
         let mut rewriter = Rewriter::new(0);
-        rewriter.switch(&packet(100, 5000), 90_000, None);
+        switch(&mut rewriter, &packet(100, 5000), None);
         rewriter.rewrite(&packet(100, 5000)).unwrap();
-        rewriter.switch(&packet(300, 77), 90_000, Some(0));
+        switch(&mut rewriter, &packet(300, 77), Some(0));
         assert_eq!(rewriter.rewrite(&packet(300, 77)).unwrap().timestamp, 5001);
-        rewriter.switch(&packet(400, 177), 90_000, Some(6000));
+        switch(&mut rewriter, &packet(400, 177), Some(6000));
         assert_eq!(rewriter.rewrite(&packet(400, 177)).unwrap().timestamp, 6177);
+    }
+
+    /// A keyframe from the cache, 4 s old, when the newest packet of its source came 1 s after what was shown before.
+    #[test]
+    fn what_is_live_decides_when_an_old_keyframe_begins() {
+        let mut rewriter = Rewriter::new(0);
+        switch(&mut rewriter, &packet(10_000, 5000), None);
+        rewriter.rewrite(&packet(10_000, 5000)).unwrap();
+        rewriter.switch(&packet(7_000, 77), (360_077, 11_000_000), 90_000, None);
+        assert_eq!(rewriter.timestamp_offset().wrapping_add(360_077), 5000 + 90_000);
+        let first = rewriter.rewrite_at(&packet(7_000, 77), 95_000, 11_001_000).unwrap();
+        assert_eq!((first.seq, first.timestamp), (1, 95_000));
+        switch(&mut rewriter, &packet(20_000, 9), None);
+        assert_eq!(rewriter.timestamp_offset().wrapping_add(9), 95_000 + 8999 * 90);
     }
 
     #[test]
     fn left_out_frames_leave_no_gap() {
         let mut rewriter = Rewriter::new(10);
-        rewriter.switch(&frame(1000, 50), 90_000, None);
+        switch(&mut rewriter, &frame(1000, 50), None);
         let first = rewriter.rewrite(&frame(1000, 50)).unwrap();
         // Two packets of frame 51 are left out; 1001 of frame 50 comes late, after them.
         rewriter.skip(&frame(1002, 51));
@@ -295,7 +327,7 @@ mod tests {
     #[test]
     fn a_late_packet_that_is_left_out_gives_its_number_back() {
         let mut rewriter = Rewriter::new(10);
-        rewriter.switch(&frame(1000, 50), 90_000, None);
+        switch(&mut rewriter, &frame(1000, 50), None);
         rewriter.rewrite(&frame(1000, 50)).unwrap();
         assert_eq!(rewriter.skip(&frame(1001, 51)), None);
         assert_eq!(rewriter.skip(&frame(1003, 51)), None);
@@ -304,16 +336,16 @@ mod tests {
         // The same with nothing forwarded since: the number is used up all the same.
         assert_eq!(rewriter.skip(&frame(1006, 53)), None);
         assert_eq!(rewriter.skip(&frame(1005, 53)).unwrap().seq, 13);
-        rewriter.switch(&frame(5000, 9), 90_000, None);
+        switch(&mut rewriter, &frame(5000, 9), None);
         assert_eq!(rewriter.rewrite(&frame(5000, 9)).unwrap().seq, 14);
     }
 
     #[test]
     fn the_first_source_keeps_picture_ids_consecutive_over_a_switch() {
         let mut rewriter = Rewriter::new(10);
-        rewriter.switch(&frame(1000, 32_767), 90_000, None);
+        switch(&mut rewriter, &frame(1000, 32_767), None);
         let a = rewriter.rewrite(&frame(1000, 32_767)).unwrap();
-        rewriter.switch(&frame(5000, 3), 90_000, None);
+        switch(&mut rewriter, &frame(5000, 3), None);
         let b = rewriter.rewrite(&frame(5000, 3)).unwrap();
         assert_eq!(b.picture_id, a.picture_id.map(|id| (id + 1) & 0x7fff));
         assert_eq!(b.tl0_picture_index, a.tl0_picture_index.map(|i| i + 1));

@@ -111,24 +111,37 @@ impl Engine {
         };
         let connected =
             self.transports.get(consumer.transport).is_some_and(Transport::is_connected);
-        let needed = connected.then(|| consumer.selector.needs_keyframe(producer)).flatten();
+        let needed = connected.then(|| consumer.needs_keyframe(producer)).flatten();
         needed.map_or(0, |encoding| 1 << encoding)
     }
 
-    /// One consumer that was bound, resumed or asked for another layer. Looks at no other one: a thousand viewers join at once.
+    /// One consumer that was bound, resumed or asked for another layer: it begins with what the cache has, or waits for a keyframe. Looks at no
+    /// other one: a thousand viewers join at once.
     pub(super) fn wish_keyframe_for(&mut self, now: Instant, consumer: usize) {
-        let Some(producer) = self
-            .consumers
-            .get(consumer)
-            .and_then(|consumer| consumer.bound.as_ref())
-            .map(|bound| bound.producer)
+        let there = self.consumers.get_mut(consumer);
+        let Some((there, producer)) =
+            there.and_then(|c| c.bound.as_ref().map(|bound| bound.producer).map(|p| (c, p)))
         else {
             return;
         };
+        let key = there.transport;
+        let connected = self.transports.get(key).is_some_and(Transport::is_connected);
+        if let Some(from) = self.producers.get(producer).filter(|_| connected)
+            && there.begin_replay(from, self.clock.micros(now))
+        {
+            self.start_replay(now, key);
+        }
         self.tell_pipes(producer);
         let Some(from) = self.producers.get(producer) else { return };
         let wanted = self.wanted_by(consumer, from);
         self.request_keyframes(now, producer, wanted);
+    }
+
+    /// A consumer of this transport begins with what the cache has.
+    pub(super) fn start_replay(&mut self, now: Instant, key: usize) {
+        let transport = &mut self.transports[key];
+        transport.timers.set_earlier(TimerKind::Pace, now);
+        self.timers.arm(key, transport.id, &mut transport.timers);
     }
 
     /// Marks encodings (a bit each) as waiting for a keyframe; the repair timer sends the requests.

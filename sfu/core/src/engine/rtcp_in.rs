@@ -152,8 +152,14 @@ impl Engine {
 
     fn handle_keyframe_request(&mut self, now: Instant, key: usize, ssrc: u32) {
         let Some(consumer) = self.consumer_by_ssrc(key, ssrc) else { return };
-        let consumer = &self.consumers[consumer];
+        let consumer = &mut self.consumers[consumer];
         let Some(producer) = consumer.bound.as_ref().map(|bound| bound.producer) else { return };
+        if let Some(from) = self.producers.get(producer)
+            && consumer.replay_again(from, self.clock.micros(now))
+        {
+            self.start_replay(now, key);
+            return;
+        }
         // What is shown, or else what should be.
         let shown = consumer.selector.current().map(|source| source.encoding);
         let target = || self.producers.get(producer).and_then(|p| consumer.selector.target(p));

@@ -4,6 +4,7 @@ use crate::clock::{MediaClock, ntp_diff_to_rtp};
 use crate::drop_reason::DropReason;
 use crate::params::{EncodingParams, MediaKind, ReceiveCodec};
 use crate::producer::cache::PacketCache;
+use crate::producer::gop::{self, Gop};
 use crate::producer::keyframe::KeyframeRequests;
 use crate::producer::nack::{Gap, NackGenerator};
 use crate::producer::packet::CachedPacket;
@@ -63,6 +64,9 @@ pub(crate) struct Encoding {
     pub(crate) clock_rate: u32,
     /// RTP time and arrival of the newest packet, for sender reports when the publisher sends none.
     pub(crate) newest: Option<(u32, Instant)>,
+    video: bool,
+    /// Video only.
+    gop: Option<Gop>,
 }
 
 impl Encoding {
@@ -83,6 +87,8 @@ impl Encoding {
             last_arrival: None,
             clock_rate,
             newest: None,
+            video: kind == MediaKind::Video,
+            gop: None,
         }
     }
 
@@ -97,6 +103,7 @@ impl Encoding {
         self.sender_report = None;
         self.highest = None;
         self.newest = None;
+        self.gop = None;
     }
 
     /// The newest packet's extended sequence number.
@@ -145,7 +152,7 @@ impl Encoding {
         packet.arrival_us = clock.micros(now);
         packet.codec = codec.codec;
         packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
-        if !self.cache.insert(packet, bytes) {
+        if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
         if highest.is_none_or(|highest| seq > highest) {
@@ -156,7 +163,7 @@ impl Encoding {
         }
         received.keyframe = packet.info.keyframe;
         if packet.info.keyframe {
-            self.keyframes.arrived();
+            self.keyframes.arrived(now);
         }
         self.clock_rate = codec.clock_rate;
         self.reception.count(now, clock, header, codec, packet.payload_len, repaired);
@@ -178,7 +185,7 @@ impl Encoding {
         }
         packet.codec = codec.codec;
         packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
-        if !self.cache.insert(packet, bytes) {
+        if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
         if self.highest.is_none_or(|highest| seq > highest) {
@@ -190,6 +197,32 @@ impl Encoding {
         Ok(packet.info.keyframe)
     }
 
+    /// Puts a packet into the cache, and counts it where it follows a keyframe.
+    fn store(&mut self, packet: &CachedPacket, bytes: &[u8]) -> bool {
+        // Who sends a keyframe when asked needs no long memory.
+        let keep = self.gop.filter(|gop| {
+            gop.age_us(packet.arrival_us) <= gop::AGE_MAX_US && !self.keyframes.are_answered()
+        });
+        if !self.cache.insert(*packet, bytes, keep.map(|gop| gop.first)) {
+            return false;
+        }
+        if self.video {
+            let highest = self.highest.map_or(packet.seq, |highest| highest.max(packet.seq));
+            Gop::note(&mut self.gop, packet, bytes.len(), highest, &self.cache);
+        }
+        true
+    }
+
+    /// The last keyframe and what followed it, if a viewer can begin with it: nothing is missing, and it is at most ten seconds old.
+    pub(crate) fn gop(&self, now_us: u64) -> Option<Gop> {
+        let highest = self.highest?;
+        self.gop.filter(|gop| {
+            gop.age_us(now_us) <= gop::AGE_MAX_US
+                && gop.is_whole(highest, self.nack.missing())
+                && self.cache.contains(gop.first)
+        })
+    }
+
     /// Follows the worker that receives this encoding into another sequence space.
     pub(crate) fn follow(&mut self, epoch: u32) {
         if self.epoch != epoch {
@@ -198,6 +231,7 @@ impl Encoding {
             self.sender_report = None;
             self.highest = None;
             self.newest = None;
+            self.gop = None;
         }
     }
 

@@ -5,11 +5,20 @@ use std::time::{Duration, Instant};
 /// RFC 4585 leaves the rate open; two a second is what encoders and links stand, whoever asks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// Requests in vain, after which the publisher counts as one that does not answer (FFmpeg and OBS make keyframes when they like).
+const IN_VAIN_MAX: u8 = 2;
+
 #[derive(Debug, Default)]
 pub(crate) struct KeyframeRequests {
     wanted: bool,
     last: Option<Instant>,
     sent: u64,
+    /// The last request was not followed by a keyframe yet.
+    open: bool,
+    /// Requests in a row that none followed within [`INTERVAL`].
+    in_vain: u8,
+    /// One has been.
+    answered: bool,
 }
 
 impl KeyframeRequests {
@@ -19,8 +28,28 @@ impl KeyframeRequests {
     }
 
     /// One has come.
-    pub(crate) fn arrived(&mut self) {
+    pub(crate) fn arrived(&mut self, now: Instant) {
         self.wanted = false;
+        if std::mem::take(&mut self.open) {
+            let soon = self.last.is_some_and(|last| now < last + INTERVAL);
+            self.answered |= soon;
+            self.in_vain = if soon { 0 } else { self.in_vain.saturating_add(1) };
+        }
+    }
+
+    /// The publisher is known to send one soon after each request.
+    pub(crate) fn are_answered(&self) -> bool {
+        self.answered && self.in_vain < IN_VAIN_MAX
+    }
+
+    /// The publisher is known not to. Before anything was asked neither is known.
+    pub(crate) fn are_ignored(&self) -> bool {
+        self.in_vain >= if self.answered { IN_VAIN_MAX } else { 1 }
+    }
+
+    /// Nothing was negotiated by which it could be asked.
+    pub(crate) fn ignore(&mut self) {
+        self.in_vain = IN_VAIN_MAX;
     }
 
     /// This layer stopped: others are shown.
@@ -38,8 +67,12 @@ impl KeyframeRequests {
         if !self.wanted || self.last.is_some_and(|last| now < last + INTERVAL) {
             return false;
         }
+        self.in_vain = self.in_vain.saturating_add(u8::from(self.open));
+        self.open = true;
         self.last = Some(now);
         self.sent += 1;
+        // In vain: not again until somebody wishes it again.
+        self.wanted = !self.are_ignored();
         true
     }
 
@@ -63,8 +96,28 @@ mod tests {
             sent += u32::from(requests.take(t0 + Duration::from_millis(ms)));
         }
         assert_eq!(sent, 4);
-        requests.arrived();
+        requests.arrived(t0 + Duration::from_secs(2));
         assert!(!requests.take(t0 + Duration::from_secs(9)));
         assert_eq!(requests.next_due(t0), None);
+    }
+
+    #[test]
+    fn who_answers_is_learned() {
+        let mut now = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        let mut ask = |requests: &mut KeyframeRequests, answer_ms: u64| {
+            now += Duration::from_secs(5);
+            requests.wish();
+            assert!(requests.take(now));
+            requests.arrived(now + Duration::from_millis(answer_ms));
+            (requests.are_answered(), requests.are_ignored())
+        };
+        assert_eq!(ask(&mut requests, 60), (true, false));
+        assert_eq!(ask(&mut requests, 2000), (true, false), "once may be chance");
+        assert_eq!(ask(&mut requests, 2000), (false, true));
+        assert_eq!(ask(&mut requests, 60), (true, false));
+        let mut requests = KeyframeRequests::default();
+        assert_eq!((requests.are_answered(), requests.are_ignored()), (false, false));
+        assert_eq!(ask(&mut requests, 2000), (false, true));
     }
 }

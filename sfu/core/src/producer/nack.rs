@@ -71,6 +71,11 @@ impl NackGenerator {
         (found.requests == 1).then(|| now.saturating_duration_since(found.since + FIRST_DELAY))
     }
 
+    /// Packets that are asked for.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
     /// When [`NackGenerator::due`] has something to ask.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.missing.iter().map(|m| m.due).min()
