@@ -25,6 +25,8 @@ pub(crate) enum Scenario {
     Loss(Loss),
     /// Memory per subscriber: connected with nothing flowing, and receiving video
     Idle(Idle),
+    /// N viewers come to a stream that is on, at random moments or at once: when each has its first frame
+    Viewers(Viewers),
 }
 
 /// How video is sent.
@@ -132,6 +134,25 @@ pub(crate) struct Idle {
     pub(crate) video: Video,
 }
 
+/// See [`Scenario`].
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Viewers {
+    /// A list makes the points of a plot
+    #[arg(long, value_delimiter = ',', default_value = "100")]
+    pub(crate) viewers: Vec<usize>,
+    /// All together, instead of one by one at random moments
+    #[arg(long)]
+    pub(crate) at_once: bool,
+    /// The publisher does not answer keyframe requests (as FFmpeg and OBS)
+    #[arg(long, requires = "keyframe_seconds")]
+    pub(crate) deaf: bool,
+    /// The publisher makes a keyframe so often by itself
+    #[arg(long)]
+    pub(crate) keyframe_seconds: Option<u64>,
+    #[command(flatten)]
+    pub(crate) video: Video,
+}
+
 /// An SRTP profile.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Profile {
@@ -218,6 +239,7 @@ impl Options {
             },
             gro: self.gro,
             loss: None,
+            deaf: false,
         }
     }
 

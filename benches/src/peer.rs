@@ -35,6 +35,8 @@ pub(crate) struct Habits {
     pub(crate) gro: bool,
     /// Share of the packets that is dropped and asked for again; `None`: loss is counted, and nothing asked for.
     pub(crate) loss: Option<f64>,
+    /// Keyframe requests are counted, and not answered.
+    pub(crate) deaf: bool,
 }
 
 /// Everything that signaling found out.
@@ -84,6 +86,9 @@ pub(crate) struct Peer {
     asked: Instant,
     /// From the wish to join until media could flow.
     pub(crate) joined_after: Option<Duration>,
+    /// From the wish to join until the first frame of video was whole.
+    pub(crate) first_frame_after: Option<Duration>,
+    deaf: bool,
     /// Picture loss indications and full intra requests that came.
     pub(crate) keyframe_requests: u64,
 }
@@ -122,6 +127,8 @@ impl Peer {
             report_due: jitter,
             asked: params.asked,
             joined_after: None,
+            first_frame_after: None,
+            deaf: habits.deaf,
             keyframe_requests: 0,
         })
     }
@@ -155,6 +162,7 @@ impl Peer {
         stats: &mut Stats,
     ) -> anyhow::Result<bool> {
         let Self { socket, ice, dtls, srtp, reception, publications, .. } = self;
+        let deaf = self.deaf;
         let (mut other, mut keyframes) = (false, 0);
         // RFC 7983 section 7.
         receiver.receive(socket, |datagram, arrival| {
@@ -176,8 +184,8 @@ impl Peer {
                     Some(PacketKind::Rtcp) => {
                         let len =
                             srtp.unprotect_rtcp(datagram).context("RTCP that is not authentic")?;
-                        keyframes +=
-                            handle_rtcp(&datagram[..len], arrival, reception, publications);
+                        let own = (&mut **publications, deaf);
+                        keyframes += handle_rtcp(&datagram[..len], arrival, reception, own);
                     }
                     None => {}
                 },
@@ -186,6 +194,9 @@ impl Peer {
             Ok(())
         })?;
         self.keyframe_requests += keyframes;
+        if self.first_frame_after.is_none() && self.reception.has_frame() {
+            self.first_frame_after = Some(now - self.asked);
+        }
         if other && self.ice.is_ready() {
             self.dtls.start(now);
         }
@@ -298,7 +309,7 @@ fn handle_rtcp(
     bytes: &[u8],
     arrival: u64,
     reception: &mut Reception,
-    publications: &mut [Publication],
+    (publications, deaf): (&mut [Publication], bool),
 ) -> u64 {
     let mut keyframes = 0;
     for packet in compound(bytes) {
@@ -314,7 +325,9 @@ fn handle_rtcp(
                 let ssrc = word(&packet, if format == 1 { 4 } else { 8 });
                 let mut own = publications.iter_mut();
                 if let Some(publication) = own.find(|own| Some(own.ssrc) == ssrc) {
-                    publication.request_keyframe();
+                    if !deaf {
+                        publication.request_keyframe();
+                    }
                     keyframes += 1;
                 }
             }

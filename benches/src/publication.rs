@@ -28,19 +28,28 @@ pub(crate) struct Shape {
     pub(crate) payload: usize,
     /// Between two packets of a frame.
     pub(crate) spread: Duration,
+    /// Frames from one keyframe to the next; `None`: only when asked.
+    pub(crate) keyframe_every: Option<u64>,
 }
 
 impl Shape {
     /// 30 frames per second.
     pub(crate) const fn video(packets: u32, payload: usize, spread: Duration) -> Self {
         let interval = Duration::from_nanos(33_333_333);
-        Self { kind: Kind::Video, interval, packets, payload, spread }
+        Self { kind: Kind::Video, interval, packets, payload, spread, keyframe_every: None }
     }
 
     /// 50 packets per second.
     pub(crate) const fn audio(payload: usize) -> Self {
         let interval = Duration::from_millis(20);
-        Self { kind: Kind::Audio, interval, packets: 1, payload, spread: Duration::ZERO }
+        Self {
+            kind: Kind::Audio,
+            interval,
+            packets: 1,
+            payload,
+            spread: Duration::ZERO,
+            keyframe_every: None,
+        }
     }
 
     /// Packets per second.
@@ -144,7 +153,9 @@ impl Publication {
         if self.packet == self.shape.packets {
             self.packet = 0;
             self.frame += 1;
-            self.keyframe = std::mem::take(&mut self.keyframe_wanted);
+            let due =
+                self.shape.keyframe_every.is_some_and(|every| self.frame.is_multiple_of(every));
+            self.keyframe = std::mem::take(&mut self.keyframe_wanted) || due;
             let ticks = if self.shape.kind == Kind::Video { 3000 } else { 960 };
             self.timestamp = self.timestamp.wrapping_add(ticks);
         }

@@ -47,6 +47,8 @@ struct Stream {
     extender: SequenceExtender,
     first: u64,
     received: u64,
+    /// A frame came whole.
+    framed: bool,
     /// Of the last receiver report: expected, received.
     reported: (u64, u64),
     /// RFC 3550 section 6.4.1, in clock ticks times 16.
@@ -110,6 +112,11 @@ impl Reception {
             counts.expected += stream.expected();
         }
         counts
+    }
+
+    /// Did a frame come whole?
+    pub(crate) fn has_frame(&self) -> bool {
+        self.streams.iter().any(|stream| stream.framed)
     }
 
     /// SSRCs of media that came.
@@ -309,6 +316,7 @@ impl Stream {
             extender: SequenceExtender::default(),
             first: 0,
             received: 0,
+            framed: false,
             reported: (0, 0),
             jitter: 0,
             transit: None,
@@ -326,6 +334,7 @@ impl Stream {
             self.first = number;
         }
         self.received += 1;
+        self.framed |= header.marker && self.received == self.expected();
         let rate = if self.kind == Kind::Audio { 48 } else { 90 };
         let ticks = (arrival / 1000 * rate / 1000) as u32;
         let transit = i64::from(ticks.wrapping_sub(header.timestamp).cast_signed());

@@ -4,6 +4,7 @@ mod capacity;
 mod idle;
 mod joins;
 mod steady;
+mod viewers;
 
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ impl Scenario {
             Self::Broadcast(own) => counted(&own.subscribers, "subscribers"),
             Self::Audio(own) => counted(&own.subscribers, "subscribers"),
             Self::Idle(own) => counted(&own.subscribers, "subscribers"),
+            Self::Viewers(own) => counted(&own.viewers, "viewers"),
             Self::Joins(own) => counted(&own.joins, "joins"),
             Self::Meeting(own) => {
                 ensure!(
@@ -136,6 +138,7 @@ impl Scenario {
             Self::Joins(_) => [joins::JOIN_P99, VIDEO_P99],
             Self::Loss(_) => [CPU_PER_PACKET, steady::COMPLETE],
             Self::Idle(_) => [idle::IDLE, idle::ACTIVE],
+            Self::Viewers(_) => [viewers::FIRST_FRAME_P95, viewers::REQUESTS],
         }
     }
 
@@ -147,6 +150,7 @@ impl Scenario {
             Self::Capacity(_) => "publishers",
             Self::Joins(_) => "joins at once",
             Self::Loss(_) => "% of packets lost",
+            Self::Viewers(_) => "viewers who come",
         }
     }
 
@@ -167,6 +171,7 @@ impl Scenario {
             Self::Capacity(own) => capacity::run(run, own),
             Self::Joins(own) => joins::run(run, own, count),
             Self::Idle(own) => idle::run(run, count, &own.video),
+            Self::Viewers(own) => viewers::run(run, own, count),
         }
     }
 }
