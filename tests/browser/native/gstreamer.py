@@ -9,8 +9,6 @@ import array
 import json
 import sys
 import threading
-import urllib.parse
-import urllib.request
 
 import gi
 
@@ -19,6 +17,7 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC
 
+import whip
 from picture import draw, read
 
 WIDTH, HEIGHT, FPS = 640, 360, 15
@@ -51,13 +50,14 @@ class Client:
         self.webrtc = self.pipeline.get_by_name("webrtc")
         self.session = None
         self.webrtc.connect("notify::ice-gathering-state", self.on_gathering)
+        self.loop = GLib.MainLoop()
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
-        bus.connect("message::error", lambda _, message: sys.exit(f"{message.parse_error()}"))
+        bus.connect("message::error", self.on_error)
 
-    def start(self):
-        self.pipeline.set_state(Gst.State.PLAYING)
-        self.webrtc.emit("create-offer", None, Gst.Promise.new_with_change_func(self.on_offer))
+    def on_error(self, _, message):
+        sys.stderr.write(f"{message.parse_error()}\n")
+        self.loop.quit()
 
     def on_offer(self, promise):
         # Named, because the offer dies with the last reference to what holds it.
@@ -71,28 +71,19 @@ class Client:
 
     def post(self):
         offer = self.webrtc.props.local_description.sdp.as_text()
-        headers = {"content-type": "application/sdp"}
-        request = urllib.request.Request(self.args.url, offer.encode(), headers)
-        try:
-            with urllib.request.urlopen(request) as response:
-                self.session = urllib.parse.urljoin(self.args.url, response.headers["location"])
-                answer = response.read().decode()
-        except urllib.error.HTTPError as error:
-            sys.stderr.write(f"{error.code} {error.read().decode()} to\n{offer}")
-            GLib.idle_add(self.loop.quit)
-            return
+        self.session, answer = whip.post(self.args.url, offer)
         _, sdp = GstSdp.SDPMessage.new_from_text(answer)
         answer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.ANSWER, sdp)
         self.webrtc.emit("set-remote-description", answer, None)
         say(session=self.session)
 
     def run(self):
-        self.loop = GLib.MainLoop()
         threading.Thread(target=lambda: (sys.stdin.read(), self.loop.quit()), daemon=True).start()
-        self.start()
+        self.pipeline.set_state(Gst.State.PLAYING)
+        self.webrtc.emit("create-offer", None, Gst.Promise.new_with_change_func(self.on_offer))
         self.loop.run()
         if self.session:
-            urllib.request.urlopen(urllib.request.Request(self.session, method="DELETE"))
+            whip.delete(self.session)
         self.pipeline.set_state(Gst.State.NULL)
 
 
