@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import datachannel from 'node-datachannel';
-import { MediaStreamTrack, RTCPeerConnection, useOPUS, useVP8 } from 'werift';
-import { emptyPage, hearsTone, publish, seesMoving, watch } from './lib/plain.mjs';
-import { ffmpeg, gstreamer, viewer } from './lib/programs.mjs';
-import { H264, OPUS, VP8, encode } from './lib/rtp.mjs';
+import { emptyPage, hearsTone, otherOf, publish, seesMoving, watch } from './lib/plain.mjs';
+import { H264, H265, OPUS, VP8, encoder, ffmpeg, gstreamer, viewer, werift } from './lib/programs.mjs';
+import { receive } from './lib/rtp.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
@@ -32,37 +31,28 @@ async function player(room) {
   return player;
 }
 
-/** Makes a WHIP session for this library's offer; returns the answer. */
-async function whip(room, offer) {
-  const response = await fetch(`${streams.server.url}/whip/${room}`, { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: offer });
-  const answer = await response.text();
-  assert.equal(response.status, 201, `${answer}\nto the offer\n${offer}`);
-  return answer;
-}
-
-/** What it takes from the session to the first picture, in milliseconds. */
-async function firstPictureMs(player, index) {
-  const start = performance.now();
-  await seesMoving(player, index);
-  return Math.round(performance.now() - start);
-}
-
-streams.test('FFmpeg publishes H.264, and who comes late sees and hears: Chromium, aiortc, GStreamer', async (t) => {
-  const url = streams.server.url;
-  const encoder = ffmpeg(6, [...H264, ...OPUS, '-f', 'whip', `${url}/whip/ffmpeg`]);
-  const first = await player('ffmpeg');
-  await seesMoving(first, 6);
+streams.test('FFmpeg publishes H.264, seen in a meeting and, late, by Chromium, aiortc and GStreamer', async (t) => {
+  browser ??= await streams.browser();
+  const person = await streams.join(browser, 'ffmpeg', 0);
+  const program = ffmpeg(6, [...H264, ...OPUS, '-f', 'whip', `${streams.server.url}/whip/ffmpeg?identity=cam`]);
+  const publisher = await otherOf(person, 6, 'FFmpeg');
+  await person.sees(publisher);
+  await person.hears(publisher);
+  await person.screenshot('whip-ffmpeg');
   // FFmpeg does not hear that somebody wants a keyframe; one comes every 2 s.
-  const late = await player('ffmpeg');
-  t.diagnostic(`the picture of a late viewer of FFmpeg ${await firstPictureMs(late, 6)} ms after its session`);
-  await hearsTone(late, 6);
-  for (const program of [viewer('aiortc', `${url}/whep/ffmpeg`), gstreamer(`${url}/whep/ffmpeg`, 'H264')]) {
-    await program.started('session');
-    await program.sees(6);
-    await program.hears(6);
-    await program.end();
+  const chromium = await player('ffmpeg?participant=cam');
+  const start = performance.now();
+  await seesMoving(chromium, 6);
+  t.diagnostic(`a late viewer of FFmpeg has the picture ${Math.round(performance.now() - start)} ms after its session`);
+  await hearsTone(chromium, 6);
+  const url = `${streams.server.url}/whep/ffmpeg?participant=cam`;
+  for (const late of [viewer('aiortc', url), gstreamer(url, 'H264')]) {
+    await late.sees(6);
+    await late.hears(6);
+    await late.end();
   }
-  await encoder.end();
+  await program.end();
+  await person.misses(publisher);
 });
 
 streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wrtc and GStreamer', async () => {
@@ -84,48 +74,74 @@ streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wr
 });
 
 streams.test('GStreamer, whose certificate is RSA, publishes VP8', async () => {
-  const encoder = gstreamer(`${streams.server.url}/whip/gstreamer`, 'VP8', 2);
-  await encoder.started('session');
+  const publisher = gstreamer(`${streams.server.url}/whip/gstreamer`, 'VP8', 2);
+  await publisher.started('session');
   const chromium = await player('gstreamer');
   await seesMoving(chromium, 2);
   await hearsTone(chromium, 2);
-  await encoder.end();
+  await publisher.end();
 });
 
 streams.test('werift publishes VP8', async () => {
-  const connection = new RTCPeerConnection({ codecs: { audio: [useOPUS()], video: [useVP8()] } });
-  const [audio, video] = ['audio', 'video'].map((kind) => new MediaStreamTrack({ kind }));
-  for (const track of [audio, video]) connection.addTransceiver(track, { direction: 'sendonly' });
-  await connection.setLocalDescription(await connection.createOffer());
-  await connection.setRemoteDescription({ type: 'answer', sdp: await whip('werift', connection.localDescription.sdp) });
-  const track = (encoder, track, payloadType) => ({ encoder, payloadType, ssrc: 1, send: (packet) => track.writeRtp(packet) });
-  const encoder = await encode(5, { audio: track(OPUS, audio, 97), video: track(VP8, video, 96) });
+  const publisher = werift(`${streams.server.url}/whip/werift`);
+  await publisher.started('session');
+  const { audio, video } = publisher.ports;
+  const source = encoder(5, { audio: { encoder: OPUS, payloadType: 97, ssrc: 1, port: audio }, video: { encoder: VP8, payloadType: 96, ssrc: 2, port: video } });
   const chromium = await player('werift');
   await seesMoving(chromium, 5);
   await hearsTone(chromium, 5);
-  await encoder.end();
-  await connection.close();
+  await source.end();
+  await publisher.end();
 });
 
-streams.test('libdatachannel, the library in OBS, publishes H.264 as OBS does', async () => {
+/**
+ * Publishes the camera and microphone of participant `index` with libdatachannel, as OBS does: one stream, known by its SSRCs.
+ * @param {(video: import('node-datachannel').Video) => void} add adds the format 96
+ * @returns the way to end it
+ */
+async function publishLikeObs(room, index, encoding, add) {
   const connection = new datachannel.PeerConnection('obs', { iceServers: [], disableAutoNegotiation: true });
   const audio = new datachannel.Audio('0', 'SendOnly');
   audio.addOpusCodec(111);
   audio.addSSRC(1001, 'cname', 'obs', 'obs-audio');
   const video = new datachannel.Video('1', 'SendOnly');
-  video.addH264Codec(96);
+  add(video);
   video.addSSRC(1002, 'cname', 'obs', 'obs-video');
   const tracks = [audio, video].map((media) => connection.addTrack(media));
   connection.setLocalDescription('offer');
   const offer = await until('the offer', () => connection.localDescription() ?? false);
-  connection.setRemoteDescription(await whip('obs', offer.sdp), 'answer');
-  const track = (encoder, track, payloadType, ssrc) => ({ encoder, payloadType, ssrc, send: (packet) => track.isOpen() && track.sendMessageBinary(packet) });
-  const encoder = await encode(7, { audio: track(OPUS, tracks[0], 111, 1001), video: track(H264, tracks[1], 96, 1002) });
+  const request = { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: offer.sdp };
+  const response = await fetch(`${streams.server.url}/whip/${room}`, request);
+  const answer = await response.text();
+  assert.equal(response.status, 201, `${answer}\nto the offer\n${offer.sdp}`);
+  connection.setRemoteDescription(answer, 'answer');
+  const ports = tracks.map((track) => receive((packet) => track.isOpen() && track.sendMessageBinary(packet)));
+  const [audioPort, videoPort] = await Promise.all(ports);
+  const source = encoder(index, {
+    audio: { encoder: OPUS, payloadType: 111, ssrc: 1001, port: audioPort },
+    video: { encoder: encoding, payloadType: 96, ssrc: 1002, port: videoPort },
+  });
+  return async () => {
+    await source.end();
+    connection.close();
+  };
+}
+
+streams.test('libdatachannel, the library in OBS, publishes H.264', async () => {
+  const end = await publishLikeObs('obs', 7, H264, (video) => video.addH264Codec(96));
   const chromium = await player('obs');
   await seesMoving(chromium, 7);
   await hearsTone(chromium, 7);
-  await encoder.end();
-  connection.close();
+  await end();
+});
+
+streams.test('H.265 passes through, from libdatachannel to GStreamer', async () => {
+  const end = await publishLikeObs('h265', 1, H265, (video) => video.addH265Codec(96));
+  const late = gstreamer(`${streams.server.url}/whep/h265`, 'H265');
+  await late.sees(1);
+  await late.hears(1);
+  await late.end();
+  await end();
 });
 
 for (const [name, codec] of [['vp9', 'video/VP9'], ['av1', 'video/AV1']]) {

@@ -1,18 +1,11 @@
 /** Publishing by WHIP and watching by WHEP, with plain `fetch` in a page that knows nothing of us. */
 import assert from 'node:assert/strict';
-import { emptyPage, hearsTone, publish, seesMoving, watch } from './lib/plain.mjs';
+import { emptyPage, hearsTone, otherOf, publish, seesMoving, watch } from './lib/plain.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
 const whip = scene();
 let browser;
-
-/** The one participant that `person` knows. */
-const other = (person) =>
-  until('the publisher in the list', async () => {
-    const id = await person.page.evaluate(() => [...window.switchyard.room.participants.keys()][0]);
-    return id ? { id } : { error: 'nobody' };
-  });
 
 whip.test('a page that publishes by WHIP is seen and heard, until it deletes its session', async () => {
   browser ??= await whip.browser();
@@ -20,7 +13,7 @@ whip.test('a page that publishes by WHIP is seen and heard, until it deletes its
   const { session, error } = await page.evaluate(publish, '/whip/stage');
   assert.equal(error, undefined);
   const person = await whip.join(browser, 'stage', 0);
-  const publisher = { id: (await other(person)).id, index: 3, name: 'the WHIP page' };
+  const publisher = await otherOf(person, 3, 'the WHIP page');
   await person.sees(publisher);
   await person.hears(publisher);
   const status = await page.evaluate(async (address) => (await fetch(address, { method: 'DELETE' })).status, session);

@@ -75,3 +75,10 @@ export function hearsTone(page, index) {
     return Math.abs(heard.hertz - toneOf(index)) < 20 ? heard : { error: heard };
   });
 }
+
+/** The one participant that `person` knows, who publishes as participant `index`. */
+export const otherOf = (person, index, name) =>
+  until('the publisher in the list', async () => {
+    const id = await person.page.evaluate(() => [...window.switchyard.room.participants.keys()][0]);
+    return id ? { id, index, name } : { error: 'nobody' };
+  });

@@ -22,6 +22,8 @@ export class Program {
   id = '';
   /** Of its WHIP or WHEP session. */
   session = '';
+  /** Where it takes RTP packets, by kind. */
+  ports = {};
   seen = [];
   heard = [];
   errors = '';
@@ -29,7 +31,7 @@ export class Program {
   /**
    * @param {string} command
    * @param {(string | number)[]} args
-   * @param {{name: string, index?: number, env?: Record<string, string>}} options `index`: colour and tone of what it publishes
+   * @param {{name: string, index?: number}} options `index`: colour and tone of what it publishes
    */
   constructor(command, args, { name, index }) {
     this.name = name;
@@ -46,9 +48,10 @@ export class Program {
     this.child.stderr.on('data', (data) => (this.errors += data));
   }
 
-  #note({ joined, session, seen, heard }) {
+  #note({ joined, session, ports, seen, heard }) {
     if (joined) this.id = joined;
     if (session) this.session = session;
+    if (ports) this.ports = ports;
     if (seen) this.seen.push(seen);
     if (heard) this.heard.push(heard);
   }
@@ -106,10 +109,15 @@ export function gstreamer(url, codec, index) {
   return new Program(SYSTEM_PYTHON, [`${NATIVE}gstreamer.py`, ...args, '--url', url, '--codec', codec, ...picture], { name: 'GStreamer', index });
 }
 
+/** werift as a WHIP publisher of what is sent to its `ports`. */
+export function werift(url) {
+  return new Program(process.execPath, [`${NATIVE}werift.mjs`, url], { name: 'werift' });
+}
+
 /**
  * FFmpeg sending the camera and microphone of participant `index`, as the arguments `output` say.
  * @param {number} index
- * @param {string[]} output
+ * @param {(string | number)[]} output
  */
 export function ffmpeg(index, output) {
   const command = execFileSync(PYTHON, ['-c', 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())']).toString().trim();
@@ -117,6 +125,24 @@ export function ffmpeg(index, output) {
   const input = ['-re', '-f', 'lavfi', '-i', drawing(index), '-re', '-f', 'lavfi', '-i', sound];
   return new Program(command, ['-loglevel', 'warning', ...input, ...output], { name: 'FFmpeg', index });
 }
+
+/**
+ * FFmpeg sending RTP packets of both to these ports of this machine. A keyframe comes every 2 s: nobody can ask for one.
+ * @param {number} index
+ * @param {Record<'audio' | 'video', {encoder: string[], payloadType: number, ssrc: number, port: number}>} tracks
+ */
+export function encoder(index, { audio, video }) {
+  const output = ({ encoder, payloadType, ssrc, port }) =>
+    [...encoder, '-f', 'rtp', '-payload_type', payloadType, '-ssrc', ssrc, `rtp://127.0.0.1:${port}?rtcpport=${port}&pkt_size=1200`];
+  // Without a file, it writes its description on standard output.
+  return ffmpeg(index, ['-map', '0:v', ...output(video), '-map', '1:a', ...output(audio), '-sdp_file', '/dev/null']);
+}
+
+export const OPUS = ['-c:a', 'libopus', '-ac', '2', '-ar', '48000'];
+export const VP8 = ['-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8', '-b:v', '500k', '-g', '30'];
+const X26 = ['-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '30', '-bf', '0', '-pix_fmt', 'yuv420p'];
+export const H264 = ['-c:v', 'libx264', '-profile:v', 'baseline', ...X26];
+export const H265 = ['-c:v', 'libx265', ...X26, '-x265-params', 'repeat-headers=1:log-level=error'];
 
 /** What `installDevices` draws, as a graph of FFmpeg's filters: the colour, and 16 bars that are always, never or at times white. */
 function drawing(index, width = 640, height = 360, fps = 15) {

@@ -29,6 +29,7 @@ ENCODERS = {
 DECODERS = {
     "VP8": "rtpvp8depay request-keyframe=true wait-for-keyframe=true ! vp8dec",
     "H264": "rtph264depay request-keyframe=true wait-for-keyframe=true ! h264parse ! openh264dec",
+    "H265": "rtph265depay ! h265parse ! libde265dec",
     "OPUS": "rtpopusdepay ! opusdec",
 }
 CAPS = {
@@ -36,6 +37,7 @@ CAPS = {
     "VP8": "application/x-rtp,media=video,encoding-name=VP8,clock-rate=90000,payload=96",
     "H264": "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96,"
     "packetization-mode=(string)1,profile-level-id=(string)42e01f",
+    "H265": "application/x-rtp,media=video,encoding-name=H265,clock-rate=90000,payload=96",
 }
 
 
@@ -170,7 +172,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("do", choices=["publish", "view"])
     parser.add_argument("--url", required=True, help="of the WHIP or WHEP endpoint")
-    parser.add_argument("--codec", choices=sorted(ENCODERS), required=True)
+    parser.add_argument("--codec", choices=sorted(CAPS), required=True)
     parser.add_argument("--index", type=int, help="of the participant to publish as")
     parser.add_argument("--tone", type=float)
     parser.add_argument("--picture", type=json.loads, required=True, help="PICTURE of lib/synthetic.mjs")
