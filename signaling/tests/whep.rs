@@ -86,6 +86,22 @@ async fn section_4_3_2_an_offer_that_fits_nothing_gets_one_of_ours() {
 }
 
 #[tokio::test]
+async fn section_4_3_2_h265_is_shown_to_whom_it_fits_and_offered_to_others() {
+    let server = open();
+    let h265 =
+        |number: u8| format!("video 9 UDP/TLS/RTP/SAVPF {number}|a=rtpmap:{number} H265/90000\r\n");
+    let offer = description("actpass", "sendonly", &[AUDIO, &h265(96)]);
+    let created = server.session("/whip/r", &offer).await;
+    assert!(created.body.contains("a=rtpmap:96 H265/90000\r\n"), "{}", created.body);
+    let created =
+        server.session("/whep/r", &description("actpass", "recvonly", &[&h265(49)])).await;
+    assert!(created.body.contains("a=rtpmap:49 H265/90000\r\n"), "{}", created.body);
+    let countered = server.send(&format!("POST /whep/r\n{SDP}"), &viewer()).await;
+    assert_eq!(countered.status, 406);
+    assert!(countered.body.contains("H265/90000"), "{}", countered.body);
+}
+
+#[tokio::test]
 async fn section_4_3_4_a_viewer_may_take_a_part_of_our_offer_but_not_nothing() {
     let server = live().await;
     let post = format!("POST /whep/r\n{SDP}");

@@ -53,6 +53,7 @@ streams.test('FFmpeg publishes H.264, seen in a meeting and, late, by Chromium, 
   }
   await program.end();
   await person.misses(publisher);
+  await Promise.all([chromium.close(), person.close()]);
 });
 
 streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wrtc and GStreamer', async () => {
@@ -71,6 +72,7 @@ streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wr
   const layer = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ mediaId: '1', rid: 'q' }) };
   assert.equal(await chromium.evaluate(async (address, layer) => (await fetch(address, layer)).status, `${session}/layer`, layer), 200);
   await seesMoving(chromium, 3, { width: 320 });
+  await Promise.all([chromium.close(), publisher.close()]);
 });
 
 streams.test('GStreamer, whose certificate is RSA, publishes VP8', async () => {
@@ -80,6 +82,7 @@ streams.test('GStreamer, whose certificate is RSA, publishes VP8', async () => {
   await seesMoving(chromium, 2);
   await hearsTone(chromium, 2);
   await publisher.end();
+  await chromium.close();
 });
 
 streams.test('werift publishes VP8', async () => {
@@ -92,6 +95,7 @@ streams.test('werift publishes VP8', async () => {
   await hearsTone(chromium, 5);
   await source.end();
   await publisher.end();
+  await chromium.close();
 });
 
 /**
@@ -133,6 +137,7 @@ streams.test('libdatachannel, the library in OBS, publishes H.264', async () => 
   await seesMoving(chromium, 7);
   await hearsTone(chromium, 7);
   await end();
+  await chromium.close();
 });
 
 streams.test('H.265 passes through, from libdatachannel to GStreamer', async () => {
@@ -154,5 +159,6 @@ for (const [name, codec] of [['vp9', 'video/VP9'], ['av1', 'video/AV1']]) {
     const late = await player(name);
     await seesMoving(late, 4);
     await hearsTone(late, 4);
+    await Promise.all([late.close(), publisher.close()]);
   });
 }
