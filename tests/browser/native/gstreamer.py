@@ -7,6 +7,7 @@ Publishes a picture and a tone like lib/synthetic.mjs, or reads what comes, and 
 import argparse
 import array
 import json
+import os
 import sys
 import threading
 
@@ -42,7 +43,8 @@ CAPS = {
 
 
 def say(**event):
-    print(json.dumps(event), flush=True)
+    # In one piece: sound and picture come on threads of their own.
+    os.write(sys.stdout.fileno(), f"{json.dumps(event)}\n".encode())
 
 
 class Client:
