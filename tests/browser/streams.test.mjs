@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import datachannel from 'node-datachannel';
 import { emptyPage, hearsTone, otherOf, publish, seesMoving, watch } from './lib/plain.mjs';
-import { H264, H265, OPUS, VP8, encoder, ffmpeg, gstreamer, viewer, werift } from './lib/programs.mjs';
+import { H264, H265, OPUS, VP8, encoder, ffmpeg, gstreamerPublisher, gstreamerViewer, viewer, werift } from './lib/programs.mjs';
 import { receive } from './lib/rtp.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
@@ -40,13 +40,14 @@ streams.test('FFmpeg publishes H.264, seen in a meeting and, late, by Chromium, 
   await person.hears(publisher);
   await person.screenshot('whip-ffmpeg');
   // FFmpeg does not hear that somebody wants a keyframe; one comes every 2 s.
+  const url = `${streams.server.url}/whep/ffmpeg?participant=cam`;
+  const programs = [viewer('aiortc', url), gstreamerViewer(url, 'H264')];
   const chromium = await player('ffmpeg?participant=cam');
   const start = performance.now();
   await seesMoving(chromium, 6);
   t.diagnostic(`a late viewer of FFmpeg has the picture ${Math.round(performance.now() - start)} ms after its session`);
   await hearsTone(chromium, 6);
-  const url = `${streams.server.url}/whep/ffmpeg?participant=cam`;
-  for (const late of [viewer('aiortc', url), gstreamer(url, 'H264')]) {
+  for (const late of programs) {
     await late.sees(6);
     await late.hears(6);
     await late.end();
@@ -60,7 +61,7 @@ streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wr
   const url = streams.server.url;
   const publisher = await page(3);
   assert.equal((await publisher.evaluate(publish, '/whip/layers', { rids: ['q', 'f'] })).error, undefined);
-  const programs = [viewer('aiortc', `${url}/whep/layers`), viewer('wrtc', `${url}/whep/layers`), gstreamer(`${url}/whep/layers`, 'VP8')];
+  const programs = [viewer('aiortc', `${url}/whep/layers`), viewer('wrtc', `${url}/whep/layers`), gstreamerViewer(`${url}/whep/layers`, 'VP8')];
   const chromium = await page(0);
   const { session } = await chromium.evaluate(watch, '/whep/layers');
   await seesMoving(chromium, 3, { width: 640 });
@@ -76,7 +77,7 @@ streams.test('Chromium publishes VP8 in two layers, seen by Chromium, aiortc, wr
 });
 
 streams.test('GStreamer, whose certificate is RSA, publishes VP8', async () => {
-  const publisher = gstreamer(`${streams.server.url}/whip/gstreamer`, 'VP8', 2);
+  const publisher = gstreamerPublisher(`${streams.server.url}/whip/gstreamer`, 2);
   await publisher.started('session');
   const chromium = await player('gstreamer');
   await seesMoving(chromium, 2);
@@ -142,7 +143,7 @@ streams.test('libdatachannel, the library in OBS, publishes H.264', async () => 
 
 streams.test('H.265 passes through, from libdatachannel to GStreamer', async () => {
   const end = await publishLikeObs('h265', 1, H265, (video) => video.addH265Codec(96));
-  const late = gstreamer(`${streams.server.url}/whep/h265`, 'H265');
+  const late = gstreamerViewer(`${streams.server.url}/whep/h265`, 'H265');
   await late.sees(1);
   await late.hears(1);
   await late.end();

@@ -34,5 +34,9 @@ whip.test('a page that watches by WHEP sees and hears, and nobody sees it', asyn
   await seesMoving(page, 4);
   await hearsTone(page, 4);
   assert.equal((await person.page.$$('.tile:not([data-local])')).length, 0);
+  // Section 4.4 of the draft: the server ends the DTLS session and sends nothing more.
+  const status = await page.evaluate(async (address) => (await fetch(address, { method: 'DELETE' })).status, answered.answer.session);
+  assert.equal(status, 200);
+  await until('the DTLS session to end', () => page.evaluate(() => window.connection.getReceivers()[0].transport.state === 'closed'), 3000);
   await person.close();
 });

@@ -103,11 +103,13 @@ export function viewer(library, url) {
   return new Program(PYTHON, [`${NATIVE}viewer.py`, '--library', library, '--url', url, ...picture], { name: library });
 }
 
-/** webrtcbin as a WHEP viewer of one format or, with `index`, as a WHIP publisher. */
-export function gstreamer(url, codec, index) {
-  const args = index === undefined ? ['view'] : ['publish', '--index', index, '--tone', toneOf(index)];
-  return new Program(SYSTEM_PYTHON, [`${NATIVE}gstreamer.py`, ...args, '--url', url, '--codec', codec, ...picture], { name: 'GStreamer', index });
-}
+const webrtcbin = (args, index) => new Program(SYSTEM_PYTHON, [`${NATIVE}gstreamer.py`, ...args, ...picture], { name: 'GStreamer', index });
+
+/** webrtcbin as a WHIP publisher of VP8. */
+export const gstreamerPublisher = (url, index) => webrtcbin(['publish', '--url', url, '--index', index, '--tone', toneOf(index)], index);
+
+/** webrtcbin as a WHEP viewer of one format. */
+export const gstreamerViewer = (url, codec) => webrtcbin(['view', '--url', url, '--codec', codec]);
 
 /** werift as a WHIP publisher of what is sent to its `ports`. */
 export function werift(url) {

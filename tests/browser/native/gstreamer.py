@@ -23,10 +23,7 @@ from picture import draw, read
 
 WIDTH, HEIGHT, FPS = 640, 360, 15
 RATE = 48_000
-ENCODERS = {
-    "VP8": "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=600 target-bitrate=500000 ! rtpvp8pay picture-id-mode=15-bit",
-    "H264": "openh264enc gop-size=600 bitrate=500000 complexity=low ! rtph264pay aggregate-mode=zero-latency config-interval=-1",
-}
+ENCODER = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=600 target-bitrate=500000 ! rtpvp8pay picture-id-mode=15-bit"
 DECODERS = {
     "VP8": "rtpvp8depay request-keyframe=true wait-for-keyframe=true ! vp8dec",
     "H264": "rtph264depay request-keyframe=true wait-for-keyframe=true ! h264parse ! openh264dec",
@@ -95,8 +92,8 @@ def publisher(args):
     picture = f"video/x-raw,format=RGB,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
     description = (
         "webrtcbin name=webrtc bundle-policy=max-bundle "
-        f"appsrc name=camera is-live=true do-timestamp=true format=time caps={picture} ! videoconvert ! {ENCODERS[args.codec]} "
-        f"! {CAPS[args.codec]} ! webrtc. "
+        f"appsrc name=camera is-live=true do-timestamp=true format=time caps={picture} ! videoconvert ! {ENCODER} "
+        f"! {CAPS['VP8']} ! webrtc. "
         f"audiotestsrc is-live=true freq={args.tone} volume=0.4 ! opusenc ! rtpopuspay "
         f"! {CAPS['OPUS']} ! webrtc."
     )
@@ -174,9 +171,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("do", choices=["publish", "view"])
     parser.add_argument("--url", required=True, help="of the WHIP or WHEP endpoint")
-    parser.add_argument("--codec", choices=sorted(CAPS), required=True)
+    parser.add_argument("--codec", choices=sorted(DECODERS), help="of the picture to view")
     parser.add_argument("--index", type=int, help="of the participant to publish as")
-    parser.add_argument("--tone", type=float)
+    parser.add_argument("--tone", type=float, help="to publish, in hertz")
     parser.add_argument("--picture", type=json.loads, required=True, help="PICTURE of lib/synthetic.mjs")
     args = parser.parse_args()
     Gst.init(None)
