@@ -1,4 +1,4 @@
-//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): one `POST` with an offer makes a session, one `DELETE` ends it.
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-04): one `POST` with an offer makes a session, one `DELETE` ends it.
 //!
 //! A WHIP publisher is a participant of the room like any other; a WHEP viewer is one whom nobody is told about. Both use the answerer
 //! of the WebSocket. Answers list all candidates, so trickling towards the client is neither needed nor defined.

@@ -1,5 +1,5 @@
-//! WHEP as draft-ietf-wish-whep-03 (its repository on 29 April 2026) and the core extensions have it: one case for each MUST that concerns a server, named by its section
-//! (of the extensions: `sse` and `layer`). What WHEP shares with WHIP is repeated where a route of its own could get it wrong.
+//! WHEP as draft-ietf-wish-whep-04 and the core extensions have it (signaling/PROTOCOL.md says which text was read): one case for each
+//! MUST that concerns a server, named by its section (of the extensions: `sse` and `layer`). What WHEP shares with WHIP is repeated where a route of its own could get it wrong.
 #![allow(clippy::unwrap_used)]
 
 mod harness;
@@ -29,9 +29,12 @@ async fn section_4_1_a_get_is_answered_2xx_without_content() {
 
 #[tokio::test]
 async fn section_4_2_head_says_that_sdp_is_taken_here() {
-    let response = open().send("HEAD /whep/r", "").await;
-    assert_eq!((response.status, response.body.as_str()), (200, ""));
-    assert_eq!(response.header("content-type"), "application/sdp");
+    let server = open();
+    for method in ["HEAD", "GET"] {
+        let response = server.send(&format!("{method} /whep/r"), "").await;
+        assert_eq!((response.status, response.body.as_str()), (200, ""), "{method}");
+        assert_eq!(response.header("content-type"), "application/sdp", "{method}");
+    }
 }
 
 #[tokio::test]
@@ -76,14 +79,51 @@ async fn section_4_3_2_an_offer_that_fits_nothing_gets_one_of_ours() {
     let answer = description("active", "recvonly", &[&audio, &video]);
     let accepted = server.send(&patch(SDP), &answer).await;
     assert_eq!((accepted.status, accepted.body.as_str()), (204, ""), "{accepted:?}");
-    assert_eq!(server.send(&patch(SDP), &answer).await.status, 415, "once");
+    assert_eq!(server.send(&patch(SDP), &answer).await.status, 422, "section 4.5.1: once");
     let trickle = format!("PATCH {location}\n{FRAGMENT}\nIf-Match: {}", response.header("etag"));
     assert_eq!(server.send(&trickle, &fragment(UFRAG, PASSWORD)).await.status, 204);
     assert_eq!(server.status(&format!("DELETE {location}")).await, 200);
 }
 
 #[tokio::test]
-async fn section_4_3_4_another_type_or_malformed_sdp_is_a_4xx() {
+async fn section_4_3_2_h265_is_shown_to_whom_it_fits_and_offered_to_others() {
+    let server = open();
+    let h265 =
+        |number: u8| format!("video 9 UDP/TLS/RTP/SAVPF {number}|a=rtpmap:{number} H265/90000\r\n");
+    let offer = description("actpass", "sendonly", &[AUDIO, &h265(96)]);
+    let created = server.session("/whip/r", &offer).await;
+    assert!(created.body.contains("a=rtpmap:96 H265/90000\r\n"), "{}", created.body);
+    let created =
+        server.session("/whep/r", &description("actpass", "recvonly", &[&h265(49)])).await;
+    assert!(created.body.contains("a=rtpmap:49 H265/90000\r\n"), "{}", created.body);
+    let countered = server.send(&format!("POST /whep/r\n{SDP}"), &viewer()).await;
+    assert_eq!(countered.status, 406);
+    assert!(countered.body.contains("H265/90000"), "{}", countered.body);
+}
+
+#[tokio::test]
+async fn section_4_3_4_a_viewer_may_take_a_part_of_our_offer_but_not_nothing() {
+    let server = live().await;
+    let post = format!("POST /whep/r\n{SDP}");
+    let offered = server.send(&post, &description("actpass", "recvonly", &[AUDIO, H264])).await;
+    assert_eq!(offered.status, 406, "{offered:?}");
+    let patch = format!("PATCH {}\n{SDP}", offered.header("location"));
+    let payload_type = |section: usize| {
+        let line = sections(&offered.body)[section].lines().next().unwrap().to_owned();
+        line.split(' ').nth(3).unwrap().to_owned()
+    };
+    let audio = AUDIO.replace("111", &payload_type(0));
+    let video = VIDEO.replace("96", &payload_type(1)).replace("video 9", "video 0");
+    let sound = description("active", "recvonly", &[&audio, &video]);
+    let nothing = sound.replace("m=audio 9", "m=audio 0");
+    for (answer, expected) in [(nothing, 400), (sound.replace("BUNDLE 0 1", "BUNDLE 0"), 204)] {
+        let response = server.send(&patch, &answer).await;
+        assert_eq!(response.status, expected, "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn section_4_3_5_another_type_is_415_and_malformed_sdp_a_4xx() {
     let server = live().await;
     for (headers, body, expected) in [
         ("", viewer(), 415),
@@ -98,7 +138,7 @@ async fn section_4_3_4_another_type_or_malformed_sdp_is_a_4xx() {
 }
 
 #[tokio::test]
-async fn section_4_3_5_the_answer_is_sendonly_and_other_directions_are_refused() {
+async fn section_4_3_6_the_answer_is_sendonly_and_other_directions_are_refused() {
     let server = live().await;
     for direction in ["recvonly", "sendrecv"] {
         let offer = description("actpass", direction, &[AUDIO, VIDEO]);
@@ -114,7 +154,7 @@ async fn section_4_3_5_the_answer_is_sendonly_and_other_directions_are_refused()
 }
 
 #[tokio::test]
-async fn section_4_3_8_where_nobody_publishes_409_says_when_to_come_again() {
+async fn section_4_3_9_where_nobody_publishes_409_says_when_to_come_again() {
     let server = open();
     let response = server.send(&format!("POST /whep/r\n{SDP}"), &viewer()).await;
     assert_eq!(response.status, 409);
@@ -157,6 +197,7 @@ async fn section_4_5_patches_trickle_and_restart_under_conditions() {
     let same = fragment(UFRAG, PASSWORD);
     for (request, body, expected) in [
         (patch(JSON, &own), same.as_str(), 415),
+        (patch(SDP, &own), &viewer(), 422),
         (patch(FRAGMENT, &own), "hello", 400),
         (patch(FRAGMENT, "X-No: condition"), &same, 428),
         (patch(FRAGMENT, "If-Match: \"stale\""), &same, 412),

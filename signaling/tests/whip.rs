@@ -214,6 +214,19 @@ async fn section_4_3_3_a_failed_restart_keeps_the_session() {
 }
 
 #[tokio::test]
+async fn section_4_3_3_new_credentials_are_a_restart_whatever_the_condition_that_holds() {
+    let server = open();
+    let created = server.session("/whip/r", &publisher()).await;
+    let (location, tag) = (created.header("location"), created.header("etag"));
+    // The example of the section has the asterisk in quotes.
+    for (condition, ice) in [(tag, NEW), ("\"*\"", ("mnop", "1234567890123456789012"))] {
+        let request = format!("PATCH {location}\n{FRAGMENT}\nIf-Match: {condition}");
+        let response = server.send(&request, &fragment(ice.0, ice.1)).await;
+        assert_eq!(response.status, 200, "{condition}: {response:?}");
+    }
+}
+
+#[tokio::test]
 async fn section_4_4_1_everything_is_in_one_bundle_with_rtcp_mux_only() {
     let server = open();
     let created = server.session("/whip/r", &publisher()).await;

@@ -1,31 +1,10 @@
 /** What WHIP and WHEP have beyond `POST` and `DELETE`: ICE restarts, an offer of the server's, events. Plain `fetch`, no library of ours. */
 import assert from 'node:assert/strict';
+import { emptyPage, publish, seesMoving } from './lib/plain.mjs';
 import { scene } from './lib/scene.mjs';
-import { PICTURE, installDevices, readPicture, toneOf } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const whep = scene();
-
-/** A page of the server's origin, with the devices of participant 3. */
-async function emptyPage(browser) {
-  const page = await (await browser.createBrowserContext()).newPage();
-  const devices = { index: 3, tone: toneOf(3), width: 640, height: 360, fps: 15, picture: PICTURE };
-  await page.evaluateOnNewDocument(installDevices, devices);
-  await page.goto(`${whep.server.url}/healthz`);
-  return page;
-}
-
-/** Runs in the page: publishes the camera; returns the session's address and entity tag. */
-async function publish(address) {
-  const connection = new RTCPeerConnection();
-  const stream = await navigator.mediaDevices.getUserMedia({ video: true });
-  connection.addTransceiver(stream.getTracks()[0], { direction: 'sendonly', streams: [stream] });
-  await connection.setLocalDescription();
-  const answer = await fetch(address, { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: connection.localDescription.sdp });
-  await connection.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
-  window.connection = connection;
-  return { status: answer.status, session: answer.headers.get('location'), tag: answer.headers.get('etag') };
-}
 
 /** Runs in the page: restarts ICE as RFC 9725 section 4.3.3 says; returns what came of it. */
 async function restart(session) {
@@ -49,7 +28,7 @@ async function pair() {
   const transport = stats.find((s) => s.type === 'transport');
   const used = stats.find((s) => s.id === transport?.selectedCandidatePairId);
   const remote = stats.find((s) => s.id === used?.remoteCandidateId);
-  return { ufrag: remote?.usernameFragment, state: used?.state, frames: stats.find((s) => s.type === 'outbound-rtp')?.framesSent };
+  return { ufrag: remote?.usernameFragment, state: used?.state, frames: stats.find((s) => s.type === 'outbound-rtp' && s.kind === 'video')?.framesSent };
 }
 
 /** Runs in the page: asks for AV1 alone, takes the server's offer instead, and plays it in #out. */
@@ -87,7 +66,7 @@ async function listen(session) {
 
 whep.test('ICE restarts by PATCH, an offer of the server is played, and events tell of the publisher', async () => {
   const browser = await whep.browser();
-  const publisher = await emptyPage(browser);
+  const publisher = await emptyPage(browser, whep.server.url, 3);
   const published = await publisher.evaluate(publish, '/whip/stage?identity=cam');
   assert.equal(published.status, 201);
   await until('the first pair', async () => (await publisher.evaluate(pair)).frames > 0);
@@ -100,12 +79,10 @@ whep.test('ICE restarts by PATCH, an offer of the server is played, and events t
   });
   await until('more frames', async () => (await publisher.evaluate(pair)).frames > frames.frames + 10);
 
-  const viewer = await emptyPage(browser);
+  const viewer = await emptyPage(browser, whep.server.url, 3);
   const taken = await viewer.evaluate(takeOffer, '/whep/stage');
   assert.deepEqual([taken.status, taken.patched], [406, '204 '], JSON.stringify(taken));
-  const look = () => viewer.evaluate(readPicture, '#out', PICTURE);
-  const first = await until('the picture', look);
-  assert.equal(first.index, 3);
+  await seesMoving(viewer, 3);
   assert.equal(await viewer.evaluate(listen, taken.session), 201);
   const heard = (event) => until(event, async () => (await viewer.evaluate(() => window.events)).includes(event));
   await heard('active {}');
@@ -115,9 +92,5 @@ whep.test('ICE restarts by PATCH, an offer of the server is played, and events t
   await publisher.evaluate(async (session) => fetch(session, { method: 'DELETE' }), published.session);
   await heard('inactive {}');
   await publisher.evaluate(publish, '/whip/stage?identity=cam');
-  const last = await look();
-  await until('the picture to move again', async () => {
-    const now = await look();
-    return now.counter !== undefined && now.counter !== last.counter;
-  });
+  await seesMoving(viewer, 3);
 });

@@ -11,8 +11,9 @@ use sfu::params::{Fingerprint, FingerprintHash, IceCredentials};
 
 use super::*;
 
-/// Offers captured from the clients themselves (Chromium 156, Firefox 153, aiortc 1.16, werift 0.24, FFmpeg 9.0).
-const CAPTURED: [(&str, &str); 13] = [
+/// Offers captured from the clients themselves (Chromium 156, Firefox 153, aiortc 1.16, werift 0.24, FFmpeg 9.0, GStreamer 1.22,
+/// libdatachannel 0.24).
+const CAPTURED: [(&str, &str); 17] = [
     ("chromium_data", include_str!("../../../tests/golden/sdp/chromium_data.sdp")),
     (
         "chromium_publish_simulcast",
@@ -38,6 +39,10 @@ const CAPTURED: [(&str, &str); 13] = [
     ("aiortc", include_str!("../../../tests/golden/sdp/aiortc.sdp")),
     ("werift", include_str!("../../../tests/golden/sdp/werift.sdp")),
     ("ffmpeg_whip", include_str!("../../../tests/golden/sdp/ffmpeg_whip.sdp")),
+    ("gstreamer_publish", include_str!("../../../tests/golden/sdp/gstreamer_publish.sdp")),
+    ("gstreamer_receive", include_str!("../../../tests/golden/sdp/gstreamer_receive.sdp")),
+    ("libdatachannel", include_str!("../../../tests/golden/sdp/libdatachannel.sdp")),
+    ("libdatachannel_h265", include_str!("../../../tests/golden/sdp/libdatachannel_h265.sdp")),
 ];
 
 fn captured(name: &str) -> Offer {

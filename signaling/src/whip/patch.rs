@@ -8,7 +8,7 @@ use super::{
 };
 use crate::http::AppState;
 use crate::protocol::ErrorCode;
-use crate::room::{IfMatch, Refusal, Reply, RoomCommand};
+use crate::room::{HttpRole, IfMatch, Refusal, Reply, RoomCommand};
 use crate::sdp::parse_ice_fragment;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -26,7 +26,7 @@ pub(super) async fn patch(
 ) -> Result<Response, Refused> {
     let grant = authorize(&state, request.headers(), &room)?;
     let session = own_session(&state, &room, &id, &grant)?;
-    if has_type(request.headers(), SDP) {
+    if session.role == HttpRole::Viewer && has_type(request.headers(), SDP) {
         return answer(&session, request.into_body()).await;
     }
     if !has_type(request.headers(), SDP_FRAGMENT) {
@@ -58,26 +58,29 @@ fn wrong_type(text: String) -> Refused {
     refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(ACCEPT_PATCH, SDP_FRAGMENT)
 }
 
-/// The answer to an offer of ours (draft-ietf-wish-whep section 4.3.2); without one, SDP is the wrong type.
+/// The answer to an offer of ours (draft-ietf-wish-whep section 4.3.2). Without one, or a second time, it cannot be processed (4.5.1).
 async fn answer(session: &Session, body: Body) -> Result<Response, Refused> {
     let sdp = read_body(body).await?;
     let command = RoomCommand::AnswerOffer { participant: session.participant, sdp };
     match session.room.ask(command).await.ok_or_else(no_session)? {
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(Refusal { code: ErrorCode::NotFound, .. }) => Err(no_session()),
-        Err(Refusal { code: ErrorCode::BadState, message }) => Err(wrong_type(message)),
+        Err(Refusal { code: ErrorCode::BadState, message }) => {
+            Err(refused(StatusCode::UNPROCESSABLE_ENTITY, message))
+        }
         Err(refusal) => Err(refused(StatusCode::BAD_REQUEST, refusal.message)),
     }
 }
 
-/// RFC 9110 section 13.1.1; several headers are one list. Weak tags match nothing.
+/// RFC 9110 section 13.1.1; several headers are one list. Weak tags match nothing. The `*` may stand in quotes, as it does in the
+/// example of RFC 9725 section 4.3.3: no tag of ours is called so.
 fn if_match(headers: &HeaderMap) -> Result<IfMatch, Refused> {
     let mut tags = Vec::new();
     let mut found = false;
     for value in headers.get_all(header::IF_MATCH) {
         found = true;
         let value = value.to_str().unwrap_or_default().trim();
-        if value == "*" {
+        if matches!(value, "*" | "\"*\"") {
             return Ok(IfMatch::Any);
         }
         let quoted = value
@@ -110,6 +113,7 @@ mod tests {
     fn only_strong_tags_in_quotes_count() {
         let tags = |tags: &[&str]| IfMatch::Tags(tags.iter().map(|t| (*t).to_owned()).collect());
         assert_eq!(read(&["*"]), IfMatch::Any);
+        assert_eq!(read(&["\"*\""]), IfMatch::Any);
         assert_eq!(read(&["\"a\""]), tags(&["a"]));
         assert_eq!(read(&["\"a\", W/\"b\",\"c\"", "\"d\""]), tags(&["a", "c", "d"]));
         assert_eq!(read(&["a"]), tags(&[]));

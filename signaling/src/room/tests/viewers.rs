@@ -16,9 +16,16 @@ impl World {
     }
 
     fn watch(&mut self, watch: Watch) -> ParticipantId {
+        let participant = self.post(watch, "VP8");
+        connected(self, participant);
+        participant
+    }
+
+    /// A viewer that has yet to connect.
+    fn post(&mut self, watch: Watch, codec: &'static str) -> ParticipantId {
         let mut peer = FakePeer::new();
         peer.add(Kind::Audio, Way::Receive, &[]);
-        peer.add(Kind::Video, Way::Receive, &["VP8"]);
+        peer.add(Kind::Video, Way::Receive, &[codec]);
         self.last += 1;
         let participant = ParticipantId(self.last);
         let join = HttpJoin {
@@ -31,7 +38,6 @@ impl World {
         };
         let local = local(participant);
         self.apply(RoomCommand::JoinOverHttp { participant, join: Box::new(join), local });
-        connected(self, participant);
         participant
     }
 
@@ -210,4 +216,16 @@ fn only_whoever_did_not_want_to_go_is_told_to_come_again() {
             .any(|effect| matches!(effect, Effect::Outlook { outlook, .. } if outlook.reconnect));
         assert_eq!(told, expected);
     }
+}
+
+/// The time of draft-ietf-wish-whep section 4.3.2, where no other is said.
+#[test]
+fn an_offer_of_ours_is_valid_for_30_seconds() {
+    let mut world = World::new();
+    world.join_with_media("a");
+    let viewer = world.post(Watch::Room, "H264");
+    world.advance(29);
+    assert!(world.room.participants[&viewer].answer_by.is_some());
+    world.advance(1);
+    assert!(!world.room.participants.contains_key(&viewer));
 }

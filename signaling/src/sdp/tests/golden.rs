@@ -100,6 +100,7 @@ fn single_streams_are_known_by_ssrc() {
         ("aiortc", 2_147_801_195, Some(1_142_527_712)),
         ("werift", 2_317_814_747, None),
         ("ffmpeg_whip", 4_101_338_673, Some(4_101_338_674)),
+        ("libdatachannel", 1002, None),
     ] {
         let encodings = &captured(name).section("1").unwrap().encodings.clone();
         let expected = EncodingParams { rid: None, ssrc: Some(ssrc), rtx_ssrc: rtx };
@@ -155,4 +156,30 @@ fn aiortc_gets_remb_because_it_offers_no_transport_cc() {
     assert_eq!(digests, [32, 48, 64]);
     let video = NegotiatedSection::receive(offer.section("1").unwrap()).unwrap();
     assert!(video.codecs[0].feedback.remb && !video.codecs[0].feedback.transport_cc);
+}
+
+/// It is asked for an offer before its encoder runs, so packets are known by their payload type.
+#[test]
+fn gstreamer_announces_no_ssrc() {
+    let offer = captured("gstreamer_publish");
+    let section = offer.section("video0").unwrap();
+    assert_eq!(section.encodings, [EncodingParams::default()]);
+    assert!(!NegotiatedSection::receive(section).unwrap().simulcast);
+}
+
+#[test]
+fn h265_is_renumbered_for_whoever_decodes_the_profile() {
+    let offer = captured("libdatachannel_h265");
+    let published = NegotiatedSection::receive(offer.section("1").unwrap()).unwrap();
+    let answer = write_answer(&offer, &local(), &accept_all(&offer));
+    assert!(answer.contains("\r\na=rtpmap:96 H265/90000\r\n"), "{answer}");
+    for (fmtp, expected) in [("level-id=93;profile-id=1;tx-mode=SRST", 1), ("profile-id=2", 0)] {
+        let h265 = format!("SAVPF 49\na=rtpmap:49 H265/90000\na=fmtp:49 {fmtp}");
+        let viewer = varied("SAVPF 96", &h265).replace("a=rtpmap:96 VP8/90000\n", "");
+        let viewer = parse_offer(&viewer).unwrap();
+        let slot = NegotiatedSection::send(viewer.section("v").unwrap()).unwrap();
+        let mappings = payload_mappings(&published.codecs, &slot);
+        assert_eq!(mappings.len(), expected, "{fmtp}");
+        assert!(mappings.iter().all(|mapping| (mapping.from, mapping.to) == (96, 49)));
+    }
 }
