@@ -321,3 +321,32 @@ fn a_late_viewer_on_another_worker_begins_at_once() {
         assert_caught_up(&world, viewer, joined);
     }
 }
+
+/// A publisher that does not answer, its stream long on the way: the first viewer on another worker gets the keyframe that was.
+#[test]
+fn the_first_viewer_on_another_worker_does_not_wait_for_a_deaf_publisher() {
+    let mut world = World::new(11, Path::CLEAN, Path::CLEAN);
+    world.add_worker();
+    world.add_publisher(Tracks { rids: &[], video: true, audio: true });
+    world.publishers[0].keyframe_period = Some(8 * SECOND);
+    subscribe(&mut world, NEAR);
+    world.run_seconds(3);
+    // Asks in vain: now the server knows.
+    subscribe(&mut world, NEAR);
+    world.run(3100 * MS);
+    let joined = world.now;
+    pipe(&mut world, World::video_of(0), video_params(&[], 1));
+    pipe(&mut world, World::audio_of(0), audio_params(2));
+    let viewer = subscribe(&mut world, FAR);
+    world.run(SECOND);
+    let first = sent(&world, viewer)[0];
+    assert!(first.stamp.keyframe && first.stamp.frame == 0, "{first:?}");
+    assert!(first.at - joined <= 60 * MS, "the first packet after {} µs", first.at - joined);
+    world.run(5 * SECOND);
+    assert_caught_up(&world, viewer, joined);
+    let second = subscribe(&mut world, FAR);
+    let joined = world.now;
+    world.run(5 * SECOND);
+    assert_caught_up(&world, second, joined);
+    assert_continuous(&world);
+}

@@ -7,6 +7,7 @@
 mod commands;
 mod ingress;
 mod lifecycle;
+mod pipe_replay;
 mod pipes;
 mod rtcp_in;
 mod timeouts;

@@ -36,11 +36,27 @@ pub(crate) struct PipeOut {
     pub(crate) reports: u8,
     /// What was told last: encodings that flow, the publisher's clock. `None`: nothing yet.
     pub(crate) told: Option<(u8, Option<i64>)>,
+    /// What followed the last keyframe is on its way.
+    pub(crate) replay: Option<PipeReplay>,
+}
+
+/// A cursor into the cache of an encoding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PipeReplay {
+    pub(crate) encoding: u8,
+    pub(crate) epoch: u32,
+    /// The next packet.
+    pub(crate) next: u64,
 }
 
 impl PipeOut {
     pub(crate) fn new(to: WorkerId) -> Self {
-        Self { to, wanted: 0, waiting: 0, fresh: 0, reports: u8::MAX, told: None }
+        Self { to, wanted: 0, waiting: 0, fresh: 0, reports: u8::MAX, told: None, replay: None }
+    }
+
+    /// A live packet to which the replay under way will come.
+    pub(crate) fn replay_covers(&self, encoding: u8, seq: u64) -> bool {
+        self.replay.is_some_and(|replay| replay.encoding == encoding && seq >= replay.next)
     }
 }
 
@@ -99,6 +115,8 @@ pub(crate) struct PipeQueue {
     pub(crate) due: Vec<usize>,
     /// Packets: (producer, encoding, extended sequence number).
     pub(crate) media: Vec<(usize, u8, u64)>,
+    /// Producers that have replays under way.
+    pub(crate) replays: Vec<usize>,
 }
 
 impl PipeQueue {
@@ -110,6 +128,7 @@ impl PipeQueue {
     pub(crate) fn forget(&mut self, producer: usize) {
         self.due.retain(|&other| other != producer);
         self.media.retain(|(other, _, _)| *other != producer);
+        self.replays.retain(|&other| other != producer);
     }
 }
 

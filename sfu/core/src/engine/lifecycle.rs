@@ -137,6 +137,20 @@ impl Engine {
         self.request_keyframes(now, producer, wanted);
     }
 
+    /// All consumers of a producer that show nothing begin with what the cache has.
+    pub(super) fn begin_replays(&mut self, now: Instant, producer: usize) {
+        for index in 0..self.producers[producer].consumers.len() {
+            let from = &self.producers[producer];
+            let there = self.consumers.get_mut(from.consumers[index]);
+            let Some(there) = there else { continue };
+            let key = there.transport;
+            let connected = self.transports.get(key).is_some_and(Transport::is_connected);
+            if connected && there.begin_replay(from, self.clock.micros(now)) {
+                self.start_replay(now, key);
+            }
+        }
+    }
+
     /// A consumer of this transport begins with what the cache has.
     pub(super) fn start_replay(&mut self, now: Instant, key: usize) {
         let transport = &mut self.transports[key];

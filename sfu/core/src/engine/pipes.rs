@@ -4,7 +4,7 @@
 //! own serves them, answers their NACKs, and sends up what they need. What may be lost when the ring is full is told again, because it is
 //! state; a packet is not, and its encoding then waits for a keyframe.
 
-use super::Engine;
+use super::{Engine, pipe_replay};
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
 use crate::pipe::{Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, Want};
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Sends other workers what they need to know, and their packets of this batch. Call it before [`Engine::flush`], so that they start
-    /// early, and after it, because the flush may have news. `false`: a ring was full; call again soon.
+    /// early, and after it, because the flush may have news. `false`: a ring was full, or there is more to replay; call again soon.
     pub fn flush_pipes(&mut self, now: Instant, out: &mut impl PipeTransmit) -> bool {
         let mut due = std::mem::take(&mut self.pipes.due);
         due.retain(|&key| {
@@ -100,10 +100,11 @@ impl Engine {
             self.send_media(now, key, (encoding, seq), out);
         }
         self.pipes.media = media;
+        let replayed = self.send_pipe_replays(out);
         // Full rings made wishes for keyframes, and those only concern producers that stay in the list.
         due.append(&mut self.pipes.due);
         self.pipes.due = due;
-        self.pipes.due.is_empty()
+        self.pipes.due.is_empty() && replayed
     }
 
     fn send_news(&mut self, key: usize, out: &mut impl PipeTransmit) -> bool {
@@ -196,6 +197,9 @@ impl Engine {
         let bit = 1 << encoding;
         let mut full = false;
         for pipe in pipes.iter_mut().filter(|pipe| pipe.wanted & bit != 0) {
+            if pipe.replay_covers(encoding, seq) {
+                continue;
+            }
             // Audio can start anywhere, and says so.
             if pipe.waiting & bit != 0 && !packet.info.keyframe {
                 self.drops.count(DropReason::PipeFull);
@@ -230,15 +234,17 @@ impl Engine {
         let key = *self.producer_keys.get(&id).ok_or(DropReason::UnknownPipe)?;
         let producer = &mut self.producers[key];
         if let PipeMessage::Want(want) = message {
-            let pipe = producer.pipes.iter_mut().find(|pipe| pipe.to == from);
-            let pipe = pipe.ok_or(DropReason::UnknownPipe)?;
-            pipe.wanted = want.wanted;
+            let index = producer.pipes.iter().position(|pipe| pipe.to == from);
+            let index = index.ok_or(DropReason::UnknownPipe)?;
+            let pipe = &mut producer.pipes[index];
+            let begins = want.wanted & !std::mem::replace(&mut pipe.wanted, want.wanted);
             if want.hello {
                 pipe.told = None;
                 pipe.reports = u8::MAX;
             }
             self.tell_pipes(key);
-            self.request_keyframes(now, key, want.keyframes);
+            let replayed = self.begin_pipe_replay(now, key, index, begins);
+            self.request_keyframes(now, key, want.keyframes & !replayed);
             return Ok(());
         }
         if !matches!(&producer.origin, Origin::Pipe(pipe) if pipe.from == from) {
@@ -304,6 +310,15 @@ impl Engine {
             pipe.keyframe_arrived(index);
         }
         let switching = pipe.switching || keyframe;
+        // Replayed: viewers begin from the cache.
+        encoding.filling = now.saturating_duration_since(arrival) > pipe_replay::OLD;
+        if encoding.filling {
+            if keyframe {
+                encoding.keyframes.ignore();
+                self.begin_replays(now, key);
+            }
+            return Ok(());
+        }
         if producer.paused {
             return Err(DropReason::Muted);
         }

@@ -1,6 +1,7 @@
 //! The next part of every replay of one subscriber.
 
 use super::{Fan, Flush};
+use crate::consumer::Consumer;
 use crate::drop_reason::DropReason;
 use crate::transport::pace::{Taken, Waiting};
 
@@ -33,7 +34,9 @@ impl Fan<'_> {
         };
         let end = taken.bytes + share * slots;
         while taken.bytes < end && self.transport.pace.allows(*taken, slots) {
-            let Some(next) = self.next_of_replay(flush.now_us, key) else { return false };
+            let Some(next) = self.next_of_replay(flush.now_us, key) else {
+                return self.consumers.get(key).is_some_and(Consumer::replays);
+            };
             match self.judge(flush, next) {
                 Ok((chosen, _)) => self.take(chosen, taken),
                 Err(reason) => {
@@ -48,7 +51,7 @@ impl Fan<'_> {
         true
     }
 
-    /// The next packet of a consumer's replay, or `None` at its end.
+    /// The next packet of a consumer's replay; `None` at its end, and where the cache is still being filled.
     fn next_of_replay(&mut self, now_us: u64, key: usize) -> Option<Waiting> {
         let consumer = self.consumers.get_mut(key)?;
         let replay = consumer.replay.as_mut().filter(|replay| replay.runs())?;
@@ -66,7 +69,10 @@ impl Fan<'_> {
             replay.next += 1;
         }
         if replay.next > highest {
-            replay.end(now_us);
+            let more = source.filling && producer.flowing & (1 << encoding) != 0;
+            if !more {
+                replay.end(now_us);
+            }
             return None;
         }
         let seq = replay.next;

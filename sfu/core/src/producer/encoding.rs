@@ -65,6 +65,8 @@ pub(crate) struct Encoding {
     /// RTP time and arrival of the newest packet, for sender reports when the publisher sends none.
     pub(crate) newest: Option<(u32, Instant)>,
     video: bool,
+    /// The worker that has the publisher sends what followed the last keyframe.
+    pub(crate) filling: bool,
     /// Video only.
     gop: Option<Gop>,
 }
@@ -88,6 +90,7 @@ impl Encoding {
             clock_rate,
             newest: None,
             video: kind == MediaKind::Video,
+            filling: false,
             gop: None,
         }
     }
