@@ -3,9 +3,9 @@ import { PICTURE, colourOf, installDevices, readPicture, readTone, toneOf } from
 import { until } from './until.mjs';
 
 /** An empty page of the server's origin, with the devices of participant `index`. */
-export async function emptyPage(browser, url, index) {
+export async function emptyPage(browser, url, index, { fps = 15 } = {}) {
   const page = await (await browser.createBrowserContext()).newPage();
-  const devices = { index, tone: toneOf(index), width: 640, height: 360, fps: 15, picture: PICTURE };
+  const devices = { index, tone: toneOf(index), width: 640, height: 360, fps, picture: PICTURE };
   await page.evaluateOnNewDocument(installDevices, devices);
   await page.goto(`${url}/healthz`);
   return page;
