@@ -70,8 +70,10 @@ export class Program {
     return until(
       `${this.name} to see ${index} moving`,
       () => {
-        const right = this.seen.slice(from).filter((seen) => seen.index === index && seen.colour === colourOf(index, 'camera') && (!width || seen.width === width));
-        const moving = right.length > 10 && new Set(right.map(({ counter }) => counter)).size > 5;
+        const ours = (seen) => seen.index === index && seen.colour === colourOf(index, 'camera') && (!width || seen.width === width);
+        const counters = this.seen.slice(from).slice(-12).filter(ours).map(({ counter }) => counter);
+        const backwards = counters.some((counter, i) => i > 0 && (counter - counters[i - 1] + 1024) % 1024 > 512);
+        const moving = counters.length > 10 && !backwards && new Set(counters).size > 5;
         return moving || { error: this.seen.slice(-3), stderr: this.errors.slice(-1000) };
       },
       deadlineMs,
