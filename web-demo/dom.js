@@ -10,7 +10,7 @@
  */
 export function element(id) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html has no #${id}`);
+  if (!found) throw new Error(`the page has no #${id}`);
   return found;
 }
 
@@ -25,10 +25,10 @@ export const video = (id) => /** @type {HTMLVideoElement} */ (element(id));
 
 /**
  * @param {Element} parent of the svg
- * @param {string} name of a symbol in index.html
+ * @param {string} name of a symbol in icons.svg
  */
 export function setIcon(parent, name) {
-  parent.querySelector('use')?.setAttribute('href', `#icon-${name}`);
+  parent.querySelector('use')?.setAttribute('href', `icons.svg#icon-${name}`);
 }
 
 /** @param {string} name */
@@ -36,7 +36,7 @@ export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', `#icon-${name}`);
+  use.setAttribute('href', `icons.svg#icon-${name}`);
   svg.append(use);
   return svg;
 }

@@ -29,8 +29,9 @@ export function watch(url, { token } = {}) {
 export class Viewer extends Stream {
   /** What is wanted; null: the best that flows. @type {string | null} */
   layer = null;
+  /** Whether anything comes; null: too early to say. @type {boolean | null} */
+  flowing = null;
   #active = true;
-  #flowing = false;
   #packets = 0;
   #packetsAt = 0;
   #delay = new DelayReader();
@@ -52,7 +53,10 @@ export class Viewer extends Stream {
    * @override
    */
   prepare(connection) {
+    this.flowing = null;
+    this.#active = true;
     this.#packets = 0;
+    this.#packetsAt = performance.now();
     this.#section = '';
     this.#delay = new DelayReader();
     const stream = new MediaStream();
@@ -84,7 +88,7 @@ export class Viewer extends Stream {
     if (connection !== this.connection) return;
     this.#count(report);
     const stats = picture.width ? picture : sound;
-    this.emit('stats', { stats: { ...stats, behindMs: this.#flowing ? this.#delay.read(report) : null } });
+    this.emit('stats', { stats: { ...stats, behindMs: this.flowing ? this.#delay.read(report) : null } });
   }
 
   /** Whether packets still come. @param {any[]} report */
@@ -94,7 +98,8 @@ export class Viewer extends Stream {
     const now = performance.now();
     if (packets > this.#packets) this.#packetsAt = now;
     this.#packets = packets;
-    this.#setFlowing(this.#active && packets > 0 && now - this.#packetsAt < SILENCE_MS);
+    const recently = now - this.#packetsAt < SILENCE_MS;
+    if (packets > 0 || !recently) this.#setFlowing(this.#active && recently);
   }
 
   /** @param {boolean} active */
@@ -105,8 +110,8 @@ export class Viewer extends Stream {
 
   /** @param {boolean} flowing */
   #setFlowing(flowing) {
-    if (this.#flowing === flowing) return;
-    this.#flowing = flowing;
+    if (this.flowing === flowing) return;
+    this.flowing = flowing;
     this.emit('flow', { flowing });
   }
 
