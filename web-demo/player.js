@@ -24,6 +24,8 @@ export class Player {
   /** @type {Layer[]} */
   #layers = [];
   #height = 0;
+  /** By the user: a stream that ends pauses the element as well. */
+  #paused = false;
 
   /** @param {{choose: (rid: string | null) => Promise<void>}} handlers `choose` asks for a layer; null: automatic */
   constructor({ choose }) {
@@ -53,10 +55,8 @@ export class Player {
 
   /** Plays, without sound where the browser allows none before a click. @param {MediaStream} stream */
   async play(stream) {
-    const { paused } = this.#video;
-    const first = this.#video.srcObject === null;
     this.#video.srcObject = stream;
-    if (paused && !first) return;
+    if (this.#paused) return;
     try {
       await this.#video.play();
     } catch (error) {
@@ -128,8 +128,9 @@ export class Player {
   }
 
   async #togglePlay() {
-    if (this.#video.paused) await this.#video.play();
-    else this.#video.pause();
+    this.#paused = !this.#video.paused;
+    if (this.#paused) this.#video.pause();
+    else await this.#video.play();
   }
 
   #toggleSound() {

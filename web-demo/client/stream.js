@@ -49,6 +49,8 @@ export class Stream extends Emitter {
 
   /** Connects, and again after every loss; called once. */
   async run() {
+    // Whoever made this listens first.
+    await Promise.resolve();
     let attempt = 0;
     while (this.state !== 'closed') {
       const error = await this.#connect(() => (attempt = 0));
