@@ -13,7 +13,7 @@ const LOSS_MAX = 0.05;
  * @param {TrackStats} stats of the picture
  * @returns {{level: Level, word: string, reason: string}}
  */
-export function healthOf({ bitrate, limitation, loss, fps }) {
+export function healthOf({ bitrate, limitation, loss }) {
   if (bitrate === 0) return { level: 'starting', word: 'Starting', reason: 'The first pictures are on their way.' };
   if (loss !== null && loss > LOSS_MAX) {
     return { level: 'limited', word: 'Limited by bandwidth', reason: `${Math.round(loss * 100)} % of the packets are lost on the way. A cable or a lower quality helps.` };
@@ -24,5 +24,5 @@ export function healthOf({ bitrate, limitation, loss, fps }) {
   if (limitation === 'bandwidth') {
     return { level: 'limited', word: 'Limited by bandwidth', reason: 'The connection carries less than the quality needs. The picture is made smaller until it carries more.' };
   }
-  return { level: 'good', word: 'Good', reason: `Everything is sent as you chose it${fps ? `, ${Math.round(fps)} pictures a second` : ''}.` };
+  return { level: 'good', word: 'Good', reason: 'Everything is sent as you chose it.' };
 }

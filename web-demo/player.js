@@ -75,7 +75,8 @@ export class Player {
 
   /** @param {number | null} milliseconds null: not known, and nothing is shown */
   setDelay(milliseconds) {
-    element('delay').textContent = milliseconds === null || this.#video.paused ? '' : `${(milliseconds / 1000).toFixed(1)} s behind`;
+    element('delay').hidden = milliseconds === null || this.#video.paused;
+    element('delay-value').textContent = milliseconds === null ? '' : `${(milliseconds / 1000).toFixed(1)} s`;
   }
 
   /** @param {boolean} live whether the picture is of now */
