@@ -2,6 +2,7 @@
  * @module
  * Small, typed ways to the page's own elements.
  */
+import './icons.js';
 
 /**
  * The element with this id; the page is broken without it.
@@ -25,10 +26,10 @@ export const video = (id) => /** @type {HTMLVideoElement} */ (element(id));
 
 /**
  * @param {Element} parent of the svg
- * @param {string} name of a symbol in icons.svg
+ * @param {string} name of a symbol in icons.js
  */
 export function setIcon(parent, name) {
-  parent.querySelector('use')?.setAttribute('href', `icons.svg#icon-${name}`);
+  parent.querySelector('use')?.setAttribute('href', `#icon-${name}`);
 }
 
 /** @param {string} name */
@@ -36,7 +37,7 @@ export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', `icons.svg#icon-${name}`);
+  use.setAttribute('href', `#icon-${name}`);
   svg.append(use);
   return svg;
 }
