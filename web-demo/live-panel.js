@@ -53,7 +53,7 @@ export class LivePanel {
     this.began = false;
     if (!began) return '';
     const viewers = this.#viewersMax === 1 ? '1 viewer' : `${this.#viewersMax} viewers`;
-    return `Your stream has ended. It was live for ${clock(this.#seconds())}, with ${viewers} at most.`;
+    return `It was live for ${clock(this.#seconds())}, with ${viewers} at most.`;
   }
 
   /** @param {number} count */

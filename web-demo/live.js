@@ -148,7 +148,7 @@ function follow(publication, room) {
     exposed.publication = null;
     const summary = panel.end();
     document.title = 'Go live – Switchyard';
-    notify(reason === 'left' ? summary : [message, summary].join(' '));
+    notify([reason === 'left' ? 'Your stream has ended.' : message, summary].join(' '));
     showState('setup');
     button('go-live').focus();
   });

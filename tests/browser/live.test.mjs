@@ -144,6 +144,23 @@ live.test('the quality menu switches layers', async () => {
   assert.match(await viewer.page.$eval('#quality option', ({ textContent }) => textContent), /^Auto \(720p\)$/);
 });
 
+live.test('the delay is the one that there is', async (t) => {
+  const chromium = await live.browser();
+  const host = await goLive(chromium, 'delay', { width: 640, height: 360 });
+  const viewer = await live.open(chromium, '/watch?room=delay', { index: 5 });
+  await plays(viewer);
+  await viewer.page.evaluate(() => {
+    for (const receiver of window.switchyard.viewer.connection.getReceivers()) receiver.jitterBufferTarget = 1200;
+  });
+  const both = await until('a long delay', async () => {
+    const shown = Number.parseFloat(await text(viewer, 'delay'));
+    const [sent, seen] = await Promise.all([host.page.evaluate(readPicture, '#preview-video', PICTURE), look(viewer)]);
+    const seconds = ((sent.counter - seen.counter + 1024) % 1024) / 15;
+    return seconds > 1 && Math.abs(seconds - shown) < 0.3 ? { seconds, shown } : { error: 'not the same', seconds, shown };
+  });
+  t.diagnostic(`${both.shown} s shown, ${both.seconds.toFixed(2)} s between the pictures`);
+});
+
 live.test('a page waits for the stream, and a publisher who is killed and comes back is seen again without a reload', async () => {
   const chromium = await live.browser();
   const viewer = await live.open(chromium, '/watch?room=later', { index: 5 });
@@ -260,7 +277,7 @@ live.test('a stream with neither camera nor microphone starts from the address, 
   assert.match((await look(viewer)).error, /^no participant/, 'a card, and not a black picture');
   await open('&autostart=1');
   await reaches(first, 'setup');
-  assert.match(await text(first, 'notice'), /^The stream goes on from another page/);
+  assert.match(await text(first, 'notice'), /another page or device took it over/);
   await shoot(first, 'live-replaced');
   await plays(viewer);
 });

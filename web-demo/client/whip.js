@@ -81,7 +81,7 @@ export class Publication extends Stream {
 
   /** @protected @override */
   handlers() {
-    const replaced = () => this.finish('replaced', 'The stream goes on from another page or device that uses your name in this room.');
+    const replaced = () => this.finish('replaced', 'Your stream ended here, because another page or device took it over.');
     return { ...super.handlers(), replaced };
   }
 
