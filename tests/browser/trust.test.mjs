@@ -38,3 +38,19 @@ for (const [what, query] of [['no token', () => ''], ['a token of another room',
     assert.equal(await page.evaluate(() => document.body.dataset.state), 'prejoin');
   });
 }
+
+trust.test('a stream is sent and watched with tokens, and without one a sentence says why not', async () => {
+  const open = async (page, index, identity) => trust.open(browser, `/${page}?room=show${identity ? `&token=${token('show', identity)}` : ''}&autostart=1`, { index });
+  const reaches = (person, state) => until(`${person.name} to be ${state}`, () => person.page.evaluate((wanted) => document.body.dataset.state === wanted, state));
+  const host = await open('live', 2, 'host');
+  await reaches(host, 'live');
+  const viewer = await open('watch', 3, 'guest');
+  await reaches(viewer, 'playing');
+  // Events are asked for with the token, and read without.
+  await until('the viewer to be counted', async () => (await host.page.$eval('#viewers', ({ textContent }) => textContent)) === '1');
+  for (const [page, state, id] of [['live', 'setup', 'notice'], ['watch', 'closed', 'curtain-text']]) {
+    const stranger = await open(page, 4);
+    await until(`the sentence on ${page}`, async () => /token/i.test(await stranger.page.$eval(`#${id}`, ({ textContent }) => textContent)));
+    await reaches(stranger, state);
+  }
+});
