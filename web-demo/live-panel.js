@@ -42,7 +42,7 @@ export class LivePanel {
 
   /** @param {string} message */
   lost(message) {
-    this.#setHealth('lost', 'Connection lost', message.endsWith('…') ? message : `${message} Trying again…`);
+    this.#setHealth('lost', 'Connection lost', message);
     this.#setFigures([]);
   }
 

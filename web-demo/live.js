@@ -134,11 +134,14 @@ function follow(publication, room) {
     if (state === 'connected') {
       announce(panel.began ? 'You are live again.' : `You are live in the room ${room}.`);
       panel.connected();
+      notify('');
       showState('live');
       document.title = `● ${room} – Switchyard`;
     } else if (state !== 'closed') {
-      panel.lost(message);
-      announce(message);
+      const sentence = message.endsWith('…') ? message : `${message} Trying again…`;
+      panel.lost(sentence);
+      announce(sentence);
+      if (!panel.began) notify(sentence);
       showState(panel.began ? 'reconnecting' : 'starting');
     }
   });

@@ -44,7 +44,10 @@ export class Player {
     for (const name of ['play', 'pause', 'volumechange', 'resize', 'enterpictureinpicture', 'leavepictureinpicture']) {
       this.#video.addEventListener(name, () => this.#show());
     }
-    this.#video.addEventListener('click', () => void attempt(actions['toggle-play']));
+    this.#video.addEventListener('click', (event) => {
+      // A finger on the picture asks for the bar, which it got by now.
+      if (/** @type {PointerEvent} */ (event).pointerType !== 'touch') void attempt(actions['toggle-play']);
+    });
     document.addEventListener('fullscreenchange', () => this.#show());
     for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown']) element('player').addEventListener(name, () => this.#stir());
     button('picture-in-picture').hidden = !document.pictureInPictureEnabled;

@@ -144,6 +144,52 @@ live.test('the quality menu switches layers', async () => {
   assert.match(await viewer.page.$eval('#quality option', ({ textContent }) => textContent), /^Auto \(720p\)$/);
 });
 
+/** Runs in the page, after `readTone`: how loud this frequency is, in dBFS. */
+function levelAt(hertz) {
+  const [analyser] = [...window.ears.nodes.values()].slice(-1);
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(bins);
+  const bin = Math.round((hertz * analyser.fftSize) / analyser.context.sampleRate);
+  return Math.max(-200, ...bins.slice(bin - 1, bin + 2));
+}
+
+/** Runs in the page: screens are shared with a tone of their own from now on, louder than any microphone. */
+function addScreenSound(hertz) {
+  const { getDisplayMedia } = navigator.mediaDevices;
+  navigator.mediaDevices.getDisplayMedia = async () => {
+    const stream = await getDisplayMedia();
+    const context = new AudioContext();
+    const oscillator = new OscillatorNode(context, { frequency: hertz });
+    const destination = context.createMediaStreamDestination();
+    oscillator.connect(destination);
+    oscillator.start();
+    stream.addTrack(destination.stream.getAudioTracks()[0]);
+    return stream;
+  };
+}
+
+live.test('Firefox goes live, and a screen is sent with its sound and the microphone’s', async () => {
+  const host = await goLive(await live.browser('firefox'), 'firefox');
+  const viewer = await live.open(await live.browser(), '/watch?room=firefox', { index: 5 });
+  await plays(viewer);
+  const hears = (hertz) =>
+    until(`${hertz} Hz`, async () => {
+      const heard = await viewer.page.evaluate(readTone, '#picture');
+      return Math.abs(heard.hertz - hertz) < 20 && heard.level > -50 ? heard : { error: heard };
+    });
+  await hears(toneOf(HOST));
+  await host.page.evaluate(addScreenSound, toneOf(7));
+  await host.page.click('#toggle-screen');
+  await plays(viewer, { device: 'screen' });
+  await hears(toneOf(7));
+  await until('the microphone in it', async () => {
+    const level = await viewer.page.evaluate(levelAt, toneOf(HOST));
+    return level > -50 ? { level } : { error: level };
+  });
+  await host.page.click('#toggle-screen');
+  await hears(toneOf(HOST));
+});
+
 live.test('the delay is the one that there is', async (t) => {
   const chromium = await live.browser();
   const host = await goLive(chromium, 'delay', { width: 640, height: 360 });
@@ -255,13 +301,17 @@ live.test('ICE restarts in both pages, and both go on by themselves when the ser
   }
   for (const viewer of viewers) await plays(viewer);
 
+  const late = await live.open(live.browsers[0], '/live?room=late&name=Eve', { index: 3 });
+  await until('the preview', () => late.page.evaluate(readPicture, '#preview-video', PICTURE));
   await live.server.stop();
+  await late.page.click('#go-live');
+  await until('a sentence about it', async () => /cannot be reached.* Trying again…$/.test(await text(late, 'notice')));
   for (const person of [host, ...viewers]) await reaches(person, 'reconnecting');
   await shoot(host, 'live-reconnecting');
   await shoot(viewers[0], 'watch-reconnecting');
   assert.equal(await text(host, 'health-word'), 'Connection lost');
   live.server = await startServer();
-  await reaches(host, 'live');
+  for (const person of [host, late]) await reaches(person, 'live');
   for (const viewer of viewers) await plays(viewer);
 });
 
