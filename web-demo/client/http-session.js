@@ -43,11 +43,17 @@ export class HttpSession {
     await connection.setLocalDescription();
     const offer = dropOrphanFeedback(connection.localDescription?.sdp ?? '');
     const response = await send('POST', url, { token, type: SDP, body: offer });
-    const session = new HttpSession(new URL(response.headers.get('location') ?? '', url), token, links(response, url));
+    const { extensions, iceServers } = links(response, url);
+    const session = new HttpSession(new URL(response.headers.get('location') ?? '', url), token, extensions);
     try {
       const sdp = await response.text();
       if (response.status === 406) throw new HttpError('codec', `The stream is sent as ${codecs(sdp)}, which this browser cannot play.`);
       await connection.setRemoteDescription({ type: 'answer', sdp });
+      if (iceServers.length > 0) {
+        // They were not known before, and only a restart gathers anew (RFC 9725 section 4.6).
+        connection.setConfiguration({ ...connection.getConfiguration(), iceServers });
+        await session.restartIce(connection);
+      }
     } catch (error) {
       session.end();
       throw error;
@@ -156,17 +162,23 @@ async function send(method, url, { token, type, body, ifMatch }) {
 }
 
 /**
- * The extensions that the answer announces.
+ * What the answer announces: extensions, and STUN and TURN servers.
  * @param {Response} response
  * @param {string | URL} base
  */
 function links(response, base) {
   /** @type {Map<string, string>} */
-  const found = new Map();
-  for (const [, target, rel] of (response.headers.get('link') ?? '').matchAll(/<([^>]*)>; *rel="([^"]*)"/g)) {
-    for (const name of [EVENTS, LAYER]) if (rel.endsWith(name)) found.set(name, new URL(target, base).href);
+  const extensions = new Map();
+  /** @type {RTCIceServer[]} */
+  const iceServers = [];
+  for (const [, target, attributes] of (response.headers.get('link') ?? '').matchAll(/<([^>]*)>((?: *; *[a-z-]+="[^"]*")*)/g)) {
+    const value = /** @param {string} name */ (name) => new RegExp(`; *${name}="([^"]*)"`).exec(attributes)?.[1];
+    const rel = value('rel') ?? '';
+    const [username, credential] = [value('username'), value('credential')];
+    if (rel === 'ice-server') iceServers.push({ urls: target, ...(username && { username }), ...(credential && { credential }) });
+    for (const name of [EVENTS, LAYER]) if (rel.endsWith(name)) extensions.set(name, new URL(target, base).href);
   }
-  return found;
+  return { extensions, iceServers };
 }
 
 /**
