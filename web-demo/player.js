@@ -98,7 +98,7 @@ export class Player {
     face('fullscreen', full ? 'fullscreen-off' : 'fullscreen', full ? 'Leave full screen' : 'Full screen', 'f');
     const small = document.pictureInPictureElement !== null;
     face('picture-in-picture', 'pip', small ? 'Back into the page' : 'Picture in picture', 'p');
-    input('volume').value = String(muted ? 0 : Math.round(volume * 100));
+    input('volume').value = String(this.#percent());
     if (!silent) button('sound-wanted').hidden = true;
     if (this.#video.videoHeight !== this.#height) {
       this.#height = this.#video.videoHeight;
@@ -144,6 +144,12 @@ export class Player {
     button('sound-wanted').hidden = true;
   }
 
+  /** What is heard of the sound; the slider follows later. */
+  #percent() {
+    const { muted, volume } = this.#video;
+    return muted ? 0 : Math.round(volume * 100);
+  }
+
   /** @param {number} percent */
   #setVolume(percent) {
     const kept = Math.min(100, Math.max(0, percent));
@@ -173,7 +179,7 @@ export class Player {
     const taken = event.key === ' ' && target.closest('button, a');
     if (taken || (step === undefined && (!id || event.repeat || button(id).hidden))) return;
     event.preventDefault();
-    if (step !== undefined) this.#setVolume(Number(input('volume').value) + step);
+    if (step !== undefined) this.#setVolume(this.#percent() + step);
     else button(id).click();
     this.#stir();
   }
