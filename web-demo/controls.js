@@ -4,7 +4,7 @@
  */
 import { button, element, label, select, setIcon } from './dom.js';
 import { fillDevices, onDevicesChanged } from './devices.js';
-import { toast } from './notices.js';
+import { copyLink, toast } from './notices.js';
 
 /** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
@@ -30,7 +30,7 @@ const ACTIONS = {
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
   'open-devices': () => openDialog(),
-  'copy-link': ({ link }) => copy(link),
+  'copy-link': ({ link }) => copyLink(link, 'The link to this room is on the clipboard.'),
   leave: ({ leave }) => leave(),
 };
 /** @type {Record<string, string>} */
@@ -110,16 +110,6 @@ function handleKey(event) {
   if (!id || button(id).hidden) return;
   event.preventDefault();
   void act(id);
-}
-
-/** @param {string} link */
-async function copy(link) {
-  try {
-    await navigator.clipboard.writeText(link);
-    toast('The link to this room is on the clipboard.');
-  } catch {
-    toast(`The browser did not allow copying. The link is ${link}`);
-  }
 }
 
 async function openDialog() {

@@ -2,6 +2,7 @@
  * @module
  * Small, typed ways to the page's own elements.
  */
+import './icons.js';
 
 /**
  * The element with this id; the page is broken without it.
@@ -10,7 +11,7 @@
  */
 export function element(id) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html has no #${id}`);
+  if (!found) throw new Error(`the page has no #${id}`);
   return found;
 }
 
@@ -25,7 +26,7 @@ export const video = (id) => /** @type {HTMLVideoElement} */ (element(id));
 
 /**
  * @param {Element} parent of the svg
- * @param {string} name of a symbol in index.html
+ * @param {string} name of a symbol in icons.js
  */
 export function setIcon(parent, name) {
   parent.querySelector('use')?.setAttribute('href', `#icon-${name}`);

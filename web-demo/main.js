@@ -8,9 +8,11 @@
 import { connect } from './client/index.js';
 import { openWanted } from './devices.js';
 import { button, element } from './dom.js';
+import { identity } from './identity.js';
 import { LocalMedia } from './local-media.js';
 import { Meeting } from './meeting.js';
 import { announce, clearNotices, toast } from './notices.js';
+import { linkPages, pageLink } from './pages.js';
 import { Prejoin } from './prejoin.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
@@ -25,10 +27,6 @@ import { recall, remember, rememberedDevices } from './storage.js';
 const query = new URLSearchParams(location.search);
 const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
 const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
-
-const CLAIM_MS = 300;
-/** The identity whose lock this page holds. */
-let claimed = '';
 
 /** For tests and curious people in the console. @type {Exposed} */
 const exposed = { room: null, media: null };
@@ -48,6 +46,7 @@ start();
 
 function start() {
   setUpControls();
+  linkPages();
   button('rejoin').addEventListener('click', () => autojoin());
   button('back').addEventListener('click', () => showPrejoin(''));
   window.addEventListener('pagehide', () => exposed.room?.close());
@@ -130,7 +129,7 @@ function enter(room, ids) {
   shown = { meeting, stats };
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
-  const link = roomLink(room.roomName);
+  const link = pageLink('/', room.roomName);
   useControls({ media, stats, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
@@ -189,49 +188,9 @@ function showState(state, message = '') {
   element('banner').textContent = message;
 }
 
-/**
- * One person is one identity, over reloads of this tab and not over two tabs: a duplicated tab brings a copy of the storage
- * along, and would throw the first one out. The lock that a living tab holds tells.
- */
-async function identity() {
-  const known = recall('sessionStorage', 'identity');
-  if (known && (await claim(known))) return known;
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  const made = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  remember('sessionStorage', 'identity', made);
-  void claim(made);
-  return made;
-}
-
-/**
- * False if another tab has this identity. True where the browser cannot tell.
- * @param {string} name
- * @returns {Promise<boolean>}
- */
-function claim(name) {
-  const locks = /** @type {LockManager | undefined} */ (navigator.locks);
-  if (!locks || claimed === name) return Promise.resolve(true);
-  return new Promise((resolve) => {
-    // A page that is being reloaded holds its lock a moment longer.
-    const held = locks.request(`identity ${name}`, { signal: AbortSignal.timeout(CLAIM_MS) }, () => {
-      claimed = name;
-      resolve(true);
-      return new Promise(() => undefined);
-    });
-    held.catch(() => resolve(false));
-  });
-}
-
 function socketUrl() {
   const url = new URL('ws', location.href);
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   url.search = '';
   return url;
-}
-
-/** @param {string} room */
-function roomLink(room) {
-  const url = new URL(location.pathname, location.href);
-  url.searchParams.set('room', room);
-  return url.href;
 }

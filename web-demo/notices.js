@@ -43,6 +43,19 @@ export function announce(text) {
   while (live.childElementCount > LIVE_ENTRIES_MAX) live.firstElementChild?.remove();
 }
 
+/**
+ * @param {string} link
+ * @param {string} done the sentence that says so
+ */
+export async function copyLink(link, done) {
+  try {
+    await navigator.clipboard.writeText(link);
+    toast(done);
+  } catch {
+    toast(`The browser did not allow copying. The link is ${link}`);
+  }
+}
+
 export function clearNotices() {
   element('toasts').replaceChildren();
 }

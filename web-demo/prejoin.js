@@ -5,6 +5,7 @@
 import { button, element, input, label, select, setIcon, video } from './dom.js';
 import { deviceIdOf, fillDevices, onDevicesChanged, openDevice, openWanted } from './devices.js';
 import { LevelMeter } from './level-meter.js';
+import { ROOM_SENTENCE, personName, roomName } from './pages.js';
 import { remember, rememberedDevices } from './storage.js';
 
 /** @typedef {import('./devices.js').Opened} Opened */
@@ -19,7 +20,6 @@ import { remember, rememberedDevices } from './storage.js';
 
 /** @typedef {'camera' | 'microphone'} Device */
 
-const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones' });
 
 export class Prejoin {
@@ -94,12 +94,10 @@ export class Prejoin {
   }
 
   #submit() {
-    const name = input('name').value.replace(/[\u0000-\u001f\u007f-\u009f]/g, '').trim();
-    const room = input('room-name').value.trim().replace(/\s+/g, '-');
+    const name = personName(input('name').value);
+    const room = roomName(input('room-name').value);
     if (!name) return this.#complain('name', 'Please enter your name, so that the others know who you are.');
-    if (!ROOM_NAME.test(room)) {
-      return this.#complain('room-name', 'A room’s name has up to 64 letters without accents, digits, or the signs _ . and -');
-    }
+    if (!room) return this.#complain('room-name', ROOM_SENTENCE);
     input('room-name').value = room;
     const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
     this.#opening = null;

@@ -78,6 +78,6 @@ function rows(stats, voice) {
 }
 
 /** @param {number} bps */
-function bits(bps) {
+export function bits(bps) {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mb/s` : `${Math.round(bps / 1000)} kb/s`;
 }

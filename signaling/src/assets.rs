@@ -38,8 +38,9 @@ impl Assets {
 
     pub(crate) fn serve(&self, uri: &Uri, request: &HeaderMap) -> Response {
         let path = uri.path().trim_start_matches('/');
-        let path = if path.is_empty() { "index.html" } else { path };
-        let Some(asset) = self.files.get(path) else {
+        let path = if path.is_empty() { "index" } else { path };
+        let page = || self.files.get(format!("{path}.html").as_str());
+        let Some(asset) = self.files.get(path).or_else(page) else {
             return (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response();
         };
         let same = request.get(header::IF_NONE_MATCH) == Some(&asset.etag);

@@ -22,7 +22,7 @@ mod watching;
 pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
-pub(crate) use outlook::{LayerWish, Outlook};
+pub(crate) use outlook::{Farewell, LayerWish, Outlook};
 pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};
 pub(crate) use watching::Watch;
@@ -108,7 +108,7 @@ pub(crate) enum RoomCommand {
         /// The SDP answer.
         sdp: String,
     },
-    /// A viewer wants events; answered by [`Effect::Reply`], followed by [`Effect::Outlook`] from then on.
+    /// A session wants events; answered by [`Effect::Reply`], followed by [`Effect::Outlook`] from then on.
     Follow {
         /// Whose.
         participant: ParticipantId,

@@ -51,15 +51,18 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
     let session = || -> MethodRouter<Arc<AppState>> {
         get(show).patch(patch::patch).delete(end).merge(preflight())
     };
-    let stream = get(events::read).delete(events::unsubscribe).merge(preflight());
+    let subscription = || post(events::subscribe).merge(preflight());
+    let stream = || get(events::read).delete(events::unsubscribe).merge(preflight());
     let limit = Arc::new(RateLimit::default());
     Router::new()
         .route("/whip/{room}", whip)
         .route("/whep/{room}", whep)
         .route("/whip/{room}/{session}", session())
         .route("/whep/{room}/{session}", session())
-        .route("/whep/{room}/{session}/sse", post(events::subscribe).merge(preflight()))
-        .route("/whep/{room}/{session}/sse/{stream}", stream)
+        .route("/whip/{room}/{session}/sse", subscription())
+        .route("/whep/{room}/{session}/sse", subscription())
+        .route("/whip/{room}/{session}/sse/{stream}", stream())
+        .route("/whep/{room}/{session}/sse/{stream}", stream())
         .route("/whep/{room}/{session}/layer", post(layer::select).merge(preflight()))
         .layer(middleware::from_fn_with_state(limit, cors::limit_rate))
         .layer(middleware::from_fn_with_state(state, cors::add_cors))
@@ -224,12 +227,9 @@ fn created(
     ice: &IceSession,
 ) -> HeaderMap {
     let text = |value: String| HeaderValue::from_str(&value).expect("checked alphabets only");
-    let path = if role == HttpRole::Publisher { "whip" } else { "whep" };
-    let location = format!("/{path}/{room}/{}", pending.id);
+    let location = format!("/{}/{room}/{}", role.path(), pending.id);
     let mut links = links::ice_servers(&state.config.ice_servers);
-    if role == HttpRole::Viewer {
-        links.extend(links::extensions(&location));
-    }
+    links.extend(links::extensions(role, &location));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(header::LOCATION, text(location));

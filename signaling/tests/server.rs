@@ -273,6 +273,10 @@ async fn the_page_is_served_once_and_then_known() {
     let (status, script) = server.http("GET /main.js HTTP/1.1").await;
     assert_eq!(status, 200);
     assert!(script.to_lowercase().contains("content-type: text/javascript"));
+    for page in ["/live", "/watch?room=r"] {
+        let (status, text) = server.http(&format!("GET {page} HTTP/1.1")).await;
+        assert!(status == 200 && text.contains("content-type: text/html"), "{page}: {text}");
+    }
     for path in ["/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/README.md", "/client"] {
         assert_eq!(server.http(&format!("GET {path} HTTP/1.1")).await.0, 404, "{path}");
     }

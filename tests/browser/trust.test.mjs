@@ -12,7 +12,10 @@ const ADDRESS = '10.99.0.1:8443';
 const SECRET = randomBytes(32).toString('base64');
 const CONFIG = `${OUT}trust.toml`;
 mkdirSync(OUT, { recursive: true });
-writeFileSync(CONFIG, `[keys]\nmykey = "${SECRET}"\n`, { mode: 0o600 });
+// Nothing answers there: whoever is told of it also gets through without.
+const TURN = { urls: ['turn:10.99.0.1:3478?transport=udp'], username: 'user', credential: 'secret' };
+const SERVERS = Object.entries(TURN).map(([key, value]) => `${key} = ${JSON.stringify(value)}`).join('\n');
+writeFileSync(CONFIG, `[keys]\nmykey = "${SECRET}"\n[[ice_servers]]\n${SERVERS}\n`, { mode: 0o600 });
 
 const trust = scene({ args: ['serve', '--config', CONFIG, '--listen', ADDRESS, '--tls', 'self-signed'], url: `https://${ADDRESS}` });
 let browser;
@@ -38,3 +41,21 @@ for (const [what, query] of [['no token', () => ''], ['a token of another room',
     assert.equal(await page.evaluate(() => document.body.dataset.state), 'prejoin');
   });
 }
+
+trust.test('a stream is sent and watched with tokens, and without one a sentence says why not', async () => {
+  const open = async (page, index, identity) => trust.open(browser, `/${page}?room=show${identity ? `&token=${token('show', identity)}` : ''}&autostart=1`, { index });
+  const reaches = (person, state) => until(`${person.name} to be ${state}`, () => person.page.evaluate((wanted) => document.body.dataset.state === wanted, state));
+  const host = await open('live', 2, 'host');
+  await reaches(host, 'live');
+  const viewer = await open('watch', 3, 'guest');
+  await reaches(viewer, 'playing');
+  const servers = await viewer.page.evaluate(() => window.switchyard.viewer.connection.getConfiguration().iceServers);
+  assert.deepEqual(servers.map(({ urls, username, credential }) => ({ urls: [urls].flat(), username, credential })), [TURN]);
+  // Events are asked for with the token, and read without.
+  await until('the viewer to be counted', async () => (await host.page.$eval('#viewers', ({ textContent }) => textContent)) === '1');
+  for (const [page, state, id] of [['live', 'setup', 'notice'], ['watch', 'closed', 'curtain-text']]) {
+    const stranger = await open(page, 4);
+    await until(`the sentence on ${page}`, async () => /token/i.test(await stranger.page.$eval(`#${id}`, ({ textContent }) => textContent)));
+    await reaches(stranger, state);
+  }
+});

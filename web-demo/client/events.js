@@ -1,6 +1,6 @@
 /**
  * @module
- * The events of a room, and an EventTarget whose listeners get the `detail` with its type.
+ * The events of a room and of streams, and an EventTarget whose listeners get the `detail` with its type.
  */
 
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
@@ -30,26 +30,43 @@
  * @property {{code: string, message: string}} error something failed, the room lives on
  */
 
+/** @typedef {'connecting' | 'waiting' | 'connected' | 'reconnecting' | 'closed'} StreamState `waiting`: nobody publishes yet */
+
+/**
+ * Events of a stream that is published or watched, and their `detail`.
+ * @typedef {object} StreamEvents
+ * @property {{state: StreamState, message: string}} statechange `message` is a sentence for people, or empty
+ * @property {{count: number}} viewers how many watch the room
+ * @property {{stats: import('./stats.js').TrackStats}} stats once a second while connected: of the picture, else of the sound
+ * @property {{stream: MediaStream}} stream watching: what to play, anew after every reconnect
+ * @property {{layers: Layer[]}} layers watching: what can be chosen now, best first; fewer than two are no choice
+ * @property {{flowing: boolean}} flow watching: whether anything comes
+ * @property {{reason: string, message: string}} closed the end: no reconnect follows
+ */
+
+/** @typedef {{rid: string, bitrate?: number}} Layer bits per second, once measured; 0: nothing comes */
+
 /** @typedef {<K extends keyof RoomEvents>(type: K, detail: RoomEvents[K]) => void} Emit */
 
+/** @template {object} Events by type, their `detail` */
 export class Emitter extends EventTarget {
   /**
    * Listens; returns a function that stops listening.
-   * @template {keyof RoomEvents} K
+   * @template {keyof Events & string} K
    * @param {K} type
-   * @param {(detail: RoomEvents[K]) => void} listener
+   * @param {(detail: Events[K]) => void} listener
    */
   on(type, listener) {
     /** @param {Event} event */
-    const wrapped = (event) => listener(/** @type {CustomEvent<RoomEvents[K]>} */ (event).detail);
+    const wrapped = (event) => listener(/** @type {CustomEvent<Events[K]>} */ (event).detail);
     this.addEventListener(type, wrapped);
     return () => this.removeEventListener(type, wrapped);
   }
 
   /**
-   * @template {keyof RoomEvents} K
+   * @template {keyof Events & string} K
    * @param {K} type
-   * @param {RoomEvents[K]} detail
+   * @param {Events[K]} detail
    * @protected
    */
   emit(type, detail) {

@@ -5,6 +5,7 @@
  */
 import { Emitter } from './events.js';
 import { Peer } from './peer.js';
+import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
 import { Signaling, SwitchyardError } from './signaling.js';
 import { StatsReader } from './stats.js';
@@ -36,7 +37,6 @@ import { LocalTrack } from './tracks.js';
  * @property {boolean} [muted] publish it muted
  */
 
-const RETRY_DELAYS_MS = [0, 300, 1200, 2700, 4800, 5000];
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
@@ -45,6 +45,7 @@ const FINAL_REASONS = ['replaced'];
 /** Errors at joining that a retry does not cure. */
 const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
+/** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
   /** Of this participant, given by the server. */
   participantId = '';
@@ -363,7 +364,7 @@ export class Room extends Emitter {
   async #rejoin() {
     const started = performance.now();
     for (let attempt = 0; performance.now() - started < GIVE_UP_MS; attempt++) {
-      await sleepOrOnline(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)]);
+      await sleepOrOnline(retryDelayMs(attempt));
       if (this.state !== 'reconnecting') return;
       try {
         await this.join();
@@ -417,17 +418,4 @@ export class Room extends Emitter {
     if (!this.#signaling) return Promise.reject(new SwitchyardError('closed', 'There is no connection to the server.'));
     return this.#signaling.request(type, fields);
   }
-}
-
-/** Waits, but not longer than until the network is back. @param {number} ms */
-function sleepOrOnline(ms) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      window.removeEventListener('online', done);
-      resolve(undefined);
-    };
-    const timer = window.setTimeout(done, ms);
-    window.addEventListener('online', done);
-  });
 }

@@ -14,6 +14,8 @@
  * @property {string} codec for example `VP8`
  * @property {number | null} rttMs
  * @property {number | null} jitterMs receiving only
+ * @property {number | null} [behindMs] watching only: from the camera to the screen
+ * @property {string} limitation sending only: what keeps the quality down, `cpu`, `bandwidth` or `other`; empty if nothing, or not told
  * @property {{rid: string, width: number, height: number, fps: number, bitrate: number, active: boolean}[]} layers sending only
  */
 
@@ -69,6 +71,7 @@ function summarizeReceiving(all, last, at) {
     codec: codecName(all, inbound.codecId),
     rttMs: roundTrip(all),
     jitterMs: inbound.jitter === undefined ? null : inbound.jitter * 1000,
+    limitation: '',
     layers: [],
   };
   return { at, bytes, lost, packets, result };
@@ -106,9 +109,16 @@ function summarizeSending(all, last, at) {
     codec: codecName(all, outbound.find(({ codecId }) => codecId)?.codecId),
     rttMs: roundTrip(all),
     jitterMs: null,
+    limitation: limitationOf(outbound),
     layers: layers.length > 1 ? layers : [],
   };
   return { at, bytes, lost: 0, packets: 0, result };
+}
+
+/** The processor first: it is the one that people can do something about. @param {any[]} outbound */
+function limitationOf(outbound) {
+  const reasons = outbound.map(({ qualityLimitationReason }) => qualityLimitationReason ?? 'none');
+  return ['cpu', 'bandwidth', 'other'].find((reason) => reasons.includes(reason)) ?? '';
 }
 
 /**
@@ -133,7 +143,7 @@ function codecName(all, id) {
 }
 
 /** Of the ICE pair in use: the whole way to the server and back. @param {any[]} all */
-function roundTrip(all) {
+export function roundTrip(all) {
   const transport = all.find(({ type }) => type === 'transport');
   const pairs = all.filter(({ type }) => type === 'candidate-pair');
   const pair = pairs.find(({ id }) => id === transport?.selectedCandidatePairId) ?? pairs.find(({ nominated, state }) => nominated && state === 'succeeded');

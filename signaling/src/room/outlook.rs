@@ -1,4 +1,4 @@
-//! What WHEP viewers' event streams are told: whether there is something to see, in which layers, and how many watch.
+//! What the event streams of WHIP and WHEP are told: how many watch, and viewers also whether there is something to see, in which layers.
 
 use super::participant::Transport;
 use super::{Effect, Refusal, Room};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How often the number of viewers is told at most.
 const VIEWERS_EVERY: Duration = Duration::from_secs(1);
 
-/// A viewer's view of the room, as far as the events of WHEP speak of it.
+/// The room as a viewer sees it, as far as the events of WHEP speak of it. A publisher is shown nothing, and told the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outlook {
     /// Something is shown.
@@ -20,8 +20,17 @@ pub(crate) struct Outlook {
     pub(crate) viewers: usize,
     /// The video section's number in the offer, and the layers of what is shown there, best first.
     pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
-    /// The session ends by our will: the viewer should come again.
-    pub(crate) reconnect: bool,
+    /// The session ends, and not by its own will.
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// What to do after the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Come again.
+    Reconnect,
+    /// Stay away: a newer session of the same identity took the place.
+    Replaced,
 }
 
 /// One encoding.
@@ -51,11 +60,11 @@ pub(crate) struct LayerWish {
 }
 
 impl Room {
-    /// A viewer made an event stream: it is told everything, and every change from now on.
+    /// A session made an event stream: it is told everything, and every change from now on.
     pub(super) fn follow(&mut self, id: ParticipantId) -> Result<(), Refusal> {
         let outlook = self.outlook_of(id).ok_or_else(super::over_http::gone)?;
-        if let Some(viewing) = self.participants.get_mut(&id).and_then(|p| p.viewing.as_mut()) {
-            viewing.told = Some(outlook.clone());
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.followed = Some(outlook.clone());
             self.effects.push(Effect::Outlook { participant: id, outlook });
         }
         Ok(())
@@ -74,12 +83,13 @@ impl Room {
     }
 
     fn has_followers(&self) -> bool {
-        self.participants.values().any(|p| p.viewing.as_ref().is_some_and(|v| v.told.is_some()))
+        self.participants.values().any(|p| p.followed.is_some())
     }
 
     /// Asks the media plane for counters from time to time, while somebody wants to know of layers.
     pub(super) fn measure(&mut self, now: Instant) {
-        let wanted = self.has_followers();
+        let wanted =
+            self.participants.values().any(|p| p.followed.is_some() && p.viewing.is_some());
         if !self.bitrates.is_due(now, wanted) {
             return;
         }
@@ -105,20 +115,20 @@ impl Room {
             *count = ViewerCount { told: viewers, told_at: Some(now) };
         }
         for id in self.participants.keys().copied().collect::<Vec<_>>() {
-            let told = self.participants.get(&id).and_then(|p| p.viewing.as_ref()?.told.clone());
+            let told = self.participants.get(&id).and_then(|p| p.followed.clone());
             let (Some(told), Some(outlook)) = (told, self.outlook_of(id)) else { continue };
             if told == outlook {
                 continue;
             }
-            if let Some(viewing) = self.participants.get_mut(&id).and_then(|p| p.viewing.as_mut()) {
-                viewing.told = Some(outlook.clone());
+            if let Some(participant) = self.participants.get_mut(&id) {
+                participant.followed = Some(outlook.clone());
             }
             self.effects.push(Effect::Outlook { participant: id, outlook });
         }
     }
 
     fn outlook_of(&self, id: ParticipantId) -> Option<Outlook> {
-        let participant = self.participants.get(&id).filter(|p| p.viewing.is_some())?;
+        let participant = self.participants.get(&id)?;
         let video = participant.slots.of_kind(Kind::Video).next();
         let layers = video.and_then(|slot| {
             let section = participant.negotiation.slot(&slot.mid)?.section.index;
@@ -133,7 +143,7 @@ impl Room {
             active: participant.slots.iter().any(|slot| slot.track.is_some()),
             viewers: self.viewer_count.told,
             layers,
-            reconnect: false,
+            farewell: None,
         })
     }
 

@@ -20,6 +20,16 @@ pub(crate) enum HttpRole {
     Viewer,
 }
 
+impl HttpRole {
+    /// First part of its addresses.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Publisher => "whip",
+            Self::Viewer => "whep",
+        }
+    }
+}
+
 /// Who wants in.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpJoin {

@@ -1,5 +1,6 @@
 //! One participant as the room knows it.
 
+use super::outlook::Outlook;
 use super::slots::SlotTable;
 use super::watching::Viewing;
 use crate::auth::Grant;
@@ -66,6 +67,8 @@ pub(crate) struct Participant {
     pub(super) answer_by: Option<Instant>,
     /// What such a viewer came for.
     pub(super) viewing: Option<Viewing>,
+    /// What its event streams were last told; `None`: it has none.
+    pub(super) followed: Option<Outlook>,
     pub(crate) max: MediaSections,
     /// What the client was last told to offer.
     pub(crate) sections: MediaSections,
@@ -105,6 +108,7 @@ impl Participant {
             hidden: false,
             answer_by: None,
             viewing: None,
+            followed: None,
             max: MediaSections::default(),
             sections: MediaSections::default(),
             negotiation: Negotiation::new(rng),

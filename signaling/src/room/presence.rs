@@ -2,7 +2,7 @@
 
 use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
-use super::{Effect, JoinCommand, MAX_PARTICIPANTS, Outlook, Recipients, Refusal, Room};
+use super::{Effect, Farewell, JoinCommand, MAX_PARTICIPANTS, Outlook, Recipients, Refusal, Room};
 use crate::auth::Grant;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
@@ -110,11 +110,15 @@ impl Room {
         text: &str,
         left: LeaveReason,
     ) {
-        let viewing = self.participants.get(&participant).and_then(|p| p.viewing.as_ref());
-        // A viewer that closed its peer connection is not to come again.
-        let viewing = viewing.filter(|_| left != LeaveReason::Left || reason == "shutdown");
-        if let Some(outlook) = viewing.and_then(|viewing| viewing.told.clone()) {
-            let outlook = Outlook { reconnect: true, ..outlook };
+        let farewell = match left {
+            LeaveReason::Replaced => Some(Farewell::Replaced),
+            // Whoever closed its peer connection is not to come again.
+            LeaveReason::Left if reason != "shutdown" => None,
+            _ => Some(Farewell::Reconnect),
+        };
+        let followed = self.participants.get(&participant).and_then(|p| p.followed.clone());
+        if let (Some(outlook), Some(_)) = (followed, farewell) {
+            let outlook = Outlook { farewell, ..outlook };
             self.effects.push(Effect::Outlook { participant, outlook });
         }
         let (reason, message) = (reason.to_owned(), text.to_owned());

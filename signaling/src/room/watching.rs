@@ -30,13 +30,11 @@ pub(super) struct Viewing {
     pub(super) watch: Watch,
     /// Wish of the layer extension for whatever is in the video slot.
     pub(super) layer: PreferredLayer,
-    /// What its event streams were last told; `None`: it has none.
-    pub(super) told: Option<super::Outlook>,
 }
 
 impl Viewing {
     pub(super) fn new(watch: Watch) -> Self {
-        Self { watch, layer: PreferredLayer::default(), told: None }
+        Self { watch, layer: PreferredLayer::default() }
     }
 
     /// The wish, as far as this track can fulfil it.

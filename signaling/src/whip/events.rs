@@ -1,12 +1,13 @@
 //! The server-sent events extension of WHEP (draft-ietf-wish-whep, core extensions): a stream is made by `POST`, read by `GET`, ended by `DELETE`.
+//! WHIP sessions have one like it, for what a publisher wants to know.
 //!
 //! Every event tells a state, and a reader that falls behind is told the newest one: nothing is queued. Whoever knows the unguessable
 //! address of a stream may read it, because `EventSource` cannot send a token.
 
-use super::links::EVENTS;
+use super::links;
 use super::{Refused, authorize, has_type, no_session, own_session, read_body, refused};
 use crate::http::AppState;
-use crate::room::{Outlook, RoomCommand};
+use crate::room::{Farewell, HttpRole, Outlook, RoomCommand};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -61,13 +62,13 @@ pub(super) async fn subscribe(
     let is_json = has_type(request.headers(), "application/json");
     let body = read_body(request.into_body()).await?;
     let wanted = match body.trim() {
-        "" => EVENTS.iter().map(|event| (*event).to_owned()).collect(),
+        "" => links::events(session.role).iter().map(|event| (*event).to_owned()).collect(),
         _ if !is_json => {
             let text =
                 "Send the wanted events as application/json, such as [\"active\",\"inactive\"].";
             return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
-        text => wanted_events(text)?,
+        text => wanted_events(session.role, text)?,
     };
     // From now on the room tells the session, so that the first reader finds the present state.
     let followed = session.room.ask(RoomCommand::Follow { participant: session.participant }).await;
@@ -75,17 +76,18 @@ pub(super) async fn subscribe(
     let stream = state.sessions.add_stream(&id, EventStream::new(wanted)).ok_or_else(|| {
         refused(StatusCode::SERVICE_UNAVAILABLE, "The session has as many event streams as it may.")
     })?;
-    let location = format!("/whep/{room}/{id}/sse/{stream}");
+    let location = format!("/{}/{room}/{id}/sse/{stream}", session.role.path());
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 
-fn wanted_events(json: &str) -> Result<BTreeSet<String>, Refused> {
+fn wanted_events(role: HttpRole, json: &str) -> Result<BTreeSet<String>, Refused> {
+    let events = links::events(role);
     let wanted: BTreeSet<String> = serde_json::from_str(json).map_err(|_| {
         refused(StatusCode::BAD_REQUEST, "The wanted events are a JSON array of their names.")
     })?;
-    if let Some(foreign) = wanted.iter().find(|event| !EVENTS.contains(&event.as_str())) {
+    if let Some(foreign) = wanted.iter().find(|event| !events.contains(&event.as_str())) {
         let short: String = foreign.chars().take(40).collect();
-        let text = format!("There is no event {short:?} here; there are {EVENTS:?}.");
+        let text = format!("There is no event {short:?} here; there are {events:?}.");
         return Err(refused(StatusCode::BAD_REQUEST, text));
     }
     Ok(wanted)
@@ -132,9 +134,11 @@ fn events(
                     let event: Event = Event::default().event(name).data::<String>(data);
                     return Some((Ok(event), (outlook, told, queue)));
                 }
+                // What was said last is said before the end.
                 tokio::select! {
-                    () = ended.cancelled() => return None,
+                    biased;
                     changed = outlook.changed() => changed.ok()?,
+                    () = ended.cancelled() => return None,
                 }
                 let now = outlook.borrow_and_update().clone();
                 queue.extend(news(told.as_ref(), &now).filter(|(name, _)| wanted.contains(*name)));
@@ -169,8 +173,10 @@ fn news(
     if before.is_none_or(|before| before.viewers != now.viewers) {
         news.push(("viewercount", json!({ "viewercount": now.viewers })));
     }
-    if now.reconnect {
-        news.push(("reconnect", json!({})));
+    match now.farewell {
+        None => {}
+        Some(Farewell::Reconnect) => news.push(("reconnect", json!({}))),
+        Some(Farewell::Replaced) => news.push(("replaced", json!({}))),
     }
     news.into_iter().map(|(name, data)| (name, data.to_string()))
 }
@@ -195,7 +201,8 @@ mod tests {
         let shown = Outlook { active: true, layers, ..quiet.clone() };
         let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"bitrate\":5,\"rid\":\"q\"}]}"];
         assert_eq!(names(Some(&quiet), &shown), told);
-        let gone = Outlook { viewers: 3, reconnect: true, ..quiet };
+        let farewell = Some(Farewell::Reconnect);
+        let gone = Outlook { viewers: 3, farewell, ..quiet };
         assert_eq!(
             names(Some(&shown), &gone),
             ["inactive {}", "viewercount {\"viewercount\":3}", "reconnect {}"]

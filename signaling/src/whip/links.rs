@@ -1,10 +1,16 @@
-//! `Link` headers: STUN and TURN servers (RFC 9725 section 4.6) and the extensions of WHEP.
+//! `Link` headers: STUN and TURN servers (RFC 9725 section 4.6) and the extensions.
 
 use crate::protocol::IceServer;
+use crate::room::HttpRole;
 use axum::http::HeaderValue;
 
-/// Events that viewers can have.
-pub(super) const EVENTS: [&str; 5] = ["active", "inactive", "layers", "reconnect", "viewercount"];
+/// The events that such a session can have.
+pub(super) fn events(role: HttpRole) -> &'static [&'static str] {
+    match role {
+        HttpRole::Publisher => &["reconnect", "replaced", "viewercount"],
+        HttpRole::Viewer => &["active", "inactive", "layers", "reconnect", "viewercount"],
+    }
+}
 
 /// One header for each address. The configuration lets no character in that would end a quote.
 pub(super) fn ice_servers(servers: &[IceServer]) -> Vec<HeaderValue> {
@@ -25,14 +31,15 @@ pub(super) fn ice_servers(servers: &[IceServer]) -> Vec<HeaderValue> {
     servers.iter().flat_map(of_server).collect()
 }
 
-/// The extensions of a WHEP session at this path.
-pub(super) fn extensions(session: &str) -> Vec<HeaderValue> {
-    let urn = "urn:ietf:params:whep:ext:core";
-    let events = EVENTS.join(",");
-    let links = [
-        format!("<{session}/sse>; rel=\"{urn}:server-sent-events\"; events=\"{events}\""),
-        format!("<{session}/layer>; rel=\"{urn}:layer\""),
-    ];
+/// The extensions of a session at this path. WHIP has no such events; ours are made like WHEP's.
+pub(super) fn extensions(role: HttpRole, session: &str) -> Vec<HeaderValue> {
+    let urn = format!("urn:ietf:params:{}:ext:core", role.path());
+    let events = events(role).join(",");
+    let mut links =
+        vec![format!("<{session}/sse>; rel=\"{urn}:server-sent-events\"; events=\"{events}\"")];
+    if role == HttpRole::Viewer {
+        links.push(format!("<{session}/layer>; rel=\"{urn}:layer\""));
+    }
     links.iter().filter_map(|link| HeaderValue::from_str(link).ok()).collect()
 }
 

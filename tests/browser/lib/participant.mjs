@@ -25,7 +25,20 @@ export class Participant {
    * @param {import('puppeteer-core').Browser} browser
    * @param {{url: string, room: string, index: number, codec?: string, width?: number, height?: number, fps?: number, noise?: boolean, query?: string}} options
    */
-  static async join(browser, { url, room, index, codec, width = 640, height = 360, fps = 15, noise = false, query = '' }) {
+  static async join(browser, { url, room, index, codec, query = '', ...devices }) {
+    const address = `${url}/?room=${room}&name=P${index}&autojoin=1${codec ? `&codec=${codec}` : ''}${query}`;
+    const participant = await Participant.open(browser, address, { index, ...devices });
+    await participant.untilJoined();
+    return participant;
+  }
+
+  /**
+   * Opens any page in a window of its own, with this person's devices.
+   * @param {import('puppeteer-core').Browser} browser
+   * @param {string} address
+   * @param {{index: number, width?: number, height?: number, fps?: number, noise?: boolean}} options
+   */
+  static async open(browser, address, { index, width = 640, height = 360, fps = 15, noise = false }) {
     const participant = new Participant(index, `P${index}`);
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -35,8 +48,7 @@ export class Participant {
     });
     page.on('pageerror', (error) => participant.complaints.push(String(error)));
     await page.evaluateOnNewDocument(installDevices, { index, tone: toneOf(index), width, height, fps, noise, picture: PICTURE });
-    await page.goto(`${url}/?room=${room}&name=${participant.name}&autojoin=1${codec ? `&codec=${codec}` : ''}${query}`);
-    await participant.untilJoined();
+    await page.goto(address);
     return participant;
   }
 

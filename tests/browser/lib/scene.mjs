@@ -30,6 +30,13 @@ export function scene({ args, url } = {}) {
       return participant;
     },
 
+    /** Opens any page of the server's for somebody with colour and tone `index`. */
+    async open(browser, path, options) {
+      const participant = await Participant.open(browser, `${scene.server.url}${path}`, options);
+      scene.people.push(participant);
+      return participant;
+    },
+
     /** A test whose failure comes with a screenshot of every page and with what pages and server said. */
     test(name, body) {
       test(name, { timeout: 180_000 }, async (t) => {

@@ -65,7 +65,7 @@ impl World {
     }
 
     fn outlook(&self, viewer: ParticipantId) -> Outlook {
-        self.room.participants[&viewer].viewing.as_ref().unwrap().told.clone().unwrap()
+        self.room.participants[&viewer].followed.clone().unwrap()
     }
 }
 
@@ -213,7 +213,7 @@ fn only_whoever_did_not_want_to_go_is_told_to_come_again() {
         let effects = world.room.apply(world.now, RoomCommand::Media(event));
         let told = effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Outlook { outlook, .. } if outlook.reconnect));
+            .any(|effect| matches!(effect, Effect::Outlook { outlook, .. } if outlook.farewell == Some(Farewell::Reconnect)));
         assert_eq!(told, expected);
     }
 }

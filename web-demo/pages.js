@@ -1,0 +1,42 @@
+/**
+ * @module
+ * The pages and their addresses.
+ */
+import { element } from './dom.js';
+
+const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+export const ROOM_SENTENCE = 'A room’s name has up to 64 letters without accents, digits, or the signs _ . and -';
+/** Parts of an address that another page wants as well. */
+const SHARED = ['room', 'name', 'token'];
+
+/** A room's name as it was meant; null if it cannot be one. @param {string} typed */
+export function roomName(typed) {
+  const name = typed.trim().replace(/\s+/g, '-');
+  return ROOM_NAME.test(name) ? name : null;
+}
+
+/** A person's name without what no name has. @param {string} typed */
+export function personName(typed) {
+  return typed.replace(/[\u0000-\u001f\u007f-\u009f]/g, '').trim();
+}
+
+/**
+ * The address to give to others: without a token, which is one person's own.
+ * @param {string} page for example `/watch`
+ * @param {string} room
+ */
+export function pageLink(page, room) {
+  const url = new URL(page, location.href);
+  url.searchParams.set('room', room);
+  return url.href;
+}
+
+/** Lets the links between the pages carry the room along. */
+export function linkPages() {
+  const here = new URLSearchParams(location.search);
+  for (const link of element('pages').querySelectorAll('a')) {
+    const url = new URL(link.href);
+    for (const name of SHARED) if (here.has(name)) url.searchParams.set(name, here.get(name) ?? '');
+    link.href = url.href;
+  }
+}
