@@ -1,0 +1,174 @@
+//! `switchyard play`: what a WHEP server shows, into a file.
+
+use anyhow::{Context as _, bail};
+use reqwest::Url;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtp::Packet;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+use super::endpoint::{Endpoint, Reply};
+use super::format::{Format, RECEIVED};
+use super::peer::Peer;
+use super::progress::Progress;
+use super::recording::Recording;
+use super::write::Container;
+use crate::cli::PlayArgs;
+
+/// How often frames are taken out of packets, and packets looked for that are missing.
+const TICK: Duration = Duration::from_millis(100);
+/// Packets between the network and the file: a second of a fast stream.
+const QUEUE: usize = 4096;
+
+/// Something of a track.
+enum Event {
+    Began(Arc<dyn TrackRemote>),
+    Packet(RtpCodecKind, Instant, Packet),
+    Report(RtpCodecKind, SenderReport),
+}
+
+/// Records until `shutdown` is cancelled, the time is over, or the server ends it.
+///
+/// # Errors
+/// The file cannot be written, or the server refuses, cannot be reached or sends nothing; the message says what to do.
+pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let container = Container::of(&args.output)?;
+    let endpoint = Endpoint::new(&args.url, args.token, args.insecure)?;
+    let formats: Vec<(u8, Format)> =
+        RECEIVED.into_iter().filter(|(_, format)| container.holds(*format)).collect();
+    let mut peer = Peer::new(&formats, endpoint.is_local()).await?;
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        if formats.iter().any(|(_, format)| format.kind() == kind) {
+            peer.receive(kind).await?;
+        }
+    }
+    let mut progress = Progress::new();
+    let offer = peer.offer().await?;
+    let answered = tokio::select! {
+        answered = ask(&endpoint, &offer, &mut progress) => answered?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let Some((sdp, resource)) = answered else {
+        bail!(
+            "what is live is in no format that {} can hold (406): -o FILE.mkv holds every one",
+            args.output.display()
+        );
+    };
+    let file = File::create(&args.output);
+    let file = file.with_context(|| format!("cannot write {}", args.output.display()));
+    let recorded = match file {
+        Ok(file) => {
+            let mut recording = Recording::new(container, file, &sdp);
+            let end = tokio::select! {
+                end = record(&mut recording, &mut peer, sdp, &mut progress, args.duration) => end,
+                () = shutdown.cancelled() => Ok(()),
+            };
+            Ok((recording, end))
+        }
+        Err(error) => Err(error),
+    };
+    endpoint.delete(resource.as_ref()).await;
+    peer.close().await;
+    let (mut recording, end) = recorded?;
+    recording.finish().with_context(|| format!("cannot write {}", args.output.display()))?;
+    progress.say(&format!("{}: {}", args.output.display(), recording.told()));
+    end?;
+    if recording.is_empty() {
+        bail!("nothing came that could be written");
+    }
+    Ok(())
+}
+
+/// Posts the offer until something is live; `None`: it is in no format of the offer.
+async fn ask(
+    endpoint: &Endpoint,
+    offer: &str,
+    progress: &mut Progress,
+) -> anyhow::Result<Option<(String, Option<Url>)>> {
+    loop {
+        match endpoint.post(offer).await? {
+            Reply::Answer { sdp, resource } => return Ok(Some((sdp, resource))),
+            Reply::NoCommonFormat => return Ok(None),
+            Reply::NothingLive(wait) => {
+                progress.show(|| {
+                    format!("nothing is live yet: asking again every {} s", wait.as_secs())
+                });
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Nothing is lost when this is dropped in between.
+async fn record(
+    recording: &mut Recording,
+    peer: &mut Peer,
+    answer: String,
+    progress: &mut Progress,
+    duration: Option<Duration>,
+) -> anyhow::Result<()> {
+    progress.show(|| "connecting".to_owned());
+    peer.connect(answer).await?;
+    let ended = peer.ended();
+    tokio::pin!(ended);
+    let (sender, mut events) = mpsc::channel(QUEUE);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let end = recording.began().zip(duration).map(|(began, duration)| began + duration);
+        tokio::select! {
+            Some(track) = peer.tracks.recv() => {
+                tokio::spawn(forward(track, sender.clone()));
+            }
+            Some(event) = events.recv() => match event {
+                Event::Began(track) => recording.add(track).await,
+                Event::Packet(kind, arrived, packet) => recording.take(kind, packet, arrived)?,
+                Event::Report(kind, report) => recording.note(kind, &report),
+            },
+            _ = ticks.tick() => {
+                recording.tick().await?;
+                progress.show(|| recording.told());
+            }
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
+            () = &mut ended => {
+                progress.say("the server ended the connection");
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Reads a track for as long as anybody listens: the crate drops what waits for a reader too long.
+async fn forward(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>) {
+    let kind = track.kind().await;
+    if events.send(Event::Began(Arc::clone(&track))).await.is_err() {
+        return;
+    }
+    while let Some(event) = track.poll().await {
+        let now = Instant::now();
+        match event {
+            TrackRemoteEvent::OnRtpPacket(packet) => {
+                if events.send(Event::Packet(kind, now, packet)).await.is_err() {
+                    return;
+                }
+            }
+            TrackRemoteEvent::OnRtcpPacket(packets) => {
+                for packet in packets {
+                    let Some(report) = packet.as_any().downcast_ref::<SenderReport>() else {
+                        continue;
+                    };
+                    if events.send(Event::Report(kind, report.clone())).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

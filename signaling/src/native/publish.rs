@@ -1,0 +1,189 @@
+//! `switchyard publish`: files into a WHIP server, at the pace of their own clock.
+
+use anyhow::bail;
+use rand::Rng as _;
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal as _, TrackLocalEvent};
+
+use super::endpoint::{Endpoint, Reply};
+use super::format::{Format, Payloading};
+use super::peer::Peer;
+use super::progress::{Amount, Progress, clock};
+use super::read::{Files, Frame};
+use crate::cli::PublishArgs;
+
+/// After the last frame, for those who still ask for a lost packet.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Publishes until the files end, `shutdown` is cancelled or the server ends it.
+///
+/// # Errors
+/// A file cannot be read, or the server refuses, cannot be reached or is gone; the message says what to do.
+pub async fn publish(args: PublishArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut files = Files::open(args.files, args.fps, args.repeat)?;
+    let endpoint = Endpoint::new(&args.url, args.token, args.insecure)?;
+    let formats = files.formats();
+    let offered: Vec<(u8, Format)> = formats.iter().map(|f| (f.payload_type(), *f)).collect();
+    let mut peer = Peer::new(&offered, endpoint.is_local()).await?;
+    let mut tracks = Vec::new();
+    for format in formats {
+        tracks.push(Track::new(&peer, format).await?);
+    }
+    let offer = peer.offer().await?;
+    let reply = tokio::select! {
+        reply = endpoint.post(&offer) => reply?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let Reply::Answer { sdp, resource } = reply else {
+        bail!("{} takes no publishers: is it an address of WHEP, for players?", args.url);
+    };
+    let mut progress = Progress::new();
+    let sent = tokio::select! {
+        sent = send(&mut files, &mut peer, sdp, &mut tracks, &mut progress) => sent,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    endpoint.delete(resource.as_ref()).await;
+    peer.close().await;
+    progress.say(&format!("published {}", told(&tracks, tracks_end(&tracks))));
+    sent
+}
+
+/// Sends the files. Nothing is lost when this is dropped in between.
+async fn send(
+    files: &mut Files,
+    peer: &mut Peer,
+    answer: String,
+    tracks: &mut [Track],
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    progress.show(|| "connecting".to_owned());
+    peer.connect(answer).await?;
+    let start = Instant::now();
+    while let Some(frame) = files.next_frame()? {
+        wait(peer, start + frame.at).await?;
+        let at = frame.at;
+        tracks[frame.track].send(frame).await?;
+        progress.show(|| format!("publishing {}", told(tracks, at)));
+    }
+    wait(peer, start + files.end() + LINGER).await
+}
+
+async fn wait(peer: &Peer, until: Instant) -> anyhow::Result<()> {
+    tokio::select! {
+        () = sleep_until(until) => Ok(()),
+        () = peer.ended() => bail!("the server ended the connection"),
+    }
+}
+
+/// `0:12 | VP8 300 frames 310 kbit/s | lost 0 | keyframe wishes 1`
+fn told(tracks: &[Track], at: Duration) -> String {
+    let mut parts = vec![clock(at)];
+    parts.extend(tracks.iter().map(|track| track.amount.told(track.format, at)));
+    let sum =
+        |of: fn(&Feedback) -> u64| tracks.iter().map(|track| of(&track.feedback)).sum::<u64>();
+    parts.push(format!("lost {}", sum(|feedback| feedback.lost.load(Ordering::Relaxed).into())));
+    parts.push(format!("keyframe wishes {}", sum(|f| f.wishes.load(Ordering::Relaxed))));
+    parts.join(" | ")
+}
+
+fn tracks_end(tracks: &[Track]) -> Duration {
+    tracks.iter().map(|track| track.at).max().unwrap_or_default()
+}
+
+/// What the server reports of a track.
+#[derive(Default)]
+struct Feedback {
+    /// Packets that did not arrive at the server, resent ones not counted.
+    lost: AtomicU32,
+    /// Keyframes that viewers asked for. A file has its own, so nothing follows from it.
+    wishes: AtomicU64,
+}
+
+struct Track {
+    format: Format,
+    payload_type: u8,
+    ssrc: u32,
+    sequence_number: u16,
+    /// RTP timestamp of the beginning of the files.
+    timestamp: u32,
+    payloading: Payloading,
+    track: Arc<TrackLocalStaticRTP>,
+    feedback: Arc<Feedback>,
+    amount: Amount,
+    at: Duration,
+}
+
+impl Track {
+    /// RFC 3550 section 5.1: both numbers begin anywhere.
+    async fn new(peer: &Peer, format: Format) -> anyhow::Result<Self> {
+        let mut random = rand::rng();
+        let (ssrc, timestamp) = (random.random(), random.random());
+        // Far enough from the wrap for every SRTP library (RFC 3711 section 3.3.1).
+        let sequence_number = random.random_range(0..0x8000);
+        drop(random);
+        let track = peer.send(format, ssrc).await?;
+        let feedback = Arc::new(Feedback::default());
+        tokio::spawn(listen(Arc::clone(&track), Arc::clone(&feedback)));
+        Ok(Self {
+            format,
+            payload_type: format.payload_type(),
+            ssrc,
+            sequence_number,
+            timestamp,
+            payloading: format.payloading(),
+            track,
+            feedback,
+            amount: Amount::default(),
+            at: Duration::ZERO,
+        })
+    }
+
+    async fn send(&mut self, frame: Frame) -> anyhow::Result<()> {
+        let payloads = self.payloading.payloads(&frame.data)?;
+        let nanoseconds = frame.at.as_nanos() * u128::from(self.format.clock_rate());
+        let ticks = (nanoseconds + 500_000_000) / 1_000_000_000;
+        let count = payloads.len();
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let header = rtp::Header {
+                version: 2,
+                // RFC 7587 section 4.1: Opus marks what follows a silence, which is not known here.
+                marker: self.format.is_video() && index + 1 == count,
+                payload_type: self.payload_type,
+                sequence_number: self.sequence_number,
+                timestamp: self.timestamp.wrapping_add(ticks as u32),
+                ssrc: self.ssrc,
+                ..Default::default()
+            };
+            self.sequence_number = self.sequence_number.wrapping_add(1);
+            self.track.write_rtp(rtp::Packet { header, payload }).await?;
+        }
+        self.amount.add(&frame.data);
+        self.at = frame.at;
+        Ok(())
+    }
+}
+
+/// Reads the reports on a track until the peer connection is closed.
+async fn listen(track: Arc<TrackLocalStaticRTP>, feedback: Arc<Feedback>) {
+    while let Some(TrackLocalEvent::OnRtcpPacket(packets)) = track.poll().await {
+        for packet in &packets {
+            let packet = packet.as_any();
+            if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+                feedback.wishes.fetch_add(1, Ordering::Relaxed);
+            }
+            let report = packet.downcast_ref::<ReceiverReport>().and_then(|r| r.reports.first());
+            if let Some(report) = report {
+                feedback.lost.store(report.total_lost, Ordering::Relaxed);
+            }
+        }
+    }
+}
