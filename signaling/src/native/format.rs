@@ -131,16 +131,19 @@ impl Format {
 
     /// The frame that these payloads carry, all of them and in order; `None`: they carry none.
     pub(super) fn frame<'a>(self, payloads: impl Iterator<Item = &'a Bytes>) -> Option<Vec<u8>> {
-        let mut depacketizer = self.depacketizer();
         let mut frame = Vec::new();
         if self == Self::Av1 {
             // A temporal delimiter, which RTP leaves out and files want (AV1 specification, section 7.5).
             frame.extend([0x12, 0x00]);
         }
         let before = frame.len();
+        let mut depacketizer = self.depacketizer();
         for payload in payloads {
-            if matches!(self, Self::H264 { .. }) && !is_whole(payload) {
-                return None;
+            match self {
+                Self::H264 { .. } if !is_whole(payload) => return None,
+                // These gather the fields of every descriptor in the next one's; only the others join payloads.
+                Self::Vp8 | Self::Vp9 { .. } => depacketizer = self.depacketizer(),
+                _ => {}
             }
             frame.extend_from_slice(&depacketizer.depacketize(payload).ok()?);
         }
@@ -219,12 +222,12 @@ mod tests {
         // A keyframe of 64x64 (frame marker, profile 0, key, sync code), and a frame that is none.
         let keyframe = [0x82, 0x49, 0x83, 0x42, 0x00, 0x03, 0xf0, 0x03, 0xf0, 0x00];
         let key = payloading.payloads(&Bytes::copy_from_slice(&keyframe)).unwrap();
-        let other = payloading.payloads(&Bytes::from(vec![0x86; 3000])).unwrap();
+        let other = payloading.payloads(&Bytes::from(vec![0x86; 5000])).unwrap();
         assert!(key.iter().all(|payload| payload[0] & 0x40 == 0));
-        assert_eq!(other.len(), 3);
+        assert_eq!(other.len(), 5);
         assert!(other.iter().all(|payload| payload[0] & 0x40 != 0 && payload[3] == 2));
         assert_eq!(format.frame(key.iter()).unwrap(), keyframe);
-        assert_eq!(format.frame(other.iter()).unwrap(), vec![0x86; 3000]);
+        assert_eq!(format.frame(other.iter()).unwrap(), vec![0x86; 5000]);
     }
 
     #[test]
