@@ -5,6 +5,7 @@ use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
@@ -29,6 +30,9 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Only the machine's own addresses are gathered, which takes no time.
 const GATHER: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(1);
+/// Without a sign of the server until the connection counts as broken, and then until it is given up.
+const SILENCE: Duration = Duration::from_secs(5);
+const HOPE: Duration = Duration::from_secs(10);
 
 /// Passes events on.
 struct Events {
@@ -78,7 +82,10 @@ impl Peer {
         let (tracks_sender, tracks) = mpsc::unbounded_channel();
         let events =
             Events { gathered: gathered_sender, state: state_sender, tracks: tracks_sender };
+        let settings =
+            SettingEngineBuilder::new().with_ice_timeouts(Some(SILENCE), Some(HOPE), None).build();
         let connection = PeerConnectionBuilder::new()
+            .with_setting_engine(settings)
             .with_media_engine(media)
             .with_interceptor_registry(interceptors)
             .with_handler(Arc::new(events))

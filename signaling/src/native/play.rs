@@ -52,7 +52,7 @@ pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result
     let offer = peer.offer().await?;
     let answered = tokio::select! {
         answered = ask(&endpoint, &offer, &mut progress) => answered?,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => bail!("nothing was live"),
     };
     let Some((sdp, resource)) = answered else {
         bail!(

@@ -67,6 +67,10 @@ async fn send(
 ) -> anyhow::Result<()> {
     progress.show(|| "connecting".to_owned());
     peer.connect(answer).await?;
+    for track in tracks.iter() {
+        // A track has no reports before it is connected.
+        tokio::spawn(listen(Arc::clone(&track.track), Arc::clone(&track.feedback)));
+    }
     let start = Instant::now();
     while let Some(frame) = files.next_frame()? {
         wait(peer, start + frame.at).await?;
@@ -132,7 +136,6 @@ impl Track {
         drop(random);
         let track = peer.send(format, ssrc).await?;
         let feedback = Arc::new(Feedback::default());
-        tokio::spawn(listen(Arc::clone(&track), Arc::clone(&feedback)));
         Ok(Self {
             format,
             payload_type: format.payload_type(),

@@ -25,6 +25,9 @@ const ORDINARY_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits for a picture where there is sound: as long as files have between keyframes.
 const PICTURE_WAIT: Duration = Duration::from_secs(15);
 
+/// Without packets until that is told: a viewer stays connected when those who publish have gone.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// One kind of media.
 struct Track {
     kind: RtpCodecKind,
@@ -72,6 +75,8 @@ pub(super) struct Recording {
     tracks: Vec<Track>,
     origin: Option<Origin>,
     began: Option<Instant>,
+    /// When the last packet came.
+    heard: Option<Instant>,
 }
 
 impl Recording {
@@ -84,7 +89,15 @@ impl Recording {
         let kinds = [(RtpCodecKind::Video, "video"), (RtpCodecKind::Audio, "audio")];
         let promised = kinds.into_iter().filter(|(_, name)| is_promised(name));
         let tracks = promised.map(|(kind, _)| Track::new(kind)).collect();
-        Self { container, file: Some(file), writer: None, tracks, origin: None, began: None }
+        Self {
+            container,
+            file: Some(file),
+            writer: None,
+            tracks,
+            origin: None,
+            began: None,
+            heard: None,
+        }
     }
 
     /// When the first frame came.
@@ -121,6 +134,7 @@ impl Recording {
         packet: Packet,
         arrived: Instant,
     ) -> anyhow::Result<()> {
+        self.heard = Some(arrived);
         let Some(track) = self.track(kind) else { return Ok(()) };
         let payload_type = packet.header.payload_type;
         let format = RECEIVED.iter().find(|(known, _)| *known == payload_type);
@@ -254,6 +268,10 @@ impl Recording {
         };
         let (lost, incomplete) = (sum(|a| a.lost), sum(|a| a.incomplete));
         parts.push(format!("lost {lost} packets, {incomplete} frames"));
+        let silence = self.heard.map(|heard| heard.elapsed()).unwrap_or_default();
+        if silence >= SILENCE {
+            parts.push(format!("nothing comes since {} s", silence.as_secs()));
+        }
         parts.join(" | ")
     }
 }

@@ -17,6 +17,9 @@ const DURATION: u32 = 0x4489;
 const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
 const CUES: u32 = 0x1c53_bb6b;
+const VOID: u32 = 0xec;
+/// Of the head of a hole: id and length.
+const VOID_BYTES: usize = 1 + 8;
 
 /// The times in the file are in milliseconds.
 const TICK_NS: u64 = 1_000_000;
@@ -54,8 +57,10 @@ impl Matroska {
         file.write_all(&id_bytes(SEGMENT))?;
         file.write_all(&UNKNOWN_LENGTH)?;
         let segment = file.stream_position()?;
+        // A hole until it is known where the index is: a recording that breaks off can be read as well.
         let seek_head = segment;
-        file.write_all(&seek_head_to(0))?;
+        let hole = seek_head_to(0).len() - VOID_BYTES;
+        file.write_all(&element(VOID, &vec![0; hole]))?;
         let info = [
             float(DURATION, 0.0),
             unsigned(0x2a_d7b1, TICK_NS),
