@@ -36,7 +36,8 @@ pub enum CliCommand {
 const PUBLISH_HELP: &str = "\
 Files: .ivf (VP8, VP9, AV1), .h264 (Annex B), .ogg (Opus), .mkv and .webm (both); at most one video and one audio track.
 They are sent as they are, at the pace of their own times; nothing is encoded. A viewer's picture begins at the file's next
-keyframe, since a file cannot make one when it is asked: encode with one every two seconds, and without B-frames.
+keyframe, since a file cannot make one when it is asked: encode with one every two seconds, and without B-frames. Of H.264,
+every browser plays only -profile:v baseline.
 
 Examples:
   ffmpeg -i in.mp4 -c:v libvpx -b:v 1M -g 60 -c:a libopus -ac 2 out.webm

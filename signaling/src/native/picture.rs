@@ -170,3 +170,50 @@ pub(super) fn sequence_parameters(unit: &[u8]) -> Option<SeqParameterSet> {
     let decoded = rbsp::decode_nal(unit).ok()?;
     SeqParameterSet::from_bits(rbsp::BitReader::new(&decoded[..])).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first bytes of what FFmpeg's encoders made of pictures of these sizes.
+    #[test]
+    fn sizes_are_read_from_keyframes() {
+        let h264 = Format::H264 { profile_level_id: [0; 3] };
+        let vp9 = Format::Vp9 { profile: 0 };
+        for (format, frame, width, height) in [
+            (Format::Vp8, "706e009d012a4001f0000007", 320, 240),
+            (vp9, "824983420013f00ef60638241c184200", 320, 240),
+            (Format::Av1, "12000a0b000000043cffbcfbf90040328f2f14", 320, 240),
+            (Format::Av1, "12000a0b000000043d07c4daf9004032de3b10", 322, 242),
+            (
+                h264,
+                "000000016742c00bd902847e5c0440000003004000000c83c50a920000000168cb8cb20000016588840d",
+                160,
+                120,
+            ),
+        ] {
+            let bytes: Vec<u8> = (0..frame.len() / 2)
+                .filter_map(|index| u8::from_str_radix(&frame[2 * index..2 * index + 2], 16).ok())
+                .collect();
+            let expected = Some(Picture { width, height });
+            assert_eq!(of_keyframe(format, &bytes), expected, "{format:?}");
+            // Whatever is cut off, it is no picture, and no panic.
+            for end in 0..bytes.len() / 3 {
+                assert_eq!(of_keyframe(format, &bytes[..end]), None, "{format:?} cut at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_frames_are_no_keyframes() {
+        for (format, frame) in [
+            (Format::Vp8, &[0x71, 0x6e, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0][..]),
+            (Format::Vp9 { profile: 0 }, &[0x86, 0x49, 0x83, 0x42, 0, 0x13, 0xf0, 0x0e, 0xf6]),
+            (Format::Av1, &[0x12, 0x00, 0x32, 0x01, 0x00]),
+            (Format::H264 { profile_level_id: [0; 3] }, &[0, 0, 0, 1, 0x41, 0x9a]),
+            (Format::Opus, &[0xfc, 1, 2]),
+        ] {
+            assert_eq!(of_keyframe(format, frame), None, "{format:?}");
+        }
+    }
+}

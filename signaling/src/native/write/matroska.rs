@@ -34,8 +34,9 @@ pub(super) struct Matroska {
     tracks: Vec<Track>,
     /// Where the content of the segment begins: positions count from there.
     segment: u64,
-    /// Where the header has a place for the length of the whole and of the recording.
-    seek_head: u64,
+    /// What the header lists with its position: the index comes last, when it is known where.
+    places: [(u32, u64); 3],
+    /// Where the header has a place for the length of the recording.
     duration: u64,
     /// Time and blocks of the cluster that is not written yet.
     cluster: Option<(u64, Vec<u8>)>,
@@ -58,9 +59,10 @@ impl Matroska {
         file.write_all(&UNKNOWN_LENGTH)?;
         let segment = file.stream_position()?;
         // A hole until it is known where the index is: a recording that breaks off can be read as well.
-        let seek_head = segment;
-        let hole = seek_head_to(0).len() - VOID_BYTES;
+        let mut places = [(INFO, 0), (TRACKS, 0), (CUES, 0)];
+        let hole = seek_head(&places).len() - VOID_BYTES;
         file.write_all(&element(VOID, &vec![0; hole]))?;
+        places[0].1 = file.stream_position()? - segment;
         let info = [
             float(DURATION, 0.0),
             unsigned(0x2a_d7b1, TICK_NS),
@@ -71,11 +73,12 @@ impl Matroska {
         // The duration is the first in it: after the ids and the lengths of both.
         let duration = file.stream_position()? + 4 + 8 + 2 + 8;
         file.write_all(&info)?;
+        places[1].1 = file.stream_position()? - segment;
         let entries: Vec<Vec<u8>> = (1..).zip(tracks).map(|(n, track)| entry(n, track)).collect();
         file.write_all(&master(TRACKS, &entries))?;
         let tracks = tracks.to_vec();
         let (cluster, cues) = (None, Vec::new());
-        Ok(Self { file, tracks, segment, seek_head, duration, cluster, cues, end: 0 })
+        Ok(Self { file, tracks, segment, places, duration, cluster, cues, end: 0 })
     }
 
     fn write_cluster(&mut self) -> Result<()> {
@@ -123,7 +126,7 @@ impl Writer for Matroska {
 
     fn finish(&mut self) -> Result<()> {
         self.write_cluster()?;
-        let cues_at = self.file.stream_position()? - self.segment;
+        self.places[2].1 = self.file.stream_position()? - self.segment;
         let cues: Vec<Vec<u8>> = self
             .cues
             .iter()
@@ -136,8 +139,8 @@ impl Writer for Matroska {
         let end = self.file.stream_position()?;
         self.file.seek(SeekFrom::Start(self.segment - 8))?;
         self.file.write_all(&length(end - self.segment))?;
-        self.file.seek(SeekFrom::Start(self.seek_head))?;
-        self.file.write_all(&seek_head_to(cues_at))?;
+        self.file.seek(SeekFrom::Start(self.segment))?;
+        self.file.write_all(&seek_head(&self.places))?;
         self.file.seek(SeekFrom::Start(self.duration))?;
         let duration = Duration::from_millis(self.end);
         self.file.write_all(&(duration.as_millis() as f64 + 1.0).to_be_bytes())?;
@@ -145,10 +148,12 @@ impl Writer for Matroska {
     }
 }
 
-/// Where the index is; of a length that does not depend on it.
-fn seek_head_to(cues_at: u64) -> Vec<u8> {
-    let seek = [element(0x53ab, &id_bytes(CUES)), unsigned(0x53ac, cues_at)];
-    master(SEEK_HEAD, &[master(0x4dbb, &seek)])
+/// Where the parts of the segment are; of a length that does not depend on it.
+fn seek_head(places: &[(u32, u64)]) -> Vec<u8> {
+    let seek = |(id, position): &(u32, u64)| {
+        master(0x4dbb, &[element(0x53ab, &id_bytes(*id)), unsigned(0x53ac, *position)])
+    };
+    master(SEEK_HEAD, &places.iter().map(seek).collect::<Vec<_>>())
 }
 
 /// A `TrackEntry`.
