@@ -240,6 +240,7 @@ async fn refusals_say_what_to_do() {
         (vec!["publish", file, "--url", &locked], "--token"),
         (vec!["publish", file, "--url", &locked, "--token", "x"], "does not take this token"),
         (vec!["play", &whep, "-o", "out.mp4"], "the extension says what is written"),
+        (vec!["play", &whep, "-o", "/nowhere/out.ivf"], "cannot write /nowhere/out.ivf"),
         (vec!["play", "http://127.0.0.1:1/whep/a", "-o", out], "does the server run"),
     ] {
         let (succeeded, said) = finish(switchyard(&arguments)).await;

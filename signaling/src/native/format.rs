@@ -73,7 +73,7 @@ impl Format {
         if self.is_video() { 90_000 } else { 48_000 }
     }
 
-    /// Where it is not received in another way, the payload type is the first of its codec in [`RECEIVED`].
+    /// What a publisher calls it: the first of its codec in [`RECEIVED`].
     pub(super) fn payload_type(self) -> u8 {
         let same = |(_, format): &&(u8, Self)| format.name() == self.name();
         RECEIVED.iter().find(same).map_or(0, |(payload_type, _)| *payload_type)
@@ -103,7 +103,7 @@ impl Format {
         RTCRtpCodecParameters { rtp_codec: self.codec(), payload_type }
     }
 
-    /// The payloads of one packet each that carry a frame; [`Payloading`] is kept from frame to frame.
+    /// For all frames of one track.
     pub(super) fn payloading(self) -> Payloading {
         let payloader: Box<dyn Payloader> = match self {
             Self::Vp8 => {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use reqwest::Url;
-use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::{self, sender_report::SenderReport};
 use rtc::rtp::Packet;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use std::fs::File;
@@ -39,6 +39,10 @@ enum Event {
 /// The file cannot be written, or the server refuses, cannot be reached or sends nothing; the message says what to do.
 pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let container = Container::of(&args.output)?;
+    let shown = args.output.display();
+    // What is there stays until there is something to put in its place.
+    let file = File::options().write(true).create(true).truncate(false).open(&args.output);
+    let file = file.with_context(|| format!("cannot write {shown}"))?;
     let endpoint = Endpoint::new(&args.url, args.token, args.insecure)?;
     let formats: Vec<(u8, Format)> =
         RECEIVED.into_iter().filter(|(_, format)| container.holds(*format)).collect();
@@ -56,28 +60,20 @@ pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result
     };
     let Some((sdp, resource)) = answered else {
         bail!(
-            "what is live is in no format that {} can hold (406): -o FILE.mkv holds every one",
-            args.output.display()
+            "what is live is in no format that {shown} can hold (406): -o FILE.mkv holds every one"
         );
     };
-    let file = File::create(&args.output);
-    let file = file.with_context(|| format!("cannot write {}", args.output.display()));
-    let recorded = match file {
-        Ok(file) => {
-            let mut recording = Recording::new(container, file, &sdp);
-            let end = tokio::select! {
-                end = record(&mut recording, &mut peer, sdp, &mut progress, args.duration) => end,
-                () = shutdown.cancelled() => Ok(()),
-            };
-            Ok((recording, end))
-        }
-        Err(error) => Err(error),
+    // Devices have no length.
+    let _ = file.set_len(0);
+    let mut recording = Recording::new(container, file, &sdp);
+    let end = tokio::select! {
+        end = record(&mut recording, &mut peer, sdp, &mut progress, args.duration) => end,
+        () = shutdown.cancelled() => Ok(()),
     };
     endpoint.delete(resource.as_ref()).await;
     peer.close().await;
-    let (mut recording, end) = recorded?;
-    recording.finish().with_context(|| format!("cannot write {}", args.output.display()))?;
-    progress.say(&format!("{}: {}", args.output.display(), recording.told()));
+    recording.finish().with_context(|| format!("cannot write {shown}"))?;
+    progress.say(&format!("{shown}: {}", recording.told()));
     end?;
     if recording.is_empty() {
         bail!("nothing came that could be written");
@@ -152,23 +148,20 @@ async fn forward(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>) {
     }
     while let Some(event) = track.poll().await {
         let now = Instant::now();
-        match event {
-            TrackRemoteEvent::OnRtpPacket(packet) => {
-                if events.send(Event::Packet(kind, now, packet)).await.is_err() {
-                    return;
-                }
+        let told = match event {
+            TrackRemoteEvent::OnRtpPacket(packet) => vec![Event::Packet(kind, now, packet)],
+            TrackRemoteEvent::OnRtcpPacket(packets) => reports(kind, &packets),
+            _ => Vec::new(),
+        };
+        for event in told {
+            if events.send(event).await.is_err() {
+                return;
             }
-            TrackRemoteEvent::OnRtcpPacket(packets) => {
-                for packet in packets {
-                    let Some(report) = packet.as_any().downcast_ref::<SenderReport>() else {
-                        continue;
-                    };
-                    if events.send(Event::Report(kind, report.clone())).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            _ => {}
         }
     }
+}
+
+fn reports(kind: RtpCodecKind, packets: &[Box<dyn rtcp::Packet>]) -> Vec<Event> {
+    let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
+    reports.map(|report: &SenderReport| Event::Report(kind, report.clone())).collect()
 }

@@ -83,8 +83,11 @@ impl Recording {
     /// Of what this answer promises.
     pub(super) fn new(container: Container, file: File, answer: &str) -> Self {
         let is_promised = |name: &str| {
-            let mut sections = answer.split("\nm=").skip(1);
-            sections.any(|section| section.starts_with(name) && !section.contains("a=inactive"))
+            // RFC 3264 section 6: port 0 refuses a section.
+            let refused = format!("{name} 0 ");
+            let mut sections = answer.split("\nm=").skip(1).filter(|m| m.starts_with(name));
+            sections
+                .any(|section| !section.starts_with(&refused) && !section.contains("\na=inactive"))
         };
         let kinds = [(RtpCodecKind::Video, "video"), (RtpCodecKind::Audio, "audio")];
         let promised = kinds.into_iter().filter(|(_, name)| is_promised(name));

@@ -78,9 +78,8 @@ impl Matroska {
             if !self.file.next_frame(&mut block)? {
                 return Ok(None);
             }
-            let known = self.tracks.iter_mut().enumerate();
-            let found =
-                known.map(|(index, track)| (index, track)).find(|(_, t)| t.0 == block.track);
+            let mut tracks = self.tracks.iter_mut().enumerate();
+            let found = tracks.find(|(_, (number, _))| *number == block.track);
             let Some((track, (_, stored))) = found else { continue };
             let at = Duration::from_nanos(block.timestamp.saturating_mul(self.tick_ns));
             return Ok(Some(Frame { track, at, data: stored.unpack(block.data)? }));
