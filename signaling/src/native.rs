@@ -15,6 +15,7 @@ mod progress;
 mod publish;
 mod read;
 mod recording;
+mod reports;
 mod write;
 
 pub use play::play;

@@ -1,7 +1,7 @@
 //! One peer connection of the `webrtc` crate: offers, and tells what happens.
 
 use anyhow::{Context as _, bail};
-use rtc::interceptor::Registry;
+use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
@@ -24,11 +24,14 @@ use webrtc::peer_connection::{
 };
 
 use super::format::Format;
+use super::reports::Reports;
 
 /// How long ICE and DTLS may take.
 const CONNECT: Duration = Duration::from_secs(15);
 /// Only the machine's own addresses are gathered, which takes no time.
 const GATHER: Duration = Duration::from_secs(5);
+/// Of an interceptor: farther from the network than the crate's own, which are numbered to 13 000.
+const BEHIND_ALL: usize = 20_000;
 const CLOSE: Duration = Duration::from_secs(1);
 /// Without a sign of the server until the connection counts as broken, and then until it is given up.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -76,7 +79,8 @@ impl Peer {
             media.register_codec(format.parameters(*payload_type), format.kind())?;
         }
         // Resending on NACK, asking for it, reports, feedback on arrival times.
-        let interceptors = register_default_interceptors(Registry::new(), &mut media)?;
+        let interceptors = register_default_interceptors(Registry::new(), &mut media)?
+            .with(Slot::Custom(BEHIND_ALL), Reports::default());
         let (gathered_sender, gathered) = watch::channel(false);
         let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
         let (tracks_sender, tracks) = mpsc::unbounded_channel();

@@ -6,8 +6,8 @@ use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtp;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -47,13 +47,14 @@ pub async fn publish(args: PublishArgs, shutdown: CancellationToken) -> anyhow::
         bail!("{} takes no publishers: is it an address of WHEP, for players?", args.url);
     };
     let mut progress = Progress::new();
+    let feedback = Arc::default();
     let sent = tokio::select! {
-        sent = send(&mut files, &mut peer, sdp, &mut tracks, &mut progress) => sent,
+        sent = send(&mut files, &mut peer, sdp, &mut tracks, &feedback, &mut progress) => sent,
         () = shutdown.cancelled() => Ok(()),
     };
     endpoint.delete(resource.as_ref()).await;
     peer.close().await;
-    progress.say(&format!("published {}", told(&tracks, tracks_end(&tracks))));
+    progress.say(&format!("published {}", told(&tracks, &feedback, tracks_end(&tracks))));
     sent
 }
 
@@ -63,20 +64,21 @@ async fn send(
     peer: &mut Peer,
     answer: String,
     tracks: &mut [Track],
+    feedback: &Arc<Mutex<Feedback>>,
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
     progress.show(|| "connecting".to_owned());
     peer.connect(answer).await?;
     for track in tracks.iter() {
         // A track has no reports before it is connected.
-        tokio::spawn(listen(Arc::clone(&track.track), Arc::clone(&track.feedback)));
+        tokio::spawn(listen(Arc::clone(&track.track), Arc::clone(feedback)));
     }
     let start = Instant::now();
     while let Some(frame) = files.next_frame()? {
         wait(peer, start + frame.at).await?;
         let at = frame.at;
         tracks[frame.track].send(frame).await?;
-        progress.show(|| format!("publishing {}", told(tracks, at)));
+        progress.show(|| format!("publishing {}", told(tracks, feedback, at)));
     }
     wait(peer, start + files.end() + LINGER).await
 }
@@ -89,13 +91,12 @@ async fn wait(peer: &Peer, until: Instant) -> anyhow::Result<()> {
 }
 
 /// `0:12 | VP8 300 frames 310 kbit/s | lost 0 | keyframe wishes 1`
-fn told(tracks: &[Track], at: Duration) -> String {
+fn told(tracks: &[Track], feedback: &Mutex<Feedback>, at: Duration) -> String {
     let mut parts = vec![clock(at)];
     parts.extend(tracks.iter().map(|track| track.amount.told(track.format, at)));
-    let sum =
-        |of: fn(&Feedback) -> u64| tracks.iter().map(|track| of(&track.feedback)).sum::<u64>();
-    parts.push(format!("lost {}", sum(|feedback| feedback.lost.load(Ordering::Relaxed).into())));
-    parts.push(format!("keyframe wishes {}", sum(|f| f.wishes.load(Ordering::Relaxed))));
+    let feedback = feedback.lock().unwrap_or_else(PoisonError::into_inner);
+    parts.push(format!("lost {}", feedback.lost.values().sum::<u32>()));
+    parts.push(format!("keyframe wishes {}", feedback.wishes));
     parts.join(" | ")
 }
 
@@ -103,13 +104,13 @@ fn tracks_end(tracks: &[Track]) -> Duration {
     tracks.iter().map(|track| track.at).max().unwrap_or_default()
 }
 
-/// What the server reports of a track.
+/// What the server reports.
 #[derive(Default)]
 struct Feedback {
-    /// Packets that did not arrive at the server, resent ones not counted.
-    lost: AtomicU32,
+    /// By SSRC, packets that did not arrive at the server, resent ones not counted.
+    lost: BTreeMap<u32, u32>,
     /// Keyframes that viewers asked for. A file has its own, so nothing follows from it.
-    wishes: AtomicU64,
+    wishes: u64,
 }
 
 struct Track {
@@ -121,7 +122,6 @@ struct Track {
     timestamp: u32,
     payloading: Payloading,
     track: Arc<TrackLocalStaticRTP>,
-    feedback: Arc<Feedback>,
     amount: Amount,
     at: Duration,
 }
@@ -135,7 +135,6 @@ impl Track {
         let sequence_number = random.random_range(0..0x8000);
         drop(random);
         let track = peer.send(format, ssrc).await?;
-        let feedback = Arc::new(Feedback::default());
         Ok(Self {
             format,
             payload_type: format.payload_type(),
@@ -144,7 +143,6 @@ impl Track {
             timestamp,
             payloading: format.payloading(),
             track,
-            feedback,
             amount: Amount::default(),
             at: Duration::ZERO,
         })
@@ -175,17 +173,16 @@ impl Track {
     }
 }
 
-/// Reads the reports on a track until the peer connection is closed.
-async fn listen(track: Arc<TrackLocalStaticRTP>, feedback: Arc<Feedback>) {
+/// Reads the reports on a track until the peer connection is closed. One report may be on several.
+async fn listen(track: Arc<TrackLocalStaticRTP>, feedback: Arc<Mutex<Feedback>>) {
     while let Some(TrackLocalEvent::OnRtcpPacket(packets)) = track.poll().await {
+        let mut feedback = feedback.lock().unwrap_or_else(PoisonError::into_inner);
         for packet in &packets {
             let packet = packet.as_any();
             if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-                feedback.wishes.fetch_add(1, Ordering::Relaxed);
-            }
-            let report = packet.downcast_ref::<ReceiverReport>().and_then(|r| r.reports.first());
-            if let Some(report) = report {
-                feedback.lost.store(report.total_lost, Ordering::Relaxed);
+                feedback.wishes += 1;
+            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+                feedback.lost.extend(report.reports.iter().map(|r| (r.ssrc, r.total_lost)));
             }
         }
     }
