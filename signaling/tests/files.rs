@@ -10,6 +10,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -68,7 +70,7 @@ async fn through(server: &Server, files: &[&Path], out: &Path, is_enough: impl F
     let (played, published) = (interrupt(player).await, interrupt(publisher).await);
     assert!(in_time && played.0 && published.0, "{played:?} {published:?}");
     let viewed = server.send("POST /whep/room\nContent-Type: application/sdp", &viewer()).await;
-    assert_eq!(viewed.status, 409, "DELETE ended the publisher: {viewed:?}");
+    assert_eq!(viewed.status, 409, "the publisher has left: {viewed:?}");
 }
 
 /// What was recorded is what was sent, from somewhere on, again and again; returns from where.
@@ -229,6 +231,40 @@ async fn a_file_that_ends_is_success() {
     let publisher = switchyard(&["publish", file.to_str().unwrap(), "--url", &url]);
     let (published, said) = finish(publisher).await;
     assert!(published && said.contains("VP8 50 frames"), "{said}");
+}
+
+/// A server whose answer fits nothing; returns the head of the second request.
+async fn head_of_second_request(listener: TcpListener) -> String {
+    let mut head = String::new();
+    for _ in 0..2 {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        head.clear();
+        while !head.ends_with("\r\n\r\n") {
+            stream.read_line(&mut head).await.unwrap();
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await.unwrap();
+        let answer = "HTTP/1.1 201 Created\r\nContent-Type: application/sdp\r\nLocation: ../made/1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+    head
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_deleted_even_when_it_fails() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/whip/room", listener.local_addr().unwrap());
+    let second = tokio::spawn(head_of_second_request(listener));
+    let file = Path::new(GOLDEN).join("h264.h264");
+    let file = file.to_str().unwrap();
+    let publisher = switchyard(&["publish", file, "--url", &url, "--token", "secret"]);
+    let (succeeded, said) = finish(publisher).await;
+    assert!(!succeeded && said.contains("answer"), "{said}");
+    let head = timeout(PATIENCE, second).await.unwrap().unwrap();
+    assert!(head.starts_with("DELETE /made/1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("authorization: Bearer secret\r\n"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
