@@ -68,7 +68,7 @@ fn vp9_profile_bits(bits: &mut BitReader<&[u8], BigEndian>) -> io::Result<u8> {
     Ok(u8::from(high) << 1 | u8::from(low))
 }
 
-/// Of any frame: its second byte pair of bits (section 6.2).
+/// Of any frame: its third and fourth bit (section 6.2).
 pub(super) fn vp9_profile(frame: &[u8]) -> anyhow::Result<u8> {
     let mut bits = BitReader::endian(frame, BigEndian);
     bits.skip(2)?;
