@@ -7,6 +7,7 @@ mod annex_b;
 mod assembler;
 mod endpoint;
 mod format;
+mod inbound;
 mod opus;
 mod peer;
 mod picture;
@@ -15,7 +16,6 @@ mod progress;
 mod publish;
 mod read;
 mod recording;
-mod reports;
 mod write;
 
 pub use play::play;

@@ -24,7 +24,7 @@ use webrtc::peer_connection::{
 };
 
 use super::format::Format;
-use super::reports::Reports;
+use super::inbound::{Inbound, Tap};
 
 /// How long ICE and DTLS may take.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -72,15 +72,19 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// One that knows these formats. `with_loopback`: the server may be on this machine.
-    pub(super) async fn new(formats: &[(u8, Format)], with_loopback: bool) -> anyhow::Result<Self> {
+    /// One that knows these formats, and what it will receive. `with_loopback`: the server may be on this machine.
+    pub(super) async fn new(
+        formats: &[(u8, Format)],
+        with_loopback: bool,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Inbound>)> {
         let mut media = MediaEngine::default();
         for (payload_type, format) in formats {
             media.register_codec(format.parameters(*payload_type), format.kind())?;
         }
+        let (tap, inbound) = Tap::new();
         // Resending on NACK, asking for it, reports, feedback on arrival times.
         let interceptors = register_default_interceptors(Registry::new(), &mut media)?
-            .with(Slot::Custom(BEHIND_ALL), Reports::default());
+            .with(Slot::Custom(BEHIND_ALL), tap);
         let (gathered_sender, gathered) = watch::channel(false);
         let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
         let (tracks_sender, tracks) = mpsc::unbounded_channel();
@@ -96,7 +100,7 @@ impl Peer {
             .with_udp_addrs(addresses(with_loopback)?)
             .build()
             .await?;
-        Ok(Self { connection: Arc::new(connection), gathered, state, tracks })
+        Ok((Self { connection: Arc::new(connection), gathered, state, tracks }, inbound))
     }
 
     /// Adds a section that sends `format`; packets of this SSRC go into the returned track.

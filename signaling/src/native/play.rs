@@ -2,19 +2,16 @@
 
 use anyhow::{Context as _, bail};
 use reqwest::Url;
-use rtc::rtcp::{self, sender_report::SenderReport};
-use rtc::rtp::Packet;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use std::fs::File;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::endpoint::{Endpoint, Reply};
 use super::format::{Format, RECEIVED};
+use super::inbound::Inbound;
 use super::peer::Peer;
 use super::progress::Progress;
 use super::recording::Recording;
@@ -23,16 +20,6 @@ use crate::cli::PlayArgs;
 
 /// How often frames are taken out of packets, and packets looked for that are missing.
 const TICK: Duration = Duration::from_millis(100);
-/// Packets between the network and the file: a second of a fast stream.
-const QUEUE: usize = 4096;
-
-/// Something of a track.
-enum Event {
-    Began(Arc<dyn TrackRemote>),
-    Packet(RtpCodecKind, Instant, Packet),
-    Report(RtpCodecKind, SenderReport),
-}
-
 /// Records until `shutdown` is cancelled, the time is over, or the server ends it.
 ///
 /// # Errors
@@ -46,7 +33,7 @@ pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result
     let endpoint = Endpoint::new(&args.url, args.token, args.insecure)?;
     let formats: Vec<(u8, Format)> =
         RECEIVED.into_iter().filter(|(_, format)| container.holds(*format)).collect();
-    let mut peer = Peer::new(&formats, endpoint.is_local()).await?;
+    let (mut peer, mut inbound) = Peer::new(&formats, endpoint.is_local()).await?;
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         if formats.iter().any(|(_, format)| format.kind() == kind) {
             peer.receive(kind).await?;
@@ -67,7 +54,7 @@ pub async fn play(args: PlayArgs, shutdown: CancellationToken) -> anyhow::Result
     let _ = file.set_len(0);
     let mut recording = Recording::new(container, file, &sdp);
     let end = tokio::select! {
-        end = record(&mut recording, &mut peer, sdp, &mut progress, args.duration) => end,
+        end = record(&mut recording, &mut peer, &mut inbound, sdp, &mut progress, args.duration) => end,
         () = shutdown.cancelled() => Ok(()),
     };
     endpoint.delete(resource.as_ref()).await;
@@ -105,6 +92,7 @@ async fn ask(
 async fn record(
     recording: &mut Recording,
     peer: &mut Peer,
+    inbound: &mut mpsc::Receiver<Inbound>,
     answer: String,
     progress: &mut Progress,
     duration: Option<Duration>,
@@ -113,20 +101,13 @@ async fn record(
     peer.connect(answer).await?;
     let ended = peer.ended();
     tokio::pin!(ended);
-    let (sender, mut events) = mpsc::channel(QUEUE);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let end = recording.began().zip(duration).map(|(began, duration)| began + duration);
         tokio::select! {
-            Some(track) = peer.tracks.recv() => {
-                tokio::spawn(forward(track, sender.clone()));
-            }
-            Some(event) = events.recv() => match event {
-                Event::Began(track) => recording.add(track).await,
-                Event::Packet(kind, arrived, packet) => recording.take(kind, packet, arrived)?,
-                Event::Report(kind, report) => recording.note(kind, &report),
-            },
+            Some(track) = peer.tracks.recv() => recording.add(track).await,
+            Some(arrived) = inbound.recv() => recording.take(arrived, Instant::now())?,
             _ = ticks.tick() => {
                 recording.tick().await?;
                 progress.show(|| recording.told());
@@ -138,30 +119,4 @@ async fn record(
             }
         }
     }
-}
-
-/// Reads a track for as long as anybody listens: the crate drops what waits for a reader too long.
-async fn forward(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>) {
-    let kind = track.kind().await;
-    if events.send(Event::Began(Arc::clone(&track))).await.is_err() {
-        return;
-    }
-    while let Some(event) = track.poll().await {
-        let now = Instant::now();
-        let told = match event {
-            TrackRemoteEvent::OnRtpPacket(packet) => vec![Event::Packet(kind, now, packet)],
-            TrackRemoteEvent::OnRtcpPacket(packets) => reports(kind, &packets),
-            _ => Vec::new(),
-        };
-        for event in told {
-            if events.send(event).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn reports(kind: RtpCodecKind, packets: &[Box<dyn rtcp::Packet>]) -> Vec<Event> {
-    let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
-    reports.map(|report: &SenderReport| Event::Report(kind, report.clone())).collect()
 }

@@ -9,13 +9,15 @@ use rtc::rtp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use webrtc::media_stream::track_local::TrackLocal as _;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::media_stream::track_local::{TrackLocal as _, TrackLocalEvent};
 
 use super::endpoint::{Endpoint, Reply};
 use super::format::{Format, Payloading};
+use super::inbound::Inbound;
 use super::peer::Peer;
 use super::progress::{Amount, Progress, clock};
 use super::read::{Files, Frame};
@@ -23,6 +25,9 @@ use crate::cli::PublishArgs;
 
 /// After the last frame, for those who still ask for a lost packet.
 const LINGER: Duration = Duration::from_millis(500);
+/// Packets at once, and the pause after them: at most 100 Mbit/s, so that a large keyframe floods no buffer on its way.
+const BURST: usize = 10;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Publishes until the files end, `shutdown` is cancelled or the server ends it.
 ///
@@ -33,7 +38,7 @@ pub async fn publish(args: PublishArgs, shutdown: CancellationToken) -> anyhow::
     let endpoint = Endpoint::new(&args.url, args.token, args.insecure)?;
     let formats = files.formats();
     let offered: Vec<(u8, Format)> = formats.iter().map(|f| (f.payload_type(), *f)).collect();
-    let mut peer = Peer::new(&offered, endpoint.is_local()).await?;
+    let (mut peer, inbound) = Peer::new(&offered, endpoint.is_local()).await?;
     let mut tracks = Vec::new();
     for format in formats {
         tracks.push(Track::new(&peer, format).await?);
@@ -48,6 +53,7 @@ pub async fn publish(args: PublishArgs, shutdown: CancellationToken) -> anyhow::
     };
     let mut progress = Progress::new();
     let feedback = Arc::default();
+    tokio::spawn(listen(inbound, Arc::clone(&feedback)));
     let sent = tokio::select! {
         sent = send(&mut files, &mut peer, sdp, &mut tracks, &feedback, &mut progress) => sent,
         () = shutdown.cancelled() => Ok(()),
@@ -64,15 +70,11 @@ async fn send(
     peer: &mut Peer,
     answer: String,
     tracks: &mut [Track],
-    feedback: &Arc<Mutex<Feedback>>,
+    feedback: &Mutex<Feedback>,
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
     progress.show(|| "connecting".to_owned());
     peer.connect(answer).await?;
-    for track in tracks.iter() {
-        // A track has no reports before it is connected.
-        tokio::spawn(listen(Arc::clone(&track.track), Arc::clone(feedback)));
-    }
     let start = Instant::now();
     while let Some(frame) = files.next_frame()? {
         wait(peer, start + frame.at).await?;
@@ -166,6 +168,9 @@ impl Track {
             };
             self.sequence_number = self.sequence_number.wrapping_add(1);
             self.track.write_rtp(rtp::Packet { header, payload }).await?;
+            if (index + 1) % BURST == 0 {
+                sleep(PAUSE).await;
+            }
         }
         self.amount.add(&frame.data);
         self.at = frame.at;
@@ -173,9 +178,10 @@ impl Track {
     }
 }
 
-/// Reads the reports on a track until the peer connection is closed. One report may be on several.
-async fn listen(track: Arc<TrackLocalStaticRTP>, feedback: Arc<Mutex<Feedback>>) {
-    while let Some(TrackLocalEvent::OnRtcpPacket(packets)) = track.poll().await {
+/// Reads the server's reports until the peer connection is gone.
+async fn listen(mut inbound: mpsc::Receiver<Inbound>, feedback: Arc<Mutex<Feedback>>) {
+    while let Some(arrived) = inbound.recv().await {
+        let Inbound::Rtcp(packets) = arrived else { continue };
         let mut feedback = feedback.lock().unwrap_or_else(PoisonError::into_inner);
         for packet in &packets {
             let packet = packet.as_any();

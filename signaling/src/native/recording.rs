@@ -14,6 +14,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::assembler::{Assembled, Assembler, extend};
 use super::format::{Format, RECEIVED};
+use super::inbound::Inbound;
 use super::picture::{self, Picture};
 use super::progress::{Amount, clock};
 use super::write::{self, Container, Frame, Writer};
@@ -127,21 +128,27 @@ impl Recording {
         }
     }
 
-    /// Takes a packet.
+    /// Takes what arrived.
     ///
     /// # Errors
     /// The codec has changed, which a file cannot do.
-    pub(super) fn take(
-        &mut self,
-        kind: RtpCodecKind,
-        packet: Packet,
-        arrived: Instant,
-    ) -> anyhow::Result<()> {
-        self.heard = Some(arrived);
-        let Some(track) = self.track(kind) else { return Ok(()) };
+    pub(super) fn take(&mut self, inbound: Inbound, arrived: Instant) -> anyhow::Result<()> {
+        match inbound {
+            Inbound::Rtp(packet) => self.take_packet(packet, arrived),
+            Inbound::Rtcp(packets) => {
+                let reports = packets.iter().filter_map(|packet| packet.as_any().downcast_ref());
+                reports.for_each(|report| self.note(report));
+                Ok(())
+            }
+        }
+    }
+
+    fn take_packet(&mut self, packet: Packet, arrived: Instant) -> anyhow::Result<()> {
         let payload_type = packet.header.payload_type;
         let format = RECEIVED.iter().find(|(known, _)| *known == payload_type);
         let Some(&(_, format)) = format else { return Ok(()) };
+        self.heard = Some(arrived);
+        let Some(track) = self.track(format.kind()) else { return Ok(()) };
         let &mut (first, _) = track.format.get_or_insert((payload_type, format));
         if first != payload_type {
             bail!(
@@ -155,8 +162,8 @@ impl Recording {
     }
 
     /// Notes where the clock of a track is.
-    pub(super) fn note(&mut self, kind: RtpCodecKind, report: &SenderReport) {
-        if let Some(track) = self.track(kind) {
+    fn note(&mut self, report: &SenderReport) {
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.ssrc == report.ssrc) {
             // RFC 3550 section 4: seconds in 32.32 bits.
             let seconds = report.ntp_time as f64 / (1u64 << 32) as f64;
             track.report = Some((seconds, report.rtp_time));
