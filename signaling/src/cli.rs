@@ -3,6 +3,7 @@
 use crate::auth::{Secret, TokenRequest};
 use crate::config::RawConfig;
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A selective forwarding unit for WebRTC: meetings in the browser, WHIP and WHEP. Without a command it serves.
@@ -24,6 +25,74 @@ pub enum CliCommand {
     Serve(RawConfig),
     /// Print a join token
     Token(TokenArgs),
+    /// Publish files to a WHIP server
+    #[command(after_help = PUBLISH_HELP)]
+    Publish(PublishArgs),
+    /// Record what a WHEP server shows
+    #[command(after_help = PLAY_HELP)]
+    Play(PlayArgs),
+}
+
+const PUBLISH_HELP: &str = "\
+Files: .ivf (VP8, VP9, AV1), .h264 (Annex B), .ogg (Opus), .mkv and .webm (both); at most one video and one audio track.
+They are sent as they are, at the pace of their own times; nothing is encoded. A viewer's picture begins at the file's next
+keyframe, since a file cannot make one when it is asked: encode with one every two seconds, and without B-frames. Of H.264,
+every browser plays only -profile:v baseline.
+
+Examples:
+  ffmpeg -i in.mp4 -c:v libvpx -b:v 1M -g 60 -c:a libopus -ac 2 out.webm
+  switchyard publish out.webm
+  switchyard publish picture.ivf sound.ogg --loop --url 'http://127.0.0.1:8080/whip/stage?identity=cam'
+  switchyard publish out.mkv --url https://sfu.example:8443/whip/stage --token \"$TOKEN\"";
+
+const PLAY_HELP: &str = "\
+The extension of FILE says what is asked for and written: .mkv every format, .webm all but H.264, .ivf VP8, VP9 or AV1,
+.h264 and .ogg one of them. It records until Ctrl-C, --duration or the server's end, and waits while nothing is live.
+
+Examples:
+  switchyard play http://127.0.0.1:8080/whep/stage -o stage.mkv
+  switchyard play 'http://127.0.0.1:8080/whep/stage?participant=cam' -o cam.ivf --duration 10s";
+
+/// Flags of `publish`.
+#[derive(Clone, Debug, Args)]
+pub struct PublishArgs {
+    /// What to send: one file, or one with video and one with audio
+    #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where to: a WHIP address
+    #[arg(long, default_value = "http://127.0.0.1:8080/whip/stage")]
+    pub url: String,
+    /// Bearer token
+    #[arg(long, env = "SWITCHYARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Begin again at the end, until Ctrl-C
+    #[arg(long = "loop")]
+    pub repeat: bool,
+    /// Frames per second of an .h264 file [default: what the file says, else 25]
+    #[arg(long, value_parser = parse_fps)]
+    pub fps: Option<f64>,
+    /// Take any certificate of the server
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Flags of `play`.
+#[derive(Clone, Debug, Args)]
+pub struct PlayArgs {
+    /// A WHEP address
+    pub url: String,
+    /// What to write; an existing file is replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How long to record, from the first frame on: seconds, or a number with s, m, h or d
+    #[arg(long, value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Bearer token
+    #[arg(long, env = "SWITCHYARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Take any certificate of the server
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 /// Flags of `token`.
@@ -60,6 +129,11 @@ impl From<TokenArgs> for TokenRequest {
             ttl: args.ttl,
         }
     }
+}
+
+fn parse_fps(text: &str) -> Result<f64, String> {
+    let fps = text.parse().ok().filter(|fps| (0.1..=1000.0).contains(fps));
+    fps.ok_or("expected a number such as 30 or 29.97".into())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,8 @@
 //! The control plane of Switchyard: WebSocket signaling, WHIP and WHEP, rooms, join tokens, SDP, and the web demo.
 //!
 //! A frame becomes a [`protocol::ClientMessage`], a room turns it into effects without waiting for anything, and `media` hands
-//! those that concern packets to the `sfu` crate. SDP never goes below this crate.
+//! those that concern packets to the `sfu` crate. SDP never goes below this crate. `native` holds the commands that publish and
+//! record files, of this or any other server.
 
 mod assets;
 pub mod auth;
@@ -10,6 +11,7 @@ pub mod config;
 mod http;
 mod media;
 mod metrics;
+mod native;
 mod negotiation;
 pub mod protocol;
 mod random;
@@ -23,4 +25,5 @@ mod trust;
 mod whip;
 mod ws;
 
+pub use native::{play, publish};
 pub use server::run;

@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(CliCommand::Token(args)) => token(args),
         Some(CliCommand::Serve(raw)) => serve(raw),
+        Some(CliCommand::Publish(args)) => until_signal(|stop| signaling::publish(args, stop)),
+        Some(CliCommand::Play(args)) => until_signal(|stop| signaling::play(args, stop)),
         None => serve(cli.serve),
     };
     match result {
@@ -44,10 +46,18 @@ fn serve(raw: RawConfig) -> anyhow::Result<()> {
     let config = Config::resolve(raw)?;
     let listener = TcpListener::bind(config.listen)
         .with_context(|| format!("cannot listen on {} (--listen IP:PORT)", config.listen))?;
+    until_signal(|shutdown| signaling::run(config, listener, shutdown))
+}
+
+/// Runs a command that ends when its token is cancelled, by Ctrl-C or SIGTERM.
+fn until_signal<F>(command: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
     tokio::runtime::Runtime::new()?.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(cancel_on_signal(shutdown.clone()));
-        signaling::run(config, listener, shutdown).await
+        command(shutdown).await
     })
 }
 

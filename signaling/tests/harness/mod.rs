@@ -96,6 +96,10 @@ pub(crate) fn token(room: &str, identity: &str) -> String {
 }
 
 impl Server {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// Opens a connection and sends a request: a line `METHOD path`, then headers.
     pub(crate) async fn begin(&self, request: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();

@@ -1,0 +1,22 @@
+//! `switchyard publish` and `switchyard play`: a WHIP publisher and a WHEP player on the `webrtc` crate, for files.
+//!
+//! They are clients of any server, and share nothing with ours but the binary. Frames go from file to file as they are:
+//! nothing is decoded.
+
+mod annex_b;
+mod assembler;
+mod endpoint;
+mod format;
+mod inbound;
+mod opus;
+mod peer;
+mod picture;
+mod play;
+mod progress;
+mod publish;
+mod read;
+mod recording;
+mod write;
+
+pub use play::play;
+pub use publish::publish;
