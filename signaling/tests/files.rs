@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+/// Made with FFmpeg 5.1 of `-f lavfi -i testsrc2=size=160x120:rate=25:duration=2`, `-f lavfi -i sine=duration=2` and
+/// `-g 25 -b:v 60k`: `-c:v libvpx -c:a libopus -b:a 16k -ac 2`; `-c:v libx264 -profile:v baseline -bf 0`, without SEI.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/streams");
 /// Connecting, the files' next keyframe, and a whole round of the longest file, on a busy machine.
 const RECORDED: Duration = Duration::from_secs(40);

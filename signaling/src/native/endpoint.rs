@@ -92,7 +92,7 @@ impl Endpoint {
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        // RFC 9725 section 4.4: the resource may be elsewhere; the token is for whom the user named.
+        // The resource may be elsewhere; the token is for whom the user named.
         let is_own = url.origin() == self.url.origin();
         let request = self.client.request(method, url);
         match self.token.as_ref().filter(|_| is_own) {

@@ -7,7 +7,7 @@ pub(super) const HEAD: &[u8] = b"OpusHead";
 /// How the second packet of an Ogg stream begins (section 5.2).
 pub(super) const TAGS: &[u8] = b"OpusTags";
 
-/// Stereo, as Opus always is in RTP (RFC 7587 section 4.1), with nothing to skip: a recording begins in the middle
+/// Stereo, as Opus always is in RTP (RFC 7587 section 7), with nothing to skip: a recording begins in the middle
 /// of a stream, and leaves out nothing that it received.
 pub(super) fn head() -> Vec<u8> {
     let mut head = HEAD.to_vec();

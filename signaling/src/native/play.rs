@@ -20,6 +20,7 @@ use crate::cli::PlayArgs;
 
 /// How often frames are taken out of packets, and packets looked for that are missing.
 const TICK: Duration = Duration::from_millis(100);
+
 /// Records until `shutdown` is cancelled, the time is over, or the server ends it.
 ///
 /// # Errors

@@ -25,7 +25,6 @@ const WISH: Duration = Duration::from_secs(2);
 const ORDINARY_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits for a picture where there is sound: as long as files have between keyframes.
 const PICTURE_WAIT: Duration = Duration::from_secs(15);
-
 /// Without packets until that is told: a viewer stays connected when those who publish have gone.
 const SILENCE: Duration = Duration::from_secs(2);
 

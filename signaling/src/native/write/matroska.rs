@@ -26,7 +26,7 @@ const TICK_NS: u64 = 1_000_000;
 /// Ticks until the next cluster begins, at a keyframe where there is video: a time in a cluster has 16 bits.
 const CLUSTER_TICKS: u64 = 2_000;
 const CLUSTER_TICKS_MAX: u64 = 30_000;
-/// RFC 9559 section 12.5: what a decoder of Opus needs before the place that was sought.
+/// RFC 7845 section 4.6: what a decoder of Opus needs before the place that was sought.
 const OPUS_PRE_ROLL_NS: u64 = 80_000_000;
 
 pub(super) struct Matroska {
