@@ -1,9 +1,13 @@
 //! Late viewers: they begin with the last keyframe, whoever the publisher is, and are soon where the early ones are.
 
 use crate::net::{MS, Micros, Path, SECOND};
+use crate::params::mapping;
+use crate::publisher;
 use crate::tap::Sent;
 use crate::tracks::FRAME;
 use crate::world::{SlotSpec, Tracks, World};
+use sfu_core::params::Binding;
+use sfu_core::{Command, DropReason};
 use std::collections::HashMap;
 
 const PLAIN: Tracks = Tracks { rids: &[], video: true, audio: false };
@@ -205,4 +209,45 @@ fn a_deaf_publishers_last_keyframe_is_sent_again_when_a_viewer_asks() {
     );
     world.run(4 * SECOND);
     assert_caught_up(&world, viewer, asked);
+}
+
+/// Who turns the camera off does not expect that anything from before is shown, or anything that a client sent all the same.
+#[test]
+fn nothing_from_before_the_end_of_a_mute_is_replayed() {
+    let mut world = deaf(Path::CLEAN, 4 * SECOND);
+    let producer = World::video_of(0);
+    for _ in 0..3 {
+        let viewer = join(&mut world);
+        world.run(1300 * MS);
+        world.command(Command::PauseProducer { producer, paused: true });
+        let late = join(&mut world);
+        // A keyframe comes meanwhile.
+        world.run(4700 * MS);
+        world.command(Command::PauseProducer { producer, paused: false });
+        let unmuted = world.now;
+        world.run(6 * SECOND);
+        for viewer in [viewer, late] {
+            let after = sent(&world, viewer).iter().filter(|sent| sent.at >= unmuted);
+            let captured: Vec<Micros> = after.map(|sent| sent.stamp.capture).collect();
+            assert!(!captured.is_empty(), "it goes on with the next keyframe");
+            assert!(captured.iter().all(|at| *at >= unmuted - 20 * MS), "{captured:?}");
+            world.taps[viewer].assert_continuous(world.ssrc(viewer, 0));
+        }
+    }
+}
+
+/// A replay that cannot show anything is not tried again and again.
+#[test]
+fn a_viewer_without_the_format_costs_little() {
+    let mut world = deaf(Path::CLEAN, 8 * SECOND);
+    let viewer = world.add_subscriber(&[SlotSpec::VIDEO]);
+    let payload_types = vec![mapping(publisher::VP8 + 20, 100, None, true)];
+    world.command(Command::BindConsumer {
+        consumer: World::consumer(viewer, 0),
+        binding: Some(Binding { producer: World::video_of(0), payload_types }),
+    });
+    world.run(4 * SECOND);
+    let judged = world.engine.drops().get(DropReason::NotNegotiated);
+    // 150 live packets a second, and the first one of each replay.
+    assert!((500..650).contains(&judged), "{judged} packets were looked at");
 }

@@ -160,7 +160,7 @@ export class Stream extends Emitter {
       this.#timer = window.setTimeout(revive, ICE_RESTART_MS);
       session.restartIce(connection).catch((error) => lose(error.message));
     };
-    connection.onconnectionstatechange = () => {
+    const note = () => {
       if (this.connection !== connection) return;
       clearTimeout(this.#timer);
       if (connection.connectionState === 'connected') {
@@ -174,6 +174,9 @@ export class Stream extends Emitter {
       }
     };
     this.#timer = window.setTimeout(() => lose('Sound and picture cannot reach the server. A firewall may block UDP.'), CONNECT_MS);
+    connection.onconnectionstatechange = note;
+    // It may have connected while ICE was restarted for the servers that the answer told of.
+    if (connection.connectionState === 'connected') note();
   }
 
   #drop() {

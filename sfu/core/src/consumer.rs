@@ -103,6 +103,8 @@ pub(crate) struct Consumer {
     pub(crate) replay: Option<Box<Replay>>,
     /// When the last replay began.
     pub(crate) replayed_us: Option<u64>,
+    /// How often one followed because the viewer asked.
+    pub(crate) replayed_again: u8,
     /// Since when nothing is shown, in µs of the media clock.
     pub(crate) waiting_since_us: Option<u64>,
     /// Next extended sequence number of the RTX stream.
@@ -135,6 +137,7 @@ impl Consumer {
             switched_from: None,
             replay: None,
             replayed_us: None,
+            replayed_again: 0,
             waiting_since_us: None,
             rtx_seq: u64::from((seed >> 16) as u16 & 0x7fff),
             report_due: false,
@@ -154,6 +157,7 @@ impl Consumer {
         self.history.clear();
         self.switched_from = None;
         self.selector.prefer(crate::params::PreferredLayer::default());
+        self.replayed_again = 0;
         self.restart();
     }
 
@@ -161,6 +165,7 @@ impl Consumer {
     pub(crate) fn restart(&mut self) {
         self.selector.reset();
         self.replay = None;
+        self.replayed_us = None;
         self.waiting_since_us = None;
         self.report_due = true;
     }

@@ -30,6 +30,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 use write::View;
 
+/// About what a packet has beside payload and carried extensions: packets without payload are no reason to send any number of them.
+const HEADERS: usize = 40;
 /// Packets that may follow a keyframe whose first packet came late.
 const CATCH_UP_MAX: u64 = 256;
 
@@ -186,7 +188,7 @@ impl Fan<'_> {
 
     fn take(&mut self, chosen: Chosen, taken: &mut Taken) {
         taken.packets += 1;
-        taken.bytes += chosen.size;
+        taken.bytes += chosen.size + HEADERS;
         self.plan.chosen.push(chosen);
     }
 
@@ -252,6 +254,9 @@ impl Fan<'_> {
                 let live = if consumer.replays() { newest() } else { own };
                 consumer.rewriter.switch(packet, live, source.clock_rate, offset);
                 consumer.waiting_since_us = None;
+                if let Some(replay) = &mut consumer.replay {
+                    replay.begin_source();
+                }
                 consumer.switched_from = Some((encoding, source.epoch));
                 consumer.report_due = true;
                 consumer.layer_changed = true;
@@ -266,7 +271,7 @@ impl Fan<'_> {
         let timing = match consumer.replay {
             None => Timing::Exact,
             Some(_) => {
-                consumer.timing((encoding, source), packet.timestamp, newest(), flush.now_us)
+                consumer.timing((encoding, source), (seq, packet.timestamp), newest(), flush.now_us)
             }
         };
         let rewritten = match timing {

@@ -34,8 +34,8 @@ pub(crate) struct PipeOut {
     pub(crate) fresh: u8,
     /// Bit per encoding whose sender report is to be told.
     pub(crate) reports: u8,
-    /// What was told last: encodings that flow, the publisher's clock. `None`: nothing yet.
-    pub(crate) told: Option<(u8, Option<i64>)>,
+    /// What was told last: encodings that flow, those whose requests are ignored, the publisher's clock. `None`: nothing yet.
+    pub(crate) told: Option<(u8, u8, Option<i64>)>,
     /// What followed the last keyframe is on its way.
     pub(crate) replay: Option<PipeReplay>,
 }

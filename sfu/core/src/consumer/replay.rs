@@ -7,14 +7,17 @@
 use crate::consumer::Consumer;
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
+use crate::producer::gop::Gop;
 use crate::transport::pace::SLOT;
 
 /// What the publisher's last keyframe may be old for not even asking for another one.
 const FRESH_US: u64 = 1_000_000;
 /// How long a viewer waits for the keyframe that was asked for.
 const PATIENCE_US: u64 = 150_000;
-/// A viewer whose picture broke is replayed to again after so long.
+/// A viewer whose picture broke is replayed to again after so long, then after twice as long, and so on up to eight times: a network that is
+/// full does not get better by it.
 const AGAIN_AFTER_US: u64 = 3_000_000;
+const AGAIN_DOUBLED_MAX: u8 = 3;
 /// Everything before a replay's end leaves within so many slots, if the subscriber's limit lets it.
 const SLOTS: usize = 2_000 / SLOT.as_millis() as usize;
 /// A slot's share is at least so many bytes.
@@ -42,12 +45,15 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    fn new(encoding: u8, source: &Encoding, first: u64, bytes: u64) -> Box<Self> {
+    fn new(encoding: u8, source: &Encoding, gop: &Gop, now_us: u64) -> Box<Self> {
+        let slot_us = SLOT.as_micros() as u64;
+        // As much as comes meanwhile, and part of what is there.
+        let comes = gop.bytes * slot_us / gop.age_us(now_us).max(slot_us);
         Box::new(Self {
             encoding,
             epoch: source.epoch,
-            next: first,
-            share: (bytes / SLOTS as u64).max(SHARE_MIN) as usize,
+            next: gop.first,
+            share: (gop.bytes / SLOTS as u64 + comes).max(SHARE_MIN) as usize,
             ended_us: None,
             frames: Vec::with_capacity(FRAMES),
         })
@@ -65,7 +71,12 @@ impl Replay {
         self.ended_us = Some(now_us);
     }
 
-    fn is_of(&self, encoding: u8, epoch: u32) -> bool {
+    /// A keyframe begins a new source: its times need not follow.
+    pub(crate) fn begin_source(&mut self) {
+        self.frames.clear();
+    }
+
+    pub(crate) fn is_of(&self, encoding: u8, epoch: u32) -> bool {
         (self.encoding, self.epoch) == (encoding, epoch)
     }
 
@@ -73,15 +84,16 @@ impl Replay {
         self.ended_us.is_some_and(|at| now_us.saturating_sub(at) > MEMORY_US)
     }
 
-    /// The outgoing time of a frame. `exact`: where it belongs on the subscriber's timeline; `live`: what is live now. `None`: the frame is
-    /// older than what is remembered.
-    fn timestamp(&mut self, source: u32, exact: u32, live: u32) -> Option<u32> {
+    /// The outgoing time of a frame. `exact`: where it belongs on the subscriber's timeline; `live`: what is live now. `None`: a packet that
+    /// came `late`, of a frame older than what is remembered.
+    fn timestamp(&mut self, source: u32, exact: u32, live: u32, late: bool) -> Option<u32> {
         if let Some((_, out)) = self.frames.iter().rev().find(|(frame, _)| *frame == source) {
             return Some(*out);
         }
         let mut out = if self.runs() { live } else { exact };
         if let Some(&(newest, last)) = self.frames.last() {
-            if (source.wrapping_sub(newest) as i32) < 0 {
+            // Else the encoder has put it behind a later one (B-frames).
+            if late && (source.wrapping_sub(newest) as i32) < 0 {
                 return None;
             }
             if (out.wrapping_sub(last) as i32) <= 0 {
@@ -113,7 +125,9 @@ impl Consumer {
         if self.paused || self.replays() || !producer.is_video() || producer.paused {
             return false;
         }
-        if self.selector.current().is_some() {
+        // One is enough: if it showed nothing, another one will not either.
+        let just_was = |at: u64| now_us.saturating_sub(at) < AGAIN_AFTER_US;
+        if self.selector.current().is_some() || self.replayed_us.is_some_and(just_was) {
             return false;
         }
         let waited = now_us.saturating_sub(*self.waiting_since_us.get_or_insert(now_us));
@@ -124,7 +138,7 @@ impl Consumer {
             let Some(gop) = source.gop(now_us) else { continue };
             let at_once = gop.age_us(now_us) <= FRESH_US || source.keyframes.are_ignored();
             if at_once || waited >= PATIENCE_US {
-                self.replay = Some(Replay::new(index as u8, source, gop.first, gop.bytes));
+                self.replay = Some(Replay::new(index as u8, source, &gop, now_us));
                 self.replayed_us = Some(now_us);
                 return true;
             }
@@ -138,12 +152,13 @@ impl Consumer {
         let Some(source) = shown.and_then(|shown| producer.encodings.get(shown)) else {
             return false;
         };
-        let too_soon =
-            self.replayed_us.is_some_and(|at| now_us.saturating_sub(at) < AGAIN_AFTER_US);
+        let pause_us = AGAIN_AFTER_US << self.replayed_again.min(AGAIN_DOUBLED_MAX);
+        let too_soon = self.replayed_us.is_some_and(|at| now_us.saturating_sub(at) < pause_us);
         if too_soon || !source.keyframes.are_ignored() || source.gop(now_us).is_none() {
             return false;
         }
         self.restart();
+        self.replayed_again = self.replayed_again.saturating_add(1);
         self.begin_replay(producer, now_us)
     }
 
@@ -172,7 +187,7 @@ impl Consumer {
     pub(crate) fn timing(
         &mut self,
         (encoding, source): (u8, &Encoding),
-        timestamp: u32,
+        (seq, timestamp): (u64, u32),
         newest: (u32, u64),
         now_us: u64,
     ) -> Timing {
@@ -189,7 +204,8 @@ impl Consumer {
             live = live.wrapping_add((ahead_us * u64::from(source.clock_rate) / 1_000_000) as u32);
         }
         let exact = timestamp.wrapping_add(offset);
-        replay.timestamp(timestamp, exact, live).map_or(Timing::Unknown, Timing::At)
+        let late = seq + 1 < replay.next;
+        replay.timestamp(timestamp, exact, live, late).map_or(Timing::Unknown, Timing::At)
     }
 }
 
@@ -216,9 +232,9 @@ mod tests {
         for frame in 0..100_u32 {
             live += 750;
             let source = frame * 3000;
-            let out = replay.timestamp(source, source, live).unwrap();
+            let out = replay.timestamp(source, source, live, false).unwrap();
             assert_eq!(
-                replay.timestamp(source, source, live + 9),
+                replay.timestamp(source, source, live + 9, false),
                 Some(out),
                 "one frame, one time"
             );
@@ -228,13 +244,15 @@ mod tests {
         }
         // Everything before 297 000 was live at 375 000; what comes now keeps its own distance to that, unless it would go back.
         replay.end(0);
-        assert_eq!(replay.timestamp(300_000, 375_000, 0), Some(375_001));
-        assert_eq!(replay.timestamp(303_000, 378_000, 0), Some(378_000));
+        assert_eq!(replay.timestamp(300_000, 375_000, 0, false), Some(375_001));
+        assert_eq!(replay.timestamp(303_000, 378_000, 0, false), Some(378_000));
         assert_eq!(
-            replay.timestamp(285_000, 1, 0),
+            replay.timestamp(285_000, 1, 0, true),
             Some(372_000),
             "late, of a frame that is remembered"
         );
-        assert_eq!(replay.timestamp(30_000, 1, 0), None, "of one that is not");
+        assert_eq!(replay.timestamp(30_000, 1, 0, true), None, "of one that is not");
+        let b_frame = replay.timestamp(301_500, 376_500, 0, false);
+        assert_eq!(b_frame, Some(378_001), "it comes after what it is shown before");
     }
 }

@@ -6,6 +6,7 @@ use crate::consumer::{Bound, Consumer};
 use crate::drop_reason::DropReason;
 use crate::egress::Egress;
 use crate::params::{Binding, ConsumerParams, IceCredentials, MediaKind, ProducerParams};
+use crate::producer::encoding::Encoding;
 use crate::producer::{Origin, Producer};
 use crate::transport::streams::Route;
 use crate::{ConsumerId, Event, ProducerId, TransportId};
@@ -139,6 +140,9 @@ impl Engine {
             return Ok(());
         }
         producer.paused = paused;
+        // What was captured before and during a mute is shown to nobody afterwards.
+        producer.encodings.iter_mut().for_each(Encoding::forget_gop);
+        producer.pipes.iter_mut().for_each(|pipe| pipe.replay = None);
         for &consumer in &producer.consumers {
             self.consumers[consumer].restart();
         }

@@ -1,15 +1,13 @@
 //! The last keyframe for another worker: where the publisher makes keyframes when it likes, the first viewer over there would wait for the next one.
 //!
 //! As soon as an encoding is wanted there, the cache's packets from its last keyframe on go through the pipe, some in each turn, and live packets
-//! in their place. The far end puts what is old into its cache only; its viewers begin from there as all late viewers do.
+//! in their place. The far end puts what is replayed into its cache only; its viewers begin from there as all late viewers do.
 
 use super::Engine;
 use crate::pipe::{Head, PipeMessage, PipeReplay, PipeTransmit};
 use crate::producer::Producer;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What came so long ago is replayed, not live.
-pub(super) const OLD: Duration = Duration::from_millis(200);
 /// Packets in one turn: the ring is there for live media, too.
 const PACKETS: usize = 16;
 
@@ -23,7 +21,10 @@ impl Engine {
         wanted: u8,
     ) -> u8 {
         let now_us = self.clock.micros(now);
-        let Producer { encodings, pipes, .. } = &mut self.producers[key];
+        let Producer { encodings, pipes, paused, .. } = &mut self.producers[key];
+        if *paused || pipes[pipe].replay.is_some() {
+            return 0;
+        }
         for (index, source) in encodings.iter().enumerate().rev() {
             if wanted & (1 << index) == 0 || !source.keyframes.are_ignored() {
                 continue;
@@ -31,7 +32,9 @@ impl Engine {
             let Some(gop) = source.gop(now_us) else { continue };
             let (encoding, epoch) = (index as u8, source.epoch);
             pipes[pipe].replay = Some(PipeReplay { encoding, epoch, next: gop.first });
-            self.pipes.replays.push(key);
+            if !self.pipes.replays.contains(&key) {
+                self.pipes.replays.push(key);
+            }
             return 1 << index;
         }
         0
@@ -66,16 +69,20 @@ fn send_part(producer: &mut Producer, out: &mut impl PipeTransmit) -> bool {
         let mut sent = 0;
         while replay.next <= highest && sent < PACKETS {
             if let Some((packet, bytes)) = source.cache.get(replay.next) {
-                let (encoding, epoch) = (replay.encoding, replay.epoch);
-                let message = PipeMessage::Media { encoding, epoch, packet: *packet, bytes };
+                let (encoding, epoch, packet) = (replay.encoding, replay.epoch, *packet);
+                let message = PipeMessage::Media { encoding, epoch, replayed: true, packet, bytes };
                 if !out.transmit(pipe.to, Head::new(*id, &message).as_bytes(), bytes) {
                     break;
                 }
                 sent += 1;
+            } else if !source.nack.asks(replay.next) {
+                // Lost for good: what follows is of no use before the next keyframe.
+                replay.next = highest;
             }
             replay.next += 1;
         }
         if replay.next > highest {
+            pipe.waiting &= !(1 << replay.encoding);
             pipe.replay = None;
         } else {
             more = true;

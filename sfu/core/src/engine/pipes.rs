@@ -4,11 +4,11 @@
 //! own serves them, answers their NACKs, and sends up what they need. What may be lost when the ring is full is told again, because it is
 //! state; a packet is not, and its encoding then waits for a keyframe.
 
-use super::{Engine, pipe_replay};
+use super::Engine;
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
 use crate::pipe::{Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, Want};
-use crate::producer::encoding::SenderReportTime;
+use crate::producer::encoding::{Encoding, SenderReportTime};
 use crate::producer::packet::CachedPacket;
 use crate::producer::{Origin, Producer};
 use crate::transport::Transport;
@@ -121,16 +121,21 @@ impl Engine {
             // What waits for the flush may change what is wanted.
             return producer.ready.is_empty() && send_wants(id, pipe, wanted, out);
         }
-        let state = (producer.flowing, producer.sender_clock);
+        let ignored = |(index, encoding): (usize, &Encoding)| {
+            u8::from(encoding.keyframes.are_ignored()) << index
+        };
+        let ignored = producer.encodings.iter().enumerate().map(ignored).fold(0, |a, b| a | b);
+        let state = (producer.flowing, ignored, producer.sender_clock);
         let mut told = true;
         for pipe in &mut producer.pipes {
             if pipe.told != Some(state) || pipe.fresh != 0 {
                 let message = PipeMessage::State(State {
                     flowing: state.0,
                     fresh: pipe.fresh,
+                    ignored: state.1,
                     wanted: pipe.wanted,
                     open: pipe.told.is_none(),
-                    sender_clock: state.1,
+                    sender_clock: state.2,
                 });
                 if !out.transmit(pipe.to, Head::new(id, &message).as_bytes(), &[]) {
                     told = false;
@@ -192,7 +197,8 @@ impl Engine {
             self.drops.count(DropReason::TooOld);
             return;
         };
-        let message = PipeMessage::Media { encoding, epoch: source.epoch, packet: *packet, bytes };
+        let (epoch, packet) = (source.epoch, *packet);
+        let message = PipeMessage::Media { encoding, epoch, replayed: false, packet, bytes };
         let head = Head::new(*id, &message);
         let bit = 1 << encoding;
         let mut full = false;
@@ -263,8 +269,8 @@ impl Engine {
                     arrival: self.clock.instant(report.arrival_us),
                 });
             }
-            PipeMessage::Media { encoding, epoch, packet, bytes } => {
-                return self.take_media(now, key, (encoding, epoch), packet, bytes);
+            PipeMessage::Media { encoding, epoch, replayed, packet, bytes } => {
+                return self.take_media(now, key, (encoding, epoch, replayed), packet, bytes);
             }
         }
         Ok(())
@@ -274,6 +280,9 @@ impl Engine {
         let producer = &mut self.producers[key];
         let before = std::mem::replace(&mut producer.flowing, state.flowing);
         producer.sender_clock = state.sender_clock;
+        for (index, encoding) in producer.encodings.iter_mut().enumerate() {
+            encoding.keyframes.told(state.ignored & (1 << index) != 0);
+        }
         if let Origin::Pipe(pipe) = &mut producer.origin {
             pipe.wanted = state.wanted;
             if state.open {
@@ -292,7 +301,7 @@ impl Engine {
         &mut self,
         now: Instant,
         key: usize,
-        (index, epoch): (u8, u32),
+        (index, epoch, replayed): (u8, u32, bool),
         packet: CachedPacket,
         bytes: &[u8],
     ) -> Result<(), DropReason> {
@@ -304,17 +313,15 @@ impl Engine {
         encoding.follow(epoch);
         let (seq, first) = (packet.seq, encoding.highest().is_none());
         let arrival = self.clock.instant(packet.arrival_us);
-        let keyframe = encoding.receive_piped(arrival, &codec, packet, bytes)?;
+        let keyframe = encoding.receive_piped((arrival, replayed), &codec, packet, bytes)?;
         let Origin::Pipe(pipe) = &mut producer.origin else { return Err(DropReason::UnknownPipe) };
         if keyframe {
             pipe.keyframe_arrived(index);
         }
         let switching = pipe.switching || keyframe;
-        // Replayed: viewers begin from the cache.
-        encoding.filling = now.saturating_duration_since(arrival) > pipe_replay::OLD;
-        if encoding.filling {
+        if replayed {
+            // Viewers begin from the cache.
             if keyframe {
-                encoding.keyframes.ignore();
                 self.begin_replays(now, key);
             }
             return Ok(());

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) flowing: u8,
     /// Encodings that began just now: their first packet follows.
     pub(crate) fresh: u8,
+    /// Encodings whose keyframe requests the publisher does not answer.
+    pub(crate) ignored: u8,
     /// What this worker is believed to want.
     pub(crate) wanted: u8,
     /// The first one since the pipe was opened.
@@ -59,6 +61,8 @@ pub(crate) enum PipeMessage<'a> {
         encoding: u8,
         /// Sequence space of the encoding.
         epoch: u32,
+        /// Not live: it is for those who come late.
+        replayed: bool,
         /// Without what its payload says.
         packet: CachedPacket,
         bytes: &'a [u8],
@@ -89,7 +93,7 @@ impl Head {
             }
             PipeMessage::State(state) => {
                 let flags = u8::from(state.open) | u8::from(state.sender_clock.is_some()) << 1;
-                head.put([state.flowing, state.fresh, state.wanted, flags]);
+                head.put([state.flowing, state.fresh, state.ignored, state.wanted, flags]);
                 head.put(state.sender_clock.unwrap_or_default().to_be_bytes());
             }
             PipeMessage::Report(report) => {
@@ -99,8 +103,8 @@ impl Head {
                 head.put(report.rtp.to_be_bytes());
                 head.put(report.arrival_us.to_be_bytes());
             }
-            PipeMessage::Media { encoding, epoch, packet, .. } => {
-                head.put([*encoding]);
+            PipeMessage::Media { encoding, epoch, replayed, packet, .. } => {
+                head.put([*encoding, u8::from(*replayed)]);
                 head.put(epoch.to_be_bytes());
                 head.put_packet(packet);
             }
@@ -144,10 +148,10 @@ impl<'a> PipeMessage<'a> {
                 Self::Want(Want { wanted, keyframes, hello: hello != 0 })
             }
             STATE => {
-                let [flowing, fresh, wanted, flags] = reader.take()?;
+                let [flowing, fresh, ignored, wanted, flags] = reader.take()?;
                 let clock = i64::from_be_bytes(reader.take()?);
-                let sender_clock = (flags & 2 != 0).then_some(clock);
-                Self::State(State { flowing, fresh, wanted, open: flags & 1 != 0, sender_clock })
+                let (open, sender_clock) = (flags & 1 != 0, (flags & 2 != 0).then_some(clock));
+                Self::State(State { flowing, fresh, ignored, wanted, open, sender_clock })
             }
             REPORT => {
                 let [encoding] = reader.take()?;
@@ -160,10 +164,10 @@ impl<'a> PipeMessage<'a> {
                 })
             }
             MEDIA => {
-                let [encoding] = reader.take()?;
+                let [encoding, replayed] = reader.take()?;
                 let epoch = reader.u32()?;
                 let packet = reader.packet()?;
-                Self::Media { encoding, epoch, packet, bytes: reader.0 }
+                Self::Media { encoding, epoch, replayed: replayed != 0, packet, bytes: reader.0 }
             }
             _ => return None,
         };
@@ -251,6 +255,7 @@ mod tests {
             PipeMessage::State(State {
                 flowing: 7,
                 fresh: 4,
+                ignored: 2,
                 wanted: 3,
                 open: true,
                 sender_clock: Some(-5),
@@ -258,6 +263,7 @@ mod tests {
             PipeMessage::State(State {
                 flowing: 1,
                 fresh: 0,
+                ignored: 0,
                 wanted: 1,
                 open: false,
                 sender_clock: None,
@@ -269,7 +275,7 @@ mod tests {
                 rtp: 99,
                 arrival_us: 1_000_000,
             }),
-            PipeMessage::Media { encoding: 1, epoch: 9, packet, bytes: &body },
+            PipeMessage::Media { encoding: 1, epoch: 9, replayed: true, packet, bytes: &body },
         ];
         for message in messages {
             let body = if let PipeMessage::Media { bytes, .. } = message { bytes } else { &[] };

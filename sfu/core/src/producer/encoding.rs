@@ -174,15 +174,16 @@ impl Encoding {
         Ok(received)
     }
 
-    /// Takes one packet that another worker received and parsed. Returns whether a receiver can start there.
+    /// Takes one packet that another worker received and parsed; `replayed`: long ago. Returns whether a receiver can start there.
     pub(crate) fn receive_piped(
         &mut self,
-        arrival: Instant,
+        (arrival, replayed): (Instant, bool),
         codec: &ReceiveCodec,
         mut packet: CachedPacket,
         bytes: &[u8],
     ) -> Result<bool, DropReason> {
         let seq = packet.seq;
+        self.filling = replayed;
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
@@ -214,6 +215,11 @@ impl Encoding {
             Gop::note(&mut self.gop, packet, bytes.len(), highest, &self.cache);
         }
         true
+    }
+
+    /// Nobody begins with what came so far.
+    pub(crate) fn forget_gop(&mut self) {
+        self.gop = None;
     }
 
     /// The last keyframe and what followed it, if a viewer can begin with it: nothing is missing, and it is at most ten seconds old.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// RFC 4585 leaves the rate open; two a second is what encoders and links stand, whoever asks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// Where nobody seems to listen.
+const INTERVAL_IN_VAIN: Duration = Duration::from_secs(2);
+
 /// Requests in vain, after which the publisher counts as one that does not answer (FFmpeg and OBS make keyframes when they like).
 const IN_VAIN_MAX: u8 = 2;
 
@@ -47,6 +50,15 @@ impl KeyframeRequests {
         self.in_vain >= if self.answered { IN_VAIN_MAX } else { 1 }
     }
 
+    fn interval(&self) -> Duration {
+        if self.are_ignored() { INTERVAL_IN_VAIN } else { INTERVAL }
+    }
+
+    /// What the worker knows that does ask.
+    pub(crate) fn told(&mut self, ignored: bool) {
+        self.in_vain = if ignored { IN_VAIN_MAX } else { 0 };
+    }
+
     /// Nothing was negotiated by which it could be asked.
     pub(crate) fn ignore(&mut self) {
         self.in_vain = IN_VAIN_MAX;
@@ -59,20 +71,18 @@ impl KeyframeRequests {
 
     /// When [`KeyframeRequests::take`] will say yes; a wish that is not granted is repeated.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
-        self.wanted.then(|| self.last.map_or(now, |last| last + INTERVAL))
+        self.wanted.then(|| self.last.map_or(now, |last| last + self.interval()))
     }
 
     /// Whether to send a request now.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
-        if !self.wanted || self.last.is_some_and(|last| now < last + INTERVAL) {
+        if !self.wanted || self.last.is_some_and(|last| now < last + self.interval()) {
             return false;
         }
         self.in_vain = self.in_vain.saturating_add(u8::from(self.open));
         self.open = true;
         self.last = Some(now);
         self.sent += 1;
-        // In vain: not again until somebody wishes it again.
-        self.wanted = !self.are_ignored();
         true
     }
 

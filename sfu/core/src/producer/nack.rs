@@ -71,6 +71,11 @@ impl NackGenerator {
         (found.requests == 1).then(|| now.saturating_duration_since(found.since + FIRST_DELAY))
     }
 
+    /// Is this one asked for?
+    pub(crate) fn asks(&self, seq: u64) -> bool {
+        self.missing.binary_search_by_key(&seq, |m| m.seq).is_ok()
+    }
+
     /// Packets that are asked for.
     pub(crate) fn missing(&self) -> usize {
         self.missing.len()
