@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 /// RFC 4585 leaves the rate open; two a second is what encoders and links stand, whoever asks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Where nobody seems to listen.
+/// Where nobody seems to listen, after so many requests in vain.
 const INTERVAL_IN_VAIN: Duration = Duration::from_secs(2);
+const SLOWER_AFTER: u8 = 4;
 
 /// Requests in vain, after which the publisher counts as one that does not answer (FFmpeg and OBS make keyframes when they like).
 const IN_VAIN_MAX: u8 = 2;
@@ -51,7 +52,7 @@ impl KeyframeRequests {
     }
 
     fn interval(&self) -> Duration {
-        if self.are_ignored() { INTERVAL_IN_VAIN } else { INTERVAL }
+        if self.in_vain < SLOWER_AFTER { INTERVAL } else { INTERVAL_IN_VAIN }
     }
 
     /// What the worker knows that does ask.
