@@ -151,7 +151,14 @@ async fn a_received_ivf_file_has_the_frames_of_the_published_one() {
     let (times, data): (Vec<u64>, Vec<Vec<u8>>) = read_ivf(&received).into_iter().unzip();
     let start = assert_round(&frames, &data);
     assert_eq!(start % 10, 0, "a file begins with a keyframe");
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 3600), "25 a second: {times:?}");
+    // Who comes late catches up first: what followed the last keyframe is dated as live, so its steps are small.
+    let steps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let live = steps.iter().rposition(|step| *step != 3600).map_or(0, |last| last + 1);
+    assert!(
+        live <= 11 && steps.len() - live >= 8,
+        "25 a second after one group of pictures: {times:?}"
+    );
+    assert!(steps[..live].iter().all(|step| (1..3600).contains(step)), "{times:?}");
     let header = fs::read(&received).unwrap()[..32].to_vec();
     assert_eq!(header[8..16], *b"VP80\x40\x01\xf0\x00", "codec and size");
     assert_eq!(u32::from_le_bytes(header[24..28].try_into().unwrap()) as usize, data.len());
