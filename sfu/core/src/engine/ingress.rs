@@ -18,7 +18,7 @@ use crate::{CloseReason, Event};
 use sfu_rtp::RtpHeader;
 use sfu_rtp::extension::{AudioLevel, read_transport_sequence};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl From<SrtpError> for DropReason {
     fn from(error: SrtpError) -> Self {
@@ -40,6 +40,10 @@ struct Extensions<'a> {
     audio_level: Option<u8>,
     carried: [Slice; CARRIED.len()],
 }
+
+/// The client may still be busy with the end of the handshake, and some lose what comes right behind it (webrtc-rs): a replay, which nobody would
+/// ask for again, begins a little later.
+const AFTER_HANDSHAKE: Duration = Duration::from_millis(20);
 
 impl Engine {
     pub(super) fn handle_stun(
@@ -153,6 +157,10 @@ impl Engine {
         for index in 0..transport.consumers.len() {
             let consumer = self.transports[key].consumers[index];
             self.wish_keyframe_for(now, consumer);
+        }
+        let timers = &mut self.transports[key].timers;
+        if timers.take(TimerKind::Pace, now) {
+            timers.set(TimerKind::Pace, Some(now + AFTER_HANDSHAKE));
         }
     }
 
