@@ -21,9 +21,9 @@ pub use start::{Config, Error, Sfu};
 
 pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
 pub use sfu_core::{
-    ByKind, CloseReason, Command, ConsumerId, ConsumerStats, DropReason, Drops, Event,
-    MediaCounters, ProducerId, ProducerStats, RouterId, Speaker, Traffic, TransportId,
-    TransportStats, WorkerId, params,
+    Acked, Bandwidth, ByKind, CloseReason, Command, ConsumerId, ConsumerStats, ConsumerStatus,
+    DropReason, Drops, Event, LayerStatus, Limit, MediaCounters, ProducerId, ProducerStats,
+    RouterId, Speaker, Traffic, TransportId, TransportStats, WorkerId, params,
 };
 
 /// What the workers tell control, in order per worker. Receive without pause: a control plane that falls more than 65 536 events of one worker

@@ -50,7 +50,10 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
             | Event::TransportClosed { transport, .. }
             | Event::TransportSilent { transport, .. } => transport.0,
             Event::ActiveSpeakers { router, .. } => router.0,
-            Event::ConsumerLayer { consumer, .. } => consumer.0,
+            Event::ConsumerLayer { consumer, .. } | Event::ConsumerStatus { consumer, .. } => {
+                consumer.0
+            }
+            Event::PublishedLayers { producer, .. } => producer.0,
             Event::Stats { request, .. } => *request,
         };
         if let Some(room) = registry.by_serial(MediaIds::room_of(id)) {

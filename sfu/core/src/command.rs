@@ -1,8 +1,8 @@
 //! What control may ask of a worker's engine. Commands of one transport are executed in the order in which they were sent.
 
 use crate::params::{
-    Binding, ConsumerParams, ExtensionMapping, IceCredentials, PreferredLayer, ProducerParams,
-    TransportParams,
+    Binding, ConsumerParams, Demand, ExtensionMapping, IceCredentials, PreferredLayer,
+    ProducerParams, TransportParams,
 };
 use crate::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
 
@@ -116,6 +116,13 @@ pub enum Command {
         consumer: ConsumerId,
         /// Wish.
         layer: PreferredLayer,
+    },
+    /// What the subscriber has use for; holds until the slot is bound anew.
+    SetDemand {
+        /// The slot.
+        consumer: ConsumerId,
+        /// What.
+        demand: Demand,
     },
     /// Answered by [`crate::Event::Stats`] with the same number.
     RequestStats {

@@ -7,11 +7,11 @@ pub(crate) mod selector;
 pub(crate) mod template;
 
 use crate::ConsumerId;
-use crate::params::{ConsumerParams, ExtensionKind, PayloadMapping};
+use crate::params::{ConsumerParams, Demand, ExtensionKind, PayloadMapping};
 use history::History;
 use replay::Replay;
 use rewriter::Rewriter;
-use selector::Selector;
+use selector::{Aim, Selector};
 use std::time::{Duration, Instant};
 use template::Template;
 
@@ -95,6 +95,7 @@ pub(crate) struct Consumer {
     /// The client has not applied the answer yet.
     pub(crate) paused: bool,
     pub(crate) selector: Selector,
+    pub(crate) demand: Demand,
     pub(crate) rewriter: Rewriter,
     pub(crate) history: History,
     /// Encoding and epoch of the last switch: the next one takes its timestamps from there. `None` after another track was bound.
@@ -132,6 +133,7 @@ impl Consumer {
             binding: 0,
             template: None,
             selector: Selector::default(),
+            demand: Demand::default(),
             rewriter: Rewriter::new(seed as u16),
             history: History::default(),
             switched_from: None,
@@ -157,6 +159,8 @@ impl Consumer {
         self.history.clear();
         self.switched_from = None;
         self.selector.prefer(crate::params::PreferredLayer::default());
+        self.selector.aim(Aim::Best);
+        self.demand = Demand::default();
         self.replayed_again = 0;
         self.restart();
     }

@@ -58,6 +58,10 @@ reasons! {
     OtherEncoding => "other_encoding",
     /// Above the wanted temporal layer.
     TemporalLayer => "temporal_layer",
+    /// Above the wanted spatial layer.
+    SpatialLayer => "spatial_layer",
+    /// The subscriber has no use or no bandwidth for this track now.
+    NotAllocated => "not_allocated",
     /// The subscriber did not negotiate this payload type.
     NotNegotiated => "not_negotiated",
     /// From before the last switch.

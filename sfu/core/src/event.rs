@@ -70,6 +70,20 @@ pub enum Event {
         /// Highest temporal layer forwarded, if limited.
         temporal: Option<u8>,
     },
+    /// What a slot shows, or what keeps it from showing what it should, changed.
+    ConsumerStatus {
+        /// The slot.
+        consumer: ConsumerId,
+        /// Now.
+        status: Box<ConsumerStatus>,
+    },
+    /// Other encodings of a simulcast track have viewers now; the rest may rest.
+    PublishedLayers {
+        /// The track.
+        producer: ProducerId,
+        /// Bit per encoding, lowest quality first.
+        wanted: u8,
+    },
     /// Answer to [`crate::Command::RequestStats`].
     Stats {
         /// Echoed.
@@ -79,6 +93,65 @@ pub enum Event {
     },
 }
 
+/// A layer by its names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerStatus {
+    /// Encoding.
+    pub rid: Option<String>,
+    /// Spatial layer inside the encoding (SVC), 0 without.
+    pub spatial: u8,
+    /// Highest temporal layer.
+    pub temporal: u8,
+    /// Width and height in pixels, as far as known.
+    pub size: Option<(u16, u16)>,
+}
+
+/// The one thing that keeps a subscriber from the best that there is of a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing does.
+    #[default]
+    None,
+    /// The estimate of the subscriber's link.
+    Bandwidth,
+    /// It is shown too small, with few frames, or not at all.
+    Viewport,
+    /// Asked for by hand.
+    Policy,
+    /// The publisher does not send it.
+    PublisherNotSending,
+    /// It is chosen, and begins with the next keyframe.
+    WaitingKeyframe,
+}
+
+/// What a slot shows and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerStatus {
+    /// The best that the subscriber has use for.
+    pub wanted: Option<LayerStatus>,
+    /// What is forwarded now.
+    pub shown: Option<LayerStatus>,
+    /// Why those differ, or why `wanted` is not the track's best.
+    pub limit: Limit,
+    /// Bitrate of `wanted`, bits per second.
+    pub needed: u64,
+    /// What the link has for this slot, bits per second; 0: not measured.
+    pub available: u64,
+}
+
+/// The estimate of a subscriber's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Estimate in bits per second.
+    pub estimate: u64,
+    /// What it rests on: `start`, `delay`, `loss`, `probe`, `remb`, `reports`, `growing`, `max`.
+    pub cause: &'static str,
+    /// What all slots together have use for.
+    pub wanted: u64,
+    /// What they were given.
+    pub allocated: u64,
+}
+
 /// Absolute counters of one transport.
 #[derive(Clone, Debug, Default)]
 pub struct TransportStats {
@@ -86,6 +159,8 @@ pub struct TransportStats {
     pub rtt: Option<Duration>,
     /// What the subscriber's transport-wide feedback says; `None` before the first.
     pub acked: Option<Acked>,
+    /// `None` before anything was measured.
+    pub bandwidth: Option<Bandwidth>,
     /// Incoming tracks.
     pub producers: Vec<ProducerStats>,
     /// Slots.

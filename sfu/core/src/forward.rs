@@ -267,6 +267,7 @@ impl Fan<'_> {
             }
             Selection::Other => return Err(DropReason::OtherEncoding),
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
+            Selection::Paused => return Err(DropReason::NotAllocated),
         }
         let timing = match consumer.replay {
             None => Timing::Exact,

@@ -29,6 +29,9 @@ pub use command::Command;
 pub use counters::{ByKind, MediaCounters, Traffic};
 pub use drop_reason::{DropReason, Drops};
 pub use engine::{Engine, EngineConfig};
-pub use event::{Acked, CloseReason, ConsumerStats, Event, ProducerStats, Speaker, TransportStats};
+pub use event::{
+    Acked, Bandwidth, CloseReason, ConsumerStats, ConsumerStatus, Event, LayerStatus, Limit,
+    ProducerStats, Speaker, TransportStats,
+};
 pub use id::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
 pub use pipe::PipeTransmit;

@@ -168,6 +168,8 @@ pub struct EncodingParams {
     pub ssrc: Option<u32>,
     /// Second SSRC of `a=ssrc-group:FID`.
     pub rtx_ssrc: Option<u32>,
+    /// Width and height in pixels as announced; the packets' own word counts where they say one.
+    pub size: Option<(u16, u16)>,
 }
 
 /// An incoming track.
@@ -235,4 +237,30 @@ pub struct PreferredLayer {
     pub rid: Option<String>,
     /// Highest temporal layer to forward.
     pub temporal: Option<u8>,
+}
+
+/// One step of quality of a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layer {
+    /// Simulcast: index of the encoding, lowest first. A single encoding with spatial layers (SVC): the layer's id.
+    pub spatial: u8,
+    /// Highest temporal layer.
+    pub temporal: u8,
+}
+
+/// What a subscriber has use for in a slot. The default wants everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Width in device pixels at which it is shown; 0: not known.
+    pub width: u16,
+    /// Height in device pixels; 0: not known.
+    pub height: u16,
+    /// Frames per second of use; 0: all.
+    pub fps: u8,
+    /// Not visible: nothing is sent.
+    pub paused: bool,
+    /// Who gets bandwidth first: higher before lower.
+    pub priority: u8,
+    /// Resolution before frame rate (screen share).
+    pub sharp: bool,
 }

@@ -85,7 +85,7 @@ impl Routes {
             }
             Command::CloseConsumer { consumer } => self.close_sink(consumer, command, &mut out),
             Command::BindConsumer { consumer, .. } => self.bind(consumer, command, &mut out),
-            Command::SetPreferredLayer { consumer, .. } => {
+            Command::SetPreferredLayer { consumer, .. } | Command::SetDemand { consumer, .. } => {
                 out.extend(self.worker_of(consumer).map(|worker| (worker, command)));
             }
             // Made here and nowhere else.

@@ -28,6 +28,7 @@ impl Room {
             Event::ConsumerLayer { consumer, rid, temporal } => {
                 self.layer_changed(consumer, rid, temporal);
             }
+            Event::ConsumerStatus { .. } | Event::PublishedLayers { .. } => {}
             Event::Stats { stats, .. } => self.bitrates.note(now, &stats.producers),
         }
     }

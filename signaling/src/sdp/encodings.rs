@@ -128,6 +128,7 @@ fn by_ssrc(block: &Block<'_>) -> Result<Vec<EncodingParams>, SdpError> {
             rid: None,
             ssrc: Some(ssrc),
             rtx_ssrc: pairs.iter().find(|(media, _)| *media == ssrc).map(|(_, rtx)| *rtx),
+            size: None,
         })
         .collect())
 }
@@ -196,7 +197,8 @@ mod tests {
 
     #[test]
     fn reads_ssrcs_with_rtx_and_sim_groups() {
-        let one = |ssrc, rtx_ssrc| EncodingParams { rid: None, ssrc: Some(ssrc), rtx_ssrc };
+        let one =
+            |ssrc, rtx_ssrc| EncodingParams { rid: None, ssrc: Some(ssrc), rtx_ssrc, size: None };
         assert_eq!(parsed(&[]).unwrap(), [EncodingParams::default()]);
         assert_eq!(parsed(&["a=ssrc:7 cname:x"]).unwrap(), [one(7, None)]);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Which encoding of a track a slot shows, and up to which temporal layer. Switches only at keyframes; the seam for
 //! layer choice by bandwidth: an allocator will set what `set_layer` sets by hand.
 
-use crate::params::PreferredLayer;
+use crate::params::{Layer, PreferredLayer};
 use crate::producer::Producer;
 use crate::producer::packet::CachedPacket;
 
@@ -25,12 +25,27 @@ pub(crate) enum Selection {
     Other,
     /// Nothing can be shown before a keyframe.
     WaitKeyframe,
+    /// The allocator gave the slot nothing.
+    Paused,
+}
+
+/// What the allocator gave the slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// It has not decided: the best that flows.
+    #[default]
+    Best,
+    /// At most this.
+    Layer(Layer),
+    /// Nothing is sent.
+    Nothing,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Selector {
     current: Option<Source>,
     preferred: PreferredLayer,
+    aim: Aim,
     /// Temporal layer in force; follows the wish down at once and up at a sync point.
     temporal: Option<u8>,
     /// Packets before this one (source sequence numbers) are judged by the limit that held then.
@@ -42,10 +57,34 @@ pub(crate) struct Selector {
 
 impl Selector {
     pub(crate) fn prefer(&mut self, layer: PreferredLayer) {
-        if self.current.is_none() {
-            self.temporal = layer.temporal;
-        }
         self.preferred = layer;
+        if self.current.is_none() {
+            self.temporal = self.wish();
+        }
+    }
+
+    /// Takes what the allocator decided. What begins again needs a keyframe.
+    pub(crate) fn aim(&mut self, aim: Aim) {
+        self.aim = aim;
+        if aim == Aim::Nothing {
+            self.current = None;
+        }
+        if self.current.is_none() {
+            self.temporal = self.wish();
+        }
+    }
+
+    pub(crate) fn aimed(&self) -> Aim {
+        self.aim
+    }
+
+    /// Highest temporal layer that is wanted; `None`: all.
+    fn wish(&self) -> Option<u8> {
+        let given = match self.aim {
+            Aim::Layer(layer) => Some(layer.temporal),
+            Aim::Best | Aim::Nothing => None,
+        };
+        [self.preferred.temporal, given].into_iter().flatten().min()
     }
 
     pub(crate) fn preferred(&self) -> &PreferredLayer {
@@ -59,7 +98,7 @@ impl Selector {
     /// Starts over: bound to another track, resumed, unmuted.
     pub(crate) fn reset(&mut self) {
         self.current = None;
-        self.temporal = self.preferred.temporal;
+        self.temporal = self.wish();
     }
 
     /// The encoding that should be shown.
@@ -67,12 +106,18 @@ impl Selector {
         let limit = self.preferred.rid.as_ref().and_then(|rid| {
             producer.encodings.iter().position(|encoding| encoding.rid.as_ref() == Some(rid))
         });
+        let given = match self.aim {
+            Aim::Best => None,
+            Aim::Layer(layer) => Some(usize::from(layer.spatial)),
+            Aim::Nothing => return None,
+        };
+        let limit = [limit, given].into_iter().flatten().min();
         producer.best_flowing(limit).map(|encoding| encoding as u8)
     }
 
     /// The encoding that must send a keyframe before this slot shows what it should.
     pub(crate) fn needs_keyframe(&self, producer: &Producer) -> Option<u8> {
-        if !producer.is_video() {
+        if !producer.is_video() || self.aim == Aim::Nothing {
             return None;
         }
         // A still screen share sends nothing at all: its first viewer must ask all the same.
@@ -94,6 +139,9 @@ impl Selector {
         if self.current == Some(source) {
             return self.select_temporal(packet);
         }
+        if self.aim == Aim::Nothing {
+            return Selection::Paused;
+        }
         let starts = !producer.is_video() || packet.info.keyframe;
         let wanted = self.target(producer) == Some(encoding);
         // With nothing to show, any keyframe is better than waiting for the best one.
@@ -101,7 +149,7 @@ impl Selector {
         match (starts, wanted || first) {
             (true, true) => {
                 self.current = Some(source);
-                self.temporal = self.preferred.temporal;
+                self.temporal = self.wish();
                 (self.since, self.newest) = (packet.seq, packet.seq);
                 Selection::Switch
             }
@@ -112,7 +160,7 @@ impl Selector {
 
     fn select_temporal(&mut self, packet: &CachedPacket) -> Selection {
         let info = &packet.info;
-        let (wish, now) = (self.preferred.temporal, self.temporal);
+        let (wish, now) = (self.wish(), self.temporal);
         // A frame is forwarded whole or left out whole: nothing changes in the middle of one whose start was overtaken.
         let next_frame = info.frame_start == Some(true) && packet.seq > self.newest;
         self.newest = self.newest.max(packet.seq);

@@ -70,6 +70,11 @@ impl Engine {
                 self.wish_keyframe_for(now, key);
                 Ok(())
             }
+            Command::SetDemand { consumer, demand } => {
+                let key = self.consumer_key(consumer)?;
+                self.consumers[key].demand = demand;
+                Ok(())
+            }
             Command::RequestStats { transport, request } => {
                 let key = self.transport_key(transport)?;
                 let stats = Box::new(self.stats(key));

@@ -213,6 +213,7 @@ impl Engine {
         TransportStats {
             rtt: transport.rtt,
             acked: transport.send_log.acked(),
+            bandwidth: None,
             producers: producers.collect(),
             consumers: consumers.collect(),
         }

@@ -103,7 +103,7 @@ fn single_streams_are_known_by_ssrc() {
         ("libdatachannel", 1002, None),
     ] {
         let encodings = &captured(name).section("1").unwrap().encodings.clone();
-        let expected = EncodingParams { rid: None, ssrc: Some(ssrc), rtx_ssrc: rtx };
+        let expected = EncodingParams { rid: None, ssrc: Some(ssrc), rtx_ssrc: rtx, size: None };
         assert_eq!(encodings.as_slice(), [expected], "{name}");
     }
 }
