@@ -1,0 +1,290 @@
+//! Which layer every slot of one subscriber gets: budget, demands and what flows in, layers out. A pure function.
+//!
+//! Each slot has a ladder of rungs, cheapest first. Everybody gets the lowest rung before anybody gets more, higher priorities
+//! first; then the highest priority climbs as far as it has use for, and what is left goes to the next one. Slots of equal priority climb by turns,
+//! whoever stands lowest first. A rung that is held may cost a little more than there is and a rung above it must leave a little: so
+//! an estimate that moves up and down by a few per cent changes nothing.
+
+use crate::event::Limit;
+use crate::params::{Demand, Layer};
+
+/// Rungs of one track: three encodings with three temporal layers each are usual.
+pub(crate) const RUNGS_MAX: usize = 16;
+/// A rung above the present one must cost at most so much of what there is, in percent …
+const UP: u64 = 95;
+/// … and one that is held at most so much.
+const KEEP: u64 = 106;
+/// The first slot keeps its lowest rung until there is less than this share of its cost, in percent: some picture that stutters is worth more than none.
+const FLOOR: u64 = 30;
+/// A layer this much smaller than where it is shown still counts as covering it, in percent: elements are rarely of exactly a layer's size.
+const COVERS: u64 = 90;
+
+/// One quality of a track: everything up to `layer`, and what that costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rung {
+    pub(crate) layer: Layer,
+    /// With everything it refers to.
+    pub(crate) bits_per_second: u64,
+    pub(crate) size: Option<(u16, u16)>,
+    /// 0: not known.
+    pub(crate) fps: u8,
+    /// It comes, or would if asked for. `false`: the publisher was asked for it in vain.
+    pub(crate) available: bool,
+}
+
+/// One video slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot<'a> {
+    pub(crate) demand: Demand,
+    /// Asked for by hand: highest spatial and temporal layer.
+    pub(crate) cap: (Option<u8>, Option<u8>),
+    /// Lowest quality first: by spatial layer, then by temporal layer.
+    pub(crate) rungs: &'a [Rung],
+    /// What it was given last.
+    pub(crate) held: Option<Layer>,
+    /// It may not climb yet.
+    pub(crate) grounded: bool,
+}
+
+/// What one slot gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) layer: Option<Layer>,
+    /// The best it has use for.
+    pub(crate) wanted: Option<Layer>,
+    /// Cost of `layer`, bits per second.
+    pub(crate) cost: u64,
+    /// Cost of `wanted`.
+    pub(crate) needed: u64,
+    pub(crate) limit: Limit,
+}
+
+/// Working memory.
+#[derive(Debug, Default)]
+pub(crate) struct Allocator {
+    order: Vec<usize>,
+    climbs: Vec<Climb>,
+}
+
+/// A slot on its way up: positions in its rungs, in the order in which they are climbed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Climb {
+    ladder: [u8; RUNGS_MAX],
+    len: u8,
+    /// Rungs taken.
+    at: u8,
+    done: bool,
+}
+
+impl Climb {
+    fn rung<'a>(&self, slot: &Slot<'a>, step: u8) -> Option<&'a Rung> {
+        let index = *self.ladder[..usize::from(self.len)].get(usize::from(step))?;
+        slot.rungs.get(usize::from(index))
+    }
+
+    fn top<'a>(&self, slot: &Slot<'a>) -> Option<&'a Rung> {
+        self.rung(slot, self.len.checked_sub(1)?)
+    }
+
+    fn cost(&self, slot: &Slot<'_>) -> u64 {
+        let taken = self.at.checked_sub(1).and_then(|step| self.rung(slot, step));
+        taken.map_or(0, |rung| rung.bits_per_second)
+    }
+}
+
+impl Allocator {
+    /// Fills `out`, one for each of `slots`. `budget`: bits per second for video; `None`: nothing was measured, everybody gets what there is.
+    pub(crate) fn allocate(
+        &mut self,
+        budget: Option<u64>,
+        slots: &[Slot<'_>],
+        out: &mut Vec<Given>,
+    ) {
+        self.climbs.clear();
+        self.climbs.extend(slots.iter().map(ladder));
+        self.order.clear();
+        self.order.extend(0..slots.len());
+        self.order.sort_by_key(|&index| std::cmp::Reverse(slots[index].demand.priority));
+        match budget {
+            None => self.climbs.iter_mut().for_each(|climb| climb.at = climb.len),
+            Some(budget) => self.spend(budget, slots),
+        }
+        out.clear();
+        out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb)));
+    }
+
+    fn spend(&mut self, budget: u64, slots: &[Slot<'_>]) {
+        let mut left = budget;
+        for (place, &index) in self.order.iter().enumerate() {
+            let (slot, climb) = (&slots[index], &mut self.climbs[index]);
+            let Some(lowest) = climb.rung(slot, 0) else { continue };
+            let floor = place == 0 && budget >= percent(lowest.bits_per_second, FLOOR);
+            if fits(slot, lowest, left) || floor {
+                climb.at = 1;
+                left = left.saturating_sub(lowest.bits_per_second);
+            } else {
+                climb.done = true;
+            }
+        }
+        let order = std::mem::take(&mut self.order);
+        let same = |a: &usize, b: &usize| slots[*a].demand.priority == slots[*b].demand.priority;
+        for group in order.chunk_by(same) {
+            while let Some(index) = self.lowest(slots, group) {
+                let (slot, climb) = (&slots[index], &mut self.climbs[index]);
+                let now = climb.cost(slot);
+                let next = climb.rung(slot, climb.at);
+                match next.filter(|next| fits_beside(slot, next, now, left)) {
+                    Some(next) => {
+                        climb.at += 1;
+                        left = left.saturating_sub(next.bits_per_second.saturating_sub(now));
+                    }
+                    None => climb.done = true,
+                }
+            }
+        }
+        self.order = order;
+    }
+
+    /// The slot of a group that may climb and stands lowest.
+    fn lowest(&self, slots: &[Slot<'_>], group: &[usize]) -> Option<usize> {
+        let may = |&&index: &&usize| {
+            let climb = &self.climbs[index];
+            !climb.done && climb.at > 0 && climb.at < climb.len
+        };
+        group
+            .iter()
+            .filter(may)
+            .min_by_key(|&&index| self.climbs[index].cost(&slots[index]))
+            .copied()
+    }
+}
+
+fn percent(value: u64, percent: u64) -> u64 {
+    value.saturating_mul(percent) / 100
+}
+
+/// May the slot stand on this rung with so much?
+fn fits(slot: &Slot<'_>, rung: &Rung, left: u64) -> bool {
+    fits_beside(slot, rung, 0, left)
+}
+
+/// The same, when it has paid for `paid` of it already.
+fn fits_beside(slot: &Slot<'_>, rung: &Rung, paid: u64, left: u64) -> bool {
+    let held = slot.held.is_some_and(|held| rung.layer <= held);
+    if !held && slot.grounded {
+        return false;
+    }
+    let there = percent(left.saturating_add(paid), if held { KEEP } else { UP });
+    rung.bits_per_second <= there
+}
+
+/// The rungs that a slot has use for, in the order in which it climbs them. Pictures of people lose sharpness before more than half of their frames; what is to be
+/// read loses frames first.
+fn ladder(slot: &Slot<'_>) -> Climb {
+    let mut climb = Climb::default();
+    if slot.demand.paused {
+        return climb;
+    }
+    let (spatial, temporal) = reach(slot);
+    let there = || slot.rungs.iter().filter(|r| r.available).map(|r| r.layer.spatial);
+    let (first, last) = (there().min(), there().filter(|&s| s <= spatial).max());
+    for (index, rung) in slot.rungs.iter().enumerate().take(RUNGS_MAX) {
+        let Layer { spatial: s, temporal: t } = rung.layer;
+        if !rung.available || s > spatial || t > temporal {
+            continue;
+        }
+        let top =
+            slot.rungs.iter().filter(|r| r.layer.spatial == s).map(|r| r.layer.temporal).max();
+        let enough = t + 1 >= top.unwrap_or(0).min(temporal);
+        let worth = match slot.demand.sharp {
+            true => t == 0 || last == Some(s),
+            false => enough || first == Some(s),
+        };
+        if worth {
+            climb.ladder[usize::from(climb.len)] = index as u8;
+            climb.len += 1;
+        }
+    }
+    // A rung that costs no more than the one below it is better; one that costs less than it makes that one useless.
+    prune(slot, &mut climb);
+    climb
+}
+
+fn prune(slot: &Slot<'_>, climb: &mut Climb) {
+    let mut kept = 0;
+    for step in 0..climb.len {
+        let index = climb.ladder[usize::from(step)];
+        let cost = |index: u8| slot.rungs[usize::from(index)].bits_per_second;
+        while kept > 0 && cost(climb.ladder[kept - 1]) >= cost(index).max(1) {
+            kept -= 1;
+        }
+        climb.ladder[kept] = index;
+        kept += 1;
+    }
+    climb.len = kept as u8;
+}
+
+/// The highest spatial and temporal layer that the slot has use for.
+fn reach(slot: &Slot<'_>) -> (u8, u8) {
+    let Demand { width, height, fps, .. } = slot.demand;
+    let available = || slot.rungs.iter().filter(|rung| rung.available);
+    let covers = |rung: &&Rung| {
+        let wide = |has: u16, shown: u16| u64::from(has) >= percent(shown.into(), COVERS);
+        // Contained in its element, or filling it: with one side known to be covered, the picture is sharp enough.
+        rung.size
+            .is_some_and(|(w, h)| (width > 0 && wide(w, width)) || (height > 0 && wide(h, height)))
+    };
+    let enough = available().filter(|_| width > 0 || height > 0).find(covers);
+    let smooth =
+        available().filter(|rung| fps > 0 && u64::from(rung.fps) >= percent(fps.into(), COVERS));
+    let spatial = enough.map_or(u8::MAX, |rung| rung.layer.spatial);
+    let temporal = smooth.map(|rung| rung.layer.temporal).min().unwrap_or(u8::MAX);
+    let (cap_spatial, cap_temporal) = slot.cap;
+    let lowest = available().map(|rung| rung.layer.spatial).min().unwrap_or(0);
+    let spatial = spatial.min(cap_spatial.unwrap_or(u8::MAX)).max(lowest);
+    (spatial, temporal.min(cap_temporal.unwrap_or(u8::MAX)))
+}
+
+fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
+    let wanted = climb.top(slot);
+    let taken = climb.at.checked_sub(1).and_then(|step| climb.rung(slot, step));
+    Given {
+        layer: taken.map(|rung| rung.layer),
+        wanted: wanted.map(|rung| rung.layer),
+        cost: climb.cost(slot),
+        needed: wanted.map_or(0, |rung| rung.bits_per_second),
+        limit: limit(slot, taken, wanted),
+    }
+}
+
+/// The first thing in the way from the best that there could be to what the slot gets.
+fn limit(slot: &Slot<'_>, taken: Option<&Rung>, wanted: Option<&Rung>) -> Limit {
+    if slot.demand.paused {
+        return Limit::Viewport;
+    }
+    let Some(best) = slot.rungs.iter().map(|rung| rung.layer).max() else {
+        return Limit::PublisherNotSending;
+    };
+    let Some(wanted) = wanted else { return Limit::PublisherNotSending };
+    if taken.is_none_or(|taken| taken.layer < wanted.layer) {
+        return Limit::Bandwidth;
+    }
+    if wanted.layer >= best {
+        return Limit::None;
+    }
+    let reached = |spatial: u8, temporal: u8| {
+        slot.rungs.iter().any(|r| {
+            r.layer.spatial <= spatial && r.layer.temporal <= temporal && r.layer > wanted.layer
+        })
+    };
+    let (spatial, temporal) = slot.cap;
+    let free = Slot { cap: (None, None), ..*slot };
+    if (spatial.is_some() || temporal.is_some()) && reach(&free) != reach(slot) {
+        return Limit::Policy;
+    }
+    let (spatial, temporal) = reach(slot);
+    if reached(spatial, temporal) { Limit::PublisherNotSending } else { Limit::Viewport }
+}
+
+#[cfg(test)]
+mod tests;

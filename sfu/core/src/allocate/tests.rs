@@ -1,0 +1,217 @@
+use super::*;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+/// 150, 500 and 1700 kbit/s at 180, 360 and 720 lines.
+const SIMULCAST: [(u64, u16, u16); 3] = [(150, 320, 180), (500, 640, 360), (1700, 1280, 720)];
+
+fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: u8) -> Rung {
+    Rung {
+        layer: Layer { spatial, temporal },
+        bits_per_second: kbps * 1000,
+        size: Some(size),
+        fps,
+        available: true,
+    }
+}
+
+fn simulcast() -> Vec<Rung> {
+    let rungs = SIMULCAST.iter().enumerate();
+    rungs.map(|(i, &(kbps, w, h))| rung(i as u8, 0, kbps, (w, h), 30)).collect()
+}
+
+/// The same with three temporal layers of 60, 80 and 100 % of the bits.
+fn temporal() -> Vec<Rung> {
+    let shares = [(60, 8), (80, 15), (100, 30)];
+    let rungs = SIMULCAST.iter().enumerate().flat_map(|(i, &(kbps, w, h))| {
+        let one = move |(t, &(share, fps)): (usize, &(u64, u8))| {
+            rung(i as u8, t as u8, kbps * share / 100, (w, h), fps)
+        };
+        shares.iter().enumerate().map(one).collect::<Vec<_>>()
+    });
+    rungs.collect()
+}
+
+fn slot(rungs: &[Rung]) -> Slot<'_> {
+    Slot { demand: Demand::default(), cap: (None, None), rungs, held: None, grounded: false }
+}
+
+fn allocate(kbps: u64, slots: &[Slot<'_>]) -> Vec<Given> {
+    let mut out = Vec::new();
+    Allocator::default().allocate(Some(kbps * 1000), slots, &mut out);
+    out
+}
+
+fn layers(kbps: u64, slots: &[Slot<'_>]) -> Vec<Option<(u8, u8)>> {
+    allocate(kbps, slots).iter().map(|g| g.layer.map(|l| (l.spatial, l.temporal))).collect()
+}
+
+fn height(width: u16, height: u16) -> Demand {
+    Demand { width, height, ..Demand::default() }
+}
+
+#[test]
+fn the_best_that_fits() {
+    let rungs = simulcast();
+    let spatial = |kbps| layers(kbps, &[slot(&rungs)])[0].map(|(s, _)| s);
+    let all: Vec<_> = [40, 100, 200, 540, 1600, 1800, 9000].map(spatial).to_vec();
+    assert_eq!(all, [None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)]);
+    let given = allocate(540, &[slot(&rungs)])[0];
+    assert_eq!((given.limit, given.cost, given.needed), (Limit::Bandwidth, 500_000, 1_700_000));
+    assert_eq!(allocate(9000, &[slot(&rungs)])[0].limit, Limit::None);
+}
+
+#[test]
+fn without_a_measurement_everybody_gets_everything() {
+    let (rungs, mut out) = (simulcast(), Vec::new());
+    let slots = [slot(&rungs); 3];
+    Allocator::default().allocate(None, &slots, &mut out);
+    assert!(out.iter().all(|given| given.layer == Some(Layer { spatial: 2, temporal: 0 })));
+}
+
+/// A rate that moves by a few per cent around what a layer costs changes nothing, whatever is shown.
+#[test]
+fn what_is_held_is_kept_and_what_is_not_must_leave_room() {
+    let rungs = simulcast();
+    for kbps in [1610, 1700, 1780] {
+        for spatial in [1, 2] {
+            let held = Some(Layer { spatial, temporal: 0 });
+            let given = layers(kbps, &[Slot { held, ..slot(&rungs) }]);
+            assert_eq!(given, [Some((spatial, 0))], "{kbps} kbit/s");
+        }
+    }
+    let held = Some(Layer { spatial: 1, temporal: 0 });
+    assert_eq!(layers(1800, &[Slot { held, ..slot(&rungs) }]), [Some((2, 0))]);
+    let grounded = Slot { held, grounded: true, ..slot(&rungs) };
+    assert_eq!(layers(1800, &[grounded]), [Some((1, 0))]);
+    assert_eq!(layers(400, &[grounded]), [Some((0, 0))], "down at once");
+}
+
+#[test]
+fn no_more_than_its_element_shows() {
+    let rungs = simulcast();
+    let shown = |demand| {
+        let given = allocate(9000, &[Slot { demand, ..slot(&rungs) }])[0];
+        (given.layer.map(|layer| layer.spatial), given.limit)
+    };
+    assert_eq!(shown(height(0, 90)), (Some(0), Limit::Viewport));
+    assert_eq!(shown(height(350, 200)), (Some(0), Limit::Viewport), "a little larger");
+    assert_eq!(shown(height(640, 480)), (Some(1), Limit::Viewport), "black bars");
+    assert_eq!(shown(height(1920, 1080)), (Some(2), Limit::None));
+    let hidden = Demand { paused: true, ..height(1920, 1080) };
+    assert_eq!(shown(hidden), (None, Limit::Viewport));
+}
+
+#[test]
+fn a_cap_by_hand_is_policy() {
+    let rungs = temporal();
+    let given = allocate(9000, &[Slot { cap: (Some(1), None), ..slot(&rungs) }])[0];
+    assert_eq!(given.layer, Some(Layer { spatial: 1, temporal: 2 }));
+    assert_eq!(given.limit, Limit::Policy);
+    let given = allocate(9000, &[Slot { cap: (None, Some(0)), ..slot(&rungs) }])[0];
+    assert_eq!(
+        (given.layer, given.limit),
+        (Some(Layer { spatial: 2, temporal: 0 }), Limit::Policy)
+    );
+}
+
+#[test]
+fn people_stay_fluent_and_screens_stay_sharp() {
+    let rungs = temporal();
+    let climb = |sharp| {
+        let demand = Demand { sharp, ..Demand::default() };
+        let mut seen = Vec::new();
+        for kbps in (60..3000).step_by(10) {
+            let layer = layers(kbps, &[Slot { demand, ..slot(&rungs) }])[0];
+            if layer.is_some() && seen.last() != Some(&layer) {
+                seen.push(layer);
+            }
+        }
+        seen.into_iter().flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(climb(false), [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]);
+    assert_eq!(climb(true), [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2)]);
+}
+
+#[test]
+fn fewer_frames_where_fewer_are_shown() {
+    let rungs = temporal();
+    let demand = Demand { fps: 15, ..Demand::default() };
+    let given = allocate(9000, &[Slot { demand, ..slot(&rungs) }])[0];
+    assert_eq!(
+        (given.layer, given.limit),
+        (Some(Layer { spatial: 2, temporal: 1 }), Limit::Viewport)
+    );
+}
+
+#[test]
+fn priority_climbs_first_but_nobody_starves() {
+    let rungs = simulcast();
+    let with = |priority| Slot { demand: Demand { priority, ..Demand::default() }, ..slot(&rungs) };
+    let slots = [with(10), with(40), with(10)];
+    assert_eq!(layers(900, &slots), [Some((0, 0)), Some((1, 0)), Some((0, 0))]);
+    assert_eq!(layers(2150, &slots), [Some((0, 0)), Some((2, 0)), Some((0, 0))]);
+    assert_eq!(layers(2600, &slots), [Some((1, 0)), Some((2, 0)), Some((0, 0))]);
+    assert_eq!(layers(200, &slots), [None, Some((0, 0)), None]);
+    assert_eq!(allocate(200, &slots)[0].limit, Limit::Bandwidth);
+}
+
+#[test]
+fn equals_climb_by_turns() {
+    let rungs = simulcast();
+    let slots = [slot(&rungs); 4];
+    assert_eq!(layers(2150, &slots), [Some((1, 0)); 4]);
+    assert_eq!(layers(3500, &slots), [Some((2, 0)), Some((1, 0)), Some((1, 0)), Some((1, 0))]);
+}
+
+#[test]
+fn what_the_publisher_does_not_send_is_not_waited_for() {
+    let mut rungs = simulcast();
+    rungs[2].available = false;
+    let given = allocate(9000, &[slot(&rungs)])[0];
+    assert_eq!(
+        (given.layer, given.limit),
+        (Some(Layer { spatial: 1, temporal: 0 }), Limit::PublisherNotSending)
+    );
+    assert_eq!(allocate(9000, &[slot(&[])])[0].limit, Limit::PublisherNotSending);
+    // A layer that costs less than the one below it takes its place.
+    rungs[1].bits_per_second = 100_000;
+    assert_eq!(layers(120, &[slot(&rungs)]), [Some((1, 0))]);
+}
+
+/// Random rooms: never more than there is (but for what is held, and the one picture that stutters), nobody above its wish, and more bandwidth never costs
+/// the first slot anything.
+#[test]
+fn allocations_stay_within_the_budget() {
+    let (simple, deep) = (simulcast(), temporal());
+    for seed in 0..2000 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let slots: Vec<Slot<'_>> = (0..rng.random_range(1..12))
+            .map(|_| Slot {
+                demand: Demand {
+                    width: 0,
+                    height: [0, 100, 300, 900][rng.random_range(0..4)],
+                    fps: [0, 10, 30][rng.random_range(0..3)],
+                    paused: rng.random_bool(0.1),
+                    priority: [0, 10, 20, 40][rng.random_range(0..4)],
+                    sharp: rng.random_bool(0.2),
+                },
+                cap: (rng.random_bool(0.1).then_some(1), None),
+                rungs: if rng.random_bool(0.5) { &simple } else { &deep },
+                held: None,
+                grounded: false,
+            })
+            .collect();
+        let kbps = rng.random_range(50..20_000);
+        let given = allocate(kbps, &slots);
+        let spent: u64 = given.iter().map(|g| g.cost).sum();
+        assert!(spent <= kbps * 1000 || spent <= 150_000, "seed {seed}: {spent} of {kbps}");
+        for (slot, given) in slots.iter().zip(&given) {
+            assert!(given.layer <= given.wanted && !(slot.demand.paused && given.layer.is_some()));
+        }
+        let first =
+            (0..slots.len()).max_by_key(|&i| (slots[i].demand.priority, std::cmp::Reverse(i)));
+        let more = allocate(kbps + 500, &slots);
+        assert!(first.is_none_or(|i| more[i].layer >= given[i].layer), "seed {seed}");
+    }
+}
