@@ -1,5 +1,6 @@
 //! A slot: one outgoing stream of one subscriber, and the track that it shows.
 
+pub(crate) mod footing;
 pub(crate) mod history;
 pub(crate) mod replay;
 pub(crate) mod rewriter;
@@ -8,6 +9,7 @@ pub(crate) mod template;
 
 use crate::ConsumerId;
 use crate::params::{ConsumerParams, Demand, ExtensionKind, PayloadMapping};
+use footing::Footing;
 use history::History;
 use replay::Replay;
 use rewriter::Rewriter;
@@ -116,6 +118,7 @@ pub(crate) struct Consumer {
     pub(crate) layer_changed: bool,
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
+    pub(crate) footing: Footing,
 }
 
 impl Consumer {
@@ -146,6 +149,7 @@ impl Consumer {
             layer_changed: false,
             last_report: None,
             delivery: Delivery::default(),
+            footing: Footing::default(),
         }
     }
 
@@ -161,6 +165,7 @@ impl Consumer {
         self.selector.prefer(crate::params::PreferredLayer::default());
         self.selector.aim(Aim::Best);
         self.demand = Demand::default();
+        self.footing = Footing::default();
         self.replayed_again = 0;
         self.restart();
     }

@@ -40,6 +40,8 @@ pub struct MediaCounters {
     pub forwarded: ByKind,
     /// To subscribers again, because they asked or would have asked.
     pub resent: ByKind,
+    /// To subscribers again, to find out what their links carry.
+    pub probing: ByKind,
 }
 
 #[cfg(test)]

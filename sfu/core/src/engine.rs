@@ -4,6 +4,7 @@
 //! [`Engine::poll_timeout`] has passed, [`Engine::handle_timeout`]; after a batch of those call [`Engine::flush`] once,
 //! then drain [`Engine::poll_event`]. Time never goes back between calls.
 
+mod allocation;
 mod commands;
 mod ingress;
 mod lifecycle;
@@ -12,6 +13,8 @@ mod pipes;
 mod rtcp_in;
 mod timeouts;
 
+use crate::allocate::{Allocator, Given};
+use crate::bandwidth::PacketResult;
 use crate::clock::MediaClock;
 use crate::command::Command;
 use crate::consumer::Consumer;
@@ -62,7 +65,7 @@ fn note(
     consumer: &mut Consumer,
     now_us: u64,
     wishes: &mut Vec<(usize, u8)>,
-    events: &mut VecDeque<Event>,
+    (events, switched): (&mut VecDeque<Event>, &mut bool),
 ) -> bool {
     let Some(key) = consumer.bound.as_ref().map(|bound| bound.producer) else { return false };
     let Some(producer) = producers.get(key).filter(|_| !consumer.paused) else { return false };
@@ -71,6 +74,7 @@ fn note(
         wishes.push((key, encoding));
     }
     if std::mem::take(&mut consumer.layer_changed) {
+        *switched = true;
         events.push_back(lifecycle::layer_event(producer, consumer));
     }
     replays
@@ -107,6 +111,12 @@ pub struct Engine {
     scratch: Vec<u8>,
     /// What other workers are to be told.
     pipes: PipeQueue,
+    /// Transports whose slots are to be given anew.
+    allocations: Vec<usize>,
+    allocator: Allocator,
+    given: Vec<Given>,
+    /// Of the feedback that is read now.
+    results: Vec<PacketResult>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -146,6 +156,10 @@ impl Engine {
             wishes: Vec::new(),
             scratch: Vec::with_capacity(256),
             pipes: PipeQueue::default(),
+            allocations: Vec::new(),
+            allocator: Allocator::default(),
+            given: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -178,6 +192,7 @@ impl Engine {
 
     /// Sends what was received since the last flush to its subscribers, one subscriber after the other, and asks for the keyframes that are missing.
     pub fn flush(&mut self, now: Instant, egress: &mut Egress<'_>) {
+        self.run_allocations(now);
         if self.ready.is_empty() {
             return;
         }
@@ -197,10 +212,11 @@ impl Engine {
             let mut next = fan
                 .send_ready(&mut flush, group.iter().map(|pending| pending.consumer))
                 .then(|| now + SLOT);
+            let mut switched = false;
             if transport.is_connected() {
                 for pending in group {
                     let Some(consumer) = self.consumers.get_mut(pending.consumer) else { continue };
-                    let (wishes, events) = (&mut self.wishes, &mut self.events);
+                    let (wishes, events) = (&mut self.wishes, (&mut self.events, &mut switched));
                     if note(&self.producers, consumer, flush.now_us, wishes, events) {
                         next = Some(now);
                     }
@@ -209,6 +225,9 @@ impl Engine {
             if let Some(at) = next {
                 transport.timers.set_earlier(TimerKind::Pace, at);
                 self.timers.arm(key, transport.id, &mut transport.timers);
+            }
+            if switched && !std::mem::replace(&mut transport.allocation_due, true) {
+                self.allocations.push(key);
             }
         }
         for key in self.ready.drain(..) {
@@ -246,12 +265,16 @@ impl Engine {
             plan: &mut self.plan,
         };
         let mut more = fan.send_waiting(&mut flush);
+        let mut switched = false;
         for &key in &transport.consumers {
             let Some(consumer) = self.consumers.get_mut(key) else { continue };
-            let (wishes, events) = (&mut self.wishes, &mut self.events);
+            let (wishes, events) = (&mut self.wishes, (&mut self.events, &mut switched));
             more |= note(&self.producers, consumer, flush.now_us, wishes, events);
         }
         transport.timers.set(TimerKind::Pace, more.then(|| now + SLOT));
+        if switched {
+            self.mark_allocation(key);
+        }
         self.pass_wishes(now);
     }
 

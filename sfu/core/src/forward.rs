@@ -4,6 +4,7 @@
 //! that makes long runs, written and sealed. Nothing here allocates after warm-up, looks up a hash, logs or reads a clock.
 
 mod order;
+mod probe;
 mod repair;
 mod replay;
 mod write;
@@ -164,13 +165,14 @@ impl Fan<'_> {
         self.plan.chosen.sort_by_key(|chosen| chosen.consumer);
         self.send_chosen(flush, &tuple, taken);
         self.transport.pace.left(flush.now_us);
-        replays || !self.transport.pace.is_empty()
+        let probes = self.probe(flush);
+        replays || probes || !self.transport.pace.is_empty()
     }
 
     /// Chooses packets from the front of the queue, as many as may leave in so many slots; `None`: all.
     fn choose(&mut self, flush: &mut Flush<'_, '_>, slots: Option<usize>, taken: &mut Taken) {
         while let Some(&next) = self.plan.queue.front() {
-            if slots.is_some_and(|slots| !self.transport.pace.allows(*taken, slots)) {
+            if slots.is_some_and(|slots| !self.transport.pace.allows(flush.now_us, *taken, slots)) {
                 return;
             }
             self.plan.queue.pop_front();

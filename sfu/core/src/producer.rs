@@ -6,11 +6,13 @@ pub(crate) mod gop;
 pub(crate) mod keyframe;
 pub(crate) mod nack;
 pub(crate) mod packet;
+pub(crate) mod rungs;
 
 use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
 use crate::pipe::{PipeIn, PipeOut};
 use crate::{ProducerId, speaker::LevelMeter};
 use encoding::Encoding;
+use rungs::Rungs;
 use std::time::Instant;
 
 /// Encodings per track: three simulcast layers are usual, six is what `a=simulcast` may reasonably list.
@@ -23,6 +25,45 @@ pub(crate) enum Origin {
     Transport(usize),
     /// From another worker, which has the peer connection.
     Pipe(PipeIn),
+}
+
+/// Encodings that have viewers, a bit each, as control was told.
+#[derive(Debug)]
+pub(crate) struct Published {
+    told: u8,
+    /// Since when fewer have viewers than control was told.
+    unwatched_us: Option<u64>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        // Everything is sent until somebody says otherwise.
+        Self { told: u8::MAX, unwatched_us: None }
+    }
+}
+
+/// A layer without viewers goes on for so long: pages are turned and links recover.
+const REST_AFTER_US: u64 = 1_000_000;
+
+impl Published {
+    /// Takes what is watched now; returns what control is to be told. More at once, less after a while.
+    pub(crate) fn update(&mut self, now_us: u64, wanted: u8) -> Option<u8> {
+        if wanted & !self.told != 0 {
+            // What may rest soon rests with the next look.
+            self.told |= wanted;
+            return Some(self.told);
+        }
+        if wanted == self.told {
+            self.unwatched_us = None;
+            return None;
+        }
+        let since = *self.unwatched_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since) < REST_AFTER_US {
+            return None;
+        }
+        (self.told, self.unwatched_us) = (wanted, None);
+        Some(wanted)
+    }
 }
 
 #[derive(Debug)]
@@ -44,6 +85,10 @@ pub(crate) struct Producer {
     pub(crate) sender_clock: Option<i64>,
     /// Workers that have consumers of it.
     pub(crate) pipes: Vec<PipeOut>,
+    /// What consumers can be given.
+    pub(crate) rungs: Rungs,
+    /// Which encodings have viewers.
+    pub(crate) published: Published,
     /// Stands in the list of producers of which other workers are to be told.
     pub(crate) pipe_due: bool,
 }
@@ -69,6 +114,8 @@ impl Producer {
             level: LevelMeter::default(),
             sender_clock: None,
             pipes: Vec::new(),
+            rungs: Rungs::default(),
+            published: Published::default(),
             pipe_due: false,
         }
     }

@@ -1,6 +1,7 @@
 //! One participant's peer connection: ICE-lite, DTLS, SRTP, SCTP.
 
 pub(crate) mod arrivals;
+pub(crate) mod downlink;
 pub mod dtls;
 pub mod ice;
 pub(crate) mod pace;
@@ -15,6 +16,7 @@ use crate::params::{ExtensionKind, ExtensionMapping, Security, TransportParams};
 use crate::timers::{TimerKind, TimerTable};
 use crate::{CloseReason, RouterId, TransportId};
 use arrivals::ArrivalLog;
+use downlink::Downlink;
 use dtls::{Certificate, Dtls};
 use ice::IceLite;
 use pace::Pace;
@@ -75,6 +77,10 @@ pub(crate) struct Transport {
     pub(crate) transport_sequence: u16,
     pub(crate) pace: Pace,
     pub(crate) send_log: SendLog,
+    /// Once there is a video slot.
+    pub(crate) downlink: Option<Box<Downlink>>,
+    /// Stands in the list of transports whose slots are to be given anew.
+    pub(crate) allocation_due: bool,
     pub(crate) timers: TimerTable,
     /// From repairs and from receiver reports.
     pub(crate) rtt: Option<Duration>,
@@ -131,6 +137,8 @@ impl Transport {
             transport_sequence: seed as u16,
             pace: Pace::default(),
             send_log: SendLog::default(),
+            downlink: None,
+            allocation_due: false,
             timers: TimerTable::default(),
             rtt: None,
             ntp_offset: None,
@@ -194,6 +202,8 @@ impl Transport {
     /// A datagram of `len` bytes left with the next transport-wide number; `told`: the number stands in it.
     pub(crate) fn numbered(&mut self, now_us: u64, len: usize, told: bool) {
         self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        self.send_log.count(len);
+        self.pace.charge(now_us, len);
         if told {
             self.send_log.sent(now_us, self.transport_sequence, len);
         }

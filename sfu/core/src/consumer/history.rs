@@ -133,6 +133,12 @@ impl History {
         wanted
     }
 
+    /// A packet that is still known, by its whole number.
+    pub(crate) fn sent(&self, seq: u64) -> Option<Sent> {
+        let entry = self.slots.get(self.place(seq as u32))?;
+        (entry.is(flag::SENT) && entry.seq == seq as u32).then(|| entry.sent(seq))
+    }
+
     fn place(&self, seq: u32) -> usize {
         seq as usize & (self.slots.len().wrapping_sub(1))
     }

@@ -67,17 +67,19 @@ impl Engine {
             Command::SetPreferredLayer { consumer, layer } => {
                 let key = self.consumer_key(consumer)?;
                 self.consumers[key].selector.prefer(layer);
+                self.mark_allocation(self.consumers[key].transport);
                 self.wish_keyframe_for(now, key);
                 Ok(())
             }
             Command::SetDemand { consumer, demand } => {
                 let key = self.consumer_key(consumer)?;
                 self.consumers[key].demand = demand;
+                self.mark_allocation(self.consumers[key].transport);
                 Ok(())
             }
             Command::RequestStats { transport, request } => {
                 let key = self.transport_key(transport)?;
-                let stats = Box::new(self.stats(key));
+                let stats = Box::new(self.stats(now, key));
                 self.events.push_back(Event::Stats { request, stats });
                 Ok(())
             }
@@ -151,6 +153,7 @@ impl Engine {
         for &consumer in &producer.consumers {
             self.consumers[consumer].restart();
         }
+        self.mark_allocations_of(key);
         Ok(())
     }
 
@@ -204,6 +207,7 @@ impl Engine {
         if let Some(bound) = bound {
             self.tell_pipes(bound);
         }
+        self.mark_allocation(consumer.transport);
     }
 
     fn bind_consumer(
@@ -219,6 +223,7 @@ impl Engine {
         {
             producer.consumers.retain(|&other| other != key);
             self.tell_pipes(before);
+            self.update_published(now, before);
         }
         let bound = binding.and_then(|binding| {
             let producer = *self.producer_keys.get(&binding.producer)?;
@@ -229,7 +234,11 @@ impl Engine {
             self.producers[bound.producer].consumers.push(key);
         }
         self.consumers[key].bind(bound);
-        self.wish_keyframe_for(now, key);
+        // It asks for nothing before it is given a layer, at the end of this turn: control says in the same turn what it is for.
+        self.mark_allocation(self.consumers[key].transport);
+        if let Some(producer) = self.consumers[key].bound.as_ref().map(|bound| bound.producer) {
+            self.tell_pipes(producer);
+        }
         Ok(())
     }
 
@@ -242,6 +251,7 @@ impl Engine {
                 self.wish_keyframe_for(now, consumer);
             }
         }
+        self.mark_allocation(key);
         Ok(())
     }
 }

@@ -158,6 +158,7 @@ impl Engine {
             let consumer = self.transports[key].consumers[index];
             self.wish_keyframe_for(now, consumer);
         }
+        self.mark_allocation(key);
         let timers = &mut self.transports[key].timers;
         if timers.take(TimerKind::Pace, now) {
             timers.set(TimerKind::Pace, Some(now + AFTER_HANDSHAKE));
@@ -271,6 +272,7 @@ impl Engine {
         producer.flowing |= 1 << index;
         if starts {
             self.announce_start(producer_key, index);
+            self.mark_allocations_of(producer_key);
         }
         let producer = &mut self.producers[producer_key];
         if let Some(level) = audio_level {

@@ -55,6 +55,7 @@ impl Engine {
                 egress.send(&tuple, &record);
             }
         }
+        self.allocations.retain(|&other| other != key);
         for producer in std::mem::take(&mut self.transports[key].producers) {
             self.close_producer(producer);
         }
@@ -184,7 +185,7 @@ impl Engine {
         self.timers.arm(key, transport.id, &mut transport.timers);
     }
 
-    pub(super) fn stats(&self, key: usize) -> TransportStats {
+    pub(super) fn stats(&self, now: Instant, key: usize) -> TransportStats {
         let transport = &self.transports[key];
         let producers = transport.producers.iter().flat_map(|&key| {
             let producer = &self.producers[key];
@@ -210,10 +211,12 @@ impl Engine {
                 rtt: consumer.delivery.rtt,
             }
         });
+        let now_us = self.clock.micros(now);
+        let bandwidth = transport.downlink.as_ref().and_then(|d| d.bandwidth(now_us));
         TransportStats {
             rtt: transport.rtt,
             acked: transport.send_log.acked(),
-            bandwidth: None,
+            bandwidth,
             producers: producers.collect(),
             consumers: consumers.collect(),
         }

@@ -5,6 +5,7 @@
 //! state; a packet is not, and its encoding then waits for a keyframe.
 
 use super::Engine;
+use crate::consumer::selector::Aim;
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
 use crate::pipe::{Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, Want};
@@ -175,6 +176,9 @@ impl Engine {
             if consumer.paused || !connected {
                 continue;
             }
+            if consumer.selector.aimed() == Aim::Nothing {
+                continue;
+            }
             // Nothing flows yet: whatever begins is welcome, for it may begin with a keyframe.
             let Some(target) = consumer.selector.target(producer) else { return (u8::MAX, false) };
             targets |= 1 << target;
@@ -250,6 +254,7 @@ impl Engine {
             }
             self.tell_pipes(key);
             let replayed = self.begin_pipe_replay(now, key, index, begins);
+            self.update_published(now, key);
             self.request_keyframes(now, key, want.keyframes & !replayed);
             return Ok(());
         }
@@ -279,6 +284,10 @@ impl Engine {
     fn take_state(&mut self, now: Instant, key: usize, state: State) {
         let producer = &mut self.producers[key];
         let before = std::mem::replace(&mut producer.flowing, state.flowing);
+        if before != state.flowing {
+            self.mark_allocations_of(key);
+        }
+        let producer = &mut self.producers[key];
         producer.sender_clock = state.sender_clock;
         for (index, encoding) in producer.encodings.iter_mut().enumerate() {
             encoding.keyframes.told(state.ignored & (1 << index) != 0);

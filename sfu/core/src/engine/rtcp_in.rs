@@ -5,12 +5,14 @@ use crate::consumer::Consumer;
 use crate::drop_reason::DropReason;
 use crate::egress::{Datagram, Egress};
 use crate::forward::{self, Flush};
+use crate::params::MediaKind;
 use crate::producer::encoding::SenderReportTime;
 use crate::transport::streams::Route;
 use rtcp::goodbye::Goodbye;
 use rtcp::packet::Packet;
 use rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtcp::receiver_report::ReceiverReport;
 use rtcp::reception_report::ReceptionReport;
 use rtcp::sender_report::SenderReport;
@@ -30,6 +32,8 @@ const TRANSPORT_WIDE: u8 = 15;
 const PLI: u8 = 1;
 /// Full intra request (RFC 5104 section 4.3.1).
 const FIR: u8 = 4;
+/// Application layer feedback (RFC 4585 section 6.4): REMB.
+const APPLICATION: u8 = 15;
 /// NACKed numbers that one datagram may name.
 const NACKS_MAX: usize = 1024;
 
@@ -50,15 +54,14 @@ impl Engine {
             if (packet.packet_type, packet.count) == (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) {
                 let feedback =
                     TransportFeedback::parse(&packet).map_err(|_| DropReason::BadRtcp)?;
-                let arrival_us = self.clock.micros(arrival);
-                self.transports[key].send_log.feedback(arrival_us, &feedback);
+                self.handle_transport_feedback(arrival, key, &feedback);
                 continue;
             }
             let wanted = matches!(
                 (packet.packet_type, packet.count),
                 (SENDER_REPORT | RECEIVER_REPORT | GOODBYE, _)
                     | (TRANSPORT_FEEDBACK, NACK)
-                    | (PAYLOAD_FEEDBACK, PLI | FIR)
+                    | (PAYLOAD_FEEDBACK, PLI | FIR | APPLICATION)
             );
             if wanted {
                 self.handle_rtcp_packet((now, arrival), key, &parse(&packet)?, egress);
@@ -88,6 +91,8 @@ impl Engine {
             for entry in &fir.fir {
                 self.handle_keyframe_request(now, key, entry.ssrc);
             }
+        } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.handle_remb(arrival, key, remb.bitrate);
         } else if let Some(bye) = any.downcast_ref::<Goodbye>() {
             for ssrc in &bye.sources {
                 self.handle_goodbye(key, *ssrc);
@@ -113,6 +118,7 @@ impl Engine {
     }
 
     fn handle_reports(&mut self, arrival: Instant, key: usize, reports: &[ReceptionReport]) {
+        let mut worst = None;
         for report in reports {
             let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
             let rtt = round_trip(self.clock.ntp(arrival), report);
@@ -122,6 +128,24 @@ impl Engine {
             if let Some(rtt) = rtt {
                 self.transports[key].measured_rtt(rtt);
             }
+            let video = self.consumers[consumer].params.kind == MediaKind::Video;
+            worst = worst.max(video.then_some(report.fraction_lost));
+        }
+        let now_us = self.clock.micros(arrival);
+        let transport = &mut self.transports[key];
+        let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
+        if let (Some(lost), Some(downlink)) = (worst, &mut transport.downlink) {
+            downlink.receiver_report(now_us, lost, rtt_us);
+            self.after_estimate(arrival, key);
+        }
+    }
+
+    /// draft-alvestrand-rmcat-remb-03: what the receiver believes that the link carries, all SSRCs together.
+    fn handle_remb(&mut self, arrival: Instant, key: usize, bits_per_second: f32) {
+        let now_us = self.clock.micros(arrival);
+        if let Some(downlink) = &mut self.transports[key].downlink {
+            downlink.remb(now_us, bits_per_second as u64);
+            self.after_estimate(arrival, key);
         }
     }
 

@@ -92,6 +92,9 @@ impl Engine {
         let next = self.clock.on_grid(now + pause);
         transport.timers.set(TimerKind::Housekeeping, Some(next));
         transport.ticks = transport.ticks.wrapping_add(1);
+        // Feedback that stays out is no reason to stand still.
+        self.after_estimate(now, key);
+        let transport = &mut self.transports[key];
         let reports = transport.ticks.is_multiple_of(2);
         for index in 0..self.transports[key].producers.len() {
             let producer = self.transports[key].producers[index];
@@ -99,8 +102,10 @@ impl Engine {
             self.producers[producer].update_flow(now);
             if self.producers[producer].flowing != before {
                 // Consumers of an encoding that stopped look for another one.
+                self.mark_allocations_of(producer);
                 self.wish_keyframes(now, producer);
             }
+            self.update_published(now, producer);
         }
         if reports {
             self.send_receiver_reports(now, key, egress);

@@ -37,6 +37,41 @@ fn resend(
     transport: &mut Transport,
     sent: &Sent,
 ) -> Result<(), DropReason> {
+    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
+    if let Some(downlink) = &mut transport.downlink {
+        downlink.repaired(len.datagram);
+    }
+    consumer.delivery.resent += 1;
+    flush.counters.resent.count(producer.params.kind, len.payload);
+    Ok(())
+}
+
+/// Sends a packet again by RTX because a probe needs bytes.
+pub(super) fn repeat(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sent: &Sent,
+) -> Result<(), DropReason> {
+    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
+    flush.counters.probing.count(producer.params.kind, len.payload);
+    Ok(())
+}
+
+/// Bytes of a packet.
+struct Len {
+    datagram: usize,
+    payload: usize,
+}
+
+fn repeat_packet(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sent: &Sent,
+) -> Result<Len, DropReason> {
     let tuple = transport.selected.ok_or(DropReason::NotReady)?;
     let source = producer
         .encodings
@@ -81,7 +116,5 @@ fn resend(
     if rtx.is_some() {
         transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0);
     }
-    consumer.delivery.resent += 1;
-    flush.counters.resent.count(producer.params.kind, usize::from(packet.payload_len));
-    Ok(())
+    Ok(Len { datagram: len, payload: usize::from(packet.payload_len) })
 }

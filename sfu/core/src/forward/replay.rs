@@ -47,7 +47,9 @@ impl Fan<'_> {
         };
         let end = taken.bytes + share * slots;
         let mut judged = 0;
-        while taken.bytes < end && judged < JUDGED_MAX && self.transport.pace.allows(*taken, slots)
+        while taken.bytes < end
+            && judged < JUDGED_MAX
+            && self.transport.pace.allows(flush.now_us, *taken, slots)
         {
             let next = match self.next_of_replay(flush.now_us, key) {
                 Next::Packet(next) => next,

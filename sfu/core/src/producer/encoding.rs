@@ -52,6 +52,8 @@ pub(crate) struct ReportValues {
 pub(crate) struct Encoding {
     pub(crate) rid: Option<String>,
     pub(crate) ssrc: Option<u32>,
+    /// As announced.
+    pub(crate) size: Option<(u16, u16)>,
     /// Grows when the publisher starts a new sequence space here (another SSRC): consumers then switch over as to another encoding.
     pub(crate) epoch: u32,
     pub(crate) cache: PacketCache,
@@ -76,6 +78,7 @@ impl Encoding {
         Self {
             rid: params.rid.clone(),
             ssrc: None,
+            size: params.size,
             epoch: 0,
             cache: match kind {
                 MediaKind::Audio => PacketCache::audio(),

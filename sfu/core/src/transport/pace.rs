@@ -2,6 +2,9 @@
 //!
 //! A flush that found much (a caught-up keyframe, a worker that was kept waiting) would leave as one burst, which queues in front of the subscriber's
 //! access link and delays its audio. What is above the limit waits as references into the producers' caches; it is judged only when it leaves.
+//!
+//! While the subscriber's link is not estimated, the limit is what it was sent so far. With an estimate it is a rate well above it (libwebrtc's factor), and
+//! all that leaves is charged to it: audio and repairs go at once, and video then waits the longer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,6 +25,12 @@ const WAITING_MAX: usize = 1024;
 const WAIT_MAX_US: u64 = 500_000;
 /// The rate is measured over so long.
 const WINDOW_US: u64 = 250_000;
+/// Video leaves at so much of the estimate: a keyframe must not take ten times as long as it would on the link.
+const PACE_PERCENT: u64 = 250;
+/// With what it was given it may always be paced in so much of it, or it would wait for ever.
+const GIVEN_PERCENT: u64 = 125;
+/// At a paced rate so much may leave at once, beside the packet that begins within it.
+const PACED_BURST_US: u64 = 10_000;
 
 /// A packet of a producer that a slot has not taken yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +68,38 @@ pub(crate) struct Pace {
     window_since_us: u64,
     /// Bytes per second of the last full window.
     rate: u64,
+    /// Nanoseconds that a byte takes at the paced rate; 0: there is no estimate.
+    byte_ns: u64,
+    /// When all that left will have passed at the paced rate, in ns of the media clock.
+    free_ns: u64,
 }
 
 impl Pace {
     /// May a flush that took so much already take one more packet? `slots`: of [`SLOT`], that it stands for.
-    pub(crate) fn allows(&self, taken: Taken, slots: usize) -> bool {
-        let burst = (self.rate() as f64 * BURST.as_secs_f64()) as usize;
-        taken.bytes < BYTES_MAX
-            && (taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots)
+    pub(crate) fn allows(&self, now_us: u64, taken: Taken, slots: usize) -> bool {
+        if taken.bytes >= BYTES_MAX {
+            return false;
+        }
+        if self.byte_ns > 0 {
+            let free_ns = self.free_ns.max(now_us * 1000) + taken.bytes as u64 * self.byte_ns;
+            return free_ns <= (now_us + PACED_BURST_US) * 1000;
+        }
+        let burst = (self.rate as f64 * BURST.as_secs_f64()) as usize;
+        taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots
+    }
+
+    /// The link is estimated at so many bits per second, and the slots were given so many of them.
+    pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64) {
+        let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
+        self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
+    }
+
+    /// A datagram leaves, whatever it is.
+    #[inline]
+    pub(crate) fn charge(&mut self, now_us: u64, bytes: usize) {
+        if self.byte_ns > 0 {
+            self.free_ns = self.free_ns.max(now_us * 1000) + bytes as u64 * self.byte_ns;
+        }
     }
 
     /// Slots since something was left waiting.
@@ -78,11 +111,6 @@ impl Pace {
     /// Something is left waiting; it is due after [`SLOT`].
     pub(crate) fn left(&mut self, now_us: u64) {
         self.left_us = now_us;
-    }
-
-    /// Bytes per second that the subscriber may be sent: what it was sent. The place of a bandwidth estimate.
-    fn rate(&self) -> u64 {
-        self.rate
     }
 
     /// Counts what a flush sent.
@@ -130,7 +158,7 @@ mod tests {
 
     fn allowed(pace: &Pace, size: usize) -> usize {
         let mut taken = Taken::default();
-        while pace.allows(taken, 1) {
+        while pace.allows(0, taken, 1) {
             taken = Taken { packets: taken.packets + 1, bytes: taken.bytes + size };
         }
         taken.packets
@@ -156,8 +184,34 @@ mod tests {
         pace.left(1_000_000);
         assert_eq!([1, 5, 12, 900].map(|ms| pace.slots(1_000_000 + ms * 1000)), [1, 1, 2, 8]);
         let packets = |packets| Taken { packets, bytes: packets * 1100 };
-        assert!(pace.allows(packets(19), 2) && !pace.allows(packets(20), 2));
-        assert!(!pace.allows(packets(30), 8), "32 KiB at most");
+        assert!(pace.allows(0, packets(19), 2) && !pace.allows(0, packets(20), 2));
+        assert!(!pace.allows(0, packets(30), 8), "32 KiB at most");
+    }
+
+    /// 1 Mbit/s estimated, 2.5 Mbit/s paced: 312 bytes in 1 ms.
+    #[test]
+    fn with_an_estimate_what_leaves_is_paced() {
+        let mut pace = Pace::default();
+        pace.set_estimate(1_000_000, 600_000);
+        let mut sent = 0;
+        for now_us in (1_000_000..2_000_000).step_by(5000) {
+            let mut taken = Taken::default();
+            while pace.allows(now_us, taken, 1) {
+                taken = Taken { packets: taken.packets + 1, bytes: taken.bytes + 1200 };
+            }
+            assert!(taken.packets <= 4, "a burst of {}", taken.packets);
+            (0..taken.packets).for_each(|_| pace.charge(now_us, 1200));
+            sent += taken.bytes;
+        }
+        assert!(sent.abs_diff(312_500) < 8000, "{sent}");
+        // After a pause nothing is saved up; audio and repairs are charged.
+        assert!(pace.allows(3_000_000, Taken { packets: 2, bytes: 2400 }, 1));
+        assert!(!pace.allows(3_000_000, Taken { packets: 3, bytes: 3600 }, 1));
+        (0..20).for_each(|_| pace.charge(3_000_000, 1200));
+        assert!(!pace.allows(3_060_000, Taken::default(), 1));
+        assert!(pace.allows(3_070_000, Taken::default(), 1));
+        pace.set_estimate(100_000, 2_000_000);
+        assert_eq!(pace.byte_ns, 3200, "it was given 2 Mbit/s");
     }
 
     #[test]

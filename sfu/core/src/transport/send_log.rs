@@ -1,7 +1,8 @@
 //! What was sent to a subscriber under which transport-wide number, matched with what its feedback says
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). The place where a bandwidth estimate gets its samples.
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). Where the bandwidth estimate gets its samples.
 
 use crate::Acked;
+use crate::bandwidth::PacketResult;
 use sfu_rtp::TransportFeedback;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ const KEPT_US: u32 = 1_000_000;
 const WINDOW_US: u64 = 500_000;
 /// Numbers that one feedback packet may name; a hostile one names 65 535 in a few bytes.
 const STATUSES_MAX: usize = LEN_MAX;
+/// Set in [`Entry::size`]: told to be missing once.
+const MISSING: u16 = 0x8000;
+/// The reference time of a feedback packet counts so many µs, in 24 bits.
+const REFERENCE_US: i64 = 64_000;
 
 /// 8 bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +38,10 @@ pub(crate) struct SendLog {
     acked: Option<Acked>,
     window_since_us: u64,
     window_bytes: u64,
+    /// Bytes that left so far, told numbers or not.
+    total_bytes: u64,
+    /// The last feedback's reference time, with its overflows.
+    reference: Option<i64>,
 }
 
 impl SendLog {
@@ -66,31 +75,46 @@ impl SendLog {
         }
     }
 
-    /// Takes the subscriber's feedback.
-    pub(crate) fn feedback(&mut self, now_us: u64, feedback: &TransportFeedback<'_>) {
+    /// Takes the subscriber's feedback, and adds what is known now to `results`: each packet's arrival once, and that it was missing once before.
+    pub(crate) fn feedback(
+        &mut self,
+        now_us: u64,
+        feedback: &TransportFeedback<'_>,
+        results: &mut Vec<PacketResult>,
+    ) {
         let mut acked = self.acked.take().unwrap_or_default();
+        let origin_us = self.origin_us(feedback.reference_time);
         let mut first: Option<(u32, i64)> = None;
         for (number, arrival_us) in feedback.statuses().take(STATUSES_MAX) {
             let slot = self.slot(number);
-            let Some(entry) = self.slots.get_mut(slot).filter(|entry| entry.number == number)
+            let found = self.slots.get_mut(slot);
+            let Some(entry) = found.filter(|entry| entry.number == number && entry.size != 0)
             else {
                 continue;
             };
+            let since_us = (now_us as u32).wrapping_sub(entry.sent_us);
+            let result = PacketResult {
+                number,
+                sent_us: now_us.saturating_sub(since_us.into()),
+                arrival_us: arrival_us.map(|arrival_us| origin_us + arrival_us),
+                size: entry.size & !MISSING,
+            };
             let Some(arrival_us) = arrival_us else {
-                acked.missing += u64::from(entry.size != 0);
+                acked.missing += 1;
+                if entry.size & MISSING == 0 {
+                    entry.size |= MISSING;
+                    results.push(result);
+                }
                 continue;
             };
-            if entry.size == 0 {
-                continue;
-            }
+            results.push(result);
             acked.packets += 1;
-            self.window_bytes += u64::from(entry.size);
+            self.window_bytes += u64::from(result.size);
             entry.size = 0;
             let &mut (sent, arrival) = first.get_or_insert((entry.sent_us, arrival_us));
             let between = i64::from(entry.sent_us.wrapping_sub(sent) as i32);
             acked.delay_variation_us = (arrival_us - arrival) - between;
-            let since = (now_us as u32).wrapping_sub(entry.sent_us);
-            acked.rtt = Some(Duration::from_micros(since.into()));
+            acked.rtt = Some(Duration::from_micros(since_us.into()));
         }
         let elapsed = now_us.saturating_sub(self.window_since_us);
         if elapsed >= WINDOW_US {
@@ -101,6 +125,28 @@ impl SendLog {
             (self.window_since_us, self.window_bytes) = (now_us, 0);
         }
         self.acked = Some(acked);
+    }
+
+    /// The receiver's clock at a reference time, in µs: 24 bits of 64 ms overflow every 12 days, and packets overtake each other.
+    fn origin_us(&mut self, reference: u32) -> i64 {
+        let reference = i64::from(reference);
+        let unwrapped = self.reference.map_or(reference, |last| {
+            let step = (reference - last) & 0xff_ffff;
+            last + if step < 0x80_0000 { step } else { step - 0x100_0000 }
+        });
+        self.reference = Some(unwrapped);
+        unwrapped * REFERENCE_US
+    }
+
+    /// Bytes that left so far.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Counts a datagram whether its number is told or not.
+    #[inline]
+    pub(crate) fn count(&mut self, size: usize) {
+        self.total_bytes += size as u64;
     }
 
     pub(crate) fn acked(&self) -> Option<Acked> {
@@ -114,12 +160,19 @@ mod tests {
     use super::*;
     use sfu_rtp::transport_feedback::{PACKET_LEN_MAX, TransportFeedbackBuilder};
 
-    fn take(log: &mut SendLog, now_us: u64, base: u16, arrivals: &[Option<u64>]) {
+    fn take(
+        log: &mut SendLog,
+        now_us: u64,
+        base: u16,
+        arrivals: &[Option<u64>],
+    ) -> Vec<PacketResult> {
         let mut bytes = vec![0; PACKET_LEN_MAX];
         let mut builder = TransportFeedbackBuilder::new(1, 2);
         let written = builder.write(&mut bytes, base, arrivals.iter().copied()).unwrap();
         let (packet, _) = sfu_rtp::RtcpPacket::parse(&bytes[..written.len]).unwrap();
-        log.feedback(now_us, &TransportFeedback::parse(&packet).unwrap());
+        let mut results = Vec::new();
+        log.feedback(now_us, &TransportFeedback::parse(&packet).unwrap(), &mut results);
+        results
     }
 
     #[test]
@@ -132,14 +185,35 @@ mod tests {
         }
         // The third is missing, and the way of the last took 2 ms longer than that of the first.
         let arrivals = [Some(900_000), Some(901_000), None, Some(905_000)];
-        take(&mut log, 10_053_000, 65_534, &arrivals);
+        let results = take(&mut log, 10_053_000, 65_534, &arrivals);
+        let seen: Vec<_> = results.iter().map(|r| (r.number, r.sent_us, r.arrival_us)).collect();
+        let expected = [
+            (65_534, 10_000_000, Some(900_000)),
+            (65_535, 10_001_000, Some(901_000)),
+            (0, 10_002_000, None),
+            (1, 10_003_000, Some(905_000)),
+        ];
+        assert_eq!(seen, expected);
         let acked = log.acked().unwrap();
         assert_eq!((acked.packets, acked.missing), (3, 1));
         assert_eq!(acked.delay_variation_us, 2000);
         assert_eq!(acked.rtt, Some(Duration::from_millis(50)));
         // Told again, as libwebrtc does after a late arrival: counted once.
-        take(&mut log, 10_100_000, 65_534, &[Some(900_000), Some(901_000), Some(950_000)]);
+        assert!(take(&mut log, 10_060_000, 0, &[None]).is_empty(), "missing once");
+        let late = [Some(900_000), Some(901_000), Some(950_000)];
+        let results = take(&mut log, 10_100_000, 65_534, &late);
+        assert_eq!(results.iter().map(|r| r.number).collect::<Vec<_>>(), [0]);
         assert_eq!(log.acked().unwrap().packets, 4);
+    }
+
+    /// 2^24 * 64 ms.
+    #[test]
+    fn the_receivers_clock_goes_on_when_its_field_overflows() {
+        let mut log = SendLog::default();
+        let mut at = |reference| log.origin_us(reference);
+        assert_eq!(at(0xff_fffe), 0xff_fffe * REFERENCE_US);
+        assert_eq!(at(1), 0x100_0001 * REFERENCE_US);
+        assert_eq!(at(0xff_ffff), 0xff_ffff * REFERENCE_US, "overtaken");
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! A slot's standing with the allocator: what it holds, and when it may climb again.
+//!
+//! Who falls soon after having climbed climbs later the next time: a link that carries a layer for some seconds only shows it
+//! better without.
+
+use crate::allocate::Given;
+use crate::event::{ConsumerStatus, Limit};
+use crate::params::Layer;
+
+/// After a fall a slot climbs no more for so long …
+const GROUNDED_US: u64 = 1_000_000;
+/// … and for twice as long, up to three times in a row, if it fell within so much after it had climbed.
+const RELAPSE_US: u64 = 10_000_000;
+const RELAPSES_MAX: u8 = 3;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Footing {
+    held: Option<Layer>,
+    climbed_us: Option<u64>,
+    grounded_until_us: u64,
+    relapses: u8,
+    /// What control was told last.
+    told: Option<Box<ConsumerStatus>>,
+}
+
+impl Footing {
+    /// What the slot was given last.
+    pub(crate) fn held(&self) -> Option<Layer> {
+        self.held
+    }
+
+    pub(crate) fn is_grounded(&self, now_us: u64) -> bool {
+        now_us < self.grounded_until_us
+    }
+
+    /// Takes what the slot is given now.
+    pub(crate) fn take(&mut self, now_us: u64, given: &Given) {
+        if given.layer > self.held {
+            self.climbed_us = Some(now_us);
+        } else if given.layer < self.held && given.limit == Limit::Bandwidth {
+            let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
+            self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
+            self.grounded_until_us = now_us + (GROUNDED_US << self.relapses);
+        }
+        self.held = given.layer;
+    }
+
+    pub(crate) fn told(&self) -> Option<&ConsumerStatus> {
+        self.told.as_deref()
+    }
+
+    pub(crate) fn tell(&mut self, status: ConsumerStatus) {
+        self.told = Some(Box::new(status));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(spatial: u8, limit: Limit) -> Given {
+        Given { layer: Some(Layer { spatial, temporal: 0 }), limit, ..Given::default() }
+    }
+
+    #[test]
+    fn who_falls_again_and_again_climbs_later_and_later() {
+        let (mut footing, mut now, mut waits) = (Footing::default(), 0, Vec::new());
+        footing.take(now, &given(1, Limit::None));
+        for _ in 0..5 {
+            now += 2_000_000;
+            footing.take(now, &given(0, Limit::Bandwidth));
+            let fell = now;
+            while footing.is_grounded(now) {
+                now += 100_000;
+            }
+            waits.push((now - fell) / 1_000_000);
+            footing.take(now, &given(1, Limit::None));
+        }
+        assert_eq!(waits, [2, 4, 8, 8, 8]);
+        footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth));
+        assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
+    }
+
+    #[test]
+    fn a_smaller_element_is_no_fall() {
+        let mut footing = Footing::default();
+        footing.take(0, &given(2, Limit::None));
+        footing.take(1, &given(0, Limit::Viewport));
+        assert!(!footing.is_grounded(2));
+    }
+}

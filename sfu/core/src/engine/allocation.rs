@@ -1,0 +1,316 @@
+//! From a subscriber's feedback to the layers of its slots, and on to what publishers need to send.
+
+use super::Engine;
+use crate::allocate::{Given, Slot};
+use crate::consumer::Consumer;
+use crate::consumer::selector::Aim;
+use crate::event::{ConsumerStatus, LayerStatus, Limit};
+use crate::params::{Layer, MediaKind};
+use crate::producer::Producer;
+use crate::timers::TimerKind;
+use crate::transport::downlink::Downlink;
+use crate::{Event, ProducerId};
+use sfu_rtp::TransportFeedback;
+use std::time::Instant;
+
+/// Left to audio that was not heard yet, bits per second.
+const AUDIO_USUAL: u64 = 40_000;
+/// A status is told again when a bitrate in it changed by so many percent.
+const TOLD_PERCENT: u64 = 25;
+
+impl Engine {
+    /// The slots of a transport are given anew at the end of this turn.
+    pub(super) fn mark_allocation(&mut self, key: usize) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        if !std::mem::replace(&mut transport.allocation_due, true) {
+            self.allocations.push(key);
+        }
+    }
+
+    /// The same for everybody who is shown a track.
+    pub(super) fn mark_allocations_of(&mut self, producer: usize) {
+        let Some(from) = self.producers.get_mut(producer).filter(|from| from.is_video()) else {
+            return;
+        };
+        from.rungs.outdate();
+        for index in 0..self.producers[producer].consumers.len() {
+            let consumer = self.producers[producer].consumers[index];
+            if let Some(consumer) = self.consumers.get(consumer) {
+                self.mark_allocation(consumer.transport);
+            }
+        }
+    }
+
+    pub(super) fn run_allocations(&mut self, now: Instant) {
+        // What is allocated may ask for more of it.
+        for _ in 0..2 {
+            for key in std::mem::take(&mut self.allocations) {
+                self.allocate(now, key);
+            }
+        }
+    }
+
+    /// Transport-wide feedback of a subscriber.
+    pub(super) fn handle_transport_feedback(
+        &mut self,
+        arrival: Instant,
+        key: usize,
+        feedback: &TransportFeedback<'_>,
+    ) {
+        let now_us = self.clock.micros(arrival);
+        self.results.clear();
+        let transport = &mut self.transports[key];
+        transport.send_log.feedback(now_us, feedback, &mut self.results);
+        let total = transport.send_log.total_bytes();
+        let acked = transport.send_log.acked().and_then(|acked| acked.rtt);
+        let rtt_us = transport.rtt.or(acked).map(|rtt| rtt.as_micros() as u64);
+        let Some(downlink) = &mut transport.downlink else { return };
+        downlink.feedback(now_us, &self.results, total, rtt_us);
+        self.after_estimate(arrival, key);
+    }
+
+    /// A subscriber's estimate may have changed.
+    pub(super) fn after_estimate(&mut self, now: Instant, key: usize) {
+        let now_us = self.clock.micros(now);
+        let transport = &mut self.transports[key];
+        let Some(downlink) = &mut transport.downlink else { return };
+        let total = transport.send_log.total_bytes();
+        downlink.tick(now_us, total);
+        if let Some(estimate) = downlink.estimate(now_us) {
+            transport.pace.set_estimate(estimate.bits_per_second, downlink.given());
+        }
+        self.begin_probe(now, key);
+        if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
+            self.mark_allocation(key);
+        }
+    }
+
+    fn allocate(&mut self, now: Instant, key: usize) {
+        let now_us = self.clock.micros(now);
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        transport.allocation_due = false;
+        if !transport.is_connected() {
+            return;
+        }
+        let (slots, told) = self.video_slots(now_us, key);
+        if slots.is_empty() {
+            return;
+        }
+        let audio = self.audio_bitrate(now_us, key);
+        let transport = &mut self.transports[key];
+        let downlink =
+            transport.downlink.get_or_insert_with(|| Box::new(Downlink::new(now_us, told)));
+        let other = audio + downlink.repairs();
+        let estimate = downlink.estimate(now_us);
+        let budget = estimate.map(|estimate| estimate.bits_per_second.saturating_sub(other));
+        let mut given = std::mem::take(&mut self.given);
+        let asks: Vec<Slot<'_>> = slots
+            .iter()
+            .map(|&(c, p)| slot(now_us, &self.consumers[c], &self.producers[p]))
+            .collect();
+        self.allocator.allocate(budget, &asks, &mut given);
+        drop(asks);
+        let sum = |of: fn(&Given) -> u64| given.iter().map(of).sum::<u64>();
+        let (wanted, spent) = (sum(|g| g.needed), sum(|g| g.cost));
+        let transport = &mut self.transports[key];
+        if let Some(downlink) = &mut transport.downlink {
+            downlink.allocate(now_us, wanted, spent, other);
+            if let Some(estimate) = estimate {
+                transport.pace.set_estimate(estimate.bits_per_second, downlink.given());
+            }
+        }
+        let left = budget.unwrap_or(0).saturating_sub(spent);
+        for (&(consumer, producer), given) in slots.iter().zip(&given) {
+            self.give(now, (consumer, producer), given, left);
+        }
+        self.given = given;
+        self.begin_probe(now, key);
+    }
+
+    /// Begins the next probe, if one is of use.
+    fn begin_probe(&mut self, now: Instant, key: usize) {
+        let now_us = self.clock.micros(now);
+        let transport = &mut self.transports[key];
+        let Some(downlink) = &mut transport.downlink else { return };
+        let next = transport.transport_sequence.wrapping_add(1);
+        if downlink.begin_probe(now_us, transport.send_log.total_bytes(), next) {
+            transport.timers.set_earlier(TimerKind::Pace, now);
+            self.timers.arm(key, transport.id, &mut transport.timers);
+        }
+    }
+
+    /// The video slots of a transport that show something: (consumer, producer); and whether they tell transport-wide numbers.
+    fn video_slots(&mut self, now_us: u64, key: usize) -> (Vec<(usize, usize)>, bool) {
+        let (mut slots, mut told) = (Vec::new(), false);
+        for &key in &self.transports[key].consumers {
+            let Some(consumer) = self.consumers.get(key) else { continue };
+            let Some(bound) = consumer.bound.as_ref().map(|bound| bound.producer) else { continue };
+            let Some(producer) = self.producers.get(bound) else { continue };
+            if producer.is_video() && !producer.paused && !consumer.paused {
+                slots.push((key, bound));
+                told |= consumer.ids.transport_wide_cc != 0;
+            }
+        }
+        for &(_, producer) in &slots {
+            let wanted = self.watched(&self.producers[producer]);
+            self.producers[producer].update_rungs(now_us, wanted);
+        }
+        (slots, told)
+    }
+
+    /// What the subscriber's audio takes, bits per second.
+    fn audio_bitrate(&self, now_us: u64, key: usize) -> u64 {
+        let consumers =
+            self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
+        let bound = consumers
+            .filter(|consumer| consumer.params.kind == MediaKind::Audio)
+            .filter_map(|consumer| self.producers.get(consumer.bound.as_ref()?.producer))
+            .filter(|producer| !producer.paused && producer.flowing != 0);
+        let rate = |producer: &Producer| {
+            let encoding = producer.encodings.first()?;
+            encoding.layers(now_us).map(|layer| layer.bits_per_second).max()
+        };
+        bound.map(|producer| rate(producer).unwrap_or(AUDIO_USUAL)).sum()
+    }
+
+    /// Applies what one slot was given. `left`: bits per second that nobody was given.
+    fn give(&mut self, now: Instant, at: (usize, usize), given: &Given, left: u64) {
+        let now_us = self.clock.micros(now);
+        let (key, from) = at;
+        let (Some(producer), Some(consumer)) =
+            (self.producers.get(from), self.consumers.get_mut(key))
+        else {
+            return;
+        };
+        consumer.footing.take(now_us, given);
+        let aim = aim(producer, given.layer);
+        let before = consumer.selector.aimed();
+        if before != aim {
+            let paused = aim == Aim::Nothing;
+            consumer.selector.aim(aim);
+            if paused || before == Aim::Nothing {
+                consumer.restart();
+            }
+        }
+        let status = status(producer, consumer, given, left);
+        if consumer.footing.told().is_none_or(|told| differs(told, &status)) {
+            consumer.footing.tell(status.clone());
+            let (consumer, status) = (consumer.id, Box::new(status));
+            self.events.push_back(Event::ConsumerStatus { consumer, status });
+        }
+        if before != aim {
+            self.wish_keyframe_for(now, key);
+            self.update_published(now, from);
+        }
+    }
+
+    /// Encodings of a track that somebody is to be shown, a bit each.
+    fn watched(&self, producer: &Producer) -> u8 {
+        let all = u8::MAX >> (8 - producer.encodings.len().clamp(1, 8));
+        let mut wanted = producer.pipes.iter().fold(0, |wanted, pipe| wanted | pipe.wanted);
+        for consumer in producer.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
+            wanted |= match consumer.selector.aimed() {
+                Aim::Nothing => 0,
+                Aim::Best => all,
+                Aim::Layer(_) if producer.encodings.len() == 1 => 1,
+                Aim::Layer(layer) => {
+                    1 << usize::from(layer.spatial).min(producer.encodings.len() - 1)
+                }
+            };
+        }
+        wanted & all
+    }
+
+    /// Tells control when other encodings of a track have viewers than it knows.
+    pub(super) fn update_published(&mut self, now: Instant, key: usize) {
+        let Some(producer) = self.producers.get(key) else { return };
+        if !producer.is_video() {
+            return;
+        }
+        if producer.transport().is_none() {
+            self.tell_pipes(key);
+            return;
+        }
+        let wanted = self.watched(producer);
+        let now_us = self.clock.micros(now);
+        let producer = &mut self.producers[key];
+        if let Some(wanted) = producer.published.update(now_us, wanted) {
+            let producer: ProducerId = producer.id;
+            self.events.push_back(Event::PublishedLayers { producer, wanted });
+        }
+    }
+}
+
+fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a> {
+    let preferred = consumer.selector.preferred();
+    let named = preferred.rid.as_ref().and_then(|rid| {
+        producer.encodings.iter().position(|encoding| encoding.rid.as_ref() == Some(rid))
+    });
+    Slot {
+        demand: consumer.demand,
+        cap: (named.map(|index| index as u8), preferred.temporal),
+        rungs: producer.rungs.list(),
+        held: consumer.footing.held(),
+        grounded: consumer.footing.is_grounded(now_us),
+    }
+}
+
+/// The best of a kind means whatever is added to it later, too.
+fn aim(producer: &Producer, layer: Option<Layer>) -> Aim {
+    let Some(layer) = layer else { return Aim::Nothing };
+    let rungs = || producer.rungs.list().iter().map(|rung| rung.layer);
+    let last = |best: bool, value: u8| if best { u8::MAX } else { value };
+    let same = rungs().filter(|other| other.spatial == layer.spatial);
+    Aim::Layer(Layer {
+        spatial: last(rungs().all(|other| other.spatial <= layer.spatial), layer.spatial),
+        temporal: last(same.map(|o| o.temporal).max() <= Some(layer.temporal), layer.temporal),
+    })
+}
+
+fn status(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) -> ConsumerStatus {
+    let named = |layer: Layer| {
+        let simulcast = producer.encodings.len() > 1;
+        let rid = producer.encodings.get(usize::from(layer.spatial)).filter(|_| simulcast);
+        let rung = producer.rungs.list().iter().find(|rung| rung.layer == layer);
+        LayerStatus {
+            rid: rid.and_then(|encoding| encoding.rid.clone()),
+            spatial: if simulcast { 0 } else { layer.spatial },
+            temporal: layer.temporal,
+            size: rung.and_then(|rung| rung.size),
+        }
+    };
+    let shown = consumer.selector.current().and_then(|source| {
+        let given = given.layer?;
+        if producer.encodings.len() == 1 {
+            return Some(given);
+        }
+        let spatial = source.encoding;
+        let same = producer.rungs.list().iter().filter(|rung| rung.layer.spatial == spatial);
+        let temporal = same.map(|rung| rung.layer.temporal).max()?;
+        let limited = spatial == given.spatial;
+        Some(Layer { spatial, temporal: if limited { given.temporal } else { temporal } })
+    });
+    let flows = |layer: Layer| {
+        let index = if producer.encodings.len() > 1 { layer.spatial } else { 0 };
+        producer.flowing & 1 << index != 0
+    };
+    let limit = match given.layer {
+        Some(layer) if shown != Some(layer) && flows(layer) => Limit::WaitingKeyframe,
+        Some(layer) if shown != Some(layer) => Limit::PublisherNotSending,
+        _ => given.limit,
+    };
+    ConsumerStatus {
+        wanted: given.wanted.map(named),
+        shown: shown.map(named),
+        limit,
+        needed: given.needed,
+        available: given.cost + left,
+    }
+}
+
+fn differs(told: &ConsumerStatus, now: &ConsumerStatus) -> bool {
+    let far = |a: u64, b: u64| a.abs_diff(b) * 100 > a.max(b) * TOLD_PERCENT;
+    (&told.wanted, &told.shown, told.limit) != (&now.wanted, &now.shown, now.limit)
+        || now.limit == Limit::Bandwidth
+            && (far(told.needed, now.needed) || far(told.available, now.available))
+}

@@ -1,0 +1,150 @@
+//! What a track has on offer: its layers with their cost, and whether the publisher sends them when asked.
+//!
+//! A layer that nobody watches may rest at the publisher. It stays on offer at the cost that it had last, or at one that is usual; who chooses it has the publisher
+//! asked to send it. What does not come then is taken off the offer for a while: the publisher's own link or processor has no room for it.
+
+use crate::allocate::{RUNGS_MAX, Rung};
+use crate::params::Layer;
+use crate::producer::encoding::Encoding;
+use crate::producer::{ENCODINGS_MAX, Producer};
+
+/// Costs change slowly; they are looked up so often.
+const INTERVAL_US: u64 = 200_000;
+/// A layer that was asked for and does not come for so long …
+const PATIENCE_US: u64 = 3_000_000;
+/// … is not on offer for so long, doubled each time.
+const ABSENT_US: u64 = 8_000_000;
+const ABSENT_DOUBLED_MAX: u32 = 3;
+/// What layers usually cost at which nobody has looked yet, lowest first: 180, 360 and 720 lines.
+const USUAL: [u64; 3] = [150_000, 500_000, 1_700_000];
+/// Bits per pixel and second behind those, where the size is known.
+const USUAL_PER_PIXEL: f64 = 1.9;
+
+/// What is known of one encoding beside its packets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// Bits per second when it last flowed.
+    bits_per_second: u64,
+    /// Since when it is asked for without coming.
+    asked_us: Option<u64>,
+    absent_until_us: u64,
+    absences: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Rungs {
+    list: Vec<Rung>,
+    updated_us: Option<u64>,
+    known: [Known; ENCODINGS_MAX],
+}
+
+impl Rungs {
+    pub(crate) fn list(&self) -> &[Rung] {
+        &self.list
+    }
+
+    /// Something begins or stops to flow: the next look is not put off.
+    pub(crate) fn outdate(&mut self) {
+        self.updated_us = None;
+    }
+}
+
+impl Producer {
+    /// Brings [`Producer::rungs`] up to date. `wanted`: encodings that somebody should be shown.
+    pub(crate) fn update_rungs(&mut self, now_us: u64, wanted: u8) {
+        let updated = self.rungs.updated_us;
+        if updated.is_some_and(|at| now_us.saturating_sub(at) < INTERVAL_US) {
+            return;
+        }
+        self.rungs.updated_us = Some(now_us);
+        self.rungs.list.clear();
+        let simulcast = self.encodings.len() > 1;
+        for index in 0..self.encodings.len().min(ENCODINGS_MAX) {
+            let flows = self.flowing & 1 << index != 0;
+            let available = self.rungs.known[index].look(now_us, flows, wanted & 1 << index != 0);
+            let encoding = &self.encodings[index];
+            let spatial = simulcast.then_some(index as u8);
+            let before = self.rungs.list.len();
+            if flows {
+                add(&mut self.rungs.list, encoding, now_us, spatial, available);
+            }
+            let added = &self.rungs.list[before..];
+            let cost = added.iter().map(|rung| rung.bits_per_second).max();
+            if let Some(cost) = cost.filter(|cost| *cost > 0) {
+                self.rungs.known[index].bits_per_second = cost;
+            }
+            if added.is_empty() {
+                let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
+                let size = encoding.size;
+                let bits_per_second = self.rungs.known[index].cost(index, size);
+                self.rungs.list.push(Rung { layer, bits_per_second, size, fps: 0, available });
+            }
+        }
+        self.rungs.list.truncate(RUNGS_MAX);
+    }
+}
+
+impl Known {
+    /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
+    fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
+        if flows {
+            *self = Self { bits_per_second: self.bits_per_second, ..Self::default() };
+            return true;
+        }
+        if now_us < self.absent_until_us {
+            return false;
+        }
+        if !asked {
+            self.asked_us = None;
+            return true;
+        }
+        let since = *self.asked_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since) < PATIENCE_US {
+            return true;
+        }
+        self.asked_us = None;
+        self.absent_until_us = now_us + (ABSENT_US << self.absences.min(ABSENT_DOUBLED_MAX));
+        self.absences += 1;
+        false
+    }
+
+    fn cost(&self, index: usize, size: Option<(u16, u16)>) -> u64 {
+        let usual = match size {
+            Some((width, height)) => {
+                (f64::from(width) * f64::from(height) * USUAL_PER_PIXEL) as u64
+            }
+            None => USUAL[index.min(USUAL.len() - 1)],
+        };
+        if self.bits_per_second > 0 { self.bits_per_second } else { usual }
+    }
+}
+
+/// Adds the rungs of one encoding that flows. `spatial`: its place among simulcast encodings; without, its own spatial layers count.
+fn add(
+    list: &mut Vec<Rung>,
+    encoding: &Encoding,
+    now_us: u64,
+    spatial: Option<u8>,
+    available: bool,
+) {
+    let start = list.len();
+    for layer in encoding.layers(now_us) {
+        let at = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
+        if list[start..].iter().all(|rung| rung.layer != at) {
+            let (size, fps) = (layer.size.or(encoding.size), layer.fps);
+            list.push(Rung { layer: at, bits_per_second: 0, size, fps, available });
+        }
+    }
+    list[start..].sort_unstable_by_key(|rung| rung.layer);
+    for layer in encoding.layers(now_us) {
+        let own = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
+        let above = |rung: &&mut Rung| {
+            rung.layer.spatial >= own.spatial && rung.layer.temporal >= own.temporal
+        };
+        list[start..]
+            .iter_mut()
+            .filter(above)
+            .for_each(|r| r.bits_per_second += layer.bits_per_second);
+    }
+}

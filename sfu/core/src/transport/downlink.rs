@@ -1,0 +1,211 @@
+//! What one subscriber's link carries: the estimate with its inputs, and the probe that is under way.
+
+use crate::bandwidth::{BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
+use crate::event::Bandwidth;
+
+/// A peer that negotiated transport-wide feedback and sends none for so long after the first packet is taken for one that cannot be measured.
+const FEEDBACK_PATIENCE_US: u64 = 2_000_000;
+/// The estimator's periodic work.
+const TICK_US: u64 = 25_000;
+/// Slots are given anew at least so often, while anything is known …
+const ALLOCATE_US: u64 = 200_000;
+/// … and at once when the estimate fell by so much, in percent.
+const FALL_PERCENT: u64 = 4;
+/// Repairs are averaged over so long.
+const REPAIRS_US: u64 = 1_000_000;
+
+/// A probe cluster that leaves in parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub(crate) cluster: ProbeCluster,
+    since_us: u64,
+    /// Bytes that had left when it began.
+    bytes_before: u64,
+    /// Its first transport-wide number.
+    first: u16,
+}
+
+/// Boxed: subscribers without video have none.
+#[derive(Debug)]
+pub(crate) struct Downlink {
+    estimator: BandwidthEstimator,
+    /// Slots tell transport-wide numbers.
+    told: bool,
+    first_sent_us: Option<u64>,
+    counted_bytes: u64,
+    ticked_us: u64,
+    pub(crate) probe: Option<Probe>,
+    /// Last allocation: when, and the estimate of then.
+    allocated: (u64, u64),
+    /// What slots have use for and what they were given, bits per second.
+    wanted: u64,
+    given: u64,
+    repair_bytes: u64,
+    repairs_since_us: u64,
+    repairs: u64,
+}
+
+impl Downlink {
+    pub(crate) fn new(now_us: u64, told: bool) -> Self {
+        Self {
+            estimator: BandwidthEstimator::new(now_us),
+            told,
+            first_sent_us: None,
+            counted_bytes: 0,
+            ticked_us: 0,
+            probe: None,
+            allocated: (0, 0),
+            wanted: 0,
+            given: 0,
+            repair_bytes: 0,
+            repairs_since_us: now_us,
+            repairs: 0,
+        }
+    }
+
+    /// The estimate; `None` while nothing is known of the link, and nothing will be soon.
+    pub(crate) fn estimate(&self, now_us: u64) -> Option<Estimate> {
+        let waited = |at: u64| self.told && now_us.saturating_sub(at) < FEEDBACK_PATIENCE_US;
+        let hopes = self.first_sent_us.map_or(self.told, waited);
+        (self.estimator.is_measured() || hopes).then(|| self.estimator.estimate())
+    }
+
+    /// What repairs took of it lately, bits per second.
+    pub(crate) fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
+    /// A packet was sent again.
+    pub(crate) fn repaired(&mut self, bytes: usize) {
+        self.repair_bytes += bytes as u64;
+    }
+
+    /// Takes new results of the subscriber's feedback. `total_bytes`: that left so far.
+    pub(crate) fn feedback(
+        &mut self,
+        now_us: u64,
+        results: &[PacketResult],
+        total_bytes: u64,
+        rtt_us: Option<u64>,
+    ) {
+        self.count(now_us, total_bytes);
+        self.estimator.feedback(now_us, results, rtt_us);
+        self.tick(now_us, total_bytes);
+    }
+
+    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64) {
+        // Who sends both is measured better by the other one.
+        if !self.told || !self.estimator.is_measured() {
+            self.estimator.remb(now_us, bits_per_second);
+        }
+    }
+
+    pub(crate) fn receiver_report(&mut self, now_us: u64, lost: u8, rtt_us: Option<u64>) {
+        if !self.told {
+            self.estimator.receiver_report(now_us, f32::from(lost) / 256.0, rtt_us);
+        }
+    }
+
+    /// Periodic work.
+    pub(crate) fn tick(&mut self, now_us: u64, total_bytes: u64) {
+        if now_us.saturating_sub(self.ticked_us) < TICK_US {
+            return;
+        }
+        self.ticked_us = now_us;
+        self.count(now_us, total_bytes);
+        self.estimator.tick(now_us);
+        let elapsed = now_us.saturating_sub(self.repairs_since_us);
+        if elapsed >= REPAIRS_US {
+            self.repairs = std::mem::take(&mut self.repair_bytes) * 8_000_000 / elapsed;
+            self.repairs_since_us = now_us;
+        }
+    }
+
+    fn count(&mut self, now_us: u64, total_bytes: u64) {
+        let new = total_bytes - self.counted_bytes;
+        self.counted_bytes = total_bytes;
+        if new > 0 {
+            self.first_sent_us.get_or_insert(now_us);
+            self.estimator.sent(now_us, new as usize);
+        }
+    }
+
+    /// Is it time to give the slots anew?
+    pub(crate) fn allocation_due(&self, now_us: u64) -> bool {
+        let (at_us, estimate) = self.allocated;
+        let now = self.estimator.estimate().bits_per_second;
+        now_us.saturating_sub(at_us) >= ALLOCATE_US || now * 100 < estimate * (100 - FALL_PERCENT)
+    }
+
+    /// The slots were given anew. `other`: what audio and repairs take.
+    pub(crate) fn allocate(&mut self, now_us: u64, wanted: u64, given: u64, other: u64) {
+        self.allocated = (now_us, self.estimator.estimate().bits_per_second);
+        (self.wanted, self.given) = (wanted + other, given + other);
+        // Nothing needs a probe that everything fits into.
+        self.estimator.set_wanted(now_us, if wanted > 0 { self.wanted } else { 0 });
+    }
+
+    /// The next probe to send, if there is one to begin. `number`: the next transport-wide number.
+    pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) -> bool {
+        if self.probe.is_some() || !self.told {
+            return false;
+        }
+        let Some(cluster) = self.estimator.poll_probe(now_us) else { return false };
+        let since_us = now_us;
+        self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
+        true
+    }
+
+    /// Bytes of the probe that should leave now, beyond what left since it began.
+    pub(crate) fn probe_due(&self, now_us: u64, total_bytes: u64, slot_us: u64) -> u64 {
+        let Some(probe) = &self.probe else { return 0 };
+        // This slot's part leaves at its beginning.
+        let until_us =
+            (now_us.saturating_sub(probe.since_us) + slot_us).min(probe.cluster.duration_us);
+        let due = probe.cluster.bits_per_second * until_us / 8_000_000;
+        due.saturating_sub(total_bytes - probe.bytes_before)
+    }
+
+    /// Ends the probe if all of it left; `last`: the last transport-wide number given. Returns whether it goes on.
+    pub(crate) fn go_on(&mut self, now_us: u64, total_bytes: u64, last: u16, slot_us: u64) -> bool {
+        let Some(probe) = self.probe else { return false };
+        let Probe { cluster, since_us, bytes_before, first } = probe;
+        if now_us.saturating_sub(since_us) + slot_us < cluster.duration_us {
+            return true;
+        }
+        self.probe = None;
+        let bytes = (total_bytes - bytes_before).min(u32::MAX.into()) as u32;
+        if bytes > 0 {
+            self.estimator.probe_sent(now_us, cluster.id, first, last, bytes);
+        }
+        false
+    }
+
+    /// For statistics.
+    pub(crate) fn bandwidth(&self, now_us: u64) -> Option<Bandwidth> {
+        let estimate = self.estimate(now_us)?;
+        Some(Bandwidth {
+            estimate: estimate.bits_per_second,
+            cause: name(estimate.cause),
+            wanted: self.wanted,
+            allocated: self.given,
+        })
+    }
+
+    pub(crate) fn given(&self) -> u64 {
+        self.given
+    }
+}
+
+fn name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Start => "start",
+        Cause::Delay => "delay",
+        Cause::Loss => "loss",
+        Cause::Probe => "probe",
+        Cause::Remb => "remb",
+        Cause::Reports => "reports",
+        Cause::Growing => "growing",
+        Cause::Max => "max",
+    }
+}
