@@ -5,6 +5,7 @@
 // Tests start the time that they then pass in; production code is held to `.clippy.toml`.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod bandwidth;
 mod clock;
 mod command;
 mod consumer;
