@@ -26,6 +26,8 @@ struct Group {
     last_sent_us: u64,
     first_arrival_us: i64,
     last_arrival_us: i64,
+    /// Of the first packet that left at `last_sent_us`.
+    slot_arrival_us: i64,
     /// When its last feedback came, on our clock.
     told_us: u64,
 }
@@ -45,6 +47,7 @@ impl Groups {
             last_sent_us: sent_us,
             first_arrival_us: arrival_us,
             last_arrival_us: arrival_us,
+            slot_arrival_us: arrival_us,
             told_us: now_us,
         };
         let Some(current) = &mut self.current else {
@@ -55,7 +58,9 @@ impl Groups {
             return None;
         }
         if !current.is_over(sent_us, arrival_us) {
-            current.last_sent_us = current.last_sent_us.max(sent_us);
+            if sent_us > current.last_sent_us {
+                (current.last_sent_us, current.slot_arrival_us) = (sent_us, arrival_us);
+            }
             current.last_arrival_us = current.last_arrival_us.max(arrival_us);
             current.told_us = now_us;
             return None;
@@ -93,7 +98,9 @@ impl Group {
     fn is_over(&self, sent_us: u64, arrival_us: i64) -> bool {
         let sent = sent_us.saturating_sub(self.last_sent_us);
         let arrived = arrival_us.saturating_sub(self.last_arrival_us);
-        let faster = arrived < i64::try_from(sent).unwrap_or(i64::MAX);
+        // All of a slot leaves at once: only the first packets of two slots are as far apart as they were sent.
+        let since_slot = arrival_us.saturating_sub(self.slot_arrival_us);
+        let faster = since_slot < i64::try_from(sent).unwrap_or(i64::MAX);
         let burst = sent_us <= self.last_sent_us
             || faster
                 && (-BURST_MAX_US..=BURST_GAP_US).contains(&arrived)

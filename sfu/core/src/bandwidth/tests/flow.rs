@@ -244,15 +244,16 @@ pub(super) struct Run {
     pub(super) link: Link,
     pub(super) flows: Vec<Flow>,
     now: u64,
+    seed: u64,
 }
 
 impl Run {
     pub(super) fn new(config: LinkConfig, seed: u64) -> Self {
-        Self { link: Link::new(config, seed), flows: Vec::new(), now: 0 }
+        Self { link: Link::new(config, seed), flows: Vec::new(), now: 0, seed }
     }
 
     pub(super) fn with(mut self, source: Source, begin_us: u64) -> Self {
-        let seed = self.flows.len() as u64 + self.link.config.rates[0].1;
+        let seed = self.seed * 100 + self.flows.len() as u64;
         self.flows.push(Flow::new(source, seed, begin_us));
         self
     }
