@@ -165,8 +165,9 @@ impl BandwidthEstimator {
             self.loss.add(packet);
             if let Some(arrival_us) = packet.arrival_us {
                 self.throughput.add(packet, arrival_us);
-                self.results.add(packet, arrival_us);
-                self.delay.add(now_us, packet, arrival_us);
+                if !self.results.add(packet, arrival_us) {
+                    self.delay.add(now_us, packet, arrival_us);
+                }
             }
         }
         self.acked = self.throughput.rate();

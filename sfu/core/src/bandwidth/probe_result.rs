@@ -14,6 +14,8 @@ const RATIO_MAX: f64 = 2.0;
 const RATIO_SATURATED: f64 = 0.9;
 const UTILISATION: f64 = 0.95;
 const DURATION_US_MAX: u64 = 1_000_000;
+/// What was sent so shortly after a cluster still waits behind it.
+const DRAIN_US: u64 = 100_000;
 /// A cluster is forgotten after so long.
 const AGE_US: u64 = 2_000_000;
 
@@ -66,16 +68,23 @@ impl ProbeResults {
         self.active = self.clusters.iter().filter(|c| c.sent_packets != 0).count();
     }
 
+    /// `true`: the packet is part of a cluster or waited behind one, so that its delay is our own doing.
     #[inline]
-    pub(super) fn add(&mut self, packet: &PacketResult, arrival_us: i64) {
+    pub(super) fn add(&mut self, packet: &PacketResult, arrival_us: i64) -> bool {
         if self.active == 0 {
-            return;
+            return false;
         }
+        let mut disturbed = false;
         for cluster in &mut self.clusters {
             if packet.number.wrapping_sub(cluster.first) < cluster.sent_packets {
                 cluster.add(packet, arrival_us);
+                disturbed = true;
+            } else if cluster.sent_packets != 0 {
+                let behind = packet.sent_us.saturating_sub(cluster.sent_at_us);
+                disturbed |= packet.sent_us >= cluster.sent_at_us && behind <= DRAIN_US;
             }
         }
+        disturbed
     }
 
     /// After all packets of one feedback: bits per second of the newest cluster that has a result.

@@ -148,11 +148,11 @@ impl Flow {
         let elapsed = now - probing.since_us + SLOT_US;
         let budget = probing.cluster.bits_per_second * elapsed / 8_000_000;
         while u64::from(probing.bytes) < budget {
-            let size = self.waiting.pop_front();
-            if size.is_none() {
-                self.probe_bytes += PACKET as u64;
-            }
-            let size = size.unwrap_or(PACKET);
+            let padding = probing.cluster.min_bytes / probing.cluster.min_packets;
+            let padding = (padding as usize).clamp(250, PACKET);
+            let media = self.waiting.pop_front();
+            self.probe_bytes += if media.is_none() { padding as u64 } else { 0 };
+            let size = media.unwrap_or(padding);
             self.send(now, flow, link, size);
             probing.packets += 1;
             probing.bytes += size as u32;
