@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod allocate;
+mod bandwidth;
 mod clock;
 mod command;
 mod consumer;

@@ -1,0 +1,286 @@
+//! How much the way to one subscriber carries, estimated at the sender.
+//!
+//! The method is that of browsers (draft-ietf-rmcat-gcc-02 and what became of it): the rate that the one-way delay allows, bounded by the rate
+//! that the loss allows, and probes that find out about more. Times are µs of the media clock, rates are bits per second.
+
+mod aimd;
+mod alr;
+mod delay;
+mod groups;
+mod loss;
+mod probe;
+mod probe_result;
+mod reports;
+#[cfg(test)]
+mod tests;
+mod throughput;
+mod trend;
+
+use alr::Sent;
+use delay::Delay;
+use loss::{Known, Loss};
+use probe::{Condition, ProbeController};
+use probe_result::ProbeResults;
+use reports::Reports;
+use throughput::Throughput;
+use trend::Usage;
+
+const START_BITS_PER_SECOND: f64 = 300_000.0;
+const MIN_BITS_PER_SECOND: f64 = 30_000.0;
+const MAX_BITS_PER_SECOND: f64 = 100_000_000.0;
+/// When nothing is heard of what is sent for so long, the rate falls to so much of it every so often.
+const SILENCE_US: u64 = 3_000_000;
+const SILENCE_FACTOR: f64 = 0.8;
+const SILENCE_STEP_US: u64 = 1_000_000;
+
+/// One sent packet whose fate is known now.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketResult {
+    /// Transport-wide.
+    pub number: u16,
+    /// When it left.
+    pub sent_us: u64,
+    /// On the receiver's clock, unrelated to ours; `None`: a feedback said that it is missing.
+    pub arrival_us: Option<i64>,
+    /// Of the UDP payload, in bytes.
+    pub size: u16,
+}
+
+/// What decides the estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing was measured yet.
+    Start,
+    /// The queue grew.
+    Delay,
+    /// Packets are lost.
+    Loss,
+    /// A probe got through at that rate.
+    Probe,
+    /// The receiver says so.
+    Remb,
+    /// Receiver reports, without other feedback.
+    Reports,
+    /// It grows with what arrives.
+    Growing,
+    /// The configured maximum.
+    Max,
+}
+
+/// The estimate and where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    /// Never below 30 kbit/s, never above the maximum.
+    pub bits_per_second: u64,
+    /// For `explain` and the statistics.
+    pub cause: Cause,
+}
+
+/// Packets to send at a rate: media, and padding as far as there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeCluster {
+    /// To be given back with [`BandwidthEstimator::probe_sent`].
+    pub id: u16,
+    /// At which it is to be sent.
+    pub bits_per_second: u64,
+    /// At least so many bytes and packets.
+    pub min_bytes: u32,
+    /// At least so many packets, over more than one point of time.
+    pub min_packets: u32,
+    /// How long that takes at the rate, if it is more than `min_packets`.
+    pub duration_us: u64,
+}
+
+/// The estimator of one transport.
+#[derive(Debug)]
+pub struct BandwidthEstimator {
+    estimate: f64,
+    cause: Cause,
+    max: f64,
+    sent: Sent,
+    throughput: Throughput,
+    /// As of the last feedback.
+    acked: Option<f64>,
+    delay: Delay,
+    loss: Loss,
+    probes: ProbeController,
+    results: ProbeResults,
+    reports: Reports,
+    has_reports: bool,
+    /// Of transport-wide feedback.
+    feedback_us: Option<u64>,
+    backed_off_us: u64,
+}
+
+impl BandwidthEstimator {
+    /// Starts at 300 kbit/s.
+    pub fn new(now_us: u64) -> Self {
+        let (start, max) = (START_BITS_PER_SECOND, MAX_BITS_PER_SECOND);
+        Self {
+            estimate: start,
+            cause: Cause::Start,
+            max,
+            sent: Sent::new(now_us),
+            throughput: Throughput::default(),
+            acked: None,
+            delay: Delay::new(now_us, start),
+            loss: Loss::new(),
+            probes: ProbeController::new(now_us, start, max),
+            results: ProbeResults::default(),
+            reports: Reports::new(start),
+            has_reports: false,
+            feedback_us: None,
+            backed_off_us: now_us,
+        }
+    }
+
+    /// The estimate never goes above this; 100 Mbit/s if not set.
+    pub fn set_max(&mut self, now_us: u64, bits_per_second: u64) {
+        self.max = (bits_per_second as f64).max(MIN_BITS_PER_SECOND);
+        self.probes.set_max(self.max);
+        self.delay.bound(now_us, self.max);
+        self.refresh(now_us);
+    }
+
+    /// One datagram left.
+    #[inline]
+    pub fn sent(&mut self, _now_us: u64, size: usize) {
+        self.sent.add(size);
+    }
+
+    /// A cluster left, as the packets `first..=last` (media among them), with so many bytes. Before their feedback comes.
+    pub fn probe_sent(&mut self, now_us: u64, _cluster: u16, first: u16, last: u16, bytes: u32) {
+        self.results.sent(now_us, first, last, bytes);
+    }
+
+    /// What one feedback packet tells that was not known before, in order of number; `rtt_us` is smoothed.
+    pub fn feedback(&mut self, now_us: u64, results: &[PacketResult], rtt_us: Option<u64>) {
+        if results.is_empty() {
+            return;
+        }
+        self.feedback_us = Some(now_us);
+        self.sent.settle(now_us, self.estimate);
+        self.delay.begin(now_us, rtt_us);
+        for packet in results {
+            self.loss.add(packet);
+            if let Some(arrival_us) = packet.arrival_us {
+                self.throughput.add(packet, arrival_us);
+                if !self.results.add(packet, arrival_us) {
+                    self.delay.add(now_us, packet, arrival_us);
+                }
+            }
+        }
+        self.acked = self.throughput.rate();
+        let probe = self.results.take(now_us);
+        let taken = self.delay.update(now_us, self.acked, probe, self.max);
+        if let Some(rate) = probe.filter(|_| taken) {
+            self.loss.probed(now_us, rate);
+        }
+        let known = Known {
+            delay_rate: self.delay.rate(),
+            acked: self.acked,
+            limited: self.sent.is_limited(),
+            max: self.max,
+        };
+        self.loss.update(now_us, known);
+        self.refresh(now_us);
+        if let Some(rate) = probe.filter(|_| taken) {
+            self.probes.result(now_us, rate.min(self.estimate));
+        }
+        if self.delay.has_recovered() {
+            self.probes.recovered(now_us);
+        }
+    }
+
+    /// `fraction_lost` is between 0 and 1 (RFC 3550, 6.4.1); it counts only without transport-wide feedback, which knows better.
+    pub fn receiver_report(&mut self, now_us: u64, fraction_lost: f32, rtt_us: Option<u64>) {
+        let lost = f64::from(fraction_lost).clamp(0.0, 1.0);
+        if self.feedback_us.is_none() && lost.is_finite() {
+            self.has_reports = true;
+            self.sent.settle(now_us, self.estimate);
+            self.reports.report(now_us, lost, rtt_us, self.sent.rate());
+            self.refresh(now_us);
+        }
+    }
+
+    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03).
+    pub fn remb(&mut self, now_us: u64, bits_per_second: u64) {
+        self.has_reports = true;
+        self.reports.set_remb(bits_per_second as f64);
+        self.refresh(now_us);
+    }
+
+    /// The rate of all that would be sent if it fitted; 0: nothing is subscribed.
+    pub fn set_wanted(&mut self, now_us: u64, bits_per_second: u64) {
+        self.probes.set_wanted(now_us, bits_per_second as f64);
+    }
+
+    /// Periodic work, every 25 ms to 1 s while media flows.
+    pub fn tick(&mut self, now_us: u64) {
+        self.sent.settle(now_us, self.estimate);
+        self.back_off(now_us);
+        self.probes.tick(now_us, self.feedback_us.is_some());
+    }
+
+    /// Sent, but nothing heard of it: the way is broken or its queue is seconds long.
+    fn back_off(&mut self, now_us: u64) {
+        let Some(at) = self.feedback_us else { return };
+        let silent = now_us.saturating_sub(at) > SILENCE_US;
+        let due = now_us.saturating_sub(self.backed_off_us) >= SILENCE_STEP_US;
+        if silent && due && self.sent.rate() > 0.0 {
+            self.backed_off_us = now_us;
+            self.delay.back_off(now_us, SILENCE_FACTOR);
+            self.refresh(now_us);
+        }
+    }
+
+    /// The next cluster to send now, if any; ask after each [`BandwidthEstimator::tick`] and feedback.
+    pub fn poll_probe(&mut self, now_us: u64) -> Option<ProbeCluster> {
+        self.probes.poll(now_us)
+    }
+
+    /// What may be sent.
+    pub fn estimate(&self) -> Estimate {
+        Estimate { bits_per_second: self.estimate as u64, cause: self.cause }
+    }
+
+    /// What arrives, as transport-wide feedback tells.
+    pub fn acked_bits_per_second(&self) -> Option<u64> {
+        self.acked.map(|rate| rate as u64)
+    }
+
+    /// Is less sent than the estimate allows, so that it cannot be confirmed?
+    pub fn in_alr(&self) -> bool {
+        self.sent.is_limited()
+    }
+
+    /// `false` until the first feedback, REMB or receiver report.
+    pub fn is_measured(&self) -> bool {
+        self.feedback_us.is_some() || self.has_reports
+    }
+
+    fn refresh(&mut self, now_us: u64) {
+        let (mut rate, mut cause) = match (self.feedback_us, self.has_reports) {
+            (Some(_), _) => (self.delay.rate(), self.delay.cause()),
+            (None, true) => (self.reports.rate(), Cause::Reports),
+            (None, false) => (self.estimate, self.cause),
+        };
+        let bounds = [
+            (self.loss.rate(), Cause::Loss),
+            (self.reports.remb(), Cause::Remb),
+            (Some(self.max), Cause::Max),
+        ];
+        for (bound, by) in bounds {
+            if let Some(bound) = bound.filter(|bound| *bound <= rate) {
+                (rate, cause) = (bound, by);
+            }
+        }
+        (self.estimate, self.cause) = (rate.max(MIN_BITS_PER_SECOND), cause);
+        let condition = match (self.delay.usage(), self.loss.state()) {
+            (Usage::Over, _) | (_, loss::State::Decreasing) => Condition::Congested,
+            (_, loss::State::Increasing) => Condition::LossIncreasing,
+            _ => Condition::Free,
+        };
+        self.probes.set_estimate(now_us, self.estimate, condition);
+    }
+}

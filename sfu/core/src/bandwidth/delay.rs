@@ -1,0 +1,100 @@
+//! The rate that the one-way delay allows: groups of packets, their trend, and what follows from it.
+
+use super::aimd::Aimd;
+use super::groups::Groups;
+use super::trend::{Trend, Usage};
+use super::{Cause, PacketResult};
+
+/// After so long without feedback the delays of before say nothing.
+const SILENCE_US: u64 = 2_000_000;
+/// A probe never takes the rate below so much of what arrives anyway.
+const PROBE_ACKED: f64 = 0.85;
+
+#[derive(Debug)]
+pub(super) struct Delay {
+    groups: Groups,
+    trend: Trend,
+    aimd: Aimd,
+    fed_us: Option<u64>,
+    /// In this feedback the queue became empty.
+    recovered: bool,
+}
+
+impl Delay {
+    pub(super) fn new(now_us: u64, start: f64) -> Self {
+        Self {
+            groups: Groups::default(),
+            trend: Trend::default(),
+            aimd: Aimd::new(now_us, start),
+            fed_us: None,
+            recovered: false,
+        }
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        self.aimd.rate()
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        self.aimd.cause()
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.trend.usage()
+    }
+
+    pub(super) fn has_recovered(&self) -> bool {
+        self.recovered
+    }
+
+    /// Before the packets of one feedback.
+    pub(super) fn begin(&mut self, now_us: u64, rtt_us: Option<u64>) {
+        if self.fed_us.is_some_and(|at| now_us.saturating_sub(at) > SILENCE_US) {
+            self.groups = Groups::default();
+            self.trend = Trend::default();
+        }
+        self.fed_us = Some(now_us);
+        self.recovered = false;
+        if let Some(rtt_us) = rtt_us {
+            self.aimd.set_rtt(rtt_us);
+        }
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, now_us: u64, packet: &PacketResult, arrival_us: i64) {
+        if let Some(delta) = self.groups.add(now_us, packet.sent_us, arrival_us) {
+            let before = self.trend.usage();
+            self.trend.add(delta);
+            self.recovered |= before == Usage::Under && self.trend.usage() == Usage::Normal;
+        }
+    }
+
+    /// After the packets of one feedback. `true`: the probe's result was taken.
+    pub(super) fn update(
+        &mut self,
+        now_us: u64,
+        acked: Option<f64>,
+        probe: Option<f64>,
+        max: f64,
+    ) -> bool {
+        let usage = self.trend.usage();
+        let Some(probe) = probe.filter(|_| usage != Usage::Over) else {
+            self.aimd.update(now_us, usage, acked, max);
+            return false;
+        };
+        let least = acked.map_or(0.0, |acked| self.aimd.rate().min(acked * PROBE_ACKED));
+        self.aimd.set(now_us, probe.max(least).min(max), Cause::Probe);
+        true
+    }
+
+    /// Nothing is heard of what is sent.
+    pub(super) fn back_off(&mut self, now_us: u64, factor: f64) {
+        self.aimd.set(now_us, self.aimd.rate() * factor, Cause::Delay);
+    }
+
+    pub(super) fn bound(&mut self, now_us: u64, max: f64) {
+        if self.aimd.rate() > max {
+            self.aimd.set(now_us, max, self.aimd.cause());
+        }
+    }
+}

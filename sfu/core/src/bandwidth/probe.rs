@@ -1,0 +1,263 @@
+//! When to send more than the media, to learn whether it would get through.
+//!
+//! An SFU cannot choose its rate finely: between two layers nothing shows that the next one would fit. So nothing is probed for as long as
+//! the estimate covers what is wanted, and otherwise every 5 s, whether the application is what limits the rate or not.
+
+use super::ProbeCluster;
+
+/// The first clusters, as multiples of the start.
+const FIRST: [f64; 2] = [3.0, 6.0];
+/// Every later one goes so far above the estimate, and again if so much of it got through.
+const SCALE: f64 = 2.0;
+const FURTHER: f64 = 0.7;
+/// Nobody needs more than what is wanted and some air for its bursts.
+const WANTED_SCALE: f64 = 1.5;
+/// While a loss-limited rate grows.
+const LOSS_SCALE: f64 = 1.5;
+const INTERVAL_US: u64 = 5_000_000;
+/// What is wanted must have grown by so much to be probed for before that, and not more often than this.
+const WANTED_GROWTH: f64 = 1.1;
+const WANTED_INTERVAL_US: u64 = 1_000_000;
+/// The result of a cluster is waited for so long.
+const RESULT_US: u64 = 1_000_000;
+/// After a drop to less than this, a probe of so much of the old rate; if it was not longer ago.
+const DROP: f64 = 0.66;
+const DROP_SCALE: f64 = 0.85;
+const DROP_US: u64 = 5_000_000;
+/// A probe that is to find less than this above the estimate is not worth it.
+const GAIN_MIN: f64 = 1.05;
+const PACKETS_MIN: u32 = 5;
+const DURATION_US: u64 = 15_000;
+
+/// What the network says about probing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Free,
+    /// Loss limits the rate, which grows.
+    LossIncreasing,
+    /// The queue grows, or loss takes the rate down.
+    Congested,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Init,
+    /// For a result above so much, to go on.
+    Waiting(f64),
+    Complete,
+}
+
+#[derive(Debug)]
+pub(super) struct ProbeController {
+    state: State,
+    condition: Condition,
+    estimate: f64,
+    wanted: f64,
+    /// What was wanted when it was probed last.
+    probed_for: f64,
+    max: f64,
+    probed_us: u64,
+    /// When and from where the estimate dropped.
+    drop: Option<(u64, f64)>,
+    queue: [Option<f64>; 2],
+    next_id: u16,
+}
+
+impl ProbeController {
+    pub(super) fn new(now_us: u64, start: f64, max: f64) -> Self {
+        Self {
+            state: State::Init,
+            condition: Condition::Free,
+            estimate: start,
+            wanted: 0.0,
+            probed_for: 0.0,
+            max,
+            probed_us: now_us,
+            drop: None,
+            queue: [None; 2],
+            next_id: 0,
+        }
+    }
+
+    pub(super) fn set_max(&mut self, max: f64) {
+        self.max = max;
+    }
+
+    pub(super) fn set_wanted(&mut self, now_us: u64, wanted: f64) {
+        self.wanted = wanted;
+        if !self.is_short() {
+            return;
+        }
+        match self.state {
+            State::Init => {
+                let [first, second] = FIRST.map(|scale| scale * self.estimate);
+                self.probe(now_us, first, Some(second), true);
+            }
+            State::Complete
+                if wanted > WANTED_GROWTH * self.probed_for
+                    && now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US =>
+            {
+                self.probe(now_us, SCALE * self.estimate, None, true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does somebody want more than there is?
+    fn is_short(&self) -> bool {
+        self.wanted.min(self.max) > self.estimate
+    }
+
+    pub(super) fn set_estimate(&mut self, now_us: u64, estimate: f64, condition: Condition) {
+        self.condition = condition;
+        if estimate < DROP * self.estimate {
+            self.drop = Some((now_us, self.estimate));
+        }
+        self.estimate = estimate;
+        if !self.is_short() {
+            // The next shortage is a new one.
+            self.probed_for = 0.0;
+        }
+    }
+
+    /// A probe got through at that rate; the estimate that came of it is set already.
+    pub(super) fn result(&mut self, now_us: u64, rate: f64) {
+        if let State::Waiting(least) = self.state
+            && rate > least
+            && self.is_short()
+        {
+            self.probe(now_us, SCALE * rate, None, true);
+        }
+    }
+
+    /// The queue has emptied after overuse.
+    pub(super) fn recovered(&mut self, now_us: u64) {
+        let Some((since_us, before)) = self.drop else { return };
+        let recent = now_us.saturating_sub(since_us) < DROP_US;
+        let rate = DROP_SCALE * before;
+        let due = now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US;
+        if recent && due && self.state == State::Complete && self.is_short() {
+            self.drop = None;
+            self.probe(now_us, rate, None, false);
+        }
+    }
+
+    /// `measured`: feedback comes, so that there is a result to be had.
+    pub(super) fn tick(&mut self, now_us: u64, measured: bool) {
+        let since = now_us.saturating_sub(self.probed_us);
+        if since > RESULT_US && matches!(self.state, State::Waiting(_)) {
+            self.state = State::Complete;
+        }
+        if measured && since >= INTERVAL_US && self.state == State::Complete && self.is_short() {
+            self.probe(now_us, SCALE * self.estimate, None, true);
+        }
+    }
+
+    fn probe(&mut self, now_us: u64, first: f64, second: Option<f64>, further: bool) {
+        let mut max = self.max.min(WANTED_SCALE * self.wanted);
+        match self.condition {
+            Condition::Congested => return,
+            Condition::LossIncreasing => max = max.min(LOSS_SCALE * self.estimate),
+            Condition::Free => {}
+        }
+        let first = first.min(max);
+        if first < GAIN_MIN * self.estimate {
+            return;
+        }
+        let second = second.map(|rate| rate.min(max)).filter(|rate| *rate > GAIN_MIN * first);
+        let last = second.unwrap_or(first);
+        self.queue = [Some(first), second];
+        self.probed_us = now_us;
+        self.probed_for = self.wanted;
+        self.state =
+            if further && last < max { State::Waiting(FURTHER * last) } else { State::Complete };
+    }
+
+    pub(super) fn poll(&mut self, now_us: u64) -> Option<ProbeCluster> {
+        // What was not sent in time is no longer of use.
+        if now_us.saturating_sub(self.probed_us) > RESULT_US {
+            self.queue = [None; 2];
+        }
+        let rate = self.queue[0].take()?;
+        self.queue.swap(0, 1);
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let min_bytes = (rate * DURATION_US as f64 / 8e6) as u32;
+        let bits_per_second = rate as u64;
+        Some(ProbeCluster {
+            id,
+            bits_per_second,
+            min_bytes,
+            min_packets: PACKETS_MIN,
+            duration_us: DURATION_US,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(controller: &mut ProbeController, now_us: u64) -> Vec<u64> {
+        std::iter::from_fn(|| controller.poll(now_us)).map(|c| c.bits_per_second / 1000).collect()
+    }
+
+    #[test]
+    fn the_start_goes_on_for_as_long_as_it_succeeds() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 8e6);
+        assert_eq!(rates(&mut controller, 0), [900, 1800]);
+        controller.set_estimate(100_000, 1.7e6, Condition::Free);
+        controller.result(100_000, 1.7e6);
+        assert_eq!(rates(&mut controller, 100_000), [3400]);
+        controller.set_estimate(200_000, 2.3e6, Condition::Free);
+        controller.result(200_000, 2.3e6);
+        assert_eq!(rates(&mut controller, 200_000), [0; 0], "less than 0.7 of it got through");
+    }
+
+    #[test]
+    fn nothing_is_probed_that_nobody_wants() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 250e3);
+        controller.tick(60_000_000, true);
+        assert_eq!(rates(&mut controller, 60_000_000), [0; 0]);
+        // More is wanted: at most half more than that is probed.
+        controller.set_wanted(61_000_000, 500e3);
+        assert_eq!(rates(&mut controller, 61_000_000), [750]);
+        controller.set_estimate(61_200_000, 700e3, Condition::Free);
+        controller.result(61_200_000, 700e3);
+        controller.tick(90_000_000, true);
+        assert_eq!(rates(&mut controller, 90_000_000), [0; 0]);
+    }
+
+    #[test]
+    fn a_shortage_is_probed_every_five_seconds_unless_the_network_is_congested() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 3e6);
+        assert_eq!(rates(&mut controller, 0).len(), 2);
+        controller.set_estimate(1_000_000, 1e6, Condition::Congested);
+        controller.tick(6_000_000, true);
+        assert_eq!(rates(&mut controller, 6_000_000), [0; 0]);
+        controller.set_estimate(6_100_000, 1e6, Condition::LossIncreasing);
+        controller.tick(6_100_000, true);
+        assert_eq!(rates(&mut controller, 6_100_000), [1500]);
+        controller.set_estimate(6_200_000, 1e6, Condition::Free);
+        controller.tick(11_000_000, true);
+        assert_eq!(rates(&mut controller, 11_000_000), [0; 0], "too early");
+        controller.tick(11_100_000, true);
+        assert_eq!(rates(&mut controller, 11_100_000), [2000]);
+    }
+
+    #[test]
+    fn a_drop_that_was_none_is_probed_away() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 3e6);
+        controller.set_estimate(500_000, 2.8e6, Condition::Free);
+        controller.tick(1_500_000, true);
+        assert_eq!(rates(&mut controller, 0).len(), 2);
+        controller.set_estimate(2_000_000, 1e6, Condition::Congested);
+        controller.set_estimate(2_500_000, 1e6, Condition::Free);
+        controller.recovered(2_500_000);
+        assert_eq!(rates(&mut controller, 2_500_000), [2380]);
+    }
+}
