@@ -204,7 +204,10 @@ impl Endpoint {
     }
 
     pub(crate) fn send_rtcp(&mut self, packets: &[Box<dyn RtcpValue + Send + Sync>]) {
-        let mut bytes = rtcp::packet::marshal(packets).unwrap().to_vec();
+        self.send_rtcp_bytes(rtcp::packet::marshal(packets).unwrap().to_vec());
+    }
+
+    pub(crate) fn send_rtcp_bytes(&mut self, mut bytes: Vec<u8>) {
         let len = bytes.len();
         bytes.resize(len + 20, 0);
         let len = self.srtp_out.protect_rtcp(&mut bytes, len);

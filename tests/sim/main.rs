@@ -1,6 +1,7 @@
 //! The engine and its peers in virtual time, under a seeded network. Nothing here sleeps, and a failure repeats itself.
 #![allow(clippy::unwrap_used)]
 
+mod adapt;
 mod consent;
 mod continuity;
 mod counters;

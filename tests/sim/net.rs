@@ -3,7 +3,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 
 /// Virtual time in microseconds since the start.
@@ -93,10 +93,93 @@ impl Ord for UnderWay {
     }
 }
 
+/// Loss in bursts (Gilbert-Elliott): a state in which nothing is lost, and one in which much is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bursts {
+    /// Chance of each datagram to be the first of a bad time …
+    pub(crate) begin: f64,
+    /// … and of each in it to be the first after it.
+    pub(crate) end: f64,
+    /// Share that is lost in it.
+    pub(crate) loss: f64,
+}
+
+/// The narrow place on the way to one or more peers: a rate and a queue in front of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// Bits per second; 0 stops everything.
+    pub(crate) rate: u64,
+    /// What would wait longer is dropped.
+    pub(crate) queue: Micros,
+    /// On top of [`Net::down`].
+    pub(crate) delay: Micros,
+    pub(crate) jitter: Micros,
+    pub(crate) loss: f64,
+    pub(crate) bursts: Option<Bursts>,
+    /// Somebody else's datagrams take so many bits per second of it.
+    pub(crate) others: u64,
+    bad: bool,
+    /// When everything in the queue has left.
+    free: Micros,
+    /// The last arrival: jitter delays, and does not reorder.
+    last: Micros,
+    /// Time in the queue of each datagram that passed: (time, µs, bytes).
+    pub(crate) passed: Vec<(Micros, Micros, usize)>,
+    pub(crate) dropped: Vec<Micros>,
+}
+
+impl Link {
+    /// Bytes of IPv4 and UDP headers.
+    const HEADERS: usize = 28;
+
+    pub(crate) fn new(rate: u64) -> Self {
+        Self {
+            rate,
+            queue: 300 * MS,
+            delay: 0,
+            jitter: 0,
+            loss: 0.0,
+            bursts: None,
+            others: 0,
+            bad: false,
+            free: 0,
+            last: 0,
+            passed: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    /// When a datagram of `bytes` that comes now has passed; `None`: it is lost.
+    fn pass(&mut self, now: Micros, bytes: usize, rng: &mut SmallRng) -> Option<Micros> {
+        let rate = self.rate.saturating_sub(self.others);
+        let waits = self.free.saturating_sub(now);
+        if rate == 0 || waits > self.queue {
+            self.dropped.push(now);
+            return None;
+        }
+        let takes = ((bytes + Self::HEADERS) as u64 * 8 * SECOND).div_ceil(rate);
+        self.free = self.free.max(now) + takes;
+        self.passed.push((now, waits, bytes));
+        if let Some(bursts) = self.bursts {
+            self.bad = rng.random_bool(if self.bad { 1.0 - bursts.end } else { bursts.begin });
+        }
+        let bursts = self.bursts.filter(|_| self.bad).map_or(0.0, |bursts| bursts.loss);
+        if rng.random_bool(self.loss) || rng.random_bool(bursts) {
+            return None;
+        }
+        let at = self.free + self.delay + rng.random_range(0..=self.jitter);
+        self.last = self.last.max(at);
+        Some(self.last)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) up: Path,
     pub(crate) down: Path,
+    pub(crate) links: Vec<Link>,
+    /// Which link leads to a peer.
+    linked: HashMap<SocketAddr, usize>,
     rng: SmallRng,
     heap: BinaryHeap<Reverse<UnderWay>>,
     order: u64,
@@ -105,7 +188,20 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(seed: u64, up: Path, down: Path) -> Self {
         let rng = SmallRng::seed_from_u64(seed);
-        Self { up, down, rng, heap: BinaryHeap::new(), order: 0 }
+        Self {
+            up,
+            down,
+            links: Vec::new(),
+            linked: HashMap::new(),
+            rng,
+            heap: BinaryHeap::new(),
+            order: 0,
+        }
+    }
+
+    /// Puts a link before a peer; several may share one.
+    pub(crate) fn link(&mut self, peer: SocketAddr, link: usize) {
+        self.linked.insert(peer, link);
     }
 
     pub(crate) fn send(&mut self, now: Micros, delivery: Delivery) {
@@ -116,10 +212,16 @@ impl Net {
         if self.rng.random_bool(path.loss) {
             return;
         }
-        if self.rng.random_bool(path.duplicate) {
-            self.put(now, path, delivery.clone());
+        let link = self.linked.get(&delivery.peer).filter(|_| delivery.to == To::Peer);
+        let mut left = now;
+        if let Some(link) = link.and_then(|&link| self.links.get_mut(link)) {
+            let Some(at) = link.pass(now, delivery.bytes.len(), &mut self.rng) else { return };
+            left = at;
         }
-        self.put(now, path, delivery);
+        if self.rng.random_bool(path.duplicate) {
+            self.put(left, path, delivery.clone());
+        }
+        self.put(left, path, delivery);
     }
 
     fn put(&mut self, now: Micros, path: Path, delivery: Delivery) {

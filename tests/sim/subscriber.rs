@@ -16,6 +16,7 @@ use rtcp::transport_feedbacks::transport_layer_nack::{
 };
 use rtp::packet::Packet;
 use sfu_core::params::MediaKind;
+use sfu_rtp::transport_feedback::{PACKET_LEN_MAX, TransportFeedbackBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const VP8: u8 = 100;
@@ -29,6 +30,48 @@ const NACKS_MAX: u8 = 10;
 const REPORTS: Micros = SECOND;
 /// A frame that is incomplete for so long needs a keyframe.
 const FRAME_TIMEOUT: Micros = SECOND;
+
+/// libwebrtc: between 50 and 250 ms, by the rate that comes.
+const FEEDBACK: Micros = 60 * MS;
+/// The receiver's clock has nothing to do with ours.
+const CLOCK: Micros = 77_777 * SECOND;
+/// Numbers of one feedback.
+const FEEDBACK_MAX: u64 = 500;
+
+/// When packets came, by transport-wide number: what feedback says.
+#[derive(Default)]
+struct Arrivals {
+    came: BTreeMap<u64, Micros>,
+    /// First number that no feedback told yet.
+    base: Option<u64>,
+    highest: u64,
+}
+
+impl Arrivals {
+    fn note(&mut self, number: u16, now: Micros) {
+        let number = match self.base {
+            None => 0x1_0000 + u64::from(number),
+            Some(_) => sfu_rtp::sequence::extend(self.highest, number),
+        };
+        self.highest = self.highest.max(number);
+        self.came.insert(number, now + CLOCK);
+        // A late one is told again from there on.
+        self.base = Some(self.base.map_or(number, |base| base.min(number)));
+    }
+
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let base = self.base.filter(|base| *base <= self.highest)?;
+        let end = self.highest.min(base + FEEDBACK_MAX);
+        let arrivals = (base..=end).map(|number| self.came.get(&number).copied());
+        let mut bytes = vec![0; PACKET_LEN_MAX];
+        let mut builder = TransportFeedbackBuilder::new(1, 0);
+        let written = builder.write(&mut bytes, base as u16, arrivals).expect("a feedback");
+        bytes.truncate(written.len);
+        self.base = Some(base + written.consumed as u64);
+        self.came = self.came.split_off(&base.saturating_sub(FEEDBACK_MAX));
+        Some(bytes)
+    }
+}
 
 #[derive(Debug)]
 struct Missing {
@@ -180,13 +223,26 @@ pub(crate) struct Subscriber {
     pub(crate) endpoint: Endpoint,
     pub(crate) slots: Vec<Slot>,
     pub(crate) replays: u64,
+    /// Sends transport-wide feedback.
+    pub(crate) feedback: bool,
+    arrivals: Arrivals,
     next_tick: Micros,
     next_report: Micros,
+    next_feedback: Micros,
 }
 
 impl Subscriber {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, slots: Vec::new(), replays: 0, next_tick: 0, next_report: 0 }
+        Self {
+            endpoint,
+            slots: Vec::new(),
+            replays: 0,
+            feedback: true,
+            arrivals: Arrivals::default(),
+            next_tick: 0,
+            next_report: 0,
+            next_feedback: 0,
+        }
     }
 
     pub(crate) fn next_wake(&self) -> Micros {
@@ -207,6 +263,12 @@ impl Subscriber {
         for index in 0..self.slots.len() {
             if self.slots[index].stuck(now) {
                 self.send_pli(index);
+            }
+        }
+        if self.feedback && now >= self.next_feedback {
+            self.next_feedback = now + FEEDBACK;
+            while let Some(bytes) = self.arrivals.take() {
+                self.endpoint.send_rtcp_bytes(bytes);
             }
         }
         if now >= self.next_report {
@@ -285,6 +347,11 @@ impl Subscriber {
     }
 
     fn receive_rtp(&mut self, now: Micros, packet: &Packet) {
+        if let Some(value) =
+            packet.header.get_extension(crate::endpoint::subscriber_ids::TRANSPORT_WIDE)
+        {
+            self.arrivals.note(u16::from_be_bytes([value[0], value[1]]), now);
+        }
         let ssrc = packet.header.ssrc;
         let found = self.slots.iter_mut().find(|s| s.ssrc == ssrc || s.rtx_ssrc == Some(ssrc));
         let slot = found.expect("media on an SSRC of the answer");
@@ -293,6 +360,9 @@ impl Subscriber {
             slot.receive(now, number, packet.header.timestamp, &packet.payload);
         } else {
             assert_eq!(packet.header.payload_type, VP8_RTX);
+            if packet.payload.len() < 2 {
+                return;
+            }
             let number = u16::from_be_bytes([packet.payload[0], packet.payload[1]]);
             slot.receive(now, number, packet.header.timestamp, &packet.payload[2..]);
         }

@@ -2,6 +2,7 @@
 
 use crate::net::Micros;
 use crate::stamp::Stamp;
+use crate::world::Cause;
 use bytes::Bytes;
 use rtcp::sender_report::SenderReport;
 use sfu_core::transport::srtp::{SrtpKeys, SrtpReceiver};
@@ -49,6 +50,8 @@ pub(crate) struct Tap {
     transport_number: Option<u16>,
     pub(crate) datagrams: u64,
     pub(crate) rtx_packets: u64,
+    /// Fill probes.
+    pub(crate) padding_packets: u64,
     pub(crate) identical_packets: u64,
 }
 
@@ -65,6 +68,7 @@ impl Tap {
             transport_number: None,
             datagrams: 0,
             rtx_packets: 0,
+            padding_packets: 0,
             identical_packets: 0,
         }
     }
@@ -78,16 +82,16 @@ impl Tap {
         self.resends.values().copied().max().unwrap_or(0)
     }
 
-    pub(crate) fn look(&mut self, now: Micros, datagram: &[u8]) {
+    pub(crate) fn look(&mut self, now: Micros, datagram: &[u8], cause: Cause) {
         self.datagrams += 1;
         match sfu_rtp::classify(datagram) {
-            Some(sfu_rtp::PacketKind::Rtp) => self.look_rtp(now, datagram),
+            Some(sfu_rtp::PacketKind::Rtp) => self.look_rtp(now, datagram, cause),
             Some(sfu_rtp::PacketKind::Rtcp) => self.look_rtcp(now, datagram),
             None => {}
         }
     }
 
-    fn look_rtp(&mut self, now: Micros, datagram: &[u8]) {
+    fn look_rtp(&mut self, now: Micros, datagram: &[u8], cause: Cause) {
         let header = RtpHeader::parse_prefix(datagram).unwrap();
         let (ssrc, number) = (header.ssrc, header.sequence_number);
         let highest = self.highest.entry(ssrc).or_insert(u64::from(number));
@@ -115,12 +119,19 @@ impl Tap {
         bytes.truncate(opened.len);
         self.check_transport_number(&header, &bytes);
         let payload = header.payload(&bytes);
+        if self.rtx.contains_key(&ssrc) && bytes[0] & 0x20 != 0 {
+            self.padding_packets += 1;
+            return;
+        }
         if let Some(&media) = self.rtx.get(&ssrc) {
             let original = u16::from_be_bytes([payload[0], payload[1]]);
             Stamp::read(payload);
             self.rtx_packets += 1;
             let original = sfu_rtp::sequence::extend(self.highest[&media], original);
-            *self.resends.entry((media, original)).or_default() += 1;
+            // Probes send packets again that nobody asked for.
+            if cause == Cause::Answer {
+                *self.resends.entry((media, original)).or_default() += 1;
+            }
             return;
         }
         let blank = payload.is_empty();

@@ -16,8 +16,11 @@ pub(crate) struct Layer {
     pub(crate) rid: Option<&'static str>,
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: u32,
-    /// Per frame; a keyframe has twice as many.
+    /// Per frame; a keyframe has `keyframe_size` times as many.
     pub(crate) packets: u8,
+    pub(crate) keyframe_size: u8,
+    /// Bytes of a packet's payload; `None`: about 1000.
+    pub(crate) len: Option<usize>,
     pub(crate) active: bool,
     pub(crate) since: Micros,
     pub(crate) seq: u64,
@@ -69,6 +72,15 @@ pub(crate) struct Audio {
 }
 
 impl Video {
+    /// 30 frames/s, in packets of at most 1100 bytes; a keyframe is five times as large as another frame.
+    pub(crate) fn set_bitrate(&mut self, layer: usize, bits_per_second: u64) {
+        let frame = (bits_per_second / 8 / 30) as usize;
+        let packets = frame.div_ceil(1100).max(1);
+        let layer = &mut self.layers[layer];
+        (layer.packets, layer.len) = (packets as u8, Some((frame / packets).max(64)));
+        layer.keyframe_size = 5;
+    }
+
     pub(crate) fn new(
         rng: &mut SmallRng,
         track: u8,
@@ -126,6 +138,8 @@ impl Layer {
             ssrc: ssrc(rng),
             rtx_ssrc: ssrc(rng),
             packets,
+            keyframe_size: 2,
+            len: None,
             active: true,
             since: 0,
             seq: rng.random_range(0..0x8000),

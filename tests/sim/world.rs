@@ -42,6 +42,15 @@ enum Peer {
 #[derive(Default)]
 struct Sink(Vec<(Tuple, Vec<u8>)>);
 
+/// Why a datagram left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// What came asked for it.
+    Answer,
+    /// Media, timers, probes.
+    Other,
+}
+
 impl Transmit for Sink {
     fn transmit(&mut self, messages: &[Message], bytes: &[u8]) {
         for message in messages {
@@ -86,6 +95,8 @@ pub(crate) struct World {
     pub(crate) pipes: Pipes,
     arena: Arena,
     sink: Sink,
+    /// How many in `sink` are answers.
+    answers: usize,
     epoch: Instant,
     pub(crate) now: Micros,
     pub(crate) net: Net,
@@ -144,6 +155,7 @@ impl World {
             pipes: Pipes::default(),
             arena: Arena::default(),
             sink: Sink::default(),
+            answers: 0,
             epoch,
             now: 0,
             net: Net::new(rng.random(), up, down),
@@ -363,6 +375,7 @@ impl World {
                 let home = self.homes.get(&peer).copied().unwrap_or(WorkerId(0));
                 let engine = pick(&mut self.engine, &mut self.far, home);
                 engine.handle_datagram(now, datagram, &mut egress);
+                egress.flush();
                 continue;
             }
             match self.peers.get(&peer) {
@@ -371,6 +384,7 @@ impl World {
                 None => self.stray.push((peer, bytes)),
             }
         }
+        self.answers = self.sink.0.len();
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         for engine in [Some(&mut self.engine), self.far.as_mut()].into_iter().flatten() {
             if engine.poll_timeout().is_some_and(|at| at <= now) {
@@ -406,11 +420,13 @@ impl World {
             }
         }
         egress.flush();
-        for (tuple, bytes) in std::mem::take(&mut self.sink.0) {
+        let answers = std::mem::take(&mut self.answers);
+        for (at, (tuple, bytes)) in std::mem::take(&mut self.sink.0).into_iter().enumerate() {
             assert_eq!(tuple.local, SERVER);
             self.note(tuple.remote, &bytes);
             if let Some(Peer::Subscriber(index)) = self.peers.get(&tuple.remote) {
-                self.taps[*index].look(self.now, &bytes);
+                let cause = if at < answers { Cause::Answer } else { Cause::Other };
+                self.taps[*index].look(self.now, &bytes, cause);
             }
             self.net.send(self.now, Delivery { to: To::Peer, peer: tuple.remote, bytes });
         }
@@ -454,5 +470,15 @@ fn number_of(address: SocketAddr) -> u64 {
     match address.ip() {
         IpAddr::V4(ip) => u64::from(u16::from_be_bytes([ip.octets()[2], ip.octets()[3]])),
         IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
+    }
+}
+
+impl World {
+    pub(crate) fn dump_status(&self) {
+        for (at, event) in &self.events {
+            if let Event::ConsumerStatus { consumer, status } = event {
+                println!("{at} {consumer:?} {:?} of {:?} {:?} needs {} has {}", status.shown.as_ref().map(|s| (&s.rid, s.temporal)), status.wanted.as_ref().map(|s| (&s.rid, s.temporal)), status.limit, status.needed, status.available);
+            }
+        }
     }
 }

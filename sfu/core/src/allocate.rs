@@ -16,8 +16,18 @@ const UP: u64 = 95;
 const KEEP: u64 = 106;
 /// The first slot keeps its lowest rung until there is less than this share of its cost, in percent: some picture that stutters is worth more than none.
 const FLOOR: u64 = 30;
+/// … and gets it back when there is so much.
+const FLOOR_UP: u64 = 45;
 /// A layer this much smaller than where it is shown still counts as covering it, in percent: elements are rarely of exactly a layer's size.
 const COVERS: u64 = 90;
+
+/// What there is for video.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) bits_per_second: u64,
+    /// It is a first guess: the first slot is not left without a picture because of it.
+    pub(crate) starting: bool,
+}
 
 /// One quality of a track: everything up to `layer`, and what that costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +37,7 @@ pub(crate) struct Rung {
     pub(crate) bits_per_second: u64,
     pub(crate) size: Option<(u16, u16)>,
     /// 0: not known.
-    pub(crate) fps: u8,
+    pub(crate) fps: f32,
     /// It comes, or would if asked for. `false`: the publisher was asked for it in vain.
     pub(crate) available: bool,
 }
@@ -93,10 +103,10 @@ impl Climb {
 }
 
 impl Allocator {
-    /// Fills `out`, one for each of `slots`. `budget`: bits per second for video; `None`: nothing was measured, everybody gets what there is.
+    /// Fills `out`, one for each of `slots`. `budget` is `None`: nothing was measured, everybody gets what there is.
     pub(crate) fn allocate(
         &mut self,
-        budget: Option<u64>,
+        budget: Option<Budget>,
         slots: &[Slot<'_>],
         out: &mut Vec<Given>,
     ) {
@@ -113,12 +123,14 @@ impl Allocator {
         out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb)));
     }
 
-    fn spend(&mut self, budget: u64, slots: &[Slot<'_>]) {
-        let mut left = budget;
+    fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) {
+        let mut left = budget.bits_per_second;
         for (place, &index) in self.order.iter().enumerate() {
             let (slot, climb) = (&slots[index], &mut self.climbs[index]);
             let Some(lowest) = climb.rung(slot, 0) else { continue };
-            let floor = place == 0 && budget >= percent(lowest.bits_per_second, FLOOR);
+            let share = if slot.held.is_some() { FLOOR } else { FLOOR_UP };
+            let least = percent(lowest.bits_per_second, share);
+            let floor = place == 0 && (budget.starting || budget.bits_per_second >= least);
             if fits(slot, lowest, left) || floor {
                 climb.at = 1;
                 left = left.saturating_sub(lowest.bits_per_second);
@@ -236,7 +248,7 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
     };
     let enough = available().filter(|_| width > 0 || height > 0).find(covers);
     let smooth =
-        available().filter(|rung| fps > 0 && u64::from(rung.fps) >= percent(fps.into(), COVERS));
+        available().filter(|rung| fps > 0 && rung.fps * 100.0 >= f32::from(fps) * COVERS as f32);
     let spatial = enough.map_or(u8::MAX, |rung| rung.layer.spatial);
     let temporal = smooth.map(|rung| rung.layer.temporal).min().unwrap_or(u8::MAX);
     let (cap_spatial, cap_temporal) = slot.cap;

@@ -35,7 +35,7 @@ const SILENCE_STEP_US: u64 = 1_000_000;
 
 /// One sent packet whose fate is known now.
 #[derive(Clone, Copy, Debug)]
-pub struct PacketResult {
+pub(crate) struct PacketResult {
     /// Transport-wide.
     pub number: u16,
     /// When it left.
@@ -48,7 +48,7 @@ pub struct PacketResult {
 
 /// What decides the estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// Nothing was measured yet.
     Start,
     /// The queue grew.
@@ -69,7 +69,7 @@ pub enum Cause {
 
 /// The estimate and where it comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Never below 30 kbit/s, never above the maximum.
     pub bits_per_second: u64,
     /// For `explain` and the statistics.
@@ -78,7 +78,7 @@ pub struct Estimate {
 
 /// Packets to send at a rate: media, and padding as far as there is none.
 #[derive(Clone, Copy, Debug)]
-pub struct ProbeCluster {
+pub(crate) struct ProbeCluster {
     /// To be given back with [`BandwidthEstimator::probe_sent`].
     pub id: u16,
     /// At which it is to be sent.
@@ -93,7 +93,7 @@ pub struct ProbeCluster {
 
 /// The estimator of one transport.
 #[derive(Debug)]
-pub struct BandwidthEstimator {
+pub(crate) struct BandwidthEstimator {
     estimate: f64,
     cause: Cause,
     max: f64,
@@ -114,7 +114,7 @@ pub struct BandwidthEstimator {
 
 impl BandwidthEstimator {
     /// Starts at 300 kbit/s.
-    pub fn new(now_us: u64) -> Self {
+    pub(crate) fn new(now_us: u64) -> Self {
         let (start, max) = (START_BITS_PER_SECOND, MAX_BITS_PER_SECOND);
         Self {
             estimate: start,
@@ -135,7 +135,7 @@ impl BandwidthEstimator {
     }
 
     /// The estimate never goes above this; 100 Mbit/s if not set.
-    pub fn set_max(&mut self, now_us: u64, bits_per_second: u64) {
+    pub(crate) fn set_max(&mut self, now_us: u64, bits_per_second: u64) {
         self.max = (bits_per_second as f64).max(MIN_BITS_PER_SECOND);
         self.probes.set_max(self.max);
         self.delay.bound(now_us, self.max);
@@ -144,17 +144,24 @@ impl BandwidthEstimator {
 
     /// One datagram left.
     #[inline]
-    pub fn sent(&mut self, _now_us: u64, size: usize) {
+    pub(crate) fn sent(&mut self, _now_us: u64, size: usize) {
         self.sent.add(size);
     }
 
     /// A cluster left, as the packets `first..=last` (media among them), with so many bytes. Before their feedback comes.
-    pub fn probe_sent(&mut self, now_us: u64, _cluster: u16, first: u16, last: u16, bytes: u32) {
+    pub(crate) fn probe_sent(
+        &mut self,
+        now_us: u64,
+        _cluster: u16,
+        first: u16,
+        last: u16,
+        bytes: u32,
+    ) {
         self.results.sent(now_us, first, last, bytes);
     }
 
     /// What one feedback packet tells that was not known before, in order of number; `rtt_us` is smoothed.
-    pub fn feedback(&mut self, now_us: u64, results: &[PacketResult], rtt_us: Option<u64>) {
+    pub(crate) fn feedback(&mut self, now_us: u64, results: &[PacketResult], rtt_us: Option<u64>) {
         if results.is_empty() {
             return;
         }
@@ -193,7 +200,7 @@ impl BandwidthEstimator {
     }
 
     /// `fraction_lost` is between 0 and 1 (RFC 3550, 6.4.1); it counts only without transport-wide feedback, which knows better.
-    pub fn receiver_report(&mut self, now_us: u64, fraction_lost: f32, rtt_us: Option<u64>) {
+    pub(crate) fn receiver_report(&mut self, now_us: u64, fraction_lost: f32, rtt_us: Option<u64>) {
         let lost = f64::from(fraction_lost).clamp(0.0, 1.0);
         if self.feedback_us.is_none() && lost.is_finite() {
             self.has_reports = true;
@@ -204,19 +211,19 @@ impl BandwidthEstimator {
     }
 
     /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03).
-    pub fn remb(&mut self, now_us: u64, bits_per_second: u64) {
+    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64) {
         self.has_reports = true;
         self.reports.set_remb(bits_per_second as f64);
         self.refresh(now_us);
     }
 
     /// The rate of all that would be sent if it fitted; 0: nothing is subscribed.
-    pub fn set_wanted(&mut self, now_us: u64, bits_per_second: u64) {
+    pub(crate) fn set_wanted(&mut self, now_us: u64, bits_per_second: u64) {
         self.probes.set_wanted(now_us, bits_per_second as f64);
     }
 
     /// Periodic work, every 25 ms to 1 s while media flows.
-    pub fn tick(&mut self, now_us: u64) {
+    pub(crate) fn tick(&mut self, now_us: u64) {
         self.sent.settle(now_us, self.estimate);
         self.back_off(now_us);
         self.probes.tick(now_us, self.feedback_us.is_some());
@@ -235,27 +242,27 @@ impl BandwidthEstimator {
     }
 
     /// The next cluster to send now, if any; ask after each [`BandwidthEstimator::tick`] and feedback.
-    pub fn poll_probe(&mut self, now_us: u64) -> Option<ProbeCluster> {
+    pub(crate) fn poll_probe(&mut self, now_us: u64) -> Option<ProbeCluster> {
         self.probes.poll(now_us)
     }
 
     /// What may be sent.
-    pub fn estimate(&self) -> Estimate {
+    pub(crate) fn estimate(&self) -> Estimate {
         Estimate { bits_per_second: self.estimate as u64, cause: self.cause }
     }
 
     /// What arrives, as transport-wide feedback tells.
-    pub fn acked_bits_per_second(&self) -> Option<u64> {
+    pub(crate) fn acked_bits_per_second(&self) -> Option<u64> {
         self.acked.map(|rate| rate as u64)
     }
 
     /// Is less sent than the estimate allows, so that it cannot be confirmed?
-    pub fn in_alr(&self) -> bool {
+    pub(crate) fn in_alr(&self) -> bool {
         self.sent.is_limited()
     }
 
     /// `false` until the first feedback, REMB or receiver report.
-    pub fn is_measured(&self) -> bool {
+    pub(crate) fn is_measured(&self) -> bool {
         self.feedback_us.is_some() || self.has_reports
     }
 

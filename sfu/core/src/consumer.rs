@@ -34,6 +34,11 @@ impl Bound {
         Self { producer, first: payload_types.first().copied(), payload_types, number }
     }
 
+    /// The RTX payload type of the preferred format.
+    pub(crate) fn rtx(&self) -> Option<u8> {
+        self.first?.rtx
+    }
+
     pub(crate) fn mapping(&self, payload_type: u8) -> Option<PayloadMapping> {
         let is_it = |mapping: &PayloadMapping| mapping.from == payload_type;
         self.first.filter(is_it).or_else(|| self.payload_types.iter().copied().find(is_it))

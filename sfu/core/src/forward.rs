@@ -163,6 +163,9 @@ impl Fan<'_> {
         let replays = self.replay(flush, slots, &mut taken);
         // One slot's packets may stand apart in what waited.
         self.plan.chosen.sort_by_key(|chosen| chosen.consumer);
+        if !self.plan.chosen.is_empty() {
+            self.begin_first_probe(flush.now_us);
+        }
         self.send_chosen(flush, &tuple, taken);
         self.transport.pace.left(flush.now_us);
         let probes = self.probe(flush);
@@ -172,7 +175,9 @@ impl Fan<'_> {
     /// Chooses packets from the front of the queue, as many as may leave in so many slots; `None`: all.
     fn choose(&mut self, flush: &mut Flush<'_, '_>, slots: Option<usize>, taken: &mut Taken) {
         while let Some(&next) = self.plan.queue.front() {
-            if slots.is_some_and(|slots| !self.transport.pace.allows(flush.now_us, *taken, slots)) {
+            let pace = &self.transport.pace;
+            let full = |slots| !pace.allows_waiting(flush.now_us, *taken, slots, &next);
+            if slots.is_some_and(full) {
                 return;
             }
             self.plan.queue.pop_front();

@@ -4,9 +4,13 @@ pub(crate) mod cache;
 pub(crate) mod encoding;
 pub(crate) mod gop;
 pub(crate) mod keyframe;
+pub(crate) mod layers;
 pub(crate) mod nack;
 pub(crate) mod packet;
+pub(crate) mod rates;
 pub(crate) mod rungs;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
 use crate::pipe::{PipeIn, PipeOut};

@@ -40,6 +40,8 @@ pub struct PayloadInfo {
     pub keyframe: bool,
     /// The first packet of a frame (of a layer frame in VP9). `None`: the payload does not tell; compare timestamps.
     pub frame_start: Option<bool>,
+    /// The last packet of a layer frame, where there are spatial layers (VP9 E); the marker only ends whole pictures.
+    pub frame_end: bool,
     /// Spatial layer, 0 when there is none.
     pub spatial: u8,
     /// Temporal layer, 0 when there is none.
@@ -50,8 +52,26 @@ pub struct PayloadInfo {
     pub picture_id: Option<u16>,
     /// VP8 and VP9 TL0PICIDX.
     pub tl0_picture_index: Option<u8>,
-    /// Width and height in pixels where the packet states them: VP8 keyframes, VP9 scalability structures.
-    pub dimensions: Option<(u16, u16)>,
+}
+
+/// Spatial layers of an encoding as a packet states them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatedLayers {
+    /// How many, 1..=8.
+    pub spatial: u8,
+    /// Width and height of each in pixels, lowest first; `None` when not stated.
+    pub dimensions: Option<[(u16, u16); vp9::SPATIAL_LAYERS_MAX]>,
+}
+
+/// What a packet states of its encoding's spatial layers: VP8 keyframes, VP9 scalability structures. Few packets do.
+#[inline]
+#[must_use]
+pub fn stated_layers(format: Codec, payload: &[u8]) -> Option<StatedLayers> {
+    match format {
+        Codec::Vp8 => vp8::stated_layers(payload),
+        Codec::Vp9 => vp9::stated_layers(payload),
+        _ => None,
+    }
 }
 
 /// Reads what a packet says about itself. A malformed payload gives the default: not a keyframe, layers 0.

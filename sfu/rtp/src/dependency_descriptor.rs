@@ -263,7 +263,31 @@ impl TemplateStructure {
             .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
     }
 
-    fn all_decode_targets(&self) -> u32 {
+    /// Whether every frame of decode target `part` is one of decode target `whole` too, as the templates say.
+    #[must_use]
+    pub fn includes(&self, whole: u8, part: u8) -> bool {
+        self.used_templates().all(|template| {
+            let is_in = |target| template.indications.get(target) != Indication::NotPresent;
+            is_in(whole) || !is_in(part)
+        })
+    }
+
+    /// Layers (spatial, temporal) with frames in one of these decode targets, bit 0 for target 0; one may come twice.
+    pub fn layers_of(&self, targets: u32) -> impl Iterator<Item = (u8, u8)> + '_ {
+        let count = self.decode_targets;
+        let active = (0..count).filter(move |target| targets >> target & 1 != 0);
+        self.used_templates()
+            .filter(move |template| {
+                active
+                    .clone()
+                    .any(|target| template.indications.get(target) != Indication::NotPresent)
+            })
+            .map(|template| (template.spatial, template.temporal))
+    }
+
+    /// Every decode target.
+    #[must_use]
+    pub fn all_decode_targets(&self) -> u32 {
         u32::MAX >> (32 - u32::from(self.decode_targets))
     }
 

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 /// 150, 500 and 1700 kbit/s at 180, 360 and 720 lines.
 const SIMULCAST: [(u64, u16, u16); 3] = [(150, 320, 180), (500, 640, 360), (1700, 1280, 720)];
 
-fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: u8) -> Rung {
+fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: f32) -> Rung {
     Rung {
         layer: Layer { spatial, temporal },
         bits_per_second: kbps * 1000,
@@ -17,14 +17,14 @@ fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: u8) -> Rung
 
 fn simulcast() -> Vec<Rung> {
     let rungs = SIMULCAST.iter().enumerate();
-    rungs.map(|(i, &(kbps, w, h))| rung(i as u8, 0, kbps, (w, h), 30)).collect()
+    rungs.map(|(i, &(kbps, w, h))| rung(i as u8, 0, kbps, (w, h), 30.0)).collect()
 }
 
 /// The same with three temporal layers of 60, 80 and 100 % of the bits.
 fn temporal() -> Vec<Rung> {
-    let shares = [(60, 8), (80, 15), (100, 30)];
+    let shares = [(60, 7.5), (80, 15.0), (100, 30.0)];
     let rungs = SIMULCAST.iter().enumerate().flat_map(|(i, &(kbps, w, h))| {
-        let one = move |(t, &(share, fps)): (usize, &(u64, u8))| {
+        let one = move |(t, &(share, fps)): (usize, &(u64, f32))| {
             rung(i as u8, t as u8, kbps * share / 100, (w, h), fps)
         };
         shares.iter().enumerate().map(one).collect::<Vec<_>>()
@@ -38,7 +38,8 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
 
 fn allocate(kbps: u64, slots: &[Slot<'_>]) -> Vec<Given> {
     let mut out = Vec::new();
-    Allocator::default().allocate(Some(kbps * 1000), slots, &mut out);
+    let budget = Budget { bits_per_second: kbps * 1000, starting: false };
+    Allocator::default().allocate(Some(budget), slots, &mut out);
     out
 }
 
@@ -59,6 +60,17 @@ fn the_best_that_fits() {
     let given = allocate(540, &[slot(&rungs)])[0];
     assert_eq!((given.limit, given.cost, given.needed), (Limit::Bandwidth, 500_000, 1_700_000));
     assert_eq!(allocate(9000, &[slot(&rungs)])[0].limit, Limit::None);
+}
+
+#[test]
+fn a_first_guess_leaves_nobody_without_a_picture() {
+    let rungs = [rung(0, 0, 2500, (1280, 720), 30.0)];
+    let (slots, mut out) = ([slot(&rungs)], Vec::new());
+    for (starting, expected) in [(false, None), (true, Some(Layer::default()))] {
+        let budget = Budget { bits_per_second: 300_000, starting };
+        Allocator::default().allocate(Some(budget), &slots, &mut out);
+        assert_eq!(out[0].layer, expected);
+    }
 }
 
 #[test]

@@ -142,6 +142,11 @@ impl Rewriter {
         self.next_seq
     }
 
+    /// Outgoing timestamp of the newest packet.
+    pub(crate) fn newest_timestamp(&self) -> u32 {
+        self.last_timestamp.map_or(0, |(timestamp, _)| timestamp)
+    }
+
     /// Offset that is added to the source's timestamps.
     pub(crate) fn timestamp_offset(&self) -> u32 {
         self.timestamp_offset

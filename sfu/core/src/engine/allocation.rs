@@ -1,7 +1,7 @@
 //! From a subscriber's feedback to the layers of its slots, and on to what publishers need to send.
 
 use super::Engine;
-use crate::allocate::{Given, Slot};
+use crate::allocate::{Budget, Given, Slot};
 use crate::consumer::Consumer;
 use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
@@ -76,8 +76,8 @@ impl Engine {
         let Some(downlink) = &mut transport.downlink else { return };
         let total = transport.send_log.total_bytes();
         downlink.tick(now_us, total);
-        if let Some(estimate) = downlink.estimate(now_us) {
-            transport.pace.set_estimate(estimate.bits_per_second, downlink.given());
+        if let Some(estimate) = downlink.pace(now_us) {
+            transport.pace.set_estimate(estimate, downlink.given());
         }
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
@@ -102,7 +102,11 @@ impl Engine {
             transport.downlink.get_or_insert_with(|| Box::new(Downlink::new(now_us, told)));
         let other = audio + downlink.repairs();
         let estimate = downlink.estimate(now_us);
-        let budget = estimate.map(|estimate| estimate.bits_per_second.saturating_sub(other));
+        let budget = estimate.map(|estimate| Budget {
+            bits_per_second: estimate.bits_per_second.saturating_sub(other),
+            starting: downlink.is_starting(now_us),
+        });
+        if std::env::var("DBG").is_ok() { println!("DBG {} {:?} {:?} other {}", now_us, transport.id, estimate, other); }
         let mut given = std::mem::take(&mut self.given);
         let asks: Vec<Slot<'_>> = slots
             .iter()
@@ -115,11 +119,11 @@ impl Engine {
         let transport = &mut self.transports[key];
         if let Some(downlink) = &mut transport.downlink {
             downlink.allocate(now_us, wanted, spent, other);
-            if let Some(estimate) = estimate {
-                transport.pace.set_estimate(estimate.bits_per_second, downlink.given());
+            if let Some(estimate) = downlink.pace(now_us) {
+                transport.pace.set_estimate(estimate, downlink.given());
             }
         }
-        let left = budget.unwrap_or(0).saturating_sub(spent);
+        let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             self.give(now, (consumer, producer), given, left);
         }

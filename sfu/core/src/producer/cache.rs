@@ -195,6 +195,16 @@ impl PacketCache {
         Some((packet, bytes.get(offset..offset + usize::from(packet.len))?))
     }
 
+    /// More is known of a packet that is there.
+    pub(crate) fn update(&mut self, packet: &CachedPacket) {
+        let slot = self.slot(packet.seq);
+        if let Some(there) =
+            self.slots.get_mut(slot).filter(|there| there.position == packet.position)
+        {
+            *there = *packet;
+        }
+    }
+
     /// Forgets everything: the encoding started anew.
     pub(crate) fn clear(&mut self) {
         self.slots.fill(CachedPacket::default());

@@ -6,13 +6,18 @@ use crate::params::{EncodingParams, MediaKind, ReceiveCodec};
 use crate::producer::cache::PacketCache;
 use crate::producer::gop::{self, Gop};
 use crate::producer::keyframe::KeyframeRequests;
+use crate::producer::layers::Layers;
 use crate::producer::nack::{Gap, NackGenerator};
 use crate::producer::packet::CachedPacket;
+use crate::producer::rates::LayerRate;
 use sfu_rtp::{RtpHeader, sequence};
 use std::time::{Duration, Instant};
 
 /// An encoding without packets for so long does not flow: its consumers look for another one. A camera at 5 frames/s still flows.
 pub(crate) const FLOW_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// Packets after a late template structure that are read again.
+const DESCRIBED_AGAIN_MAX: u64 = 512;
 
 /// The last sender report of the publisher.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +76,10 @@ pub(crate) struct Encoding {
     pub(crate) filling: bool,
     /// Video only.
     gop: Option<Gop>,
+    /// Video only.
+    pub(crate) layers: Option<Box<Layers>>,
+    /// Width and height as the publisher announced them.
+    announced: Option<(u16, u16)>,
 }
 
 impl Encoding {
@@ -95,6 +104,8 @@ impl Encoding {
             video: kind == MediaKind::Video,
             filling: false,
             gop: None,
+            layers: (kind == MediaKind::Video).then(Box::default),
+            announced: params.size,
         }
     }
 
@@ -110,6 +121,7 @@ impl Encoding {
         self.highest = None;
         self.newest = None;
         self.gop = None;
+        self.layers.iter_mut().for_each(|layers| layers.clear());
     }
 
     /// The newest packet's extended sequence number.
@@ -157,9 +169,15 @@ impl Encoding {
         packet.seq = seq;
         packet.arrival_us = clock.micros(now);
         packet.codec = codec.codec;
-        packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
+        let structure = self.describe(&mut packet, bytes);
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
+        }
+        if let Some(layers) = &mut self.layers {
+            layers.count(packet.arrival_us, &packet);
+        }
+        if structure {
+            self.describe_again(seq);
         }
         if highest.is_none_or(|highest| seq > highest) {
             self.highest = Some(seq);
@@ -191,9 +209,15 @@ impl Encoding {
             return Err(DropReason::Duplicate);
         }
         packet.codec = codec.codec;
-        packet.info = sfu_rtp::codec::inspect(codec.codec, packet.payload(bytes));
+        let structure = self.describe(&mut packet, bytes);
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
+        }
+        if let Some(layers) = self.layers.as_mut().filter(|_| !replayed) {
+            layers.count(packet.arrival_us, &packet);
+        }
+        if structure {
+            self.describe_again(seq);
         }
         if self.highest.is_none_or(|highest| seq > highest) {
             self.highest = Some(seq);
@@ -202,6 +226,39 @@ impl Encoding {
         self.clock_rate = codec.clock_rate;
         self.last_arrival = Some(arrival);
         Ok(packet.info.keyframe)
+    }
+
+    /// Reads what payload and dependency descriptor say. `true`: a template structure came that was not known.
+    fn describe(&mut self, packet: &mut CachedPacket, bytes: &[u8]) -> bool {
+        if let Some(layers) = &mut self.layers {
+            return layers.describe(packet, bytes);
+        }
+        packet.info = sfu_rtp::codec::inspect(packet.codec, packet.payload(bytes));
+        false
+    }
+
+    /// A structure came after packets that need it: it was overtaken, or lost and brought back.
+    #[cold]
+    fn describe_again(&mut self, structure: u64) {
+        let Some(highest) = self.highest else { return };
+        let Some(layers) = &mut self.layers else { return };
+        for seq in structure + 1..=highest.min(structure + DESCRIBED_AGAIN_MAX) {
+            if let Some((packet, bytes)) = self.cache.get(seq) {
+                let mut packet = *packet;
+                layers.describe(&mut packet, bytes);
+                self.cache.update(&packet);
+            }
+        }
+    }
+
+    /// The layers that this encoding has, lowest first, each for itself.
+    pub(crate) fn layers(&self, now_us: u64) -> impl Iterator<Item = LayerRate> {
+        self.layers.iter().flat_map(move |layers| layers.rates(self.announced, now_us))
+    }
+
+    /// Pictures per second, about the last second's.
+    pub(crate) fn fps(&self, now_us: u64) -> f32 {
+        self.layers.as_ref().map_or(0.0, |layers| layers.fps(now_us))
     }
 
     /// Puts a packet into the cache, and counts it where it follows a keyframe.
@@ -244,6 +301,7 @@ impl Encoding {
             self.highest = None;
             self.newest = None;
             self.gop = None;
+            self.layers.iter_mut().for_each(|layers| layers.clear());
         }
     }
 

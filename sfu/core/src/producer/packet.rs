@@ -1,6 +1,7 @@
 //! One received packet as the cache keeps it: parsed once, read by every consumer.
 
 use crate::params::{Codec, ExtensionKind};
+use crate::producer::layers::LayerSet;
 use sfu_rtp::RtpHeader;
 use sfu_rtp::codec::PayloadInfo;
 
@@ -48,6 +49,23 @@ pub(crate) const CARRIED: [ExtensionKind; 5] = [
     ExtensionKind::DependencyDescriptor,
 ];
 
+/// Where [`CachedPacket::carried`] has the dependency descriptor.
+pub(crate) const DESCRIPTOR: usize = 4;
+
+/// What the dependency descriptor says of the packet's frame. Decode targets go by their layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) frame_number: u16,
+    /// Decode targets that the frame is part of.
+    pub(crate) present: LayerSet,
+    /// Decode targets that a receiver may switch to with it.
+    pub(crate) switch: LayerSet,
+    /// Serial number of the template structure; 0: it is not known, and nothing else but the frame number is.
+    pub(crate) structure: u8,
+    /// Decode targets that the structure has.
+    pub(crate) targets: u8,
+}
+
 /// Index into [`CachedPacket::carried`].
 pub(crate) fn carried_index(kind: ExtensionKind) -> Option<usize> {
     CARRIED.iter().position(|&k| k == kind)
@@ -72,6 +90,7 @@ pub(crate) struct CachedPacket {
     pub(crate) arrival_us: u64,
     pub(crate) carried: [Slice; CARRIED.len()],
     pub(crate) info: PayloadInfo,
+    pub(crate) dependency: Dependency,
 }
 
 impl CachedPacket {
@@ -97,5 +116,16 @@ impl CachedPacket {
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.payload_start);
         bytes.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cached_packet_is_small() {
+        assert!(size_of::<CachedPacket>() <= 80, "{}", size_of::<CachedPacket>());
+        assert_eq!(carried_index(ExtensionKind::DependencyDescriptor), Some(DESCRIPTOR));
     }
 }

@@ -20,6 +20,9 @@ const USUAL: [u64; 3] = [150_000, 500_000, 1_700_000];
 /// Bits per pixel and second behind those, where the size is known.
 const USUAL_PER_PIXEL: f64 = 1.9;
 
+/// Payload with its headers, in percent: 50 bytes beside about 1100.
+const HEADERS_PERCENT: u64 = 105;
+
 /// What is known of one encoding beside its packets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
@@ -78,7 +81,7 @@ impl Producer {
                 let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
                 let size = encoding.size;
                 let bits_per_second = self.rungs.known[index].cost(index, size);
-                self.rungs.list.push(Rung { layer, bits_per_second, size, fps: 0, available });
+                self.rungs.list.push(Rung { layer, bits_per_second, size, fps: 0.0, available });
             }
         }
         self.rungs.list.truncate(RUNGS_MAX);
@@ -132,19 +135,20 @@ fn add(
     for layer in encoding.layers(now_us) {
         let at = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
         if list[start..].iter().all(|rung| rung.layer != at) {
-            let (size, fps) = (layer.size.or(encoding.size), layer.fps);
-            list.push(Rung { layer: at, bits_per_second: 0, size, fps, available });
+            let size = layer.size.or(encoding.size);
+            list.push(Rung { layer: at, bits_per_second: 0, size, fps: 0.0, available });
         }
     }
     list[start..].sort_unstable_by_key(|rung| rung.layer);
     for layer in encoding.layers(now_us) {
         let own = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
-        let above = |rung: &&mut Rung| {
-            rung.layer.spatial >= own.spatial && rung.layer.temporal >= own.temporal
-        };
-        list[start..]
-            .iter_mut()
-            .filter(above)
-            .for_each(|r| r.bits_per_second += layer.bits_per_second);
+        let cost = layer.bits_per_second * HEADERS_PERCENT / 100;
+        for rung in &mut list[start..] {
+            let there = rung.layer;
+            if there.spatial >= own.spatial && there.temporal >= own.temporal {
+                rung.bits_per_second += cost;
+                rung.fps += if there.spatial == own.spatial { layer.fps } else { 0.0 };
+            }
+        }
     }
 }

@@ -5,12 +5,20 @@ use crate::event::Bandwidth;
 
 /// A peer that negotiated transport-wide feedback and sends none for so long after the first packet is taken for one that cannot be measured.
 const FEEDBACK_PATIENCE_US: u64 = 2_000_000;
+/// The first probes and their answers take so long, on a slow way.
+const STARTING_US: u64 = 3_000_000;
+/// The first media is the first probe, as far as it leaves in one go; the estimator knows it by this number.
+const FIRST_PROBE: u16 = u16::MAX;
+/// Before the answer to the first probe the estimate is a guess, by which nothing is held back.
+const GUESS_US: u64 = 500_000;
 /// The estimator's periodic work.
 const TICK_US: u64 = 25_000;
 /// Slots are given anew at least so often, while anything is known …
 const ALLOCATE_US: u64 = 200_000;
 /// … and at once when the estimate fell by so much, in percent.
 const FALL_PERCENT: u64 = 4;
+/// A probe that lacks packets to fill it ends all the same.
+const PROBE_MAX_US: u64 = 100_000;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
 
@@ -23,6 +31,17 @@ pub(crate) struct Probe {
     bytes_before: u64,
     /// Its first transport-wide number.
     first: u16,
+}
+
+impl Probe {
+    /// Is all of it out, when the slots up to `until_us` have left? `last`: the last number given.
+    fn is_complete(&self, until_us: u64, total_bytes: u64, last: u16) -> bool {
+        let packets = u32::from(last.wrapping_sub(self.first).wrapping_add(1));
+        let bytes = total_bytes - self.bytes_before;
+        let elapsed = until_us.saturating_sub(self.since_us) >= self.cluster.duration_us;
+        let enough = packets >= self.cluster.min_packets && bytes >= self.cluster.min_bytes.into();
+        elapsed && enough || until_us.saturating_sub(self.since_us) >= PROBE_MAX_US
+    }
 }
 
 /// Boxed: subscribers without video have none.
@@ -68,6 +87,18 @@ impl Downlink {
         let waited = |at: u64| self.told && now_us.saturating_sub(at) < FEEDBACK_PATIENCE_US;
         let hopes = self.first_sent_us.map_or(self.told, waited);
         (self.estimator.is_measured() || hopes).then(|| self.estimator.estimate())
+    }
+
+    /// The estimate that what leaves is paced by; `None`: it is too early to hold anything back.
+    pub(crate) fn pace(&self, now_us: u64) -> Option<u64> {
+        let estimate = self.estimate(now_us).filter(|_| self.estimator.is_measured())?;
+        let early = self.first_sent_us.is_none_or(|at| now_us.saturating_sub(at) < GUESS_US);
+        (estimate.cause != Cause::Start || !early).then_some(estimate.bits_per_second)
+    }
+
+    /// Nothing has been measured for long enough to leave anybody without a picture.
+    pub(crate) fn is_starting(&self, now_us: u64) -> bool {
+        self.first_sent_us.is_none_or(|at| now_us.saturating_sub(at) < STARTING_US)
     }
 
     /// What repairs took of it lately, bits per second.
@@ -145,6 +176,23 @@ impl Downlink {
         self.estimator.set_wanted(now_us, if wanted > 0 { self.wanted } else { 0 });
     }
 
+    /// The first media leaves: what of it leaves at once tells more than any probe that follows.
+    pub(crate) fn begin_first(&mut self, now_us: u64, total_bytes: u64, number: u16) {
+        if self.first_sent_us.is_some() || self.probe.is_some() || !self.told {
+            return;
+        }
+        let cluster = ProbeCluster {
+            id: FIRST_PROBE,
+            // Nothing is added to it.
+            bits_per_second: 0,
+            min_bytes: 0,
+            min_packets: 0,
+            duration_us: PROBE_MAX_US / 4,
+        };
+        let since_us = now_us;
+        self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
+    }
+
     /// The next probe to send, if there is one to begin. `number`: the next transport-wide number.
     pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) -> bool {
         if self.probe.is_some() || !self.told {
@@ -169,14 +217,13 @@ impl Downlink {
     /// Ends the probe if all of it left; `last`: the last transport-wide number given. Returns whether it goes on.
     pub(crate) fn go_on(&mut self, now_us: u64, total_bytes: u64, last: u16, slot_us: u64) -> bool {
         let Some(probe) = self.probe else { return false };
-        let Probe { cluster, since_us, bytes_before, first } = probe;
-        if now_us.saturating_sub(since_us) + slot_us < cluster.duration_us {
+        if !probe.is_complete(now_us + slot_us, total_bytes, last) {
             return true;
         }
         self.probe = None;
-        let bytes = (total_bytes - bytes_before).min(u32::MAX.into()) as u32;
+        let bytes = (total_bytes - probe.bytes_before).min(u32::MAX.into()) as u32;
         if bytes > 0 {
-            self.estimator.probe_sent(now_us, cluster.id, first, last, bytes);
+            self.estimator.probe_sent(now_us, probe.cluster.id, probe.first, last, bytes);
         }
         false
     }

@@ -23,6 +23,8 @@ const SLOTS_MAX: u64 = 8;
 const WAITING_MAX: usize = 1024;
 /// What waited so long is of no use any more.
 const WAIT_MAX_US: u64 = 500_000;
+/// What waited so long leaves whatever the rate says: the queue is bounded in time.
+const HURRY_US: u64 = 200_000;
 /// The rate is measured over so long.
 const WINDOW_US: u64 = 250_000;
 /// Video leaves at so much of the estimate: a keyframe must not take ten times as long as it would on the link.
@@ -48,6 +50,10 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn is_overdue(&self, now_us: u64) -> bool {
         now_us.saturating_sub(self.since_us) > WAIT_MAX_US
+    }
+
+    fn hurries(&self, now_us: u64) -> bool {
+        now_us.saturating_sub(self.since_us) > HURRY_US
     }
 }
 
@@ -75,6 +81,18 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// The same for a packet that waits.
+    pub(crate) fn allows_waiting(
+        &self,
+        now_us: u64,
+        taken: Taken,
+        slots: usize,
+        next: &Waiting,
+    ) -> bool {
+        let hurries = next.hurries(now_us) && taken.bytes < BYTES_MAX;
+        hurries || self.allows(now_us, taken, slots)
+    }
+
     /// May a flush that took so much already take one more packet? `slots`: of [`SLOT`], that it stands for.
     pub(crate) fn allows(&self, now_us: u64, taken: Taken, slots: usize) -> bool {
         if taken.bytes >= BYTES_MAX {

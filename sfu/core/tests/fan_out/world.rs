@@ -223,6 +223,7 @@ impl World {
         let payload_types = vec![PayloadMapping { from: VP8, to: 100, rtx: Some(101), nack: true }];
         let binding = Some(Binding { producer: PRODUCER, payload_types });
         self.command(Command::BindConsumer { consumer, binding });
+        self.settle();
     }
 
     pub(crate) fn receive(&mut self, number: u64, bytes: &mut [u8]) {

@@ -1,6 +1,6 @@
 //! VP8 payload descriptor (RFC 7741 section 4.2) and the frame tag of keyframes (section 4.3).
 
-use super::{PayloadInfo, patch_picture_id, read_picture_id};
+use super::{PayloadInfo, StatedLayers, patch_picture_id, read_picture_id};
 use crate::error::ParseError;
 
 /// A parsed descriptor.
@@ -96,14 +96,22 @@ impl From<Vp8Descriptor> for PayloadInfo {
         Self {
             keyframe: descriptor.keyframe,
             frame_start: Some(descriptor.start_of_frame()),
+            frame_end: false,
             spatial: 0,
             temporal: descriptor.temporal,
             switching_up: descriptor.layer_sync,
             picture_id: descriptor.picture_id,
             tl0_picture_index: descriptor.tl0_picture_index,
-            dimensions: descriptor.dimensions,
         }
     }
+}
+
+/// The size that a keyframe states.
+pub(super) fn stated_layers(payload: &[u8]) -> Option<StatedLayers> {
+    let dimensions = Vp8Descriptor::parse(payload).ok()?.dimensions?;
+    let mut all = [(0, 0); super::vp9::SPATIAL_LAYERS_MAX];
+    all[0] = dimensions;
+    Some(StatedLayers { spatial: 1, dimensions: Some(all) })
 }
 
 /// Overwrites picture id and TL0PICIDX in place, keeping field widths: a 7-bit picture id takes the low 7 bits. What
@@ -206,6 +214,8 @@ mod tests {
             len: 6,
         };
         assert_eq!(Vp8Descriptor::parse(&KEYFRAME), Ok(expected));
+        let stated = stated_layers(&KEYFRAME).unwrap();
+        assert_eq!((stated.spatial, stated.dimensions.unwrap()[0]), (1, (640, 480)));
     }
 
     #[test]
@@ -234,6 +244,7 @@ mod tests {
         for len in 7..16 {
             let descriptor = Vp8Descriptor::parse(&KEYFRAME[..len]).unwrap();
             assert!(descriptor.keyframe && descriptor.dimensions.is_none());
+            assert_eq!(stated_layers(&KEYFRAME[..len]), None);
         }
     }
 

@@ -1,6 +1,6 @@
 //! VP9 payload descriptor (RFC 9628 section 4.2), both flexible and non-flexible mode, with the scalability structure.
 
-use super::{PayloadInfo, patch_picture_id, read_picture_id};
+use super::{PayloadInfo, StatedLayers, patch_picture_id, read_picture_id};
 use crate::error::ParseError;
 
 /// Spatial layers that a 3-bit count can state.
@@ -105,21 +105,27 @@ impl Vp9Descriptor {
 
 impl From<Vp9Descriptor> for PayloadInfo {
     fn from(descriptor: Vp9Descriptor) -> Self {
-        let dimensions = descriptor.structure.and_then(|structure| {
-            let top = usize::from(structure.spatial_layers).checked_sub(1)?;
-            structure.dimensions?.get(top).copied()
-        });
         Self {
             keyframe: descriptor.keyframe(),
             frame_start: Some(descriptor.start_of_frame),
+            frame_end: descriptor.end_of_frame,
             spatial: descriptor.spatial,
             temporal: descriptor.temporal,
             switching_up: descriptor.switching_up,
             picture_id: descriptor.picture_id,
             tl0_picture_index: descriptor.tl0_picture_index,
-            dimensions,
         }
     }
+}
+
+/// What the scalability structure says, if the packet has one (V).
+#[inline]
+pub(super) fn stated_layers(payload: &[u8]) -> Option<StatedLayers> {
+    if payload.first()? & 0x02 == 0 {
+        return None;
+    }
+    let structure = Vp9Descriptor::parse(payload).ok()?.structure?;
+    Some(StatedLayers { spatial: structure.spatial_layers, dimensions: structure.dimensions })
 }
 
 /// Overwrites picture id and TL0PICIDX in place, keeping field widths: a 7-bit picture id takes the low 7 bits. What
@@ -258,7 +264,9 @@ mod tests {
         let structure = descriptor.structure.unwrap();
         assert_eq!((structure.spatial_layers, structure.pictures), (2, 2));
         assert_eq!(structure.dimensions.unwrap()[..3], [(320, 180), (640, 360), (0, 0)]);
-        assert_eq!(PayloadInfo::from(descriptor).dimensions, Some((640, 360)));
+        let stated = stated_layers(&KEYFRAME).unwrap();
+        assert_eq!((stated.spatial, stated.dimensions), (2, structure.dimensions));
+        assert_eq!(stated_layers(&FLEXIBLE), None);
     }
 
     #[test]
