@@ -15,6 +15,8 @@ const WANTED_SCALE: f64 = 1.5;
 /// While a loss-limited rate grows.
 const LOSS_SCALE: f64 = 1.5;
 const INTERVAL_US: u64 = 5_000_000;
+/// When loss no longer limits.
+const LOSS_INTERVAL_US: u64 = 2_000_000;
 /// What is wanted must have grown by so much to be probed for before that, and not more often than this.
 const WANTED_GROWTH: f64 = 1.1;
 const WANTED_INTERVAL_US: u64 = 1_000_000;
@@ -35,8 +37,10 @@ pub(super) enum Condition {
     Free,
     /// Loss limits the rate, which grows.
     LossIncreasing,
-    /// The queue grows, or loss takes the rate down.
-    Congested,
+    /// Loss takes the rate down.
+    LossDecreasing,
+    /// The queue grows.
+    Overuse,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +61,8 @@ pub(super) struct ProbeController {
     probed_for: f64,
     max: f64,
     probed_us: u64,
+    /// Loss has just ceased to limit.
+    eager: bool,
     /// When and from where the estimate dropped.
     drop: Option<(u64, f64)>,
     queue: [Option<f64>; 2],
@@ -73,6 +79,7 @@ impl ProbeController {
             probed_for: 0.0,
             max,
             probed_us: now_us,
+            eager: false,
             drop: None,
             queue: [None; 2],
             next_id: 0,
@@ -109,6 +116,9 @@ impl ProbeController {
     }
 
     pub(super) fn set_estimate(&mut self, now_us: u64, estimate: f64, condition: Condition) {
+        let from_loss =
+            matches!(self.condition, Condition::LossDecreasing | Condition::LossIncreasing);
+        self.eager |= from_loss && condition == Condition::Free;
         self.condition = condition;
         if estimate < DROP * self.estimate {
             self.drop = Some((now_us, self.estimate));
@@ -148,7 +158,8 @@ impl ProbeController {
         if since > RESULT_US && matches!(self.state, State::Waiting(_)) {
             self.state = State::Complete;
         }
-        if measured && since >= INTERVAL_US && self.state == State::Complete && self.is_short() {
+        let interval = if self.eager { LOSS_INTERVAL_US } else { INTERVAL_US };
+        if measured && since >= interval && self.state == State::Complete && self.is_short() {
             self.probe(now_us, SCALE * self.estimate, None, true);
         }
     }
@@ -156,7 +167,7 @@ impl ProbeController {
     fn probe(&mut self, now_us: u64, first: f64, second: Option<f64>, further: bool) {
         let mut max = self.max.min(WANTED_SCALE * self.wanted);
         match self.condition {
-            Condition::Congested => return,
+            Condition::LossDecreasing | Condition::Overuse => return,
             Condition::LossIncreasing => max = max.min(LOSS_SCALE * self.estimate),
             Condition::Free => {}
         }
@@ -167,6 +178,7 @@ impl ProbeController {
         let second = second.map(|rate| rate.min(max)).filter(|rate| *rate > GAIN_MIN * first);
         let last = second.unwrap_or(first);
         self.queue = [Some(first), second];
+        self.eager = false;
         self.probed_us = now_us;
         self.probed_for = self.wanted;
         self.state =
@@ -235,17 +247,22 @@ mod tests {
         let mut controller = ProbeController::new(0, 300e3, 100e6);
         controller.set_wanted(0, 3e6);
         assert_eq!(rates(&mut controller, 0).len(), 2);
-        controller.set_estimate(1_000_000, 1e6, Condition::Congested);
+        controller.set_estimate(1_000_000, 1e6, Condition::Overuse);
         controller.tick(6_000_000, true);
         assert_eq!(rates(&mut controller, 6_000_000), [0; 0]);
         controller.set_estimate(6_100_000, 1e6, Condition::LossIncreasing);
         controller.tick(6_100_000, true);
         assert_eq!(rates(&mut controller, 6_100_000), [1500]);
+        // As soon as loss does not limit any more, two seconds are enough.
         controller.set_estimate(6_200_000, 1e6, Condition::Free);
-        controller.tick(11_000_000, true);
-        assert_eq!(rates(&mut controller, 11_000_000), [0; 0], "too early");
-        controller.tick(11_100_000, true);
-        assert_eq!(rates(&mut controller, 11_100_000), [2000]);
+        controller.tick(8_000_000, true);
+        assert_eq!(rates(&mut controller, 8_000_000), [0; 0], "too early");
+        controller.tick(8_100_000, true);
+        assert_eq!(rates(&mut controller, 8_100_000), [2000]);
+        controller.tick(13_000_000, true);
+        assert_eq!(rates(&mut controller, 13_000_000), [0; 0], "too early");
+        controller.tick(13_100_000, true);
+        assert_eq!(rates(&mut controller, 13_100_000), [2000]);
     }
 
     #[test]
@@ -255,7 +272,7 @@ mod tests {
         controller.set_estimate(500_000, 2.8e6, Condition::Free);
         controller.tick(1_500_000, true);
         assert_eq!(rates(&mut controller, 0).len(), 2);
-        controller.set_estimate(2_000_000, 1e6, Condition::Congested);
+        controller.set_estimate(2_000_000, 1e6, Condition::Overuse);
         controller.set_estimate(2_500_000, 1e6, Condition::Free);
         controller.recovered(2_500_000);
         assert_eq!(rates(&mut controller, 2_500_000), [2380]);

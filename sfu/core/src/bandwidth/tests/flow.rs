@@ -58,6 +58,7 @@ pub(super) struct Flow {
     pub(super) arrivals: Vec<(u64, usize)>,
     pub(super) probe_bytes: u64,
     pub(super) media_bytes: u64,
+    pub(super) switches: u64,
 }
 
 impl Flow {
@@ -93,6 +94,7 @@ impl Flow {
             arrivals: Vec::new(),
             probe_bytes: 0,
             media_bytes: 0,
+            switches: 0,
         }
     }
 
@@ -177,6 +179,7 @@ impl Flow {
         let mean = rate as f64 / 30.0 / 8.0;
         // A switch upwards needs a keyframe.
         let factor = if fits > self.layers { 4.0 } else { self.rng.random_range(0.7..1.3) };
+        self.switches += u64::from(fits != self.layers);
         self.layers = fits;
         self.frames += 1;
         let mut bytes = (mean * factor) as usize;
