@@ -28,8 +28,6 @@ mod loss;
 mod probe;
 mod probe_result;
 mod reports;
-#[cfg(test)]
-mod tests;
 mod throughput;
 mod trend;
 
@@ -302,3 +300,6 @@ impl BandwidthEstimator {
         self.probes.set_estimate(now_us, self.estimate, condition);
     }
 }
+
+#[cfg(test)]
+mod tests;
