@@ -11,10 +11,11 @@
 //! - Packets of a probe, and those right behind it, are left out of the trend; or each probe on a full link ends in a decrease.
 //! - Probes come every 5 s for as long as more is wanted than estimated, also when the application is not what limits the rate: the sum
 //!   of some layers may be 70 % of an estimate that could be five times as high. Nothing is probed when the estimate is enough,
-//!   and never more than 1.5 times what is wanted. The first probe of a shortage does not wait; nor does the one after loss.
+//!   and never more than 1.5 times what is wanted. The first probe of a shortage does not wait; nor does the one after loss, or
+//!   after a drop, which asks for 0.85 times what was there before.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
 //! - The hold after a decrease by loss ends at 5 s instead of 60 s, and 8 observations without loss end the memory of it: a viewer's radio
-//!   link that was bad for 20 s has its top layer back in 4 to 8 s instead of 10 to 15 s.
+//!   link that was bad for 20 s has its top layer back in 4 to 9 s instead of 10 to 15 s.
 //! - The send rate of a probe, and of the throughput, leaves out all that left at the last time stamp: a slot leaves at once.
 //!
 //! The start is 300 kbit/s, as in browsers: the probes of 0.9 and 1.8 Mbit/s that leave with the first media, and a further one, bring a

@@ -151,9 +151,48 @@ fn after_heavy_loss_the_layers_come_back() {
         let link = LinkConfig { lossy, lossy_until_us: 20_000_000, ..config(3_000_000, 100) };
         let run = run(link, seed, layers(), 60);
         let up = run.after_ms(20, |estimate| estimate >= TOP).unwrap();
-        println!("{percent} % {seed}: {:>7} {up:>5}", run.median(0, 10, 20));
+        let during = run.median(0, 10, 20);
+        println!("{percent} % {seed}: {during:>7} {up:>5}");
+        assert!(percent < 20 || during < 400_000, "{percent} % {seed}: {during}");
         assert!(up <= 10_000, "{percent} % {seed}: {up} ms");
     }
+}
+
+/// A policer, or a router with hardly any queue: there is no delay to see.
+#[test]
+fn a_shallow_queue_is_seen_by_its_loss() {
+    println!("kbit/s, ms of queue, seed: estimate %, dropped %");
+    for (rate, queue_ms) in [(1_000_000, 5), (1_000_000, 10), (3_000_000, 5), (3_000_000, 10)] {
+        for seed in SEEDS {
+            let link = LinkConfig { queue_us: queue_ms * 1000, ..config(rate, 50) };
+            let run = run(link, seed, Source::Unlimited, 60);
+            let percent = run.median(0, 30, 60) * 100 / rate;
+            let sent = run.link.dropped + run.link.waits.len() as u64;
+            let dropped = run.link.dropped * 100 / sent;
+            println!("{:>6} {queue_ms:>2} {seed}: {percent:>3} {dropped:>2}", rate / 1000);
+            assert!(percent >= 80, "{rate} {queue_ms} {seed}: {percent} %");
+            assert!(dropped <= 15, "{rate} {queue_ms} {seed}: {dropped} % dropped");
+        }
+    }
+}
+
+/// What was there before is probed for as soon as the queue is empty, and not only after five seconds.
+#[test]
+fn a_short_drop_is_over_soon() {
+    println!("RTT ms, seed: ms until the top layer after each of two drops of a second");
+    let mut all = Vec::new();
+    for (rtt, seed) in RTTS_MS.into_iter().flat_map(|rtt| SEEDS.map(|seed| (rtt, seed))) {
+        let mut link = config(5_000_000, rtt);
+        let (high, low) = (5_000_000, 500_000);
+        link.rates = vec![(0, high), (20_000_000, low), (21_000_000, high)];
+        link.rates.extend([(24_000_000, low), (25_000_000, high)]);
+        let run = run(link, seed, layers(), 60);
+        let ups = [21, 25].map(|second| run.after_ms(second, |rate| rate >= TOP).unwrap());
+        println!("{rtt:>4} {seed}: {ups:?}");
+        all.extend(ups);
+    }
+    all.sort_unstable();
+    assert!(all[all.len() / 2] <= 2_000 && all[all.len() - 1] <= 7_000, "{all:?}");
 }
 
 #[test]
