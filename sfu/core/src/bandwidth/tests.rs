@@ -245,6 +245,36 @@ fn silence_lowers_the_estimate_and_is_forgotten() {
 }
 
 #[test]
+fn feedback_may_overtake_and_the_receivers_clock_may_jump() {
+    for jump_us in [0, 3_600_000_000, -3_600_000_000, 150_000, -150_000] {
+        let mut run = Run::new(config(2_000_000, 100), 1).with(Source::Unlimited, 0);
+        run.flows[0].feedback_jitter_us = 150_000;
+        run.until(30_000_000);
+        run.flows[0].clock_us += jump_us;
+        run.until(60_000_000);
+        let (before, after) = (run.median(0, 10, 30) / 20_000, run.median(0, 35, 60) / 20_000);
+        println!("clock jumps by {jump_us}: {before} %, then {after} %");
+        assert!(before.min(after) >= 80, "{jump_us}: {before} {after}");
+    }
+}
+
+#[test]
+fn what_is_wanted_later_is_found_soon() {
+    for rtt in RTTS_MS {
+        // Audio at first.
+        let mut run = Run::new(config(5_000_000, rtt), 1).with(Source::Layers(vec![40_000]), 0);
+        run.until(20_000_000);
+        assert_eq!(run.flows[0].probe_bytes, 0);
+        assert!(run.median(0, 10, 20) < 310_000);
+        run.flows[0].set_source(20_000_000, layers());
+        run.until(30_000_000);
+        let up = run.after_ms(20, |estimate| estimate >= TOP).unwrap();
+        println!("{rtt:>4}: {up} ms");
+        assert!(up <= 2_000, "{rtt}: {up} ms");
+    }
+}
+
+#[test]
 fn it_is_small() {
     let size = size_of::<BandwidthEstimator>();
     println!("{size} bytes");
