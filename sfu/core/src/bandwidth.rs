@@ -92,16 +92,17 @@ pub struct Estimate {
     pub cause: Cause,
 }
 
-/// Packets to send at a rate: media, and padding as far as there is none.
+/// Packets to send at a rate: media, and padding as far as there is none. Padding of `min_bytes / min_packets` a packet keeps the queue
+/// of a slow link short.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeCluster {
     /// To be given back with [`BandwidthEstimator::probe_sent`].
     pub id: u16,
     /// At which it is to be sent.
     pub bits_per_second: u64,
-    /// At least so many bytes and packets.
+    /// At least so many bytes.
     pub min_bytes: u32,
-    /// At least so many packets, over more than one point of time.
+    /// At least so many packets, over two or more slots: a single burst has no rate that could be compared.
     pub min_packets: u32,
     /// How long that takes at the rate, if it is more than `min_packets`.
     pub duration_us: u64,

@@ -281,6 +281,32 @@ fn it_is_small() {
     assert!(size <= 4096, "{size}");
 }
 
+#[test]
+fn feedback_allocates_nothing() {
+    let mut bwe = BandwidthEstimator::new(0);
+    bwe.set_wanted(0, 10_000_000);
+    let allocations = allocation_counter::measure(|| {
+        let mut results =
+            [PacketResult { number: 0, sent_us: 0, arrival_us: None, size: 1200 }; 20];
+        for round in 1..=1_000_u64 {
+            let now = round * 80_000;
+            for (i, result) in (0..).zip(&mut results) {
+                result.number = (round * 20 + i) as u16;
+                result.sent_us = now + i * 4_000;
+                result.arrival_us = (i != 7).then_some(result.sent_us as i64);
+            }
+            bwe.feedback(now + 100_000, &results, Some(40_000));
+            bwe.tick(now + 100_000);
+            if let Some(cluster) = bwe.poll_probe(now + 100_000) {
+                let first = results[0].number.wrapping_add(20);
+                bwe.probe_sent(now + 110_000, cluster.id, first, first.wrapping_add(5), 7_200);
+            }
+        }
+    });
+    assert_eq!(allocations.count_total, 0);
+    assert!(bwe.is_measured());
+}
+
 /// `cargo test --release -p sfu-core bandwidth::tests::nanoseconds -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, for the release build"]
