@@ -103,7 +103,7 @@ impl Group {
         let faster = since_slot < i64::try_from(sent).unwrap_or(i64::MAX);
         let burst = sent_us <= self.last_sent_us
             || faster
-                && (-BURST_MAX_US..=BURST_GAP_US).contains(&arrived)
+                && arrived <= BURST_GAP_US
                 && arrival_us.saturating_sub(self.first_arrival_us) < BURST_MAX_US;
         !burst && sent_us.saturating_sub(self.first_sent_us) > SEND_SPAN_US
     }

@@ -33,11 +33,14 @@ const ACKED_FACTOR: f64 = 1.5;
 const ACKED_FACTOR_HELD: f64 = 1.2;
 const HELD_FACTOR: f64 = 1.3;
 /// After a decrease the rate is held, each time twice as long.
-const HOLD_US: (u64, u64) = (300_000, 60_000_000);
+const HOLD_US: (u64, u64) = (300_000, 5_000_000);
 /// What a probe got through counts as arrived for so long.
 const PROVED_US: u64 = 5_000_000;
 /// An observation sent at so much more than usual is not an outlier.
 const MEDIAN_FACTOR: f64 = 2.0;
+/// After so many observations of so many packets without any loss, what was lost before is forgotten.
+const CLEAN_OBSERVATIONS: u32 = 8;
+const CLEAN_PACKETS: u32 = 40;
 /// Numbers back to which a loss may turn out to be a late arrival.
 const LATE: u16 = 512;
 
@@ -88,6 +91,8 @@ pub(super) struct Loss {
     observations: [Observation; OBSERVATIONS],
     count: u32,
     partial: Observation,
+    /// Observations and packets since the last loss.
+    clean: (u32, u32),
     missing: Missing,
     /// When the newest packet of the last observation was sent.
     until_us: Option<u64>,
@@ -118,6 +123,7 @@ impl Loss {
             observations: [Observation::default(); OBSERVATIONS],
             count: 0,
             partial: Observation::default(),
+            clean: (0, 0),
             missing: Missing::default(),
             until_us: None,
             newest_us: 0,
@@ -159,6 +165,7 @@ impl Loss {
             here.lost = (here.lost - size).max(0.0);
             return;
         }
+        self.clean = if lost { (0, 0) } else { (self.clean.0, self.clean.1.saturating_add(1)) };
         self.partial.bytes += size;
         self.partial.lost += if lost { size } else { 0.0 };
         self.until_us.get_or_insert(packet.sent_us);
@@ -224,6 +231,10 @@ impl Loss {
         partial.rate = partial.bytes * 8e6 / elapsed as f64;
         self.observations[self.count as usize % OBSERVATIONS] = partial;
         self.count = self.count.wrapping_add(1).max(1);
+        self.clean.0 = self.clean.0.saturating_add(1);
+        if self.clean.0 > CLEAN_OBSERVATIONS && self.clean.1 >= CLEAN_PACKETS {
+            self.observations.iter_mut().for_each(|o| o.lost = 0.0);
+        }
         self.average = self.average_loss();
         true
     }

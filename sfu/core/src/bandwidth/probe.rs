@@ -15,6 +15,8 @@ const WANTED_SCALE: f64 = 1.5;
 /// While a loss-limited rate grows.
 const LOSS_SCALE: f64 = 1.5;
 const INTERVAL_US: u64 = 5_000_000;
+/// When what limited has just ceased.
+const EAGER_INTERVAL_US: u64 = 2_000_000;
 /// What is wanted must have grown by so much to be probed for before that, and not more often than this.
 const WANTED_GROWTH: f64 = 1.1;
 const WANTED_INTERVAL_US: u64 = 1_000_000;
@@ -35,8 +37,16 @@ pub(super) enum Condition {
     Free,
     /// Loss limits the rate, which grows.
     LossIncreasing,
-    /// The queue grows, or loss takes the rate down.
-    Congested,
+    /// Loss takes the rate down.
+    LossDecreasing,
+    /// The queue grows.
+    Overuse,
+}
+
+impl Condition {
+    fn is_lossy(self) -> bool {
+        matches!(self, Self::LossIncreasing | Self::LossDecreasing)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +67,8 @@ pub(super) struct ProbeController {
     probed_for: f64,
     max: f64,
     probed_us: u64,
+    /// Loss has just ceased to limit, or the queue is empty again.
+    eager: bool,
     /// When and from where the estimate dropped.
     drop: Option<(u64, f64)>,
     queue: [Option<f64>; 2],
@@ -73,6 +85,7 @@ impl ProbeController {
             probed_for: 0.0,
             max,
             probed_us: now_us,
+            eager: false,
             drop: None,
             queue: [None; 2],
             next_id: 0,
@@ -91,13 +104,13 @@ impl ProbeController {
         match self.state {
             State::Init => {
                 let [first, second] = FIRST.map(|scale| scale * self.estimate);
-                self.probe(now_us, first, Some(second), true);
+                self.probe(now_us, first, Some(second));
             }
             State::Complete
                 if wanted > WANTED_GROWTH * self.probed_for
                     && now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US =>
             {
-                self.probe(now_us, SCALE * self.estimate, None, true);
+                self.probe(now_us, SCALE * self.estimate, None);
             }
             _ => {}
         }
@@ -109,9 +122,16 @@ impl ProbeController {
     }
 
     pub(super) fn set_estimate(&mut self, now_us: u64, estimate: f64, condition: Condition) {
+        self.eager |= match condition {
+            Condition::Free => self.condition.is_lossy(),
+            Condition::LossIncreasing => self.condition == Condition::LossDecreasing,
+            _ => false,
+        };
         self.condition = condition;
         if estimate < DROP * self.estimate {
-            self.drop = Some((now_us, self.estimate));
+            // It may take several steps; the first one is where it came from.
+            let before = self.dropped_from(now_us).map_or(self.estimate, |b| b.max(self.estimate));
+            self.drop = Some((now_us, before));
         }
         self.estimate = estimate;
         if !self.is_short() {
@@ -126,19 +146,31 @@ impl ProbeController {
             && rate > least
             && self.is_short()
         {
-            self.probe(now_us, SCALE * rate, None, true);
+            self.probe(now_us, SCALE * rate, None);
         }
     }
 
     /// The queue has emptied after overuse.
     pub(super) fn recovered(&mut self, now_us: u64) {
-        let Some((since_us, before)) = self.drop else { return };
-        let recent = now_us.saturating_sub(since_us) < DROP_US;
-        let rate = DROP_SCALE * before;
-        let due = now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US;
-        if recent && due && self.state == State::Complete && self.is_short() {
+        if self.dropped_from(now_us).is_some() {
+            self.eager = true;
+            let due = now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US;
+            if due && self.state == State::Complete && self.is_short() {
+                self.probe_again(now_us);
+            }
+        }
+    }
+
+    /// The estimate before a drop, for as long as that may have been an accident.
+    fn dropped_from(&self, now_us: u64) -> Option<f64> {
+        let recent = |since_us| now_us.saturating_sub(since_us) < DROP_US;
+        self.drop.filter(|(since_us, _)| recent(*since_us)).map(|(_, before)| before)
+    }
+
+    fn probe_again(&mut self, now_us: u64) {
+        let before = self.dropped_from(now_us).map_or(0.0, |before| DROP_SCALE * before);
+        if self.probe(now_us, before.max(SCALE * self.estimate), None) {
             self.drop = None;
-            self.probe(now_us, rate, None, false);
         }
     }
 
@@ -148,29 +180,31 @@ impl ProbeController {
         if since > RESULT_US && matches!(self.state, State::Waiting(_)) {
             self.state = State::Complete;
         }
-        if measured && since >= INTERVAL_US && self.state == State::Complete && self.is_short() {
-            self.probe(now_us, SCALE * self.estimate, None, true);
+        let interval = if self.eager { EAGER_INTERVAL_US } else { INTERVAL_US };
+        if measured && since >= interval && self.state == State::Complete && self.is_short() {
+            self.probe_again(now_us);
         }
     }
 
-    fn probe(&mut self, now_us: u64, first: f64, second: Option<f64>, further: bool) {
+    /// `false`: not now.
+    fn probe(&mut self, now_us: u64, first: f64, second: Option<f64>) -> bool {
         let mut max = self.max.min(WANTED_SCALE * self.wanted);
         match self.condition {
-            Condition::Congested => return,
+            Condition::LossDecreasing | Condition::Overuse => return false,
             Condition::LossIncreasing => max = max.min(LOSS_SCALE * self.estimate),
             Condition::Free => {}
         }
         let first = first.min(max);
         if first < GAIN_MIN * self.estimate {
-            return;
+            return false;
         }
         let second = second.map(|rate| rate.min(max)).filter(|rate| *rate > GAIN_MIN * first);
         let last = second.unwrap_or(first);
         self.queue = [Some(first), second];
-        self.probed_us = now_us;
+        (self.eager, self.probed_us) = (false, now_us);
         self.probed_for = self.wanted;
-        self.state =
-            if further && last < max { State::Waiting(FURTHER * last) } else { State::Complete };
+        self.state = if last < max { State::Waiting(FURTHER * last) } else { State::Complete };
+        true
     }
 
     pub(super) fn poll(&mut self, now_us: u64) -> Option<ProbeCluster> {
@@ -235,17 +269,22 @@ mod tests {
         let mut controller = ProbeController::new(0, 300e3, 100e6);
         controller.set_wanted(0, 3e6);
         assert_eq!(rates(&mut controller, 0).len(), 2);
-        controller.set_estimate(1_000_000, 1e6, Condition::Congested);
+        controller.set_estimate(1_000_000, 1e6, Condition::Overuse);
         controller.tick(6_000_000, true);
         assert_eq!(rates(&mut controller, 6_000_000), [0; 0]);
         controller.set_estimate(6_100_000, 1e6, Condition::LossIncreasing);
         controller.tick(6_100_000, true);
         assert_eq!(rates(&mut controller, 6_100_000), [1500]);
+        // As soon as loss does not limit any more, two seconds are enough.
         controller.set_estimate(6_200_000, 1e6, Condition::Free);
-        controller.tick(11_000_000, true);
-        assert_eq!(rates(&mut controller, 11_000_000), [0; 0], "too early");
-        controller.tick(11_100_000, true);
-        assert_eq!(rates(&mut controller, 11_100_000), [2000]);
+        controller.tick(8_000_000, true);
+        assert_eq!(rates(&mut controller, 8_000_000), [0; 0], "too early");
+        controller.tick(8_100_000, true);
+        assert_eq!(rates(&mut controller, 8_100_000), [2000]);
+        controller.tick(13_000_000, true);
+        assert_eq!(rates(&mut controller, 13_000_000), [0; 0], "too early");
+        controller.tick(13_100_000, true);
+        assert_eq!(rates(&mut controller, 13_100_000), [2000]);
     }
 
     #[test]
@@ -255,7 +294,7 @@ mod tests {
         controller.set_estimate(500_000, 2.8e6, Condition::Free);
         controller.tick(1_500_000, true);
         assert_eq!(rates(&mut controller, 0).len(), 2);
-        controller.set_estimate(2_000_000, 1e6, Condition::Congested);
+        controller.set_estimate(2_000_000, 1e6, Condition::Overuse);
         controller.set_estimate(2_500_000, 1e6, Condition::Free);
         controller.recovered(2_500_000);
         assert_eq!(rates(&mut controller, 2_500_000), [2380]);

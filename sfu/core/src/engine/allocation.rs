@@ -106,7 +106,9 @@ impl Engine {
             bits_per_second: estimate.bits_per_second.saturating_sub(other),
             starting: downlink.is_starting(now_us),
         });
-        if std::env::var("DBG").is_ok() { println!("DBG {} {:?} {:?} other {}", now_us, transport.id, estimate, other); }
+        if std::env::var("DBG").is_ok() {
+            println!("DBG {} {:?} {:?} other {}", now_us, transport.id, estimate, other);
+        }
         let mut given = std::mem::take(&mut self.given);
         let asks: Vec<Slot<'_>> = slots
             .iter()

@@ -57,8 +57,6 @@ pub(crate) struct ReportValues {
 pub(crate) struct Encoding {
     pub(crate) rid: Option<String>,
     pub(crate) ssrc: Option<u32>,
-    /// As announced.
-    pub(crate) size: Option<(u16, u16)>,
     /// Grows when the publisher starts a new sequence space here (another SSRC): consumers then switch over as to another encoding.
     pub(crate) epoch: u32,
     pub(crate) cache: PacketCache,
@@ -79,7 +77,7 @@ pub(crate) struct Encoding {
     /// Video only.
     pub(crate) layers: Option<Box<Layers>>,
     /// Width and height as the publisher announced them.
-    announced: Option<(u16, u16)>,
+    pub(crate) announced: Option<(u16, u16)>,
 }
 
 impl Encoding {
@@ -87,7 +85,6 @@ impl Encoding {
         Self {
             rid: params.rid.clone(),
             ssrc: None,
-            size: params.size,
             epoch: 0,
             cache: match kind {
                 MediaKind::Audio => PacketCache::audio(),
@@ -254,6 +251,11 @@ impl Encoding {
     /// The layers that this encoding has, lowest first, each for itself.
     pub(crate) fn layers(&self, now_us: u64) -> impl Iterator<Item = LayerRate> {
         self.layers.iter().flat_map(move |layers| layers.rates(self.announced, now_us))
+    }
+
+    /// It runs for less than a second: its rates say little.
+    pub(crate) fn is_young(&self, now_us: u64) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.are_young(now_us))
     }
 
     /// Pictures per second, about the last second's.

@@ -242,6 +242,10 @@ impl Layers {
         })
     }
 
+    pub(crate) fn are_young(&self, now_us: u64) -> bool {
+        self.rates.is_young(now_us)
+    }
+
     /// Pictures per second.
     pub(crate) fn fps(&self, now_us: u64) -> f32 {
         self.rates.fps(now_us)

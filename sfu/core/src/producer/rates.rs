@@ -80,13 +80,17 @@ impl LayerRates {
         self.timestamp
     }
 
+    /// Does the stream run for less than the window? Then a keyframe or a pause decides what was counted.
+    pub(crate) fn is_young(&self, now_us: u64) -> bool {
+        self.first_us.is_none_or(|first| now_us.saturating_sub(first) < (WINDOW + 1) * BUCKET_US)
+    }
+
     /// The sum over the window, and how many seconds that is.
     fn window(&self, now_us: u64) -> (Bucket, f32) {
         let now = now_us / BUCKET_US;
         let age_us = self.first_us.map_or(0, |first| now_us.saturating_sub(first));
         // The window is longer than the stream so far: what is not whole yet counts too.
-        let young = age_us < (WINDOW + 1) * BUCKET_US;
-        let (last, span_us) = match young {
+        let (last, span_us) = match self.is_young(now_us) {
             true => (now, age_us.max(BUCKET_US)),
             false => (now.saturating_sub(1), WINDOW * BUCKET_US),
         };

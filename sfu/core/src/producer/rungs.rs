@@ -72,16 +72,26 @@ impl Producer {
             if flows {
                 add(&mut self.rungs.list, encoding, now_us, spatial, available);
             }
-            let added = &self.rungs.list[before..];
-            let cost = added.iter().map(|rung| rung.bits_per_second).max();
-            if let Some(cost) = cost.filter(|cost| *cost > 0) {
-                self.rungs.known[index].bits_per_second = cost;
-            }
-            if added.is_empty() {
-                let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
-                let size = encoding.size;
-                let bits_per_second = self.rungs.known[index].cost(index, size);
-                self.rungs.list.push(Rung { layer, bits_per_second, size, fps: 0.0, available });
+            let usual = if simulcast { index } else { USUAL.len() - 1 };
+            let expected = self.rungs.known[index].cost(usual, encoding.announced);
+            let added = &mut self.rungs.list[before..];
+            let cost = added.iter().map(|rung| rung.bits_per_second).max().filter(|cost| *cost > 0);
+            match cost {
+                Some(cost) if encoding.is_young(now_us) => {
+                    // All of its layers, as far as they differ so far.
+                    let scale = |rung: &mut Rung| {
+                        rung.bits_per_second = rung.bits_per_second * expected.max(cost) / cost;
+                    };
+                    added.iter_mut().for_each(scale);
+                }
+                Some(cost) => self.rungs.known[index].bits_per_second = cost,
+                None => {
+                    let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
+                    let (bits_per_second, size) = (expected, encoding.announced);
+                    self.rungs.list.truncate(before);
+                    let rung = Rung { layer, bits_per_second, size, fps: 0.0, available };
+                    self.rungs.list.push(rung);
+                }
             }
         }
         self.rungs.list.truncate(RUNGS_MAX);
@@ -135,7 +145,7 @@ fn add(
     for layer in encoding.layers(now_us) {
         let at = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
         if list[start..].iter().all(|rung| rung.layer != at) {
-            let size = layer.size.or(encoding.size);
+            let size = layer.size;
             list.push(Rung { layer: at, bits_per_second: 0, size, fps: 0.0, available });
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct Flow {
     feedback_us: u64,
     begin_us: u64,
     rtt_us: u64,
-    clock_us: i64,
+    pub(super) clock_us: i64,
     sequence: u64,
     log: HashMap<u64, (u64, usize)>,
     arrived: BTreeMap<u64, u64>,
@@ -52,26 +52,23 @@ pub(super) struct Flow {
     rng: SmallRng,
     /// No feedback gets through in this span.
     pub(super) silent: (u64, u64),
+    /// Feedback takes up to so much longer, and overtakes.
+    pub(super) feedback_jitter_us: u64,
     /// Estimate every 10 ms.
     pub(super) trace: Vec<(u64, u64)>,
     /// Bytes that arrived.
     pub(super) arrivals: Vec<(u64, usize)>,
     pub(super) probe_bytes: u64,
     pub(super) media_bytes: u64,
+    pub(super) switches: u64,
 }
 
 impl Flow {
     pub(super) fn new(source: Source, seed: u64, begin_us: u64) -> Self {
-        let mut bwe = BandwidthEstimator::new(begin_us);
-        let wanted = match &source {
-            Source::Unlimited => 100_000_000,
-            Source::Layers(layers) => layers.iter().sum(),
-        };
-        bwe.set_wanted(begin_us, wanted);
         let mut rng = SmallRng::seed_from_u64(seed);
-        Self {
-            bwe,
-            source,
+        let mut flow = Self {
+            bwe: BandwidthEstimator::new(begin_us),
+            source: Source::Unlimited,
             feedback_us: rng.random_range(50_000..100_000),
             begin_us,
             rtt_us: 0,
@@ -89,11 +86,24 @@ impl Flow {
             probing: None,
             rng,
             silent: (0, 0),
+            feedback_jitter_us: 0,
             trace: Vec::new(),
             arrivals: Vec::new(),
             probe_bytes: 0,
             media_bytes: 0,
-        }
+            switches: 0,
+        };
+        flow.set_source(begin_us, source);
+        flow
+    }
+
+    pub(super) fn set_source(&mut self, now: u64, source: Source) {
+        let wanted = match &source {
+            Source::Unlimited => 100_000_000,
+            Source::Layers(layers) => layers.iter().sum(),
+        };
+        self.bwe.set_wanted(now, wanted);
+        self.source = source;
     }
 
     fn send(&mut self, now: u64, flow: usize, link: &mut Link, size: usize) {
@@ -177,6 +187,7 @@ impl Flow {
         let mean = rate as f64 / 30.0 / 8.0;
         // A switch upwards needs a keyframe.
         let factor = if fits > self.layers { 4.0 } else { self.rng.random_range(0.7..1.3) };
+        self.switches += u64::from(fits != self.layers);
         self.layers = fits;
         self.frames += 1;
         let mut bytes = (mean * factor) as usize;
@@ -211,14 +222,15 @@ impl Flow {
         let on_clock = |at: u64| (at as i64 + clock) / 250 * 250;
         let results = results.into_iter().map(|(seq, at)| (seq, at.map(on_clock))).collect();
         if now < self.silent.0 || now >= self.silent.1 {
-            let due_us = now + link.config.rtt_us / 2;
+            let later = self.rng.random_range(0..=self.feedback_jitter_us);
+            let due_us = now + link.config.rtt_us / 2 + later;
             self.feedbacks.push_back(Feedback { due_us, results });
         }
     }
 
     fn take_feedback(&mut self, now: u64) {
-        while self.feedbacks.front().is_some_and(|f| f.due_us <= now) {
-            let Some(feedback) = self.feedbacks.pop_front() else { return };
+        while let Some(at) = self.feedbacks.iter().position(|f| f.due_us <= now) {
+            let Some(feedback) = self.feedbacks.remove(at) else { return };
             let mut results = Vec::new();
             for (sequence, arrival_us) in feedback.results {
                 let known = if arrival_us.is_some() {

@@ -21,6 +21,8 @@ pub(super) struct LinkConfig {
     pub(super) queue_us: u64,
     pub(super) rtt_us: u64,
     pub(super) lossy: Lossy,
+    /// Until then.
+    pub(super) lossy_until_us: u64,
     /// Uniform, on top of the one-way delay.
     pub(super) jitter_us: u64,
     /// Part of the packets that take 20 ms longer than those after them.
@@ -34,6 +36,7 @@ impl LinkConfig {
             queue_us: 500_000,
             rtt_us: 50_000,
             lossy: Lossy::No,
+            lossy_until_us: u64::MAX,
             jitter_us: 0,
             reordered: 0.0,
         }
@@ -117,7 +120,7 @@ impl Link {
             self.queue.pop_front();
             self.queue_bytes -= packet.size;
             self.waits.push((end, end - packet.queued_us));
-            if self.loses() {
+            if end < self.config.lossy_until_us && self.loses() {
                 continue;
             }
             let mut arrival = end + self.config.rtt_us / 2;
