@@ -189,6 +189,7 @@ impl Engine {
             return;
         };
         consumer.footing.take(now_us, given);
+        if std::env::var("DBG").is_ok() { println!("DBG {} give {:?} before {:?} given {:?} rungs {:?}", now_us, consumer.id, consumer.selector.aimed(), given, producer.rungs.list()); }
         let aim = aim(producer, given.layer);
         let before = consumer.selector.aimed();
         if before != aim {
