@@ -102,6 +102,23 @@ fn a_layer_that_does_not_fit_is_not_forced() {
     }
 }
 
+/// Frames of five videos and voices mixed, sent as they come.
+#[test]
+fn a_meeting_fills_its_link() {
+    println!("kbit/s, RTT ms: estimate, received (of 2720), ms in the queue (95 %), switches");
+    for (rate, received_min) in [(1_500, 1_050), (3_000, 2_400), (4_000, 2_650), (10_000, 2_650)] {
+        for rtt in RTTS_MS {
+            let run = run(config(rate * 1000, rtt), 1, Source::Meeting(vec![500_000; 5]), 60);
+            let (estimate, wait) = (run.median(0, 30, 60) / 1000, run.wait_ms(10, 95));
+            let received = run.received(0, 30, 60) / 1000;
+            let switches = run.flows[0].switches;
+            println!("{rate:>6} {rtt:>4}: {estimate:>5} {received:>5} {wait:>4} {switches:>2}");
+            assert!(received >= received_min, "{rate} {rtt}: {received}");
+            assert!(wait <= 60, "{rate} {rtt}: {wait} ms");
+        }
+    }
+}
+
 #[test]
 fn layers_follow_the_capacity() {
     println!("kbit/s, RTT ms: ms until below the new rate, ms until the top layer again");
