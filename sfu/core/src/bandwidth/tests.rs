@@ -102,6 +102,23 @@ fn a_layer_that_does_not_fit_is_not_forced() {
     }
 }
 
+/// Frames of five videos and voices mixed, sent as they come.
+#[test]
+fn a_meeting_fills_its_link() {
+    println!("kbit/s, RTT ms: estimate, received (of 2720), ms in the queue (95 %), switches");
+    for (rate, received_min) in [(1_500, 1_050), (3_000, 2_400), (4_000, 2_650), (10_000, 2_650)] {
+        for rtt in RTTS_MS {
+            let run = run(config(rate * 1000, rtt), 1, Source::Meeting(vec![500_000; 5]), 60);
+            let (estimate, wait) = (run.median(0, 30, 60) / 1000, run.wait_ms(10, 95));
+            let received = run.received(0, 30, 60) / 1000;
+            let switches = run.flows[0].switches;
+            println!("{rate:>6} {rtt:>4}: {estimate:>5} {received:>5} {wait:>4} {switches:>2}");
+            assert!(received >= received_min, "{rate} {rtt}: {received}");
+            assert!(wait <= 60, "{rate} {rtt}: {wait} ms");
+        }
+    }
+}
+
 #[test]
 fn layers_follow_the_capacity() {
     println!("kbit/s, RTT ms: ms until below the new rate, ms until the top layer again");
@@ -314,29 +331,27 @@ fn nanoseconds_per_packet() {
     for lost_every in [u64::MAX, 50] {
         let mut bwe = BandwidthEstimator::new(0);
         bwe.set_wanted(0, 10_000_000);
-        let (rounds, packets) = (100_000_u64, 20_u64);
-        let mut results = Vec::new();
-        let begin = Instant::now();
-        for round in 1..=rounds {
-            // 20 packets every 80 ms: 2.4 Mbit/s.
-            let now = round * 80_000;
-            results.clear();
-            for i in 0..packets {
-                let number = round * packets + i;
-                let sent_us = now + i * 4_000;
-                let arrival_us = (number % lost_every != 0).then_some(sent_us as i64 + 20_000);
-                results.push(PacketResult {
-                    number: number as u16,
-                    sent_us,
-                    arrival_us,
-                    size: 1200,
+        // The best of many spans: the others were disturbed.
+        let mut best = u64::MAX;
+        let packets = 20;
+        for span in 0..200_u64 {
+            let begin = Instant::now();
+            for round in span * 1_000..(span + 1) * 1_000 {
+                // 20 packets every 80 ms: 2.4 Mbit/s.
+                let now = round * 80_000;
+                let results: [PacketResult; 20] = std::array::from_fn(|i| {
+                    let number = round * packets + i as u64;
+                    let sent_us = now + i as u64 * 4_000;
+                    let arrived = !number.is_multiple_of(lost_every);
+                    let arrival_us = arrived.then_some(sent_us as i64 + 20_000);
+                    PacketResult { number: number as u16, sent_us, arrival_us, size: 1200 }
                 });
+                bwe.feedback(now + 100_000, black_box(&results), Some(40_000));
+                bwe.tick(now + 100_000);
             }
-            bwe.feedback(now + 100_000, black_box(&results), Some(40_000));
-            bwe.tick(now + 100_000);
+            best = best.min(begin.elapsed().as_nanos() as u64 / (1_000 * packets));
         }
-        let each = begin.elapsed().as_nanos() as u64 / (rounds * packets);
-        println!("one of {lost_every} lost: {each} ns per packet, {:?}", bwe.estimate());
+        println!("one of {lost_every} lost: {best} ns per packet, {:?}", bwe.estimate());
     }
     let mut bwe = BandwidthEstimator::new(0);
     let begin = Instant::now();

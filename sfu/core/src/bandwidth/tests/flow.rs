@@ -6,7 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-const SLOT_US: u64 = 5_000;
+const MS: u64 = 1_000;
+const SLOT_US: u64 = 5 * MS;
 const PACKET: usize = 1200;
 
 /// What there is to send.
@@ -16,6 +17,8 @@ pub(super) enum Source {
     Unlimited,
     /// As many of these rates, each on top of the ones before, as the estimate allows, but at least the first; 30 frames a second.
     Layers(Vec<u64>),
+    /// As many videos of these rates as the estimate allows, each with frames of its own, and as many voices; they leave as they come.
+    Meeting(Vec<u64>),
 }
 
 struct Feedback {
@@ -49,6 +52,9 @@ pub(super) struct Flow {
     layers: usize,
     waiting: VecDeque<usize>,
     probing: Option<Probing>,
+    /// What left in the slot since then.
+    slot_us: u64,
+    taken: (usize, usize),
     rng: SmallRng,
     /// No feedback gets through in this span.
     pub(super) silent: (u64, u64),
@@ -84,6 +90,8 @@ impl Flow {
             layers: 0,
             waiting: VecDeque::new(),
             probing: None,
+            slot_us: 0,
+            taken: (0, 0),
             rng,
             silent: (0, 0),
             feedback_jitter_us: 0,
@@ -100,7 +108,7 @@ impl Flow {
     pub(super) fn set_source(&mut self, now: u64, source: Source) {
         let wanted = match &source {
             Source::Unlimited => 100_000_000,
-            Source::Layers(layers) => layers.iter().sum(),
+            Source::Layers(rates) | Source::Meeting(rates) => rates.iter().sum(),
         };
         self.bwe.set_wanted(now, wanted);
         self.source = source;
@@ -127,9 +135,12 @@ impl Flow {
             }
             Source::Layers(layers) => {
                 if (now - self.begin_us) * 30 / 1_000_000 >= self.frames {
-                    self.frame(&layers);
+                    let fits = self.fitting(&layers);
+                    self.frame(layers[..fits].iter().sum(), fits > self.layers);
+                    self.layers = fits;
                 }
             }
+            Source::Meeting(rates) => self.meeting(now, &rates),
         }
         if self.probing.is_none()
             && let Some(cluster) = self.bwe.poll_probe(now)
@@ -142,7 +153,10 @@ impl Flow {
             return;
         }
         let rate = self.bwe.estimate().bits_per_second as usize;
-        let (mut packets, mut bytes) = (0, 0);
+        if now >= self.slot_us + SLOT_US {
+            (self.slot_us, self.taken) = (now, (0, 0));
+        }
+        let (mut packets, mut bytes) = self.taken;
         while let Some(size) = self.waiting.front().copied() {
             if packets >= 10 && bytes >= rate / 800 {
                 break;
@@ -152,6 +166,7 @@ impl Flow {
             self.media_bytes += size as u64;
             self.send(now, flow, link, size);
         }
+        self.taken = (packets, bytes);
     }
 
     fn probe(&mut self, now: u64, flow: usize, link: &mut Link, mut probing: Probing) {
@@ -179,16 +194,18 @@ impl Flow {
         self.probing = Some(probing);
     }
 
-    fn frame(&mut self, layers: &[u64]) {
+    /// How many of the rates fit; counts when that changes.
+    fn fitting(&mut self, rates: &[u64]) -> usize {
         let estimate = self.bwe.estimate().bits_per_second;
-        let fits = (1..=layers.len()).rev().find(|n| layers[..*n].iter().sum::<u64>() <= estimate);
+        let fits = (1..=rates.len()).rev().find(|n| rates[..*n].iter().sum::<u64>() <= estimate);
         let fits = fits.unwrap_or(1);
-        let rate: u64 = layers[..fits].iter().sum();
-        let mean = rate as f64 / 30.0 / 8.0;
-        // A switch upwards needs a keyframe.
-        let factor = if fits > self.layers { 4.0 } else { self.rng.random_range(0.7..1.3) };
         self.switches += u64::from(fits != self.layers);
-        self.layers = fits;
+        fits
+    }
+
+    fn frame(&mut self, rate: u64, key: bool) {
+        let mean = rate as f64 / 30.0 / 8.0;
+        let factor = if key { 4.0 } else { self.rng.random_range(0.7..1.3) };
         self.frames += 1;
         let mut bytes = (mean * factor) as usize;
         while bytes > 0 {
@@ -196,6 +213,20 @@ impl Flow {
             self.waiting.push_back(size.max(60));
             bytes -= size;
         }
+    }
+
+    fn meeting(&mut self, now: u64, rates: &[u64]) {
+        let fits = self.fitting(rates);
+        for (index, rate) in (0..).zip(rates) {
+            let phase = now + index * 7_000;
+            if phase.is_multiple_of(20_000) {
+                self.waiting.push_back(100);
+            }
+            if (index as usize) < fits && phase % 33_000 < MS {
+                self.frame(*rate, index as usize >= self.layers);
+            }
+        }
+        self.layers = fits;
     }
 
     /// The receiver's side: every 50 to 100 ms what arrived.
@@ -272,7 +303,7 @@ impl Run {
 
     pub(super) fn until(&mut self, end_us: u64) {
         while self.now < end_us {
-            self.now += 1_000;
+            self.now += MS;
             let now = self.now;
             for (packet, arrival) in self.link.advance(now) {
                 let flow = &mut self.flows[packet.flow];
@@ -288,7 +319,8 @@ impl Run {
                 if now.is_multiple_of(25_000) {
                     flow.bwe.tick(now);
                 }
-                if now.is_multiple_of(SLOT_US) {
+                let meeting = matches!(flow.source, Source::Meeting(_));
+                if now.is_multiple_of(if meeting { MS } else { SLOT_US }) {
                     flow.slot(now, index, &mut self.link);
                 }
                 if now.is_multiple_of(10_000) {
