@@ -9,6 +9,10 @@ use super::{Cause, PacketResult};
 const SILENCE_US: u64 = 2_000_000;
 /// A probe never takes the rate below so much of what arrives anyway.
 const PROBE_ACKED: f64 = 0.85;
+/// What arrives without a queue that grows is carried, but for the error of its measurement.
+const ACKED: f64 = 0.95;
+/// What arrives was measured over half a second, in which the rate may have fallen for a reason.
+const FAR_ABOVE: f64 = 1.5;
 
 #[derive(Debug)]
 pub(super) struct Delay {
@@ -80,6 +84,11 @@ impl Delay {
         let usage = self.trend.usage();
         let Some(probe) = probe.filter(|_| usage != Usage::Over) else {
             self.aimd.update(now_us, usage, acked, max);
+            // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries.
+            let shown = acked.map_or(0.0, |acked| acked * ACKED).min(max);
+            if usage != Usage::Over && shown > self.aimd.rate() * FAR_ABOVE {
+                self.aimd.set(now_us, shown, Cause::Growing);
+            }
             return false;
         };
         let least = acked.map_or(0.0, |acked| self.aimd.rate().min(acked * PROBE_ACKED));

@@ -98,17 +98,19 @@ impl Engine {
         }
         let audio = self.audio_bitrate(now_us, key);
         let transport = &mut self.transports[key];
-        let downlink =
-            transport.downlink.get_or_insert_with(|| Box::new(Downlink::new(now_us, told)));
-        let other = audio + downlink.repairs();
-        let estimate = downlink.estimate(now_us);
-        let budget = estimate.map(|estimate| Budget {
-            bits_per_second: estimate.bits_per_second.saturating_sub(other),
-            starting: downlink.is_starting(now_us),
-        });
-        if std::env::var("DBG").is_ok() {
-            println!("DBG {} {:?} {:?} other {}", now_us, transport.id, estimate, other);
+        // Who waits for something that does not come yet needs no memory for it.
+        if slots.iter().any(|&(_, producer)| self.producers[producer].flowing != 0) {
+            let new = || Box::new(Downlink::new(now_us, told));
+            transport.downlink.get_or_insert_with(new);
         }
+        let downlink = transport.downlink.as_deref();
+        let other = audio + downlink.map_or(0, Downlink::repairs);
+        let budget = downlink.and_then(|downlink| {
+            Some(Budget {
+                bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),
+                starting: downlink.is_starting(now_us),
+            })
+        });
         let mut given = std::mem::take(&mut self.given);
         let asks: Vec<Slot<'_>> = slots
             .iter()
@@ -189,7 +191,6 @@ impl Engine {
             return;
         };
         consumer.footing.take(now_us, given);
-        if std::env::var("DBG").is_ok() { println!("DBG {} give {:?} before {:?} given {:?} rungs {:?}", now_us, consumer.id, consumer.selector.aimed(), given, producer.rungs.list()); }
         let aim = aim(producer, given.layer);
         let before = consumer.selector.aimed();
         if before != aim {

@@ -195,7 +195,8 @@ impl Downlink {
 
     /// The next probe to send, if there is one to begin. `number`: the next transport-wide number.
     pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) -> bool {
-        if self.probe.is_some() || !self.told {
+        // The first probe is the first media.
+        if self.probe.is_some() || !self.told || self.first_sent_us.is_none() {
             return false;
         }
         let Some(cluster) = self.estimator.poll_probe(now_us) else { return false };
