@@ -213,6 +213,22 @@ fn lower_layers_of_a_key_mode_are_left_out() {
     assert!(lower.count() >= 2 && sent.len() > 100);
 }
 
+/// Without a keyframe of its own accord: whoever showed the layer that is left must not wait for it, and gets it back when it returns.
+#[test]
+fn the_publisher_leaves_a_spatial_layer_and_takes_it_up_again() {
+    for key in [false, true] {
+        let mode = mode(3, 3, key, Format::Av1);
+        let mut world = room(mode, 5, Path::CLEAN, Path::CLEAN);
+        for active in [2, 3, 1, 3] {
+            let svc = world.publishers[0].video().svc.as_mut().unwrap();
+            svc.active = active;
+            world.run(2300 * MS);
+            assert_eq!(shown(&world, 0), (active - 1, 2), "{mode:?}");
+        }
+        check(&world, 0, true);
+    }
+}
+
 fn switch_at_random(world: &mut World, mode: Mode, seed: u64, steps: u32) {
     let mut rng = SmallRng::seed_from_u64(seed);
     for _ in 0..steps {

@@ -50,6 +50,10 @@ pub(crate) struct Svc {
     pub(crate) mode: Mode,
     /// By frame number.
     pub(crate) frames: HashMap<u32, Coded>,
+    /// Spatial layers that are made.
+    pub(crate) active: u8,
+    /// What was told of that.
+    told: u8,
     number: u32,
     picture_id: u16,
     since_key: u32,
@@ -113,6 +117,8 @@ impl Svc {
         Self {
             mode,
             frames: HashMap::new(),
+            active: mode.spatial,
+            told: mode.spatial,
             number: rng.random_range(0..0x1_0000),
             picture_id: rng.random_range(0..0x8000),
             since_key: 0,
@@ -130,7 +136,7 @@ impl Svc {
         self.since_key += 1;
         self.picture_id = (self.picture_id + 1) & 0x7fff;
         let (mut packets, mut below) = (Vec::new(), None);
-        for spatial in 0..self.mode.spatial {
+        for spatial in 0..self.active {
             self.number += 1;
             let same = (0..temporal.max(1)).filter_map(|t| self.last.get(&(spatial, t)));
             let mut references: Vec<u32> = same.max().copied().into_iter().collect();
@@ -146,7 +152,11 @@ impl Svc {
                 picture_id: self.picture_id,
             };
             // Some frames say what everybody knows.
-            let stated = rng.random_bool(0.1);
+            let changed =
+                spatial == 0 && std::mem::replace(&mut self.told, self.active) != self.active;
+            // A structure alone says that all targets are active.
+            let limited = key && spatial == 0 && self.active < self.mode.spatial;
+            let stated = rng.random_bool(0.1) || changed || limited;
             let len = rng.random_range(300..1000);
             for index in 0..count {
                 let frame = self.number;
@@ -171,7 +181,7 @@ impl Svc {
         stamp.write(&mut payload);
         let descriptor = (self.mode.format == Format::Av1)
             .then(|| self.descriptor(coded, stamp.frame, (first, last), stated));
-        Packet { payload, descriptor, marker: last && coded.layer.0 + 1 == self.mode.spatial }
+        Packet { payload, descriptor, marker: last && coded.layer.0 + 1 == self.active }
     }
 
     /// RFC 9628 section 4.2, non-flexible mode; key pictures have the scalability structure.
@@ -239,7 +249,9 @@ impl Svc {
             }
         }
         if stated {
-            bits.put(u32::MAX >> (32 - targets.len()), targets.len() as u32);
+            for target in (0..targets.len()).rev() {
+                bits.put((targets[target].0 < self.active).into(), 1);
+            }
         }
         for reference in &coded.references {
             bits.put(2, 2).put(number - reference - 1, 8);

@@ -76,27 +76,31 @@ pub(crate) struct Selector {
     aim: Aim,
     /// Layers in force: at most these, or with a dependency descriptor the decode target of these layers.
     limit: Limit,
-    /// Newest first.
-    earlier: [Limit; EARLIER],
     /// Newest packet of the current source that was judged, and its timestamp.
     newest: u64,
     picture: u32,
+    /// Once the limit has changed. Behind a pointer: few packets need it.
+    changes: Option<Box<Changes>>,
+}
+
+#[derive(Debug)]
+struct Changes {
+    /// Limits that held before, newest first.
+    earlier: [Limit; EARLIER],
     /// Arrival of the packet with which the limit changed.
-    changed_us: Option<u64>,
+    last_us: u64,
 }
 
 impl Default for Selector {
     fn default() -> Self {
-        let limit = Limit { since: 0, layer: ALL };
         Self {
             current: None,
             preferred: PreferredLayer::default(),
             aim: Aim::default(),
-            limit,
-            earlier: [limit; EARLIER],
+            limit: Limit { since: 0, layer: ALL },
             newest: 0,
             picture: 0,
-            changed_us: None,
+            changes: None,
         }
     }
 }
@@ -223,10 +227,11 @@ impl Selector {
     fn begin(&mut self, structure: Option<&Structure>, wish: Layer, packet: &CachedPacket) {
         let layer = structure.and_then(|structure| structure.best_active(wish)).unwrap_or(wish);
         self.limit = Limit { since: 0, layer };
-        self.earlier = [self.limit; EARLIER];
         (self.newest, self.picture) = (packet.seq, packet.timestamp);
         let whole = structure.is_none_or(|structure| structure.best(ALL) == Some(layer));
-        self.changed_us = (!whole).then_some(packet.arrival_us);
+        let last_us = packet.arrival_us;
+        self.changes =
+            (!whole).then(|| Box::new(Changes { earlier: [self.limit; EARLIER], last_us }));
     }
 
     fn select_layer(
@@ -259,11 +264,11 @@ impl Selector {
 
     /// The limit by which a packet is judged: a late one by that of its time.
     fn limit_at(&self, seq: u64) -> Layer {
-        if seq >= self.limit.since {
+        let Some(changes) = self.changes.as_ref().filter(|_| seq < self.limit.since) else {
             return self.limit.layer;
-        }
-        let held = self.earlier.iter().find(|earlier| seq >= earlier.since);
-        held.unwrap_or(&self.earlier[EARLIER - 1]).layer
+        };
+        let held = changes.earlier.iter().find(|earlier| seq >= earlier.since);
+        held.unwrap_or(&changes.earlier[EARLIER - 1]).layer
     }
 
     /// Comes nearer to the wish with the frame that begins here, as far as that can be decoded.
@@ -281,10 +286,13 @@ impl Selector {
         if next == now {
             return;
         }
-        self.earlier.rotate_right(1);
-        self.earlier[0] = self.limit;
+        let limit = self.limit;
+        let none = || Box::new(Changes { earlier: [limit; EARLIER], last_us: 0 });
+        let changes = self.changes.get_or_insert_with(none);
+        changes.earlier.rotate_right(1);
+        changes.earlier[0] = limit;
+        changes.last_us = packet.arrival_us;
         self.limit = Limit { since: packet.seq, layer: next };
-        self.changed_us = Some(packet.arrival_us);
     }
 
     /// What a packet that is forwarded must say about layers. `bytes`: of the packet.
@@ -301,9 +309,10 @@ impl Selector {
         let value = packet.carried[DESCRIPTOR].of(bytes);
         let active_targets =
             structure.zip(target).zip(value).and_then(|((structure, target), value)| {
-                let recent = |at: u64| packet.arrival_us.saturating_sub(at) < TOLD_US;
+                let first = packet.info.frame_start == Some(true);
+                let change = self.changes.as_ref().filter(|_| first).map(|changes| changes.last_us);
                 let recent =
-                    packet.info.frame_start == Some(true) && self.changed_us.is_some_and(recent);
+                    change.is_some_and(|at| packet.arrival_us.saturating_sub(at) < TOLD_US);
                 let active = structure.active_within(target);
                 // Structure and active decode targets have their flags in the fourth byte; a structure alone says all of them.
                 let stated = value.get(3).is_some_and(|flags| flags & 0xc0 != 0);

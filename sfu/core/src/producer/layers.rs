@@ -149,6 +149,8 @@ pub(crate) struct Layers {
     spatial: u8,
     sizes: [Option<(u16, u16)>; SPATIAL_MAX],
     rates: LayerRates,
+    /// The publisher keeps up other decode targets than before.
+    changed: bool,
 }
 
 impl Layers {
@@ -231,7 +233,8 @@ impl Layers {
             return new;
         };
         if let Some(active) = parsed.active_decode_targets {
-            structure.active = active;
+            let before = std::mem::replace(&mut structure.active, active);
+            self.changed |= before != active && !parsed.structure_attached;
         }
         (packet.info.spatial, packet.info.temporal) = (frame.spatial, frame.temporal);
         packet.info.keyframe &= frame.spatial == 0;
@@ -271,6 +274,11 @@ impl Layers {
         let structure = Box::new(Structure::new(templates, seq, self.serial));
         self.previous = self.structure.replace(structure);
         true
+    }
+
+    /// Whether the publisher has begun or left decode targets since the last call. With a keyframe that does not count: it serves everybody.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Counts a packet that came just now.
@@ -403,7 +411,9 @@ mod tests {
     fn layers_that_the_publisher_left_are_not_declared() {
         let mut layers = Layers::default();
         take(&mut layers, 10, L3T3, key(true));
+        assert!(!layers.take_changed());
         take(&mut layers, 11, L3T3, Frame { active: Some(0b111), ..delta(0, 0) });
+        assert!(layers.take_changed() && !layers.take_changed());
         let known: Vec<_> = layers.rates(None, 0).map(|r| (r.spatial, r.temporal)).collect();
         assert_eq!(known, [(0, 0), (0, 1), (0, 2)]);
     }
