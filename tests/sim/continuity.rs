@@ -32,7 +32,7 @@ fn room(path: Path, publishers: &[Tracks]) -> World {
 }
 
 fn prefer(world: &mut World, rid: Option<&str>, temporal: Option<u8>) {
-    let layer = PreferredLayer { rid: rid.map(str::to_owned), temporal };
+    let layer = PreferredLayer { rid: rid.map(str::to_owned), spatial: None, temporal };
     world.command(Command::SetPreferredLayer { consumer: World::consumer(0, 0), layer });
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod publisher_ids {
     pub(crate) const REPAIRED_RID: u8 = 3;
     pub(crate) const TRANSPORT_WIDE: u8 = 4;
     pub(crate) const AUDIO_LEVEL: u8 = 6;
+    pub(crate) const DESCRIPTOR: u8 = 7;
 }
 
 /// … and on subscribers'.
@@ -27,6 +28,7 @@ pub(crate) mod subscriber_ids {
     pub(crate) const TRANSPORT_WIDE: u8 = 3;
     pub(crate) const ABS_SEND_TIME: u8 = 2;
     pub(crate) const AUDIO_LEVEL: u8 = 1;
+    pub(crate) const DESCRIPTOR: u8 = 12;
 }
 
 const CHECK_INTERVAL: Micros = 2_500 * MS;

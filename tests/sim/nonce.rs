@@ -34,6 +34,7 @@ fn disturb(world: &mut World, rng: &mut SmallRng) {
             let rid = [None, Some("q".to_owned()), Some("f".to_owned())];
             let layer = PreferredLayer {
                 rid: rid[rng.random_range(0..3)].clone(),
+                spatial: None,
                 temporal: [None, Some(0), Some(1)][rng.random_range(0..3)],
             };
             world.command(Command::SetPreferredLayer { consumer: World::consumer(0, slot), layer });

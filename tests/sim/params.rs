@@ -24,15 +24,23 @@ pub(crate) fn video_params(rids: &[&str], number: u32) -> ProducerParams {
         kind: MediaKind::Video,
         mid: Some("0".into()),
         encodings,
-        codecs: vec![ReceiveCodec {
-            payload_type: publisher::VP8,
-            rtx_payload_type: Some(publisher::VP8_RTX),
-            codec: Codec::Vp8,
-            clock_rate: 90_000,
-            feedback: Feedback { nack: true, pli: true, transport_cc: true, ..Default::default() },
-        }],
+        codecs: vec![
+            video_codec(publisher::VP8, Codec::Vp8),
+            video_codec(publisher::VP9, Codec::Vp9),
+            video_codec(publisher::AV1, Codec::Av1),
+        ],
         number,
         paused: false,
+    }
+}
+
+fn video_codec(payload_type: u8, codec: Codec) -> ReceiveCodec {
+    ReceiveCodec {
+        payload_type,
+        rtx_payload_type: Some(payload_type + 1),
+        codec,
+        clock_rate: 90_000,
+        feedback: Feedback { nack: true, pli: true, transport_cc: true, ..Default::default() },
     }
 }
 

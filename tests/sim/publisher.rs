@@ -3,7 +3,8 @@
 use crate::endpoint::{Endpoint, Inbound, publisher_ids as ids};
 use crate::net::{MS, Micros, SECOND};
 use crate::stamp::Stamp;
-use crate::tracks::{AUDIO_FRAME, Audio, FRAME, Frame, REPORTS, Video};
+use crate::svc::{self, Format};
+use crate::tracks::{AUDIO_FRAME, Audio, FRAME, Frame, Layer, REPORTS, Video};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -17,6 +18,8 @@ use rtp::packet::Packet;
 
 pub(crate) const VP8: u8 = 96;
 pub(crate) const VP8_RTX: u8 = 97;
+pub(crate) const VP9: u8 = 98;
+pub(crate) const AV1: u8 = 45;
 pub(crate) const OPUS: u8 = 111;
 
 /// MID and RID stand on packets of the first seconds only: senders stop once feedback came.
@@ -166,6 +169,21 @@ impl Publisher {
                 || self.keyframe_period.is_some_and(|period| age >= period);
             if keyframe {
                 layer.frames_since_key = 0;
+            }
+            if let Some(svc) = &mut video.svc {
+                layer.frames_since_key += 1;
+                let stamp =
+                    Stamp { track: video.track, keyframe, capture: now, ..Stamp::default() };
+                let picture = svc.picture(&mut self.rng, keyframe, &stamp);
+                let format = svc.mode.format;
+                for (packet_index, made) in (0..).zip(picture) {
+                    let packet = layer.svc_packet(format, made, now, video.mid);
+                    video.order += 1;
+                    video
+                        .paced
+                        .insert((now + MS + packet_index * MS, video.order), (index, packet));
+                }
+                continue;
             }
             let (temporal, sync) = if video.temporal { layer.temporal() } else { (0, false) };
             layer.frames_since_key += 1;
@@ -334,7 +352,11 @@ impl Publisher {
         }
         *last = Some(now);
         let payload = [&number.to_be_bytes()[..], &original.payload].concat();
-        let mut packet = packet(VP8_RTX, layer.rtx_seq, layer.rtx_ssrc, payload);
+        let payload_type = original.header.payload_type + 1;
+        let mut packet = packet(payload_type, layer.rtx_seq, layer.rtx_ssrc, payload);
+        if let Some(value) = original.header.get_extension(ids::DESCRIPTOR) {
+            extend(&mut packet, ids::DESCRIPTOR, &value);
+        }
         packet.header.timestamp = original.header.timestamp;
         packet.header.marker = original.header.marker;
         label(&mut packet, mid, layer.rid, ids::REPAIRED_RID);
@@ -360,6 +382,34 @@ impl Publisher {
 /// Virtual time as 32.32 fixed point seconds.
 pub(crate) fn ntp_of(at: Micros) -> u64 {
     ((u128::from(at) << 32) / 1_000_000) as u64
+}
+
+impl Layer {
+    /// The next packet of a picture with several layers.
+    fn svc_packet(
+        &mut self,
+        format: Format,
+        made: svc::Packet,
+        now: Micros,
+        mid: Option<&str>,
+    ) -> Packet {
+        let payload_type = match format {
+            Format::Vp9 => VP9,
+            Format::Av1 => AV1,
+        };
+        let mut packet = packet(payload_type, self.seq, self.ssrc, made.payload);
+        // First, because the longest value decides on the form of all.
+        if let Some(value) = made.descriptor {
+            extend(&mut packet, ids::DESCRIPTOR, &value);
+        }
+        packet.header.timestamp = self.timestamp(now);
+        packet.header.marker = made.marker;
+        if now < self.since + LABELLED {
+            label(&mut packet, mid, self.rid, ids::RID);
+        }
+        self.seq += 1;
+        packet
+    }
 }
 
 fn packet(payload_type: u8, seq: u64, ssrc: u32, payload: Vec<u8>) -> Packet {

@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const VP8: u8 = 100;
 pub(crate) const VP8_RTX: u8 = 101;
+pub(crate) const VP9: u8 = 102;
+pub(crate) const AV1: u8 = 104;
 pub(crate) const OPUS: u8 = 109;
 
 /// libwebrtc: `NackRequester` looks every 20 ms, assumes a round trip of 100 ms, and asks ten times.
@@ -359,7 +361,7 @@ impl Subscriber {
             let number = packet.header.sequence_number;
             slot.receive(now, number, packet.header.timestamp, &packet.payload);
         } else {
-            assert_eq!(packet.header.payload_type, VP8_RTX);
+            assert!([VP8_RTX, VP9 + 1, AV1 + 1].contains(&packet.header.payload_type));
             if packet.payload.len() < 2 {
                 return;
             }

@@ -75,7 +75,7 @@ fn they_agree_over_switches_and_rebinding() {
     world.run_seconds(3);
     for (step, rid) in ["q", "f", "q"].into_iter().enumerate() {
         let now = world.now;
-        let layer = PreferredLayer { rid: Some(rid.into()), temporal: None };
+        let layer = PreferredLayer { rid: Some(rid.into()), ..PreferredLayer::default() };
         world.command(Command::SetPreferredLayer { consumer: World::consumer(0, 0), layer });
         world.run_seconds(2);
         let layer = [0, 1, 0][step];
@@ -106,7 +106,7 @@ fn layers_agree_with_audio_after_a_switch() {
     let mut world = room(Path::CLEAN, LAYERS, true);
     world.run_seconds(3);
     for rid in ["q", "f", "q", "f"] {
-        let layer = PreferredLayer { rid: Some(rid.into()), temporal: None };
+        let layer = PreferredLayer { rid: Some(rid.into()), ..PreferredLayer::default() };
         world.command(Command::SetPreferredLayer { consumer: World::consumer(0, 0), layer });
         world.run_seconds(2);
     }
@@ -119,7 +119,7 @@ fn no_sender_report_of_the_publisher_never_blocks_a_switch() {
     let mut world = room(Path::CLEAN, LAYERS, false);
     world.run_seconds(2);
     for (rid, shown) in [("q", 0), ("f", 1), ("q", 0)] {
-        let layer = PreferredLayer { rid: Some(rid.into()), temporal: None };
+        let layer = PreferredLayer { rid: Some(rid.into()), ..PreferredLayer::default() };
         world.command(Command::SetPreferredLayer { consumer: World::consumer(0, 0), layer });
         let now = world.now;
         world.run(SECOND);

@@ -1,5 +1,6 @@
 //! Looks at everything that the engine sends to one subscriber, before the network can lose it.
 
+use crate::endpoint::subscriber_ids as ids;
 use crate::net::Micros;
 use crate::stamp::Stamp;
 use crate::world::Cause;
@@ -8,6 +9,7 @@ use rtcp::sender_report::SenderReport;
 use sfu_core::transport::srtp::{SrtpKeys, SrtpReceiver};
 use sfu_rtp::RtpHeader;
 use sfu_rtp::codec::vp8::Vp8Descriptor;
+use sfu_rtp::codec::vp9::Vp9Descriptor;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
@@ -22,10 +24,22 @@ pub(crate) struct Sent {
     pub(crate) csrc: u32,
     /// Fills a number, and says nothing.
     pub(crate) blank: bool,
-    /// VP8 only.
+    pub(crate) marker: bool,
+    /// VP8 and VP9.
     pub(crate) picture_id: Option<u16>,
+    /// VP8 only.
     pub(crate) tl0: Option<u8>,
     pub(crate) stamp: Stamp,
+}
+
+/// What of a packet must be the same when RTX brings it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) marker: bool,
+    pub(crate) timestamp: u32,
+    pub(crate) descriptor: Option<Vec<u8>>,
+    /// Digest of the payload.
+    payload: u64,
 }
 
 /// A sender report of a slot.
@@ -47,6 +61,8 @@ pub(crate) struct Tap {
     pub(crate) reports: Vec<Report>,
     /// (media SSRC, low 16 bits of the index, cycle by time) -> resends.
     resends: HashMap<(u32, u64), u32>,
+    /// By media SSRC and index.
+    pub(crate) said: HashMap<(u32, u64), Said>,
     transport_number: Option<u16>,
     pub(crate) datagrams: u64,
     pub(crate) rtx_packets: u64,
@@ -65,6 +81,7 @@ impl Tap {
             sent: HashMap::new(),
             reports: Vec::new(),
             resends: HashMap::new(),
+            said: HashMap::new(),
             transport_number: None,
             datagrams: 0,
             rtx_packets: 0,
@@ -97,14 +114,13 @@ impl Tap {
         let highest = self.highest.entry(ssrc).or_insert(u64::from(number));
         let index = sfu_rtp::sequence::extend(*highest, number);
         *highest = (*highest).max(index);
-        let mut hasher = DefaultHasher::new();
-        datagram.hash(&mut hasher);
+        let sealed = digest(datagram);
         match self.sealed.entry((ssrc, index)) {
             Entry::Vacant(entry) => {
-                entry.insert(hasher.finish());
+                entry.insert(sealed);
             }
             Entry::Occupied(entry) => {
-                assert_eq!(*entry.get(), hasher.finish(), "SSRC {ssrc} index {index} sealed twice");
+                assert_eq!(*entry.get(), sealed, "SSRC {ssrc} index {index} sealed twice");
                 assert!(!self.rtx.contains_key(&ssrc), "an RTX packet sent twice");
                 self.identical_packets += 1;
                 *self.resends.entry((ssrc, index)).or_default() += 1;
@@ -123,27 +139,43 @@ impl Tap {
             self.padding_packets += 1;
             return;
         }
+        let descriptor = header.extensions(&bytes).find(|(id, _)| *id == ids::DESCRIPTOR);
+        let said = |payload: &[u8]| Said {
+            marker: header.marker,
+            timestamp: header.timestamp,
+            descriptor: descriptor.map(|(_, value)| value.to_vec()),
+            payload: digest(payload),
+        };
         if let Some(&media) = self.rtx.get(&ssrc) {
             let original = u16::from_be_bytes([payload[0], payload[1]]);
             Stamp::read(payload);
             self.rtx_packets += 1;
             let original = sfu_rtp::sequence::extend(self.highest[&media], original);
+            let first = self.said.get(&(media, original)).expect("a packet that was sent");
+            assert_eq!(*first, said(&payload[2..]), "RTX of {media} {original}");
             // Probes send packets again that nobody asked for.
             if cause == Cause::Answer {
                 *self.resends.entry((media, original)).or_default() += 1;
             }
             return;
         }
+        self.said.insert((ssrc, index), said(payload));
         let blank = payload.is_empty();
         let video = !blank && header.payload_type == crate::subscriber::VP8;
         let descriptor = video.then(|| Vp8Descriptor::parse(payload).unwrap());
+        let vp9 = !blank && header.payload_type == crate::subscriber::VP9;
+        let vp9 = vp9.then(|| Vp9Descriptor::parse(payload).unwrap());
         assert_eq!(header.csrcs(&bytes).count(), 1);
         self.sent.entry(ssrc).or_default().push(Sent {
             at: now,
             index,
             timestamp: header.timestamp,
             csrc: header.csrcs(&bytes).next().unwrap(),
-            picture_id: descriptor.and_then(|d| d.picture_id),
+            marker: header.marker,
+            picture_id: match descriptor {
+                Some(descriptor) => descriptor.picture_id,
+                None => vp9.and_then(|d| d.picture_id),
+            },
             tl0: descriptor.and_then(|d| d.tl0_picture_index),
             stamp: if blank { Stamp::default() } else { Stamp::read(payload) },
             blank,
@@ -199,6 +231,12 @@ impl Tap {
         sent.sort_by_key(|packet| packet.index);
         sent
     }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn assert_frames_follow(sent: &[Sent]) {

@@ -21,7 +21,7 @@ fn trace(seed: u64) -> (u64, u64, usize) {
     }
     world.run_seconds(4);
     for subscriber in 0..6 {
-        let layer = PreferredLayer { rid: Some("q".into()), temporal: None };
+        let layer = PreferredLayer { rid: Some("q".into()), ..PreferredLayer::default() };
         world.command(Command::SetPreferredLayer {
             consumer: World::consumer(subscriber, 0),
             layer,

@@ -2,6 +2,7 @@
 
 use crate::net::{MS, Micros, SECOND};
 use crate::stamp::{STAMP_LEN, Stamp};
+use crate::svc::Svc;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rtp::packet::Packet;
@@ -47,6 +48,8 @@ pub(crate) struct Video {
     pub(crate) track: u8,
     pub(crate) layers: Vec<Layer>,
     pub(crate) temporal: bool,
+    /// Several layers in the one encoding that there is then.
+    pub(crate) svc: Option<Svc>,
     pub(crate) enabled: bool,
     pub(crate) frames: Vec<Frame>,
     pub(crate) next_frame: Micros,
@@ -98,6 +101,7 @@ impl Video {
             track,
             layers,
             temporal: false,
+            svc: None,
             enabled: true,
             frames: Vec::new(),
             next_frame: rng.random_range(0..FRAME),

@@ -149,7 +149,7 @@ fn only_encodings_that_somebody_shows_cross() {
     let prefer = |world: &mut World, rid: Option<&str>| {
         world.worker = FAR;
         for subscriber in [1, 2] {
-            let layer = PreferredLayer { rid: rid.map(Into::into), temporal: None };
+            let layer = PreferredLayer { rid: rid.map(Into::into), ..PreferredLayer::default() };
             let consumer = World::consumer(subscriber, 0);
             world.command(Command::SetPreferredLayer { consumer, layer });
         }

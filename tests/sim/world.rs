@@ -209,6 +209,7 @@ impl World {
             (pub_ids::REPAIRED_RID, ExtensionKind::RepairedRid),
             (pub_ids::TRANSPORT_WIDE, ExtensionKind::TransportWideCc),
             (pub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
+            (pub_ids::DESCRIPTOR, ExtensionKind::DependencyDescriptor),
         ]);
         let index = self.publishers.len();
         let endpoint = Endpoint::new(number, PROFILE, address(number));
@@ -252,6 +253,7 @@ impl World {
             (sub_ids::TRANSPORT_WIDE, ExtensionKind::TransportWideCc),
             (sub_ids::ABS_SEND_TIME, ExtensionKind::AbsSendTime),
             (sub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
+            (sub_ids::DESCRIPTOR, ExtensionKind::DependencyDescriptor),
         ];
         let number = self.create_transport(&extensions);
         let index = self.subscribers.len();
@@ -301,8 +303,13 @@ impl World {
         let payload_types = match there.kind {
             MediaKind::Audio => vec![mapping(publisher::OPUS, subscriber::OPUS, None, false)],
             MediaKind::Video => {
-                let rtx = there.rtx_ssrc.map(|_| subscriber::VP8_RTX);
-                vec![mapping(publisher::VP8, subscriber::VP8, rtx, true)]
+                // RTX has the payload type behind that of what it repairs.
+                let of = |from, to| mapping(from, to, there.rtx_ssrc.map(|_| to + 1), true);
+                vec![
+                    of(publisher::VP8, subscriber::VP8),
+                    of(publisher::VP9, subscriber::VP9),
+                    of(publisher::AV1, subscriber::AV1),
+                ]
             }
         };
         self.command(Command::BindConsumer {

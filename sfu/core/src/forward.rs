@@ -16,12 +16,13 @@ use crate::consumer::Consumer;
 use crate::consumer::history::Sent;
 use crate::consumer::replay::Timing;
 use crate::consumer::rewriter::Rewritten;
-use crate::consumer::selector::Selection;
+use crate::consumer::selector::{Selection, Told};
 use crate::counters::MediaCounters;
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Egress, Tuple};
 use crate::params::PayloadMapping;
 use crate::producer::Producer;
+use crate::producer::encoding::Encoding;
 use crate::producer::packet::CachedPacket;
 use crate::transport::Transport;
 use crate::transport::pace::{Taken, Waiting};
@@ -72,6 +73,7 @@ struct Chosen {
     seq: u64,
     mapping: PayloadMapping,
     rewritten: Rewritten,
+    told: Told,
     size: usize,
     /// Fills a number with nothing.
     blank: bool,
@@ -242,14 +244,15 @@ impl Fan<'_> {
         let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
         let mapping = write::mapping(bound, packet, bytes)?;
         let size = usize::from(packet.payload_len) + packet.carried_len();
-        let chosen = |rewritten, blank| Chosen {
+        let chosen = |rewritten, told: Option<Told>| Chosen {
             consumer: key,
             encoding,
             seq,
             mapping,
             rewritten,
-            size: if blank { 0 } else { size },
-            blank,
+            told: told.unwrap_or_default(),
+            size: told.map_or(0, |_| size),
+            blank: told.is_none(),
         };
         let own = (packet.timestamp, packet.arrival_us);
         let newest = || source.newest.map_or(own, |(rtp, at)| (rtp, flush.clock.micros(at)));
@@ -260,17 +263,11 @@ impl Fan<'_> {
                 let offset = exact_offset(producer, consumer, encoding);
                 let live = if consumer.replays() { newest() } else { own };
                 consumer.rewriter.switch(packet, live, source.clock_rate, offset);
-                consumer.waiting_since_us = None;
-                if let Some(replay) = &mut consumer.replay {
-                    replay.begin_source();
-                }
-                consumer.switched_from = Some((encoding, source.epoch));
-                consumer.report_due = true;
-                consumer.layer_changed = true;
+                begin_source(consumer, (encoding, source));
             }
-            Selection::Skip => {
-                let hole = consumer.rewriter.skip(packet).ok_or(DropReason::TemporalLayer)?;
-                return Ok((chosen(hole, true), false));
+            Selection::Skip(reason) => {
+                let hole = consumer.rewriter.skip(packet).ok_or(reason)?;
+                return Ok((chosen(hole, None), false));
             }
             Selection::Other => return Err(DropReason::OtherEncoding),
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
@@ -289,7 +286,8 @@ impl Fan<'_> {
             }
             Timing::Unknown => return Err(DropReason::TooOld),
         };
-        Ok((chosen(rewritten, false), selection == Selection::Switch))
+        let told = consumer.selector.tell(source, packet, bytes);
+        Ok((chosen(rewritten, Some(told)), selection == Selection::Switch))
     }
 
     fn send_chosen(&mut self, flush: &mut Flush<'_, '_>, tuple: &Tuple, taken: Taken) {
@@ -310,6 +308,17 @@ impl Fan<'_> {
     }
 }
 
+/// A slot shows another source from now on.
+fn begin_source(consumer: &mut Consumer, (encoding, source): (u8, &Encoding)) {
+    consumer.waiting_since_us = None;
+    if let Some(replay) = &mut consumer.replay {
+        replay.begin_source();
+    }
+    consumer.switched_from = Some((encoding, source.epoch));
+    consumer.report_due = true;
+    consumer.layer_changed = true;
+}
+
 /// Writes and seals one packet, and what must follow it.
 fn send(
     flush: &mut Flush<'_, '_>,
@@ -319,17 +328,20 @@ fn send(
     tuple: &Tuple,
     chosen: &Chosen,
 ) -> Result<(), DropReason> {
-    let Chosen { encoding, seq, mapping, rewritten, .. } = *chosen;
+    let Chosen { encoding, seq, mapping, rewritten, told, .. } = *chosen;
     let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
     let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
     let sent = Sent {
         seq: rewritten.seq,
         source: seq as u32,
         encoding,
-        epoch: source.epoch,
+        epoch: source.epoch as u16,
         timestamp: rewritten.timestamp,
         picture_id: rewritten.picture_id,
         tl0_picture_index: rewritten.tl0_picture_index,
+        frame_number: rewritten.frame_number,
+        active_targets: told.active_targets,
+        marker: told.marker,
         transport_sequence: transport.transport_sequence.wrapping_add(1),
         abs_send_time: flush.abs_send_time,
     };
@@ -338,7 +350,7 @@ fn send(
     let slot = flush.egress.reserve();
     let written = if chosen.blank {
         // Receivers take a packet without payload for padding. It is never sent again: the history does not know it.
-        let packet = CachedPacket { marker: false, carried: Default::default(), ..*packet };
+        let packet = CachedPacket { carried: Default::default(), ..*packet };
         write::write_media(slot, &View { packet: &packet, payload: &[], ..view })
     } else {
         write::write_media(slot, &view)

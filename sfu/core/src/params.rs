@@ -235,6 +235,8 @@ pub struct Binding {
 pub struct PreferredLayer {
     /// Encoding to show.
     pub rid: Option<String>,
+    /// Highest spatial layer to forward, where a single encoding has several (SVC).
+    pub spatial: Option<u8>,
     /// Highest temporal layer to forward.
     pub temporal: Option<u8>,
 }

@@ -4,6 +4,10 @@
 //! targets. Frame differences and chains are checked for their bounds and skipped. The template structure arrives with
 //! keyframes and is kept by the caller.
 
+mod rewrite;
+
+pub use rewrite::rewrite;
+
 use crate::error::ParseError;
 
 /// Template ids have 6 bits.
@@ -601,7 +605,84 @@ mod tests {
         assert_eq!(DependencyDescriptor::parse(&value, None), Err(ParseError::Malformed));
     }
 
+    fn rewritten(value: &[u8], targets: u8, number: u16, active: Option<u32>) -> Option<Vec<u8>> {
+        let mut out = [0xff; 255];
+        let len = rewrite(value, targets, number, active, &mut out)?;
+        assert_eq!(rewrite(value, targets, number, active, &mut out[..len - 1]), None);
+        Some(out[..len].to_vec())
+    }
+
+    #[test]
+    fn a_frame_number_alone_changes_two_bytes() {
+        let value = keyframe();
+        let out = rewritten(&value, 0, 0xabcd, None).unwrap();
+        assert_eq!(
+            (&out[..1], &out[1..3], &out[3..]),
+            (&value[..1], &[0xab, 0xcd][..], &value[3..])
+        );
+        assert_eq!(rewrite(&[0x80, 0], 4, 1, None, &mut [0; 20]), None);
+    }
+
+    #[test]
+    fn active_targets_stand_behind_the_structure() {
+        let value = keyframe();
+        let structure = TemplateStructure::parse(&value).unwrap().unwrap();
+        let out = rewritten(&value, 9, 7, Some(0b0011)).unwrap();
+        let before = DependencyDescriptor::parse(&value, None).unwrap();
+        let expected =
+            DependencyDescriptor { frame_number: 7, active_decode_targets: Some(0b0011), ..before };
+        assert_eq!(DependencyDescriptor::parse(&out, None), Ok(expected));
+        assert_eq!(TemplateStructure::parse(&out).unwrap().unwrap(), structure);
+        // Where there were some they are replaced.
+        assert_eq!(rewritten(&out, 9, 7, Some(0b1111)).unwrap().len(), out.len());
+        let again = rewritten(&out, 9, 7, Some(0b0001)).unwrap();
+        let active = DependencyDescriptor::parse(&again, None).unwrap().active_decode_targets;
+        assert_eq!(active, Some(0b0001));
+    }
+
+    #[test]
+    fn three_bytes_become_five() {
+        let structure = TemplateStructure::parse(&keyframe()).unwrap().unwrap();
+        let value = mandatory(1, 7).bytes();
+        assert_eq!(rewritten(&value, 0, 7, Some(1)), None, "nobody knows how many there are");
+        let out = rewritten(&value, 4, 9, Some(0b0101)).unwrap();
+        assert_eq!(out.len(), 5);
+        let before = DependencyDescriptor::parse(&value, Some(&structure)).unwrap();
+        let expected =
+            DependencyDescriptor { frame_number: 9, active_decode_targets: Some(0b0101), ..before };
+        assert_eq!(DependencyDescriptor::parse(&out, Some(&structure)), Ok(expected));
+    }
+
+    #[test]
+    fn custom_values_move_along() {
+        let structure = TemplateStructure::parse(&keyframe()).unwrap().unwrap();
+        for stated in [false, true] {
+            let mut writer = mandatory(63, 8);
+            writer.put(if stated { 0b01111 } else { 0b00111 }, 5);
+            writer.put(0b1011, if stated { 4 } else { 0 }).put_all(&[0, 2, 0, 1], 2);
+            writer.put(1, 2).put(5, 4).put(3, 2).put(77, 12).put(0, 2).put_all(&[9, 201], 8);
+            let value = writer.bytes();
+            let out = rewritten(&value, 4, 8, Some(0b0001)).unwrap();
+            let mut expected = mandatory(63, 8);
+            expected.put(0b01111, 5).put(0b0001, 4).put_all(&[0, 2, 0, 1], 2);
+            expected.put(1, 2).put(5, 4).put(3, 2).put(77, 12).put(0, 2).put_all(&[9, 201], 8);
+            let expected = expected.bytes();
+            assert_eq!(out[..expected.len()], expected[..]);
+            assert!(out[expected.len()..].iter().all(|byte| *byte == 0), "padding");
+            let frame = DependencyDescriptor::parse(&out, Some(&structure)).unwrap().frame.unwrap();
+            assert_eq!(frame.indication(3), Discardable);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn rewriting_survives_any_bytes(value in prop::collection::vec(any::<u8>(), 0..120), targets in 0..40_u8, active: Option<u32>, room in 0..140_usize) {
+            let mut out = vec![0; room];
+            if let Some(len) = rewrite(&value, targets, 1, active, &mut out) {
+                prop_assert!(len <= room && len + 1 >= value.len().min(3));
+            }
+        }
+
         #[test]
         fn non_symmetric_values_read_back(limit in 1..34_u32, seed: u32) {
             let value = seed % limit;

@@ -116,7 +116,7 @@ impl Room {
             return Err(Refusal::new(ErrorCode::NotFound, text));
         }
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        let layer = PreferredLayer { rid, temporal };
+        let layer = PreferredLayer { rid, spatial: None, temporal };
         participant.layers.insert(id, layer.clone());
         if let Some(consumer) = participant.slots.showing(id).map(|slot| slot.consumer) {
             self.media(Command::SetPreferredLayer { consumer, layer });

@@ -168,7 +168,7 @@ impl Room {
             return Err(refuse(format!("There is no such layer now; there are {layers:?}.")));
         }
         let Some(viewing) = &mut participant.viewing else { return Err(super::over_http::gone()) };
-        viewing.layer = PreferredLayer { rid, temporal: wish.temporal };
+        viewing.layer = PreferredLayer { rid, spatial: None, temporal: wish.temporal };
         let (consumer, layer) = (slot.consumer, viewing.layer.clone());
         self.media(Command::SetPreferredLayer { consumer, layer });
         Ok(())

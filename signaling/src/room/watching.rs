@@ -43,7 +43,7 @@ impl Viewing {
             return PreferredLayer::default();
         }
         let rid = self.layer.rid.clone().filter(|rid| track.layers.contains(rid));
-        PreferredLayer { rid, temporal: self.layer.temporal }
+        PreferredLayer { rid, spatial: None, temporal: self.layer.temporal }
     }
 }
 

@@ -24,11 +24,16 @@ pub(crate) struct Sent {
     /// Low half of the extended sequence number in the encoding's cache.
     pub(crate) source: u32,
     pub(crate) encoding: u8,
-    /// The encoding's epoch: after it changed, the cache holds other packets under the same numbers.
-    pub(crate) epoch: u32,
+    /// The encoding's epoch, low half: after it changed, the cache holds other packets under the same numbers.
+    pub(crate) epoch: u16,
     pub(crate) timestamp: u32,
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_picture_index: Option<u8>,
+    /// Of the dependency descriptor, where that is rewritten.
+    pub(crate) frame_number: Option<u16>,
+    /// Active decode targets that the dependency descriptor is given.
+    pub(crate) active_targets: Option<u16>,
+    pub(crate) marker: bool,
     /// Transport-wide sequence number of the first transmission.
     pub(crate) transport_sequence: u16,
     /// `abs-send-time` of the first transmission, 24 bits.
@@ -43,44 +48,54 @@ mod flag {
     pub(super) const WANTED: u8 = 2;
     pub(super) const PICTURE_ID: u8 = 4;
     pub(super) const TL0: u8 = 8;
+    pub(super) const FRAME_NUMBER: u8 = 16;
+    pub(super) const ACTIVE_TARGETS: u8 = 32;
+    pub(super) const MARKER: u8 = 64;
 }
 
-/// 32 bytes. Numbers are kept by their low halves: a ring never holds two that differ by 2^32.
+/// 32 bytes. Numbers are kept by their low halves: a ring never holds two that differ by 2^32, nor of two epochs that differ by 2^16.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     seq: u32,
     source: u32,
-    epoch: u32,
     timestamp: u32,
     /// When it was last sent, in µs of the media clock, low half.
     last_us: u32,
+    epoch: u16,
     transport_sequence: u16,
     picture_id: u16,
+    frame_number: u16,
+    active_targets: u16,
     abs_send_time: [u8; 3],
-    encoding: u8,
     tl0: u8,
     flags: u8,
-    resends: u8,
+    /// The encoding in the lower half.
+    resends_encoding: u8,
 }
 
 impl Entry {
     fn new(now_us: u64, sent: &Sent) -> Self {
         let [_, abs_send_time @ ..] = sent.abs_send_time.to_be_bytes();
-        let picture_id = if sent.picture_id.is_some() { flag::PICTURE_ID } else { 0 };
-        let tl0 = if sent.tl0_picture_index.is_some() { flag::TL0 } else { 0 };
+        let flag = |flag, there: bool| if there { flag } else { 0 };
+        let flags = flag(flag::PICTURE_ID, sent.picture_id.is_some())
+            | flag(flag::TL0, sent.tl0_picture_index.is_some())
+            | flag(flag::FRAME_NUMBER, sent.frame_number.is_some())
+            | flag(flag::ACTIVE_TARGETS, sent.active_targets.is_some())
+            | flag(flag::MARKER, sent.marker);
         Self {
             seq: sent.seq as u32,
             source: sent.source,
-            epoch: sent.epoch,
             timestamp: sent.timestamp,
             last_us: now_us as u32,
+            epoch: sent.epoch,
             transport_sequence: sent.transport_sequence,
             picture_id: sent.picture_id.unwrap_or(0),
+            frame_number: sent.frame_number.unwrap_or(0),
+            active_targets: sent.active_targets.unwrap_or(0),
             abs_send_time,
-            encoding: sent.encoding,
             tl0: sent.tl0_picture_index.unwrap_or(0),
-            flags: flag::SENT | picture_id | tl0,
-            resends: 0,
+            flags: flag::SENT | flags,
+            resends_encoding: sent.encoding & 0x0f,
         }
     }
 
@@ -92,17 +107,24 @@ impl Entry {
         self.flags & flag != 0
     }
 
+    fn resends(&self) -> u8 {
+        self.resends_encoding >> 4
+    }
+
     /// `seq`: this entry's whole number.
     fn sent(&self, seq: u64) -> Sent {
         let [a, b, c] = self.abs_send_time;
         Sent {
             seq,
             source: self.source,
-            encoding: self.encoding,
+            encoding: self.resends_encoding & 0x0f,
             epoch: self.epoch,
             timestamp: self.timestamp,
             picture_id: self.is(flag::PICTURE_ID).then_some(self.picture_id),
             tl0_picture_index: self.is(flag::TL0).then_some(self.tl0),
+            frame_number: self.is(flag::FRAME_NUMBER).then_some(self.frame_number),
+            active_targets: self.is(flag::ACTIVE_TARGETS).then_some(self.active_targets),
+            marker: self.is(flag::MARKER),
             transport_sequence: self.transport_sequence,
             abs_send_time: u32::from_be_bytes([0, a, b, c]),
         }
@@ -177,13 +199,14 @@ impl History {
         let rtt = rtt.unwrap_or(PAUSE_MIN);
         let pause = (rtt * 3 / 4).clamp(PAUSE_MIN, PAUSE_MAX);
         let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
-        if entry.resends >= RESENDS_MAX || (entry.resends > 0 && since < pause) {
+        let resends = entry.resends();
+        if resends >= RESENDS_MAX || (resends > 0 && since < pause) {
             return Resend::Limited;
         }
         // A second attempt, or a first request so late that an earlier one must have been lost: another loss would come too late.
-        let late = entry.resends > 0 || since > rtt.max(PAUSE_MIN) * 7 / 4;
-        let copies = if late { (RESENDS_MAX - entry.resends).min(2) } else { 1 };
-        entry.resends += copies;
+        let late = resends > 0 || since > rtt.max(PAUSE_MIN) * 7 / 4;
+        let copies = if late { (RESENDS_MAX - resends).min(2) } else { 1 };
+        entry.resends_encoding += copies << 4;
         entry.last_us = now_us as u32;
         Resend::Send { sent: entry.sent(wanted), copies }
     }
@@ -218,10 +241,13 @@ mod tests {
             seq,
             source: seq as u32 + 7,
             encoding: 5,
-            epoch: 70_000,
+            epoch: 60_000,
             timestamp: 1,
             picture_id: Some(0x7fff),
             tl0_picture_index: None,
+            frame_number: (seq % 2 == 0).then_some(0x8001),
+            active_targets: (seq % 3 == 0).then_some(0x01ff),
+            marker: seq % 5 == 0,
             transport_sequence: 3,
             abs_send_time: 0x00ab_cdef,
         }

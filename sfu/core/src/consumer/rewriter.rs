@@ -1,9 +1,14 @@
-//! One continuous outgoing sequence from changing sources: sequence number, timestamp, VP8 picture id and TL0PICIDX.
+//! One continuous outgoing sequence from changing sources: sequence number, timestamp, picture id, TL0PICIDX, and the dependency descriptor's
+//! frame number.
+//!
+//! VP8's picture ids are closed up where frames are left out. VP9's picture ids and frame numbers keep their gaps, because references are counted
+//! in them: they take one offset for as long as the source is the same.
 //!
 //! Within one source the mapping is an offset that shrinks with every packet left out, so a packet recovered late gets the
 //! number that was reserved for it. A switch (bind, resume, other encoding) starts a new source; what is older is dropped.
 
 use crate::drop_reason::DropReason;
+use crate::params::Codec;
 use crate::producer::packet::CachedPacket;
 use std::collections::VecDeque;
 
@@ -29,6 +34,8 @@ pub(crate) struct Rewritten {
     pub(crate) timestamp: u32,
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_picture_index: Option<u8>,
+    /// Of the dependency descriptor.
+    pub(crate) frame_number: Option<u16>,
 }
 
 /// Which of the last outgoing numbers were given to a packet: a ring of bits. What is older counts as given.
@@ -74,6 +81,9 @@ pub(crate) struct Rewriter {
     last_timestamp: Option<(u32, u64)>,
     last_picture_id: u16,
     last_tl0: u8,
+    /// Added to the source's frame numbers.
+    frame_offset: u16,
+    last_frame: u16,
     /// Picture id of the last frame left out, to count a frame once.
     skipped_picture: Option<u16>,
 }
@@ -91,6 +101,8 @@ impl Rewriter {
             last_timestamp: None,
             last_picture_id: 0,
             last_tl0: 0,
+            frame_offset: 0,
+            last_frame: 0,
             skipped_picture: None,
         }
     }
@@ -120,6 +132,9 @@ impl Rewriter {
         });
         self.highest_source = packet.seq.wrapping_sub(1);
         self.skipped_picture = None;
+        self.frame_offset = packet
+            .frame_number()
+            .map_or(0, |number| self.last_frame.wrapping_add(1).wrapping_sub(number));
         let Some((last, last_arrival_us)) = self.last_timestamp else {
             self.timestamp_offset = 0;
             return;
@@ -171,6 +186,7 @@ impl Rewriter {
             timestamp,
             picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
             tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
+            frame_number: packet.frame_number().map(|n| n.wrapping_add(self.frame_offset)),
         };
         if !self.given.take(rewritten.seq, self.next_seq) {
             return Err(DropReason::Duplicate);
@@ -179,6 +195,7 @@ impl Rewriter {
         if self.is_newest(at_us, &rewritten) {
             self.last_picture_id = rewritten.picture_id.unwrap_or(self.last_picture_id);
             self.last_tl0 = rewritten.tl0_picture_index.unwrap_or(self.last_tl0);
+            self.last_frame = rewritten.frame_number.unwrap_or(self.last_frame);
         }
         Ok(rewritten)
     }
@@ -203,6 +220,7 @@ impl Rewriter {
                 timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
                 picture_id: None,
                 tl0_picture_index: None,
+                frame_number: None,
             };
             if !self.given.take(hole.seq, self.next_seq) {
                 return None;
@@ -212,8 +230,9 @@ impl Rewriter {
         }
         let last = self.range?;
         self.highest_source = packet.seq;
-        let new_picture =
-            packet.info.picture_id.is_some() && packet.info.picture_id != self.skipped_picture;
+        let new_picture = packet.codec == Codec::Vp8
+            && packet.info.picture_id.is_some()
+            && packet.info.picture_id != self.skipped_picture;
         self.skipped_picture = packet.info.picture_id;
         let next = Range {
             first: packet.seq + 1,
@@ -242,6 +261,7 @@ impl Rewriter {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::producer::packet::{DESCRIPTOR, Slice};
 
     fn packet(seq: u64, timestamp: u32) -> CachedPacket {
         CachedPacket { seq, timestamp, arrival_us: seq * 1000, ..CachedPacket::default() }
@@ -253,6 +273,7 @@ mod tests {
 
     fn frame(seq: u64, picture_id: u16) -> CachedPacket {
         let mut packet = packet(seq, picture_id.into());
+        packet.codec = Codec::Vp8;
         packet.info.picture_id = Some(picture_id);
         packet.info.tl0_picture_index = Some(9);
         packet
@@ -327,6 +348,29 @@ mod tests {
         assert_eq!(next.picture_id, first.picture_id.map(|id| id + 1));
         assert_eq!(rewriter.rewrite(&frame(1001, 50)).unwrap().seq, 11);
         assert_eq!(rewriter.rewrite(&frame(1005, 53)).unwrap().seq, 13);
+    }
+
+    #[test]
+    fn where_references_count_in_them_numbers_keep_their_gaps() {
+        let vp9 = |seq, picture_id| {
+            let mut packet = CachedPacket { codec: Codec::Vp9, ..frame(seq, picture_id) };
+            packet.carried[DESCRIPTOR] = Slice::new(0, 3);
+            packet.dependency.frame_number = picture_id + 500;
+            packet
+        };
+        let mut rewriter = Rewriter::new(10);
+        let numbers = |rewriter: &mut Rewriter, packet: CachedPacket| {
+            let out = rewriter.rewrite(&packet).unwrap();
+            (out.seq, out.picture_id.unwrap(), out.frame_number.unwrap())
+        };
+        switch(&mut rewriter, &vp9(1000, 50), None);
+        let (_, id, number) = numbers(&mut rewriter, vp9(1000, 50));
+        rewriter.skip(&vp9(1001, 51));
+        rewriter.skip(&vp9(1002, 52));
+        assert_eq!(numbers(&mut rewriter, vp9(1004, 53)), (12, id + 3, number + 3));
+        assert_eq!(numbers(&mut rewriter, vp9(1003, 53)), (11, id + 3, number + 3));
+        switch(&mut rewriter, &vp9(7000, 32_000), None);
+        assert_eq!(numbers(&mut rewriter, vp9(7000, 32_000)), (13, id + 4, number + 4));
     }
 
     #[test]

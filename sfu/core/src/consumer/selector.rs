@@ -1,9 +1,21 @@
-//! Which encoding of a track a slot shows, and up to which temporal layer. Switches only at keyframes; the seam for
-//! layer choice by bandwidth: an allocator will set what `set_layer` sets by hand.
+//! Which encoding of a track a slot shows, and which of its spatial and temporal layers.
+//!
+//! Between encodings it switches at keyframes. Inside one, layers that are not wanted are left out from the next picture on. More come back where
+//! what was forwarded so far is enough to decode them: at a keyframe, at a VP8 or VP9 sync point, or where the dependency descriptor says Switch.
 
-use crate::params::{Layer, PreferredLayer};
+use crate::drop_reason::DropReason;
+use crate::params::{Codec, Layer, PreferredLayer};
 use crate::producer::Producer;
-use crate::producer::packet::CachedPacket;
+use crate::producer::encoding::Encoding;
+use crate::producer::layers::Structure;
+use crate::producer::packet::{CachedPacket, DESCRIPTOR};
+
+/// Every layer that there is.
+const ALL: Layer = Layer { spatial: u8::MAX, temporal: u8::MAX };
+/// Earlier limits that are remembered for late packets.
+const EARLIER: usize = 3;
+/// For so long after a change every frame says what is forwarded: a loss then does not matter.
+const TOLD_US: u64 = 1_000_000;
 
 /// An encoding and the sequence space it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +31,8 @@ pub(crate) enum Selection {
     Forward,
     /// Forward; it is the first packet of a new source.
     Switch,
-    /// Leave out, and close the gap: the temporal layer is above the wanted one.
-    Skip,
+    /// Leave out, and close the gap: its layer is not wanted, or it is padding.
+    Skip(DropReason),
     /// Not of the current source.
     Other,
     /// Nothing can be shown before a keyframe.
@@ -41,26 +53,61 @@ pub(crate) enum Aim {
     Nothing,
 }
 
-#[derive(Debug, Default)]
+/// What a forwarded packet says of the layers that go with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Nothing more of this picture follows.
+    pub(crate) marker: bool,
+    /// Active decode targets, by the structure's order, where the dependency descriptor has to say them.
+    pub(crate) active_targets: Option<u16>,
+}
+
+/// A limit, and the first packet (source sequence number) for which it held.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    since: u64,
+    layer: Layer,
+}
+
+#[derive(Debug)]
 pub(crate) struct Selector {
     current: Option<Source>,
     preferred: PreferredLayer,
     aim: Aim,
-    /// Temporal layer in force; follows the wish down at once and up at a sync point.
-    temporal: Option<u8>,
-    /// Packets before this one (source sequence numbers) are judged by the limit that held then.
-    since: u64,
-    before: Option<u8>,
-    /// Newest packet of the current source that was judged.
+    /// Layers in force: at most these, or with a dependency descriptor the decode target of these layers.
+    limit: Limit,
+    /// Newest packet of the current source that was judged, and its timestamp.
     newest: u64,
+    picture: u32,
+    /// Once the limit has changed. Behind a pointer: few packets need it.
+    changes: Option<Box<Changes>>,
+}
+
+#[derive(Debug)]
+struct Changes {
+    /// Limits that held before, newest first.
+    earlier: [Limit; EARLIER],
+    /// Arrival of the packet with which the limit changed.
+    last_us: u64,
+}
+
+impl Default for Selector {
+    fn default() -> Self {
+        Self {
+            current: None,
+            preferred: PreferredLayer::default(),
+            aim: Aim::default(),
+            limit: Limit { since: 0, layer: ALL },
+            newest: 0,
+            picture: 0,
+            changes: None,
+        }
+    }
 }
 
 impl Selector {
     pub(crate) fn prefer(&mut self, layer: PreferredLayer) {
         self.preferred = layer;
-        if self.current.is_none() {
-            self.temporal = self.wish();
-        }
     }
 
     /// Takes what the allocator decided. What begins again needs a keyframe.
@@ -69,22 +116,23 @@ impl Selector {
         if aim == Aim::Nothing {
             self.current = None;
         }
-        if self.current.is_none() {
-            self.temporal = self.wish();
-        }
     }
 
     pub(crate) fn aimed(&self) -> Aim {
         self.aim
     }
 
-    /// Highest temporal layer that is wanted; `None`: all.
-    fn wish(&self) -> Option<u8> {
+    /// The highest layers that are wanted inside an encoding; `alone`: it is the only one, so that spatial layers are its own.
+    fn wish(&self, alone: bool) -> Layer {
         let given = match self.aim {
-            Aim::Layer(layer) => Some(layer.temporal),
-            Aim::Best | Aim::Nothing => None,
+            Aim::Layer(layer) => layer,
+            Aim::Best | Aim::Nothing => ALL,
         };
-        [self.preferred.temporal, given].into_iter().flatten().min()
+        let least = |a: Option<u8>, b: u8| a.map_or(b, |a| a.min(b));
+        Layer {
+            spatial: if alone { least(self.preferred.spatial, given.spatial) } else { ALL.spatial },
+            temporal: least(self.preferred.temporal, given.temporal),
+        }
     }
 
     pub(crate) fn preferred(&self) -> &PreferredLayer {
@@ -98,7 +146,6 @@ impl Selector {
     /// Starts over: bound to another track, resumed, unmuted.
     pub(crate) fn reset(&mut self) {
         self.current = None;
-        self.temporal = self.wish();
     }
 
     /// The encoding that should be shown.
@@ -123,8 +170,23 @@ impl Selector {
         // A still screen share sends nothing at all: its first viewer must ask all the same.
         let idle = || self.current.is_none().then_some(0);
         let target = self.target(producer).or_else(idle)?;
-        let epoch = producer.encodings.get(usize::from(target))?.epoch;
-        (self.current != Some(Source { encoding: target, epoch })).then_some(target)
+        let encoding = producer.encodings.get(usize::from(target))?;
+        let shown = self.current == Some(Source { encoding: target, epoch: encoding.epoch });
+        let wish = self.wish(producer.encodings.len() == 1);
+        (!shown || self.lacks_spatial_layer(encoding, wish)).then_some(target)
+    }
+
+    /// Whether other spatial layers are wanted that cannot be decoded after what was forwarded.
+    fn lacks_spatial_layer(&self, encoding: &Encoding, wish: Layer) -> bool {
+        let Some(layers) = &encoding.layers else { return false };
+        let limit = self.limit.layer;
+        let Some(structure) = layers.structure() else {
+            return wish.spatial.min(layers.highest_spatial()) > limit.spatial;
+        };
+        let (Some(now), Some(then)) = (structure.best(limit), structure.best_active(wish)) else {
+            return false;
+        };
+        then.spatial != now.spatial && !structure.includes(now, then)
     }
 
     /// Decides on one packet of `encoding`.
@@ -134,10 +196,15 @@ impl Selector {
         encoding: u8,
         packet: &CachedPacket,
     ) -> Selection {
-        let epoch = producer.encodings.get(usize::from(encoding)).map_or(0, |e| e.epoch);
-        let source = Source { encoding, epoch };
+        let there = producer.encodings.get(usize::from(encoding));
+        let source = Source { encoding, epoch: there.map_or(0, |e| e.epoch) };
+        let wish = self.wish(producer.encodings.len() == 1);
+        let structure = there.and_then(|there| structure_of(there, packet));
         if self.current == Some(source) {
-            return self.select_temporal(packet);
+            if packet.payload_len == 0 && producer.is_video() {
+                return Selection::Skip(DropReason::Padding);
+            }
+            return self.select_layer(structure, wish, packet);
         }
         if self.aim == Aim::Nothing {
             return Selection::Paused;
@@ -149,8 +216,7 @@ impl Selector {
         match (starts, wanted || first) {
             (true, true) => {
                 self.current = Some(source);
-                self.temporal = self.wish();
-                (self.since, self.newest) = (packet.seq, packet.seq);
+                self.begin(structure, wish, packet);
                 Selection::Switch
             }
             _ if self.current.is_none() => Selection::WaitKeyframe,
@@ -158,135 +224,159 @@ impl Selector {
         }
     }
 
-    fn select_temporal(&mut self, packet: &CachedPacket) -> Selection {
+    fn begin(&mut self, structure: Option<&Structure>, wish: Layer, packet: &CachedPacket) {
+        let layer = structure.and_then(|structure| structure.best_active(wish)).unwrap_or(wish);
+        self.limit = Limit { since: 0, layer };
+        (self.newest, self.picture) = (packet.seq, packet.timestamp);
+        let whole = structure.is_none_or(|structure| structure.best(ALL) == Some(layer));
+        let last_us = packet.arrival_us;
+        self.changes =
+            (!whole).then(|| Box::new(Changes { earlier: [self.limit; EARLIER], last_us }));
+    }
+
+    fn select_layer(
+        &mut self,
+        structure: Option<&Structure>,
+        wish: Layer,
+        packet: &CachedPacket,
+    ) -> Selection {
         let info = &packet.info;
-        let (wish, now) = (self.wish(), self.temporal);
         // A frame is forwarded whole or left out whole: nothing changes in the middle of one whose start was overtaken.
-        let next_frame = info.frame_start == Some(true) && packet.seq > self.newest;
-        self.newest = self.newest.max(packet.seq);
-        if wish != now && next_frame {
-            let lower = wish.is_some_and(|wish| now.is_none_or(|now| wish < now));
-            if lower || info.keyframe {
-                self.temporal = wish;
-            } else if info.switching_up && now.is_some_and(|now| info.temporal > now) {
-                // A sync frame refers to nothing above the base layer: from here on this layer decodes.
-                self.temporal = match wish {
-                    Some(wish) => Some(wish.min(info.temporal)),
-                    // Three temporal layers are the most that encoders make.
-                    None => (info.temporal < 2).then_some(info.temporal),
-                };
+        if packet.seq > self.newest {
+            if wish != self.limit.layer && info.frame_start == Some(true) {
+                self.adapt(structure, wish, packet);
             }
+            (self.newest, self.picture) = (packet.seq, packet.timestamp);
         }
-        if self.temporal != now {
-            (self.since, self.before) = (packet.seq, now);
-        }
-        let limit = if packet.seq < self.since { self.before } else { self.temporal };
-        match limit {
-            Some(max) if info.temporal > max => Selection::Skip,
-            _ => Selection::Forward,
+        let limit = self.limit_at(packet.seq);
+        let (spatial, temporal) = match structure.and_then(|structure| structure.best(limit)) {
+            Some(target) if packet.dependency.present.contains(target) => (true, true),
+            // Of two layers that a decode target has not, the spatial one is what was chosen.
+            Some(target) => (info.spatial == target.spatial, false),
+            None => (info.spatial <= limit.spatial, info.temporal <= limit.temporal),
+        };
+        match (spatial, temporal) {
+            (true, true) => Selection::Forward,
+            (true, false) => Selection::Skip(DropReason::TemporalLayer),
+            (false, _) => Selection::Skip(DropReason::SpatialLayer),
         }
     }
+
+    /// The limit by which a packet is judged: a late one by that of its time.
+    fn limit_at(&self, seq: u64) -> Layer {
+        let Some(changes) = self.changes.as_ref().filter(|_| seq < self.limit.since) else {
+            return self.limit.layer;
+        };
+        let held = changes.earlier.iter().find(|earlier| seq >= earlier.since);
+        held.unwrap_or(&changes.earlier[EARLIER - 1]).layer
+    }
+
+    /// Comes nearer to the wish with the frame that begins here, as far as that can be decoded.
+    fn adapt(&mut self, structure: Option<&Structure>, wish: Layer, packet: &CachedPacket) {
+        let info = &packet.info;
+        let other_picture = packet.timestamp != self.picture;
+        let begins = other_picture && (info.spatial == 0 || packet.seq == self.newest + 1);
+        let now = self.limit.layer;
+        let next = match structure {
+            Some(structure) => by_targets(structure, now, wish, packet, begins),
+            None if info.keyframe => wish,
+            None if begins => by_payload(now, wish, packet),
+            None => now,
+        };
+        if next == now {
+            return;
+        }
+        let limit = self.limit;
+        let none = || Box::new(Changes { earlier: [limit; EARLIER], last_us: 0 });
+        let changes = self.changes.get_or_insert_with(none);
+        changes.earlier.rotate_right(1);
+        changes.earlier[0] = limit;
+        changes.last_us = packet.arrival_us;
+        self.limit = Limit { since: packet.seq, layer: next };
+    }
+
+    /// What a packet that is forwarded must say about layers. `bytes`: of the packet.
+    #[inline]
+    pub(crate) fn tell(&self, encoding: &Encoding, packet: &CachedPacket, bytes: &[u8]) -> Told {
+        let structure = structure_of(encoding, packet);
+        if structure.is_none() && !packet.info.frame_end {
+            return Told { marker: packet.marker, active_targets: None };
+        }
+        let limit = self.limit_at(packet.seq);
+        let target = structure.and_then(|structure| structure.best(limit));
+        let highest = target.unwrap_or(limit).spatial;
+        let last = packet.info.frame_end && packet.info.spatial == highest;
+        let value = packet.carried[DESCRIPTOR].of(bytes);
+        let active_targets =
+            structure.zip(target).zip(value).and_then(|((structure, target), value)| {
+                let first = packet.info.frame_start == Some(true);
+                let change = self.changes.as_ref().filter(|_| first).map(|changes| changes.last_us);
+                let recent =
+                    change.is_some_and(|at| packet.arrival_us.saturating_sub(at) < TOLD_US);
+                let active = structure.active_within(target);
+                // Structure and active decode targets have their flags in the fourth byte; a structure alone says all of them.
+                let stated = value.get(3).is_some_and(|flags| flags & 0xc0 != 0);
+                (recent || stated && active != structure.active()).then_some(active)
+            });
+        Told { marker: packet.marker || last, active_targets }
+    }
+}
+
+/// The template structure by which a packet was read.
+#[inline]
+fn structure_of<'a>(encoding: &'a Encoding, packet: &CachedPacket) -> Option<&'a Structure> {
+    match packet.dependency.structure {
+        0 => None,
+        serial => encoding.layers.as_ref()?.structure_of(serial),
+    }
+}
+
+/// The next limit by decode targets. `begins`: a picture begins.
+fn by_targets(
+    structure: &Structure,
+    limit: Layer,
+    wish: Layer,
+    packet: &CachedPacket,
+    begins: bool,
+) -> Layer {
+    let (Some(now), Some(then)) = (structure.best(limit), structure.best_active(wish)) else {
+        return limit;
+    };
+    if now == then || packet.info.keyframe {
+        return then;
+    }
+    let dependency = &packet.dependency;
+    let fewer = |to: Layer| begins && structure.includes(now, to);
+    let more = |to: Layer| dependency.present.contains(now) && dependency.switch.contains(to);
+    let lowest =
+        Layer { spatial: now.spatial.min(then.spatial), temporal: now.temporal.min(then.temporal) };
+    // What cannot be had at once in both directions may be in one.
+    let steps = [then, lowest, Layer { spatial: now.spatial, temporal: then.temporal }];
+    let steps = steps.into_iter().filter_map(|step| structure.best(step));
+    steps.into_iter().find(|&step| step != now && (fewer(step) || more(step))).unwrap_or(limit)
+}
+
+/// The next limit where only the payload tells, at the begin of a picture that is no keyframe.
+fn by_payload(now: Layer, wish: Layer, packet: &CachedPacket) -> Layer {
+    let info = &packet.info;
+    let spatial = now.spatial.min(wish.spatial);
+    if wish.temporal <= now.temporal {
+        return Layer { spatial, temporal: wish.temporal };
+    }
+    let temporal = match (info.switching_up, packet.codec) {
+        (false, _) => now.temporal,
+        // Later pictures refer to nothing above this layer from before (RFC 9628 section 4.2) …
+        (true, Codec::Vp9) if info.temporal <= now.temporal => wish.temporal,
+        // … and in libwebrtc this one refers to lower layers only, of which all but the next one may be missing.
+        (true, Codec::Vp9) if info.temporal > now.temporal + 1 => now.temporal,
+        // VP8: it refers to nothing above the base layer. Three temporal layers are the most that encoders make.
+        (true, _) if info.temporal <= now.temporal => now.temporal,
+        (true, _) if info.temporal >= 2 => wish.temporal,
+        (true, _) => wish.temporal.min(info.temporal),
+    };
+    Layer { spatial, temporal }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ProducerId;
-    use crate::params::{EncodingParams, MediaKind, ProducerParams};
-    use crate::producer::Origin;
-
-    fn producer(rids: &[&str], flowing: u8) -> Producer {
-        let encodings = rids
-            .iter()
-            .map(|rid| EncodingParams { rid: Some((*rid).into()), ..EncodingParams::default() })
-            .collect();
-        let params = ProducerParams {
-            kind: MediaKind::Video,
-            mid: None,
-            encodings,
-            codecs: Vec::new(),
-            number: 1,
-            paused: false,
-        };
-        let mut producer = Producer::new(ProducerId(1), Origin::Transport(0), params);
-        producer.flowing = flowing;
-        producer
-    }
-
-    fn packet(keyframe: bool, temporal: u8) -> CachedPacket {
-        let mut packet = CachedPacket::default();
-        packet.info.keyframe = keyframe;
-        packet.info.frame_start = Some(true);
-        packet.info.temporal = temporal;
-        packet
-    }
-
-    #[test]
-    fn starts_with_any_keyframe_and_moves_to_the_best() {
-        let producer = producer(&["q", "h", "f"], 0b111);
-        let mut selector = Selector::default();
-        assert_eq!(selector.select(&producer, 0, &packet(false, 0)), Selection::WaitKeyframe);
-        assert_eq!(selector.select(&producer, 0, &packet(true, 0)), Selection::Switch);
-        assert_eq!(selector.needs_keyframe(&producer), Some(2));
-        assert_eq!(selector.select(&producer, 1, &packet(true, 0)), Selection::Other);
-        assert_eq!(selector.select(&producer, 2, &packet(false, 0)), Selection::Other);
-        assert_eq!(selector.select(&producer, 2, &packet(true, 0)), Selection::Switch);
-        assert_eq!(selector.needs_keyframe(&producer), None);
-        assert_eq!(selector.select(&producer, 0, &packet(true, 0)), Selection::Other);
-    }
-
-    #[test]
-    fn a_wish_switches_at_a_keyframe_and_a_dead_layer_is_left() {
-        let mut producer = producer(&["q", "h", "f"], 0b111);
-        let mut selector = Selector::default();
-        assert_eq!(selector.select(&producer, 2, &packet(true, 0)), Selection::Switch);
-        selector.prefer(PreferredLayer { rid: Some("h".into()), temporal: None });
-        assert_eq!(selector.select(&producer, 2, &packet(false, 0)), Selection::Forward);
-        assert_eq!(selector.needs_keyframe(&producer), Some(1));
-        assert_eq!(selector.select(&producer, 1, &packet(true, 0)), Selection::Switch);
-        producer.flowing = 0b101;
-        assert_eq!(selector.needs_keyframe(&producer), Some(0));
-    }
-
-    #[test]
-    fn temporal_layers_go_down_at_a_frame_and_up_at_a_sync_point() {
-        let producer = producer(&["f"], 1);
-        let mut selector = Selector::default();
-        let mut seq = 0;
-        let mut packet = |keyframe, temporal| {
-            seq += 1;
-            CachedPacket { seq, ..packet(keyframe, temporal) }
-        };
-        selector.select(&producer, 0, &packet(true, 0));
-        assert_eq!(selector.select(&producer, 0, &packet(false, 2)), Selection::Forward);
-        selector.prefer(PreferredLayer { rid: None, temporal: Some(0) });
-        let mut middle = packet(false, 2);
-        middle.info.frame_start = Some(false);
-        assert_eq!(selector.select(&producer, 0, &middle), Selection::Forward);
-        assert_eq!(selector.select(&producer, 0, &packet(false, 1)), Selection::Skip);
-        selector.prefer(PreferredLayer { rid: None, temporal: Some(1) });
-        assert_eq!(selector.select(&producer, 0, &packet(false, 1)), Selection::Skip);
-        assert_eq!(selector.select(&producer, 0, &packet(false, 0)), Selection::Forward);
-        let mut sync = packet(false, 1);
-        sync.info.switching_up = true;
-        assert_eq!(selector.select(&producer, 0, &sync), Selection::Forward);
-        assert_eq!(selector.select(&producer, 0, &packet(false, 1)), Selection::Forward);
-        assert_eq!(selector.select(&producer, 0, &packet(false, 2)), Selection::Skip);
-    }
-    #[test]
-    fn a_frame_whose_start_was_overtaken_is_judged_as_one() {
-        let producer = producer(&["f"], 1);
-        let mut selector = Selector::default();
-        let at = |seq, start, temporal| {
-            let mut packet = CachedPacket { seq, ..packet(false, temporal) };
-            packet.info.frame_start = Some(start);
-            packet
-        };
-        selector.select(&producer, 0, &CachedPacket { seq: 1, ..packet(true, 0) });
-        selector.prefer(PreferredLayer { rid: None, temporal: Some(0) });
-        assert_eq!(selector.select(&producer, 0, &at(3, false, 2)), Selection::Forward);
-        assert_eq!(selector.select(&producer, 0, &at(2, true, 2)), Selection::Forward);
-        assert_eq!(selector.select(&producer, 0, &at(5, true, 2)), Selection::Skip);
-        assert_eq!(selector.select(&producer, 0, &at(4, false, 2)), Selection::Forward, "late");
-    }
-}
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -4,7 +4,7 @@
 //! Knows only the one-byte form; what does not fit that has no template and is written field by field.
 
 use crate::consumer::ExtensionIds;
-use crate::producer::packet::CachedPacket;
+use crate::producer::packet::{CachedPacket, DESCRIPTOR};
 use sfu_rtp::packet::set_extension_bit;
 use sfu_rtp::{ExtensionWriter, HeaderFields, write_header};
 
@@ -25,6 +25,29 @@ pub(crate) struct Fields {
     pub(crate) ssrc: u32,
     pub(crate) transport_sequence: u16,
     pub(crate) abs_send_time: u32,
+}
+
+/// Where the values come from that travel with a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) packet: &'a CachedPacket,
+    pub(crate) bytes: &'a [u8],
+    /// Stands in the place of the packet's own dependency descriptor.
+    pub(crate) descriptor: Option<&'a [u8]>,
+}
+
+impl<'a> Source<'a> {
+    /// Values with the subscriber's ids, where it has one.
+    #[inline]
+    fn values(self, ids: &ExtensionIds) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let Self { packet, bytes, descriptor } = self;
+        packet.carried.iter().zip(ids.carried).enumerate().filter_map(
+            move |(index, (slice, id))| {
+                let value = slice.of(bytes).filter(|_| id != 0)?;
+                Some((id, descriptor.filter(|_| index == DESCRIPTOR).unwrap_or(value)))
+            },
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +92,7 @@ impl Template {
         slot: &mut [u8],
         fields: &Fields,
         ids: &ExtensionIds,
-        (packet, bytes): (&CachedPacket, &[u8]),
+        source: Source<'_>,
     ) -> Option<usize> {
         let head = slot.first_chunk_mut::<LEN_MAX>()?;
         *head = self.bytes;
@@ -84,8 +107,7 @@ impl Template {
             head.get_mut(at..at + 3)?.copy_from_slice(&fields.abs_send_time.to_be_bytes()[1..]);
         }
         let mut end = usize::from(self.unpadded);
-        for (slice, &id) in packet.carried.iter().zip(&ids.carried) {
-            let Some(value) = slice.of(bytes).filter(|_| id != 0) else { continue };
+        for (id, value) in source.values(ids) {
             if id > ONE_BYTE_ID_MAX || value.len() > ONE_BYTE_VALUE_MAX {
                 return None;
             }
@@ -106,7 +128,7 @@ pub(crate) fn write_by_fields(
     slot: &mut [u8],
     fields: &Fields,
     (ids, mid, number): (&ExtensionIds, &str, u32),
-    (packet, bytes): (&CachedPacket, &[u8]),
+    source: Source<'_>,
 ) -> Option<usize> {
     let start = write_header(
         slot,
@@ -120,13 +142,12 @@ pub(crate) fn write_by_fields(
             ..HeaderFields::default()
         },
     );
-    let carried = || packet.carried.iter().zip(ids.carried).filter(|(_, id)| *id != 0);
-    let long = |value: &[u8]| value.len() > ONE_BYTE_VALUE_MAX;
-    let two_byte = carried().any(|(slice, id)| {
-        slice.of(bytes).is_some_and(|value| id > ONE_BYTE_ID_MAX || long(value))
-    }) || [ids.mid, ids.transport_wide_cc, ids.abs_send_time]
-        .iter()
-        .any(|&id| id > ONE_BYTE_ID_MAX);
+    let two_byte = source
+        .values(ids)
+        .any(|(id, value)| id > ONE_BYTE_ID_MAX || value.len() > ONE_BYTE_VALUE_MAX)
+        || [ids.mid, ids.transport_wide_cc, ids.abs_send_time]
+            .iter()
+            .any(|&id| id > ONE_BYTE_ID_MAX);
     let mut writer = ExtensionWriter::new(slot.get_mut(start..)?, two_byte);
     if ids.transport_wide_cc != 0 {
         writer.push(ids.transport_wide_cc, &fields.transport_sequence.to_be_bytes())?;
@@ -137,10 +158,8 @@ pub(crate) fn write_by_fields(
     if ids.mid != 0 {
         writer.push(ids.mid, mid.as_bytes())?;
     }
-    for (slice, id) in carried() {
-        if let Some(value) = slice.of(bytes) {
-            writer.push(id, value)?;
-        }
+    for (id, value) in source.values(ids) {
+        writer.push(id, value)?;
     }
     let extensions = writer.finish();
     set_extension_bit(slot, extensions > 0);
@@ -170,7 +189,7 @@ mod tests {
         for wide in [0, 3] {
             for send_time in [0, 2] {
                 for mid in ["0", "sixteen-bytes-id"] {
-                    for carried in 0..4 {
+                    for carried in 0..=5 {
                         let mut ids = ExtensionIds {
                             mid: 1,
                             transport_wide_cc: wide,
@@ -182,7 +201,9 @@ mod tests {
                             ids.carried[i] = 5 + i as u8;
                             packet.carried[i] = Slice::new(i, 1 + i);
                         }
-                        let source = (&packet, &bytes[..]);
+                        // The last one is the dependency descriptor; the value in its place is longer.
+                        let descriptor = (wide == 0).then_some(&[3; 9][..]);
+                        let source = Source { packet: &packet, bytes: &bytes, descriptor };
                         let (mut a, mut b) = ([0xff; 200], [0xee; 200]);
                         let template = Template::new(&ids, mid, 77).unwrap();
                         let len = template.write(&mut a, &FIELDS, &ids, source).unwrap();
@@ -196,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn another_descriptor_stands_in_the_place_of_the_own_one() {
+        let mut ids = ExtensionIds { mid: 1, ..ExtensionIds::default() };
+        ids.carried[DESCRIPTOR] = 9;
+        let mut packet = CachedPacket::default();
+        packet.carried[DESCRIPTOR] = Slice::new(0, 3);
+        let mut out = [0; 200];
+        let written = |out: &mut [u8], descriptor| {
+            let source = Source { packet: &packet, bytes: &[1, 2, 3], descriptor };
+            let len = write_by_fields(out, &FIELDS, (&ids, "0", 7), source).unwrap();
+            let header = sfu_rtp::RtpHeader::parse_prefix(&out[..len]).unwrap();
+            let value = header.extensions(out).find(|(id, _)| *id == 9).unwrap().1;
+            value.to_vec()
+        };
+        assert_eq!(written(&mut out, None), [1, 2, 3]);
+        assert_eq!(written(&mut out, Some(&[7; 5])), [7; 5]);
+        assert_eq!(written(&mut out, Some(&[8; 30])), [8; 30], "in the two-byte form");
+    }
+
+    #[test]
     fn what_needs_two_bytes_has_no_template() {
         let ids = ExtensionIds { mid: 15, ..ExtensionIds::default() };
         assert!(Template::new(&ids, "0", 1).is_none());
@@ -205,6 +245,7 @@ mod tests {
         ids.carried[0] = 20;
         let mut packet = CachedPacket::default();
         packet.carried[0] = Slice::new(0, 1);
-        assert!(template.write(&mut [0; 200], &FIELDS, &ids, (&packet, &[1])).is_none());
+        let source = Source { packet: &packet, bytes: &[1], descriptor: None };
+        assert!(template.write(&mut [0; 200], &FIELDS, &ids, source).is_none());
     }
 }

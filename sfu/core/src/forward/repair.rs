@@ -76,7 +76,7 @@ fn repeat_packet(
     let source = producer
         .encodings
         .get(usize::from(sent.encoding))
-        .filter(|encoding| encoding.epoch == sent.epoch)
+        .filter(|encoding| encoding.epoch as u16 == sent.epoch)
         .ok_or(DropReason::NackNotCached)?;
     let seq = source.extend(sent.source).ok_or(DropReason::NackNotCached)?;
     let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::NackNotCached)?;

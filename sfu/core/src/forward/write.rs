@@ -1,14 +1,17 @@
 //! The bytes of one outgoing packet. Equal input gives equal bytes: resending without RTX relies on it.
 
 use crate::consumer::history::Sent;
-use crate::consumer::template::{self, Fields};
+use crate::consumer::template::{self, Fields, Source};
 use crate::consumer::{Bound, Consumer};
 use crate::drop_reason::DropReason;
 use crate::egress::DATAGRAM_MAX;
 use crate::params::{Codec, PayloadMapping};
-use crate::producer::packet::CachedPacket;
+use crate::producer::packet::{CachedPacket, DESCRIPTOR};
 use sfu_rtp::codec::{red, vp8, vp9};
+use sfu_rtp::dependency_descriptor;
 
+/// A header extension is not longer (RFC 8285 section 4.3).
+const DESCRIPTOR_MAX: usize = 255;
 /// GCM's tag is the longest.
 const TAG_MAX: usize = 16;
 
@@ -71,7 +74,7 @@ pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, us
         slot,
         view,
         &Fields {
-            marker: view.packet.marker,
+            marker: view.sent.marker,
             payload_type: view.mapping.to,
             sequence_number: view.sent.seq as u16,
             timestamp: view.sent.timestamp,
@@ -90,7 +93,7 @@ pub(super) fn write_rtx(slot: &mut [u8], view: &View<'_>, rtx: &Rtx) -> Option<(
         slot,
         view,
         &Fields {
-            marker: view.packet.marker,
+            marker: view.sent.marker,
             payload_type: rtx.payload_type,
             sequence_number: rtx.sequence_number,
             timestamp: view.sent.timestamp,
@@ -107,7 +110,34 @@ pub(super) fn write_rtx(slot: &mut [u8], view: &View<'_>, rtx: &Rtx) -> Option<(
 
 #[inline]
 fn write_header(slot: &mut [u8], view: &View<'_>, fields: &Fields) -> Option<usize> {
-    let (consumer, source) = (view.consumer, (view.packet, view.bytes));
+    if view.sent.frame_number.is_some() && view.consumer.ids.carried[DESCRIPTOR] != 0 {
+        return write_with_descriptor(slot, view, fields);
+    }
+    write_with(slot, view, fields, None)
+}
+
+/// With a dependency descriptor of the subscriber's own. One that cannot be written stays as it came.
+#[inline(never)]
+fn write_with_descriptor(slot: &mut [u8], view: &View<'_>, fields: &Fields) -> Option<usize> {
+    let mut own = [0; DESCRIPTOR_MAX];
+    let len = view.packet.carried[DESCRIPTOR].of(view.bytes).and_then(|value| {
+        let active = view.sent.active_targets.map(u32::from);
+        let number = view.sent.frame_number?;
+        let targets = view.packet.dependency.targets;
+        dependency_descriptor::rewrite(value, targets, number, active, &mut own)
+    });
+    write_with(slot, view, fields, len.and_then(|len| own.get(..len)))
+}
+
+#[inline]
+fn write_with(
+    slot: &mut [u8],
+    view: &View<'_>,
+    fields: &Fields,
+    descriptor: Option<&[u8]>,
+) -> Option<usize> {
+    let consumer = view.consumer;
+    let source = Source { packet: view.packet, bytes: view.bytes, descriptor };
     if let Some(template) = &consumer.template
         && let Some(len) = template.write(slot, fields, &consumer.ids, source)
     {

@@ -153,7 +153,8 @@ impl Encoding {
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
-        let mut received = Received { seq, gap: Gap::None, rtt: None, keyframe: false };
+        let mut received =
+            Received { seq, gap: Gap::None, rtt: None, keyframe: false, layers_changed: false };
         match highest {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
@@ -183,6 +184,7 @@ impl Encoding {
             }
         }
         received.keyframe = packet.info.keyframe;
+        received.layers_changed = self.take_layers_changed();
         if packet.info.keyframe {
             self.keyframes.arrived(now);
         }
@@ -246,6 +248,11 @@ impl Encoding {
                 self.cache.update(&packet);
             }
         }
+    }
+
+    /// See [`Layers::take_changed`].
+    pub(crate) fn take_layers_changed(&mut self) -> bool {
+        self.layers.as_mut().is_some_and(|layers| layers.take_changed())
     }
 
     /// The layers that this encoding has, lowest first, each for itself.
@@ -403,4 +410,94 @@ pub(crate) struct Received {
     pub(crate) rtt: Option<Duration>,
     /// A receiver can start here.
     pub(crate) keyframe: bool,
+    /// Who shows a layer that was left, or waits for one that began, may need a keyframe.
+    pub(crate) layers_changed: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::params::{Codec, Feedback, Layer};
+    use crate::producer::packet::{CARRIED, DESCRIPTOR, Slice};
+    use crate::producer::samples::{Frame, Mode};
+    use sfu_rtp::HeaderFields;
+
+    const MODE: Mode = Mode { spatial: 2, temporal: 2, key: false, offset: 3 };
+    const CODEC: ReceiveCodec = ReceiveCodec {
+        payload_type: 45,
+        rtx_payload_type: None,
+        codec: Codec::Av1,
+        clock_rate: 90_000,
+        feedback: Feedback { nack: true, pli: true, fir: false, transport_cc: false, remb: false },
+    };
+
+    /// Packet `seq` of a frame, 100 bytes of payload.
+    fn receive(encoding: &mut Encoding, at: Duration, epoch: Instant, seq: u16, frame: Frame) {
+        let clock = MediaClock::new(epoch, 0);
+        let mut bytes = vec![0; 12];
+        let timestamp = u32::from(frame.number) * 3000;
+        let fields = HeaderFields { sequence_number: seq, timestamp, ..HeaderFields::default() };
+        let at_header = sfu_rtp::write_header(&mut bytes, &fields);
+        // The value may stand anywhere in the packet.
+        bytes.extend(MODE.descriptor(frame));
+        let mut carried = [Slice::default(); CARRIED.len()];
+        carried[DESCRIPTOR] = Slice::new(at_header, bytes.len() - at_header);
+        let start = bytes.len();
+        bytes.extend_from_slice(if frame.key { &[0x18, 0x08] } else { &[0x10, 0x30] });
+        bytes.resize(start + 100, 0);
+        let mut header = RtpHeader::parse_prefix(&bytes).unwrap();
+        header.payload_start = start as u16;
+        let packet = CachedPacket::new(&header, &bytes, carried);
+        let incoming =
+            Incoming { header: &header, codec: &CODEC, packet, bytes: &bytes, repaired: false };
+        encoding.receive(epoch + at, &clock, incoming).unwrap();
+    }
+
+    fn frame(spatial: u8, temporal: u8, number: u16) -> Frame {
+        Frame { layer: Layer { spatial, temporal }, number, ..Frame::default() }
+    }
+
+    #[test]
+    fn packets_that_overtook_their_structure_are_read_again() {
+        let epoch = Instant::now();
+        let mut encoding = Encoding::new(&EncodingParams::default(), MediaKind::Video, 90_000);
+        receive(&mut encoding, Duration::ZERO, epoch, 9, frame(0, 1, 1));
+        let info = |encoding: &Encoding, seq: u64| {
+            let (packet, _) = encoding.cache.get(0x1_0000 + seq).unwrap();
+            (packet.info.spatial, packet.info.temporal, packet.dependency.targets)
+        };
+        receive(&mut encoding, Duration::ZERO, epoch, 11, frame(1, 1, 3));
+        assert_eq!(info(&encoding, 11), (0, 0, 0));
+        let key = Frame { key: true, structure: true, ..frame(0, 0, 2) };
+        receive(&mut encoding, Duration::ZERO, epoch, 10, key);
+        assert_eq!(info(&encoding, 11), (1, 1, 4));
+        assert_eq!(info(&encoding, 9), (0, 0, 0), "it came before");
+    }
+
+    #[test]
+    fn layers_have_their_rates() {
+        let epoch = Instant::now();
+        let params = EncodingParams { size: Some((99, 99)), ..EncodingParams::default() };
+        let mut encoding = Encoding::new(&params, MediaKind::Video, 90_000);
+        let mut seq = 0;
+        for number in 0..100_u16 {
+            for spatial in 0..2 {
+                let key = number == 0 && spatial == 0;
+                let of = frame(spatial, (number % 2) as u8, number);
+                let at = Duration::from_millis(u64::from(number) * 20);
+                receive(&mut encoding, at, epoch, seq, Frame { key, structure: key, ..of });
+                seq += 1;
+            }
+        }
+        let rates: Vec<LayerRate> = encoding.layers(2_000_000).collect();
+        assert_eq!(rates.len(), 4);
+        for (rate, (spatial, temporal)) in rates.iter().zip([(0, 0), (0, 1), (1, 0), (1, 1)]) {
+            let size = Some(if spatial == 0 { (640, 360) } else { (1280, 720) });
+            let expected =
+                LayerRate { spatial, temporal, bits_per_second: 20_000, size, fps: 25.0 };
+            assert_eq!(*rate, expected);
+        }
+        assert_eq!(encoding.fps(2_000_000), 50.0);
+    }
 }

@@ -41,24 +41,41 @@ impl LayerSet {
         Self(self.0 | other.0)
     }
 
+    /// The highest layer of the set within `limit`: its spatial layer counts more. The lowest one if none is.
+    pub(crate) fn best(self, limit: Layer) -> Option<Layer> {
+        let columns = u16::MAX >> (LAYERS - 1 - usize::from(limit.temporal).min(TEMPORAL_MAX - 1));
+        let columns = [0, 1, 2, 3].iter().fold(0, |all, row| all | columns << (row * TEMPORAL_MAX));
+        let rows = u16::MAX >> (LAYERS - 1 - place(Layer { temporal: u8::MAX, ..limit }));
+        let at = match self.0 & columns & rows {
+            0 => self.0.checked_ilog2().map(|_| self.0.trailing_zeros())?,
+            within => within.ilog2(),
+        };
+        Some(layer_at(at as usize))
+    }
+
     /// Lowest first, the temporal layers of one spatial layer together.
     pub(crate) fn iter(self) -> impl Iterator<Item = Layer> {
-        (0..LAYERS).filter(move |place| self.0 & 1 << place != 0).map(|place| Layer {
-            spatial: (place / TEMPORAL_MAX) as u8,
-            temporal: (place % TEMPORAL_MAX) as u8,
-        })
+        (0..LAYERS).filter(move |place| self.0 & 1 << place != 0).map(layer_at)
     }
 }
 
-/// A template structure as far as layer selection needs it.
+fn layer_at(place: usize) -> Layer {
+    Layer { spatial: (place / TEMPORAL_MAX) as u8, temporal: (place % TEMPORAL_MAX) as u8 }
+}
+
+/// A template structure as far as layer selection needs it. Decode targets go by their layers.
 #[derive(Debug)]
-struct Structure {
+pub(crate) struct Structure {
     templates: TemplateStructure,
     /// Extended sequence number of the packet that brought it.
     since: u64,
     serial: u8,
     /// Layers of each decode target.
     targets: [Layer; DECODE_TARGETS_MAX],
+    /// The decode targets that there are.
+    exists: LayerSet,
+    /// By a decode target's place: those that have no frame that it has not, itself among them.
+    parts: [LayerSet; LAYERS],
     /// Decode targets that the publisher keeps up, bit 0 for target 0.
     active: u32,
 }
@@ -71,7 +88,43 @@ impl Structure {
             *layer = Layer { spatial, temporal };
         }
         let active = templates.all_decode_targets();
-        Self { templates, since, serial, targets, active }
+        let known = &targets[..usize::from(templates.decode_targets()).min(DECODE_TARGETS_MAX)];
+        let mut parts = [LayerSet::default(); LAYERS];
+        for (whole, layer) in (0..).zip(known) {
+            let included = (0..).zip(known).filter(|(part, _)| templates.includes(whole, *part));
+            parts[place(*layer)] = LayerSet::of(included.map(|(_, part)| *part));
+        }
+        let exists = LayerSet::of(known.iter().copied());
+        Self { templates, since, serial, targets, exists, parts, active }
+    }
+
+    /// The decode target for a receiver that wants at most these layers.
+    pub(crate) fn best(&self, limit: Layer) -> Option<Layer> {
+        self.exists.best(limit)
+    }
+
+    /// The same among those that the publisher keeps up.
+    pub(crate) fn best_active(&self, limit: Layer) -> Option<Layer> {
+        let targets = self.targets.iter().enumerate();
+        let active = targets.filter(|(index, _)| self.active() >> index & 1 != 0);
+        LayerSet::of(active.map(|(_, layer)| *layer)).best(limit)
+    }
+
+    /// Whether whoever gets decode target `whole` has everything for `part`.
+    pub(crate) fn includes(&self, whole: Layer, part: Layer) -> bool {
+        self.parts[place(whole)].contains(part)
+    }
+
+    /// Decode targets that the publisher keeps up, bit 0 for the structure's first.
+    pub(crate) fn active(&self) -> u16 {
+        self.active as u16
+    }
+
+    /// Those of them that whoever gets `target` can decode.
+    pub(crate) fn active_within(&self, target: Layer) -> u16 {
+        let all = (0..self.count().min(DECODE_TARGETS_MAX as u8)).zip(self.targets);
+        let within = all.filter(|(_, part)| self.includes(target, *part));
+        within.fold(0, |set, (index, _)| set | 1 << index) & self.active()
     }
 
     fn count(&self) -> u8 {
@@ -92,16 +145,34 @@ pub(crate) struct Layers {
     /// The one before it, for packets that come late.
     previous: Option<Box<Structure>>,
     serial: u8,
-    /// Spatial layers as stated by the payload; 0: not.
+    /// Spatial layers as the payload states them, or as came.
     spatial: u8,
     sizes: [Option<(u16, u16)>; SPATIAL_MAX],
     rates: LayerRates,
+    /// The publisher keeps up other decode targets than before.
+    changed: bool,
 }
 
 impl Layers {
     /// Another sequence space begins.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// The newest template structure.
+    pub(crate) fn structure(&self) -> Option<&Structure> {
+        self.structure.as_deref()
+    }
+
+    /// The structure with this serial number, while it is remembered.
+    pub(crate) fn structure_of(&self, serial: u8) -> Option<&Structure> {
+        let known = [&self.structure, &self.previous];
+        known.into_iter().filter_map(|s| s.as_deref()).find(|structure| structure.serial == serial)
+    }
+
+    /// Without a structure: the highest spatial layer that is known.
+    pub(crate) fn highest_spatial(&self) -> u8 {
+        self.spatial.saturating_sub(1)
     }
 
     /// Fills in what payload and dependency descriptor say. `true`: a new template structure came, and packets after this one that came before it
@@ -116,10 +187,14 @@ impl Layers {
         match packet.carried[DESCRIPTOR].of(bytes) {
             Some(value) => self.read_descriptor(packet, value),
             None => {
+                if packet.info.keyframe {
+                    (self.structure, self.previous) = (None, None);
+                }
                 if packet.codec == Codec::Av1 {
                     // The rest of a fragment does not say its layers: a frame could be torn in two.
                     (packet.info.spatial, packet.info.temporal) = (0, 0);
                 }
+                self.spatial = self.spatial.max(packet.info.spatial + 1);
                 false
             }
         }
@@ -158,7 +233,8 @@ impl Layers {
             return new;
         };
         if let Some(active) = parsed.active_decode_targets {
-            structure.active = active;
+            let before = std::mem::replace(&mut structure.active, active);
+            self.changed |= before != active && !parsed.structure_attached;
         }
         (packet.info.spatial, packet.info.temporal) = (frame.spatial, frame.temporal);
         packet.info.keyframe &= frame.spatial == 0;
@@ -198,6 +274,11 @@ impl Layers {
         let structure = Box::new(Structure::new(templates, seq, self.serial));
         self.previous = self.structure.replace(structure);
         true
+    }
+
+    /// Whether the publisher has begun or left decode targets since the last call. With a keyframe that does not count: it serves everybody.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Counts a packet that came just now.
@@ -334,9 +415,40 @@ mod tests {
     fn layers_that_the_publisher_left_are_not_declared() {
         let mut layers = Layers::default();
         take(&mut layers, 10, L3T3, key(true));
+        assert!(!layers.take_changed());
         take(&mut layers, 11, L3T3, Frame { active: Some(0b111), ..delta(0, 0) });
+        assert!(layers.take_changed() && !layers.take_changed());
         let known: Vec<_> = layers.rates(None, 0).map(|r| (r.spatial, r.temporal)).collect();
         assert_eq!(known, [(0, 0), (0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn the_best_layer_within_a_limit() {
+        let set = LayerSet::of([at(0, 0), at(0, 2), at(1, 0), at(2, 1)].into_iter());
+        let best = |spatial, temporal| set.best(at(spatial, temporal)).unwrap();
+        assert_eq!(best(255, 255), at(2, 1));
+        assert_eq!(best(2, 0), at(1, 0));
+        assert_eq!((best(0, 1), best(0, 3), best(1, 3)), (at(0, 0), at(0, 2), at(1, 0)));
+        let set = LayerSet::of([at(1, 1), at(2, 0)].into_iter());
+        assert_eq!(set.best(BASE), Some(at(1, 1)), "the lowest that there is");
+        assert_eq!(LayerSet::default().best(at(3, 3)), None);
+    }
+
+    #[test]
+    fn active_targets_are_those_that_can_be_decoded() {
+        let mut layers = Layers::default();
+        take(&mut layers, 10, L3T3, key(true));
+        let active = |layers: &Layers, spatial, temporal| {
+            layers.structure().unwrap().active_within(at(spatial, temporal))
+        };
+        assert_eq!(active(&layers, 1, 1), 0b000_011_011);
+        assert_eq!(active(&layers, 2, 2), 0b111_111_111);
+        take(&mut layers, 20, L3T3_KEY, key(true));
+        // Whoever gets a higher spatial layer gets the lower ones in key pictures only.
+        assert_eq!(active(&layers, 2, 1), 0b011_000_000);
+        take(&mut layers, 21, L3T3_KEY, Frame { active: Some(0b111), ..delta(0, 0) });
+        assert_eq!((active(&layers, 2, 1), active(&layers, 0, 2)), (0, 0b111));
+        assert_eq!(layers.structure().unwrap().best_active(at(2, 1)), Some(at(0, 1)));
     }
 
     #[test]

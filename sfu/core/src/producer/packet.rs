@@ -107,6 +107,11 @@ impl CachedPacket {
         }
     }
 
+    /// Of the dependency descriptor, if there is one.
+    pub(crate) fn frame_number(&self) -> Option<u16> {
+        (self.carried[DESCRIPTOR].len != 0).then_some(self.dependency.frame_number)
+    }
+
     /// Bytes of the values in [`CachedPacket::carried`].
     pub(crate) fn carried_len(&self) -> usize {
         self.carried.iter().map(|slice| usize::from(slice.len)).sum()

@@ -332,7 +332,7 @@ fn layers_are_sorted_as_announced_and_chosen_by_name() {
         format!("{:?}", world.room.apply(world.now, RoomCommand::Message { from: viewer, message }))
     };
     assert!(choose("x").contains("NotFound"));
-    let expected = PreferredLayer { rid: Some("h".into()), temporal: Some(1) };
+    let expected = PreferredLayer { rid: Some("h".into()), spatial: None, temporal: Some(1) };
     assert!(choose("h").contains(&format!("{expected:?}")));
 }
 
