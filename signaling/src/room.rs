@@ -6,6 +6,7 @@
 mod actor;
 mod binding;
 mod bitrates;
+mod demand;
 mod events;
 mod outlook;
 mod over_http;
@@ -13,7 +14,9 @@ mod participant;
 mod presence;
 mod publishing;
 mod registry;
+mod seating;
 mod slots;
+mod status;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -36,6 +39,7 @@ use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use seating::Voices;
 use sfu::{Command, ConsumerId, Event, RouterId, TransportId, WorkerId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -246,6 +250,18 @@ impl MediaIds {
     }
 }
 
+/// Whether it may change what event streams are told. The rest is frequent, and no news for anybody but the one concerned.
+fn is_news(command: &RoomCommand) -> bool {
+    !matches!(
+        command,
+        RoomCommand::Media(
+            Event::ConsumerLayer { .. }
+                | Event::ConsumerStatus { .. }
+                | Event::PublishedLayers { .. }
+        )
+    )
+}
+
 /// One room.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -260,6 +276,9 @@ pub(crate) struct Room {
     consumers: HashMap<ConsumerId, ParticipantId>,
     /// What viewers of the whole room are shown.
     stage: Stage,
+    voices: Voices,
+    /// Of the command that is being executed.
+    now: Instant,
     viewer_count: ViewerCount,
     bitrates: Bitrates,
     effects: Vec<Effect>,
@@ -267,7 +286,13 @@ pub(crate) struct Room {
 
 impl Room {
     /// An empty room. `seed` must be unpredictable outside of tests: ICE passwords come from it.
-    pub(crate) fn new(name: String, settings: RoomSettings, ids: MediaIds, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        name: String,
+        settings: RoomSettings,
+        ids: MediaIds,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
         Self {
             name,
             settings,
@@ -278,6 +303,8 @@ impl Room {
             next_track: 1,
             consumers: HashMap::new(),
             stage: Stage::default(),
+            voices: Voices::default(),
+            now,
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
             effects: Vec::new(),
@@ -303,8 +330,8 @@ impl Room {
 
     /// Executes one command.
     pub(crate) fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
-        // Frequent, and no news for anybody but the one concerned.
-        let news = !matches!(command, RoomCommand::Media(Event::ConsumerLayer { .. }));
+        self.now = now;
+        let news = is_news(&command);
         match command {
             RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
             RoomCommand::JoinOverHttp { participant, join, local } => {
@@ -375,6 +402,13 @@ impl Room {
             ClientMessage::Subscribe(it) => (it.request, self.subscribe(from, it.track, true)),
             ClientMessage::Unsubscribe(it) => (it.request, self.subscribe(from, it.track, false)),
             ClientMessage::SetLayer(it) => (it.request, self.set_layer(from, it)),
+            ClientMessage::TrackSettings(it) => (it.request, self.track_settings(from, &it)),
+            ClientMessage::TrackLimited(limited) => {
+                return match self.track_limited(from, limited) {
+                    Ok(()) => {}
+                    Err(refusal) => self.refuse(from, None, refusal),
+                };
+            }
             // The socket's task answers these itself.
             ClientMessage::Join(_) | ClientMessage::Ping(_) => return,
         };

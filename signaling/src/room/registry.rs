@@ -8,6 +8,7 @@ use crate::protocol::ParticipantId;
 use crate::random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Most rooms of one server.
@@ -134,7 +135,7 @@ impl Registry {
         let place = self.media.place();
         let ids = MediaIds::new(serial);
         let settings = self.settings.clone();
-        let room = Room::new(name.to_owned(), settings, ids, random::seed());
+        let room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
         let (handle, mail) = actor::mailbox();
         tokio::spawn(Actor::new(room, place).run(name.to_owned(), mail, self.clone()));
         rooms.by_name.insert(name.to_owned(), Entry { serial, handle: handle.clone() });

@@ -6,6 +6,8 @@ mod cases;
 mod client;
 mod histories;
 mod media;
+mod quality;
+mod seats;
 mod viewers;
 
 use super::*;
@@ -14,6 +16,7 @@ use crate::media::Routes;
 use crate::protocol::Publish;
 use client::Client;
 use media::MediaModel;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A room with its clients and its media.
@@ -23,6 +26,8 @@ struct World {
     media: MediaModel,
     now: Instant,
     clients: BTreeMap<ParticipantId, Client>,
+    /// As the media plane said last.
+    speaking: BTreeSet<TrackId>,
     /// Clients whose socket is lost, or who are gone.
     last: u32,
 }
@@ -42,9 +47,11 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
 impl World {
     fn new() -> Self {
         let settings = RoomSettings::default();
-        let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32]);
+        let now = Instant::now();
+        let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32], now);
         let (routes, media) = (Routes::default(), MediaModel::default());
-        Self { room, routes, media, now: Instant::now(), clients: BTreeMap::new(), last: 0 }
+        let (clients, speaking) = (BTreeMap::new(), BTreeSet::new());
+        Self { room, routes, media, now, clients, speaking, last: 0 }
     }
 
     fn join(&mut self, identity: &str) -> ParticipantId {
@@ -57,6 +64,16 @@ impl World {
         codecs: &'static [&'static str],
         max_video: Option<u16>,
     ) -> ParticipantId {
+        self.join_limited(identity, codecs, max_video, None)
+    }
+
+    fn join_limited(
+        &mut self,
+        identity: &str,
+        codecs: &'static [&'static str],
+        max_video: Option<u16>,
+        max_audio: Option<u16>,
+    ) -> ParticipantId {
         self.last += 1;
         let participant = ParticipantId(self.last);
         self.clients.insert(participant, Client::new(codecs));
@@ -65,7 +82,7 @@ impl World {
             identity: identity.to_owned(),
             name: identity.to_uppercase(),
             grant: Grant::OPEN,
-            max_audio: None,
+            max_audio,
             max_video,
         };
         let local = local(participant);
@@ -85,6 +102,12 @@ impl World {
     }
 
     fn step(&mut self, command: RoomCommand) {
+        if let RoomCommand::Media(Event::ActiveSpeakers { speakers, .. }) = &command {
+            let producers: Vec<_> = speakers.iter().map(|speaker| speaker.producer).collect();
+            let tracks = self.room.tracks.values();
+            let speaking = tracks.filter(|track| producers.contains(&track.producer));
+            self.speaking = speaking.map(|track| track.id).collect();
+        }
         for effect in self.room.apply(self.now, command) {
             match effect {
                 Effect::Send { to, message } => self.deliver(to, &message),
@@ -184,5 +207,7 @@ impl World {
         for track in self.room.tracks.values() {
             assert_eq!(self.media.paused(track.producer), track.muted);
         }
+        self.check_seats();
+        self.check_demands();
     }
 }
