@@ -8,6 +8,7 @@ mod binding;
 mod bitrates;
 mod demand;
 mod events;
+mod explain;
 mod outlook;
 mod over_http;
 mod participant;
@@ -23,6 +24,7 @@ mod track;
 mod watching;
 
 pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use explain::Explanation;
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
 pub(crate) use outlook::{Farewell, LayerWish, Outlook};
@@ -35,6 +37,7 @@ use crate::negotiation::LocalMedia;
 use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
 use crate::sdp::IceFragment;
 use bitrates::Bitrates;
+use explain::Inquiry;
 use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
@@ -124,6 +127,8 @@ pub(crate) enum RoomCommand {
         /// Which.
         wish: LayerWish,
     },
+    /// Somebody wants to know why everybody sees what they see; answered by [`Effect::Explanation`].
+    Explain,
     /// What the media plane tells.
     Media(Event),
     /// The time of [`Room::next_deadline`] has come.
@@ -173,6 +178,8 @@ pub(crate) enum Effect {
     },
     /// Answers the command that is being executed.
     Reply(Result<Reply, Refusal>),
+    /// Answers [`RoomCommand::Explain`], and all others that came since the last explanation.
+    Explanation(Box<Explanation>),
     /// For the event streams of a viewer.
     Outlook {
         /// Whose.
@@ -281,6 +288,7 @@ pub(crate) struct Room {
     now: Instant,
     viewer_count: ViewerCount,
     bitrates: Bitrates,
+    inquiry: Option<Inquiry>,
     effects: Vec<Effect>,
 }
 
@@ -307,6 +315,7 @@ impl Room {
             now,
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
+            inquiry: None,
             effects: Vec::new(),
         }
     }
@@ -324,8 +333,9 @@ impl Room {
     /// When [`RoomCommand::Tick`] is due, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let own = self.participants.values().filter_map(Participant::next_deadline).min();
+        let inquiry = self.inquiry.as_ref().map(Inquiry::next_deadline);
         let news = [self.stage.deadline(), self.viewers_deadline(), self.bitrates.deadline()];
-        [own].into_iter().chain(news).flatten().min()
+        [own, inquiry].into_iter().chain(news).flatten().min()
     }
 
     /// Executes one command.
@@ -359,6 +369,7 @@ impl Room {
                 let reply = self.set_viewer_layer(participant, wish).map(|()| Reply::Done);
                 self.effects.push(Effect::Reply(reply));
             }
+            RoomCommand::Explain => self.explain(),
             RoomCommand::Media(event) => self.handle_event(now, event),
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),

@@ -93,9 +93,8 @@ impl Room {
     ) -> Result<(), Refusal> {
         self.others_track(from, id)?;
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        if wanted && !participant.grant.can_subscribe {
-            let text = "Your join token does not allow subscribing (video.canSubscribe).";
-            return Err(Refusal::new(ErrorCode::NotAllowed, text));
+        if wanted {
+            participant.check_subscribes()?;
         }
         let changed = match wanted {
             true => participant.unsubscribed.remove(&id),

@@ -76,6 +76,7 @@ impl Room {
             }
         }
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        participant.check_subscribes()?;
         for (index, setting) in settings.tracks.iter().enumerate() {
             if self.tracks.contains_key(&setting.track) {
                 // Of those that appear together the first is the most important one.
@@ -101,6 +102,15 @@ impl Room {
 }
 
 impl Participant {
+    /// Refuses what only those may ask who receive anything.
+    pub(super) fn check_subscribes(&self) -> Result<(), Refusal> {
+        if self.grant.can_subscribe {
+            return Ok(());
+        }
+        let text = "Your join token does not allow subscribing (video.canSubscribe).";
+        Err(Refusal::new(ErrorCode::NotAllowed, text))
+    }
+
     /// Tells the media plane what is another demand than last time. A slot that was bound anew begins with the default.
     pub(super) fn tell_demands(&mut self, view: &View<'_>, effects: &mut Vec<Effect>) {
         for slot in self.slots.of_kind(Kind::Video) {

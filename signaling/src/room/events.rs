@@ -30,7 +30,11 @@ impl Room {
             }
             Event::ConsumerStatus { consumer, status } => self.consumer_status(consumer, *status),
             Event::PublishedLayers { producer, wanted } => self.published_layers(producer, wanted),
-            Event::Stats { stats, .. } => self.bitrates.note(now, &stats.producers),
+            Event::Stats { request, stats } => {
+                if !self.note_stats(request, &stats) {
+                    self.bitrates.note(now, &stats.producers);
+                }
+            }
         }
     }
 

@@ -174,6 +174,7 @@ impl Room {
         for id in due.collect::<Vec<_>>() {
             self.reconcile(id);
         }
+        self.tick_inquiry();
         if self.stage.tick(now) {
             self.follow_speakers(true);
         }

@@ -114,7 +114,8 @@ impl Registry {
         self.population.get()
     }
 
-    fn find(&self, name: &str) -> Option<RoomHandle> {
+    /// The room with a name, if it is still there.
+    pub(crate) fn find(&self, name: &str) -> Option<RoomHandle> {
         self.lock().by_name.get(name).map(|entry| entry.handle.clone())
     }
 

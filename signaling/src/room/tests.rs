@@ -4,6 +4,7 @@
 
 mod cases;
 mod client;
+mod explain;
 mod histories;
 mod media;
 mod quality;
@@ -28,6 +29,8 @@ struct World {
     clients: BTreeMap<ParticipantId, Client>,
     /// As the media plane said last.
     speaking: BTreeSet<TrackId>,
+    /// The last one.
+    explanation: Option<serde_json::Value>,
     /// Clients whose socket is lost, or who are gone.
     last: u32,
 }
@@ -51,7 +54,8 @@ impl World {
         let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32], now);
         let (routes, media) = (Routes::default(), MediaModel::default());
         let (clients, speaking) = (BTreeMap::new(), BTreeSet::new());
-        Self { room, routes, media, now, clients, speaking, last: 0 }
+        let explanation = None;
+        Self { room, routes, media, now, clients, speaking, explanation, last: 0 }
     }
 
     fn join(&mut self, identity: &str) -> ParticipantId {
@@ -127,6 +131,9 @@ impl World {
                     reply.unwrap();
                 }
                 Effect::Outlook { .. } => {}
+                Effect::Explanation(explanation) => {
+                    self.explanation = Some(serde_json::to_value(explanation).unwrap());
+                }
             }
         }
     }

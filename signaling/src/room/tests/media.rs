@@ -17,6 +17,8 @@ pub(super) struct MediaModel {
     pub(super) restarts: usize,
     /// How often a slot was bound, or freed.
     pub(super) binds: usize,
+    /// For counters, unanswered.
+    pub(super) requests: Vec<(TransportId, u64)>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,12 @@ struct Consumer {
 impl MediaModel {
     pub(super) fn bound(&self, consumer: ConsumerId) -> Option<ProducerId> {
         self.consumers[&consumer].bound
+    }
+
+    /// The slots of a peer connection.
+    pub(super) fn consumers_of(&self, transport: TransportId) -> Vec<ConsumerId> {
+        let own = self.consumers.iter().filter(|(_, consumer)| consumer.transport == transport);
+        own.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn demand(&self, consumer: ConsumerId) -> Demand {
@@ -165,7 +173,10 @@ impl MediaModel {
                 assert_ne!(consumer.demand, demand, "that is no news");
                 consumer.demand = demand;
             }
-            Command::RequestStats { .. } => {}
+            Command::RequestStats { transport, request } => {
+                self.assert_here(transport, worker);
+                self.requests.push((transport, request));
+            }
             track => self.execute_on_track(worker, track),
         }
     }

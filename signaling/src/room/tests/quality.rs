@@ -69,7 +69,7 @@ impl World {
     }
 }
 
-fn setting(track: TrackId) -> TrackSetting {
+pub(super) fn setting(track: TrackId) -> TrackSetting {
     let (width, height, fps) = (1280, 720, 30);
     TrackSetting { track, width, height, fps, paused: false, priority: Priority::Normal }
 }
