@@ -7,6 +7,7 @@ import { Grid } from './grid.js';
 import { Tile } from './tile.js';
 import { announce, toast } from './notices.js';
 import { element } from './dom.js';
+import { describeQuality } from './quality.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
@@ -31,7 +32,7 @@ const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 
 export class Meeting {
   #room;
   #grid = new Grid();
-  /** @type {Map<string, {participant: string, tile: Tile}>} */
+  /** `shows`: the track of somebody else's that the tile is attached to, if any. @type {Map<string, {participant: string, tile: Tile, shows: string, detach: () => void}>} */
   #tiles = new Map();
   /** @type {Map<string, HTMLAudioElement>} */
   #voices = new Map();
@@ -53,7 +54,10 @@ export class Meeting {
 
   close() {
     for (const stop of this.#stop) stop();
-    for (const { tile } of this.#tiles.values()) tile.close();
+    for (const { tile, detach } of this.#tiles.values()) {
+      detach();
+      tile.close();
+    }
     for (const voice of this.#voices.values()) voice.remove();
     this.#tiles.clear();
     this.#voices.clear();
@@ -82,6 +86,7 @@ export class Meeting {
       room.on('tracksubscribed', changed),
       room.on('trackunsubscribed', changed),
       room.on('trackunavailable', changed),
+      room.on('trackstatus', ({ track }) => this.#tileOf(track.id)?.refreshQuality()),
       room.on('localtrackupdated', () => this.#updateLocal()),
       room.on('statechange', () => {
         this.#showSpeakers(new Set());
@@ -142,8 +147,9 @@ export class Meeting {
    * @param {Wanted[]} wanted
    */
   #reconcile(participant, wanted) {
-    for (const [key, { participant: owner, tile }] of this.#tiles) {
+    for (const [key, { participant: owner, tile, detach }] of this.#tiles) {
       if (owner !== participant || wanted.some((one) => one.key === key)) continue;
+      detach();
       tile.close();
       this.#tiles.delete(key);
       this.#grid.remove(tile.element);
@@ -151,7 +157,7 @@ export class Meeting {
     for (const one of wanted) {
       let entry = this.#tiles.get(one.key);
       if (!entry) {
-        entry = { participant, tile: new Tile(one) };
+        entry = { participant, tile: new Tile(one), shows: '', detach: () => undefined };
         this.#tiles.set(one.key, entry);
         this.#grid.add(entry.tile.element, { large: one.source === 'screen_share', first: one.local });
       }
@@ -160,9 +166,40 @@ export class Meeting {
       tile.setPicture(one.track?.id ?? '', one.track?.picture ?? null);
       tile.setMicOff(one.micOff);
       tile.setNote(one.track?.note || one.note);
+      this.#attach(entry, one);
       tile.statsOf = [one.track?.id, one.audio?.id].filter((id) => id !== undefined && id !== '').map(String);
     }
     this.#showAlone();
+  }
+
+  /**
+   * Lets the room know what the tile shows: it is the tile that counts, as a picture that has not come yet takes no room.
+   * @param {{tile: Tile, shows: string, detach: () => void}} entry
+   * @param {Wanted} one
+   */
+  #attach(entry, { track, local }) {
+    const shows = local || !track || track.muted ? '' : track.id;
+    if (entry.shows === shows) return;
+    entry.detach();
+    Object.assign(entry, { shows, detach: shows ? this.#room.attach(shows, entry.tile.element) : () => undefined });
+    entry.tile.setQuality((picture) => this.#describe(shows, picture));
+  }
+
+  /**
+   * @param {string} id
+   * @param {{width: number, height: number}} picture
+   */
+  #describe(id, picture) {
+    for (const participant of this.#room.participants.values()) {
+      const track = participant.tracks.get(id);
+      if (track) return describeQuality(track.status, { name: participant.name, screen: track.source === 'screen_share', ...picture });
+    }
+    return '';
+  }
+
+  /** @param {string} track */
+  #tileOf(track) {
+    return [...this.#tiles.values()].find(({ shows }) => shows === track)?.tile;
   }
 
   #showAlone() {

@@ -6,6 +6,7 @@ import { icon } from './dom.js';
 
 const AVATAR_HUES = 12;
 let firstFrameSeen = false;
+let tilesMade = 0;
 
 export class Tile {
   /** @type {HTMLElement} */
@@ -17,7 +18,10 @@ export class Tile {
   #note;
   #micOff;
   #stats;
+  #quality;
   #local;
+  /** What to say of the quality; asked when somebody looks. @type {(picture: {width: number, height: number}) => string} */
+  #describe = () => '';
 
   /**
    * @param {{participant: string, source: string, name: string, seed: string, local: boolean}} about
@@ -45,8 +49,11 @@ export class Tile {
     caption.append(this.#micOff, this.#name);
     this.#stats = make('dl', 'stats');
     this.#stats.hidden = true;
-    this.element.append(avatar, this.#video, this.#note, caption, this.#stats);
+    this.#quality = make('p', 'quality');
+    this.#quality.id = `quality-${++tilesMade}`;
+    this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality);
     this.setName(name);
+    if (!local) this.#answerLooks();
   }
 
   /** @param {string} name */
@@ -64,12 +71,46 @@ export class Tile {
     this.#video.id = track ? `video-${track}` : '';
     const shown = /** @type {MediaStream | null} */ (this.#video.srcObject)?.getVideoTracks()[0] ?? null;
     this.#video.hidden = mediaStreamTrack === null;
+    this.refreshQuality();
     this.element.classList.toggle('has-picture', mediaStreamTrack !== null);
     if (shown === mediaStreamTrack) return;
     this.#video.srcObject = mediaStreamTrack && new MediaStream([mediaStreamTrack]);
     if (!mediaStreamTrack) return;
     this.#video.play().catch(() => undefined);
     if (!this.#local) markFirstFrame(this.#video);
+  }
+
+  /** @param {(picture: {width: number, height: number}) => string} describe a line about the quality of the picture; empty for none */
+  setQuality(describe) {
+    this.#describe = describe;
+    this.refreshQuality();
+  }
+
+  /** The line is one for who points at the tile, taps it or comes to it by keyboard. */
+  refreshQuality() {
+    const { videoWidth: width, videoHeight: height, hidden } = this.#video;
+    const text = hidden ? '' : this.#describe({ width, height });
+    this.#quality.textContent = text;
+    // A tile with nothing to say is no stop for the keyboard.
+    if (text && !this.#local) this.element.tabIndex = 0;
+    else this.element.removeAttribute('tabindex');
+  }
+
+  #answerLooks() {
+    const { element } = this;
+    element.setAttribute('aria-describedby', this.#quality.id);
+    element.addEventListener('focus', () => this.refreshQuality());
+    this.#video.addEventListener('resize', () => this.refreshQuality());
+    /** @param {PointerEvent} event @param {boolean} asked */
+    const ask = ({ pointerType }, asked) => {
+      if (pointerType === 'mouse') element.classList.toggle('asked', asked);
+    };
+    element.addEventListener('pointerenter', (event) => ask(event, true));
+    element.addEventListener('pointerleave', (event) => ask(event, false));
+    // A finger does not hover: a tap shows the line until the next tap.
+    element.addEventListener('pointerup', ({ pointerType }) => {
+      if (pointerType !== 'mouse') element.classList.toggle('asked');
+    });
   }
 
   /** @param {boolean} off */

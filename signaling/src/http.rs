@@ -2,6 +2,7 @@
 
 use crate::assets::Assets;
 use crate::config::Config;
+use crate::explain;
 use crate::media::Media;
 use crate::metrics::{self, Census};
 use crate::protocol::MAX_MESSAGE_BYTES;
@@ -47,6 +48,7 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::serve))
+        .route("/api/rooms/{room}/explain", get(explain::serve))
         .merge(whip::routes(state.clone()))
         .fallback(get(asset))
         .layer(middleware::from_fn_with_state(state.clone(), check_trust))

@@ -8,6 +8,7 @@ mod assets;
 pub mod auth;
 pub mod cli;
 pub mod config;
+mod explain;
 mod http;
 mod media;
 mod metrics;

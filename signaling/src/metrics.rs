@@ -87,7 +87,7 @@ pub(crate) async fn serve(
 }
 
 /// A proxy on this machine has a loopback address too, so the address alone does not tell.
-fn is_local(peer: SocketAddr, trust: &Trust, headers: &HeaderMap) -> bool {
+pub(crate) fn is_local(peer: SocketAddr, trust: &Trust, headers: &HeaderMap) -> bool {
     peer.ip().to_canonical().is_loopback() && trust.check_local(headers).is_ok()
 }
 

@@ -8,13 +8,15 @@ mod id;
 mod server;
 
 pub use client::{
-    Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Publish,
-    PublishLayer, Ready, TrackRequest, check_identity, check_name, check_room,
+    Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Priority,
+    Publish, PublishLayer, PublisherLimit, Ready, TrackLimited, TrackRequest, TrackSetting,
+    TrackSettings, check_identity, check_name, check_room,
 };
 pub use id::{ParticipantId, TrackId};
 pub use server::{
-    BindingEntry, ErrorCode, IceServer, LeaveReason, MediaSections, ParticipantInfo,
-    ParticipantState, ServerMessage, SpeakerInfo, TrackInfo, UnboundEntry, UnboundReason, Welcome,
+    BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
+    ParticipantState, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit, TrackStatus, UnboundEntry,
+    UnboundReason, Welcome,
 };
 
 use serde::{Deserialize, Serialize};

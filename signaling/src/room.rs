@@ -6,20 +6,25 @@
 mod actor;
 mod binding;
 mod bitrates;
+mod demand;
 mod events;
+mod explain;
 mod outlook;
 mod over_http;
 mod participant;
 mod presence;
 mod publishing;
 mod registry;
+mod seating;
 mod slots;
+mod status;
 #[cfg(test)]
 mod tests;
 mod track;
 mod watching;
 
 pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use explain::Explanation;
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
 pub(crate) use outlook::{Farewell, LayerWish, Outlook};
@@ -32,10 +37,12 @@ use crate::negotiation::LocalMedia;
 use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
 use crate::sdp::IceFragment;
 use bitrates::Bitrates;
+use explain::Inquiry;
 use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use seating::Voices;
 use sfu::{Command, ConsumerId, Event, RouterId, TransportId, WorkerId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -120,6 +127,8 @@ pub(crate) enum RoomCommand {
         /// Which.
         wish: LayerWish,
     },
+    /// Somebody wants to know why everybody sees what they see; answered by [`Effect::Explanation`].
+    Explain,
     /// What the media plane tells.
     Media(Event),
     /// The time of [`Room::next_deadline`] has come.
@@ -169,6 +178,8 @@ pub(crate) enum Effect {
     },
     /// Answers the command that is being executed.
     Reply(Result<Reply, Refusal>),
+    /// Answers [`RoomCommand::Explain`], and all others that came since the last explanation.
+    Explanation(Box<Explanation>),
     /// For the event streams of a viewer.
     Outlook {
         /// Whose.
@@ -246,6 +257,18 @@ impl MediaIds {
     }
 }
 
+/// Whether it may change what event streams are told. The rest is frequent, and no news for anybody but the one concerned.
+fn is_news(command: &RoomCommand) -> bool {
+    !matches!(
+        command,
+        RoomCommand::Media(
+            Event::ConsumerLayer { .. }
+                | Event::ConsumerStatus { .. }
+                | Event::PublishedLayers { .. }
+        )
+    )
+}
+
 /// One room.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -260,14 +283,24 @@ pub(crate) struct Room {
     consumers: HashMap<ConsumerId, ParticipantId>,
     /// What viewers of the whole room are shown.
     stage: Stage,
+    voices: Voices,
+    /// Of the command that is being executed.
+    now: Instant,
     viewer_count: ViewerCount,
     bitrates: Bitrates,
+    inquiry: Option<Inquiry>,
     effects: Vec<Effect>,
 }
 
 impl Room {
     /// An empty room. `seed` must be unpredictable outside of tests: ICE passwords come from it.
-    pub(crate) fn new(name: String, settings: RoomSettings, ids: MediaIds, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        name: String,
+        settings: RoomSettings,
+        ids: MediaIds,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
         Self {
             name,
             settings,
@@ -278,8 +311,11 @@ impl Room {
             next_track: 1,
             consumers: HashMap::new(),
             stage: Stage::default(),
+            voices: Voices::default(),
+            now,
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
+            inquiry: None,
             effects: Vec::new(),
         }
     }
@@ -297,14 +333,15 @@ impl Room {
     /// When [`RoomCommand::Tick`] is due, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let own = self.participants.values().filter_map(Participant::next_deadline).min();
+        let inquiry = self.inquiry.as_ref().map(Inquiry::next_deadline);
         let news = [self.stage.deadline(), self.viewers_deadline(), self.bitrates.deadline()];
-        [own].into_iter().chain(news).flatten().min()
+        [own, inquiry].into_iter().chain(news).flatten().min()
     }
 
     /// Executes one command.
     pub(crate) fn apply(&mut self, now: Instant, command: RoomCommand) -> Vec<Effect> {
-        // Frequent, and no news for anybody but the one concerned.
-        let news = !matches!(command, RoomCommand::Media(Event::ConsumerLayer { .. }));
+        self.now = now;
+        let news = is_news(&command);
         match command {
             RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
             RoomCommand::JoinOverHttp { participant, join, local } => {
@@ -332,6 +369,7 @@ impl Room {
                 let reply = self.set_viewer_layer(participant, wish).map(|()| Reply::Done);
                 self.effects.push(Effect::Reply(reply));
             }
+            RoomCommand::Explain => self.explain(),
             RoomCommand::Media(event) => self.handle_event(now, event),
             RoomCommand::Tick => self.tick(now),
             RoomCommand::Shutdown => self.shutdown(),
@@ -375,6 +413,13 @@ impl Room {
             ClientMessage::Subscribe(it) => (it.request, self.subscribe(from, it.track, true)),
             ClientMessage::Unsubscribe(it) => (it.request, self.subscribe(from, it.track, false)),
             ClientMessage::SetLayer(it) => (it.request, self.set_layer(from, it)),
+            ClientMessage::TrackSettings(it) => (it.request, self.track_settings(from, &it)),
+            ClientMessage::TrackLimited(limited) => {
+                return match self.track_limited(from, limited) {
+                    Ok(()) => {}
+                    Err(refusal) => self.refuse(from, None, refusal),
+                };
+            }
             // The socket's task answers these itself.
             ClientMessage::Join(_) | ClientMessage::Ping(_) => return,
         };

@@ -70,13 +70,13 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
 
 /// A refusal: status and a sentence.
 #[derive(Debug)]
-struct Refused {
+pub(crate) struct Refused {
     status: StatusCode,
     text: String,
     header: Option<(HeaderName, &'static str)>,
 }
 
-fn refused(status: StatusCode, text: impl Into<String>) -> Refused {
+pub(crate) fn refused(status: StatusCode, text: impl Into<String>) -> Refused {
     let header = match status {
         StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
         StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -271,7 +271,12 @@ fn own_session(state: &AppState, room: &str, id: &str, grant: &Grant) -> Result<
     session.filter(|session| session.token_identity == grant.identity).ok_or_else(no_session)
 }
 
-fn authorize(state: &AppState, headers: &HeaderMap, room: &str) -> Result<Grant, Refused> {
+/// What the bearer of the request's token may do in a room.
+pub(crate) fn authorize(
+    state: &AppState,
+    headers: &HeaderMap,
+    room: &str,
+) -> Result<Grant, Refused> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;

@@ -24,6 +24,8 @@
  *   reason `codec`: this browser cannot play it; `slots`: too many at once
  * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
  * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
+ * @property {{participant: RemoteParticipant, track: RemoteTrack, status: import('./protocol.js').TrackStatus}} trackstatus what is shown of it and why
+ *   not more; also `track.status`
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
  * @property {{reason: string, message: string}} closed the end: no reconnect follows

@@ -4,6 +4,7 @@
  * sets a flag and goes into the next offer. Receive sections are slots; what a slot shows is the room's business.
  */
 import { sendableCodec, encodingsFor, trimReceiver, trimSender } from './codecs.js';
+import { activateLayers } from './sending.js';
 import { dropOrphanFeedback } from './sdp.js';
 import { SwitchyardError } from './signaling.js';
 
@@ -143,6 +144,7 @@ export class Peer {
     const reused = this.#takeIdle(local.shape);
     if (reused) {
       reused.direction = 'sendonly';
+      void activateLayers(reused.sender, null);
       void reused.sender.replaceTrack(track);
       local.transceiver = reused;
     } else {

@@ -55,6 +55,22 @@
 /** @typedef {{type: 'track_muted', participant: string, track: string, muted: boolean}} TrackMuted */
 /** @typedef {{type: 'track_unavailable', track: string, codec: string, reason: string}} TrackUnavailable */
 /** @typedef {{type: 'layer_changed', track: string, rid: string | null, temporal: number | null}} LayerChanged */
+/** @typedef {'low' | 'normal' | 'high'} Priority */
+/** @typedef {{track: string, width?: number, height?: number, fps?: number, paused?: boolean, priority?: Priority}} TrackSetting */
+/** @typedef {{rid: string | null, spatial: number, temporal: number, width: number | null, height: number | null}} LayerName */
+/** @typedef {'none' | 'bandwidth' | 'viewport' | 'policy' | 'publisher_not_sending' | 'publisher_cpu' | 'waiting_keyframe' | 'codec'} TrackLimit */
+
+/**
+ * @typedef {object} TrackStatus
+ * @property {LayerName | null} wanted the best that there is use for here
+ * @property {LayerName | null} shown what comes now
+ * @property {TrackLimit} limit what keeps the track from its best
+ * @property {number} needed bits per second, of `wanted`
+ * @property {number} available bits per second, for this track; 0: not measured
+ */
+
+/** @typedef {{type: 'track_status', track: string} & TrackStatus} TrackStatusMessage */
+/** @typedef {{type: 'published_layers', track: string, layers: string[]}} PublishedLayers */
 /** @typedef {{participant: string, track: string, level: number}} Speaker */
 /** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */
 /** @typedef {{type: 'participant_joined', participant: ParticipantInfo}} ParticipantJoined */
@@ -66,7 +82,7 @@
 
 /**
  * @typedef {{request?: number} & (Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
- *   | TrackUnpublished | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
+ *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
  *   | ParticipantUpdated | ParticipantLeft | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */
 

@@ -7,9 +7,11 @@ import { Emitter } from './events.js';
 import { Peer } from './peer.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
+import { LimitReporter, activateLayers } from './sending.js';
 import { Signaling, SwitchyardError } from './signaling.js';
 import { StatsReader } from './stats.js';
 import { LocalTrack } from './tracks.js';
+import { Viewport } from './viewport.js';
 
 /** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
 /** @typedef {import('./protocol.js').Welcome} Welcome */
@@ -25,6 +27,7 @@ import { LocalTrack } from './tracks.js';
  * @property {string} [token]
  * @property {number} [maxVideo] most videos received at once
  * @property {number} [maxAudio]
+ * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
  */
 
 /**
@@ -63,10 +66,17 @@ export class Room extends Emitter {
   /** @type {Peer | null} */
   #peer = null;
   #roster = new Roster(
-    (type, detail) => this.emit(type, detail),
+    (type, detail) => {
+      if (type === 'trackpublished') this.#viewport?.refresh();
+      this.emit(type, detail);
+    },
     (mid) => this.#peer?.slot(mid),
   );
   #stats = new StatsReader();
+  /** @type {Viewport | null} */
+  #viewport = null;
+  /** @type {LimitReporter | null} */
+  #limits = null;
   #mediaTimer = 0;
   #mediaRestarted = false;
   /** Joins in a row that never got media through. */
@@ -153,6 +163,7 @@ export class Room extends Emitter {
     if (!this.localTracks.delete(local)) return;
     const { id } = local;
     local.id = '';
+    local.watchedLayers = null;
     const stopped = this.#peer?.unpublish(local);
     if (id && this.state === 'connected') await this.#request('unpublish', { track: id });
     await stopped;
@@ -187,6 +198,23 @@ export class Room extends Emitter {
   /** @param {LocalTrack} local */
   unmute(local) {
     return this.mute(local, false);
+  }
+
+  /**
+   * Says that an element of the page shows a track. As long as it does, the server sends what the element has use for, and nothing
+   * while it cannot be seen. Tracks that were never attached are wanted in full.
+   * @param {string} track
+   * @param {Element} element the picture, or what frames it; it may be attached to one track at a time, and a track to several elements
+   * @param {{priority?: import('./protocol.js').Priority}} [options] `high`: pinned
+   * @returns {() => void} the element does not show it any more
+   */
+  attach(track, element, { priority = 'normal' } = {}) {
+    if (this.#options.adaptiveStream === false || this.state === 'closed') return () => undefined;
+    this.#viewport ??= new Viewport(
+      (tracks) => void this.#request('track_settings', { tracks }).catch(() => undefined),
+      (id) => this.state === 'connected' && this.#roster.track(id) !== undefined,
+    );
+    return this.#viewport.watch(track, element, priority);
   }
 
   /** @param {string} track */
@@ -260,6 +288,12 @@ export class Room extends Emitter {
     this.#roster.replace(welcome.participants);
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
+    this.#viewport?.reset();
+    this.#limits = new LimitReporter(
+      () => this.localTracks,
+      (id) => this.getStats(id),
+      (track, reason) => signaling.send('track_limited', { track, reason }),
+    );
     for (const local of this.localTracks) {
       this.#publishNow(local).catch((error) => {
         if (this.#peer === peer) this.emit('error', { code: error.code ?? 'unknown', message: error.message });
@@ -288,6 +322,8 @@ export class Room extends Emitter {
         return this.#peer?.requireSections(message);
       case 'active_speakers':
         return this.emit('activespeakers', { speakers: message.speakers });
+      case 'published_layers':
+        return this.#handleLayers(message);
       case 'error':
         return this.emit('error', { code: message.code, message: message.message });
       case 'closed':
@@ -296,6 +332,14 @@ export class Room extends Emitter {
       default:
         return this.#roster.handle(message);
     }
+  }
+
+  /** @param {import('./protocol.js').PublishedLayers} message */
+  #handleLayers({ track, layers }) {
+    const local = [...this.localTracks].find(({ id }) => id === track);
+    if (!local?.transceiver) return;
+    local.watchedLayers = layers;
+    void activateLayers(local.transceiver.sender, layers);
   }
 
   /** @param {Error} error */
@@ -390,14 +434,17 @@ export class Room extends Emitter {
     this.#signaling?.close();
     this.#signaling = null;
     this.#dropPeer();
+    this.#viewport?.close();
     this.emit('closed', { reason, message });
   }
 
   #dropPeer() {
     clearTimeout(this.#mediaTimer);
+    this.#limits?.close();
+    this.#limits = null;
     this.#peer?.close();
     this.#peer = null;
-    for (const local of this.localTracks) Object.assign(local, { id: '', transceiver: null });
+    for (const local of this.localTracks) Object.assign(local, { id: '', transceiver: null, watchedLayers: null });
   }
 
   /**

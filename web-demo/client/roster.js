@@ -108,6 +108,11 @@ export class Roster {
       case 'layer_changed':
         track.layer = message.rid;
         return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
+      case 'track_status': {
+        const { wanted, shown, limit, needed, available } = message;
+        track.status = { wanted, shown, limit, needed, available };
+        return this.#emit('trackstatus', { participant, track, status: track.status });
+      }
       default:
         return undefined;
     }
@@ -168,6 +173,14 @@ export class Roster {
 
   /** @param {Bindings} message */
   #handleBindings({ bindings, unbound }) {
+    const before = new Set(this.#bindings.map(({ mid, track }) => `${mid} ${track}`));
+    const now = new Set(bindings.map(({ mid, track }) => `${mid} ${track}`));
+    for (const { mid, track } of [...this.#bindings, ...bindings]) {
+      const key = `${mid} ${track}`;
+      const moved = track && before.has(key) !== now.has(key) ? this.track(track) : undefined;
+      // A status is one of a slot.
+      if (moved) moved.status = null;
+    }
     this.#bindings = bindings;
     this.applyBindings();
     const crowdedOut = new Set(unbound.filter(({ reason }) => reason === 'slots').map(({ track }) => track));

@@ -6,6 +6,7 @@
 /** @typedef {import('./protocol.js').TrackInfo} TrackInfo */
 /** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
 /** @typedef {import('./protocol.js').Source} Source */
+/** @typedef {import('./protocol.js').TrackStatus} TrackStatus */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
 /** @typedef {{simulcast: boolean, codec: VideoCodec, maxBitrate?: number}} PublishSettings */
@@ -22,6 +23,8 @@ export class RemoteTrack {
   unavailable = null;
   /** The simulcast layer that flows, if the server said. @type {string | null} */
   layer = null;
+  /** What is shown of it and why not more, once the server said. @type {TrackStatus | null} */
+  status = null;
 
   /**
    * @param {TrackInfo} info
@@ -69,6 +72,8 @@ export class LocalTrack {
   codec = '';
   /** Tracks of one shape can follow each other in a section; empty for layered ones, which cannot. */
   shape = '';
+  /** Layers that somebody watches, `''` for a track without layers; null: the server has not said, and all are sent. @type {string[] | null} */
+  watchedLayers = null;
   /** @type {RTCRtpTransceiver | null} */
   transceiver = null;
   /** A stream of its own, so that the msid is stable over camera switches. */

@@ -21,6 +21,8 @@ pub enum ClientMessage {
     Subscribe(TrackRequest),
     Unsubscribe(TrackRequest),
     SetLayer(LayerRequest),
+    TrackSettings(TrackSettings),
+    TrackLimited(TrackLimited),
     Leave {},
     Ping(Ping),
 }
@@ -159,6 +161,76 @@ pub struct LayerRequest {
     pub temporal: Option<u8>,
 }
 
+/// What the client has use for of received tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackSettings {
+    /// Echoed in `ok` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// The most important first.
+    pub tracks: Vec<TrackSetting>,
+}
+
+/// One track of `track_settings`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackSetting {
+    /// Which.
+    pub track: TrackId,
+    /// Width in device pixels at which it is shown; 0: not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub width: u16,
+    /// Height in device pixels; 0: not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub height: u16,
+    /// Frames per second of use; 0: all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fps: u8,
+    /// Not visible: nothing need be sent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: bool,
+    /// Beside the other tracks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
+}
+
+/// Who gets bandwidth and a slot first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After everything else.
+    Low,
+    /// As the server finds right.
+    #[default]
+    Normal,
+    /// Before everything else: pinned.
+    High,
+}
+
+/// What keeps the sender's own track from its full quality, as its browser says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackLimited {
+    /// Which.
+    pub track: TrackId,
+    /// Why.
+    pub reason: PublisherLimit,
+}
+
+/// `RTCOutboundRtpStreamStats.qualityLimitationReason`, as far as it is of use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublisherLimit {
+    /// Nothing does.
+    #[default]
+    None,
+    /// The processor.
+    Cpu,
+    /// The uplink.
+    Bandwidth,
+}
+
 /// Keeps the socket open and measures its round trip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,6 +287,8 @@ impl ClientMessage {
             "subscribe" => Self::Subscribe(read(kind, fields)?),
             "unsubscribe" => Self::Unsubscribe(read(kind, fields)?),
             "set_layer" => Self::SetLayer(read(kind, fields)?),
+            "track_settings" => Self::TrackSettings(read(kind, fields)?),
+            "track_limited" => Self::TrackLimited(read(kind, fields)?),
             "leave" if fields.is_empty() => Self::Leave {},
             "leave" => return Err("leave has no fields".to_owned()),
             "ping" => Self::Ping(read(kind, fields)?),
@@ -235,7 +309,9 @@ impl ClientMessage {
                 check_length("candidate", &candidate.candidate, 0, 1024)
             }
             Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
-            Self::Offer(_)
+            Self::TrackSettings(settings) => settings.check(),
+            Self::TrackLimited(_)
+            | Self::Offer(_)
             | Self::Ready(_)
             | Self::Unpublish(_)
             | Self::Mute(_)
@@ -259,6 +335,22 @@ impl Publish {
         }
         self.layers.iter().try_for_each(|layer| check_rid(&layer.rid))
     }
+}
+
+impl TrackSettings {
+    /// At most this many tracks in one message: a whole room's.
+    pub const MAX_TRACKS: usize = 1000;
+
+    fn check(&self) -> Result<(), String> {
+        if self.tracks.len() > Self::MAX_TRACKS {
+            return Err(format!("field `tracks`: at most {} entries", Self::MAX_TRACKS));
+        }
+        Ok(())
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Longest `a=mid` (RFC 8843 section 15 recommends short ones; libwebrtc allows 16).

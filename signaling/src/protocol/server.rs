@@ -44,6 +44,10 @@ pub enum ServerMessage {
     TrackUnavailable { track: TrackId, codec: String, reason: String },
     /// Another encoding or temporal layer is shown.
     LayerChanged { track: TrackId, rid: Option<String>, temporal: Option<u8> },
+    /// What a slot's track is shown as, and why not better.
+    TrackStatus(Box<TrackStatus>),
+    /// Encodings of the client's own track that have viewers; the rest may rest.
+    PublishedLayers { track: TrackId, layers: Vec<String> },
     /// Who speaks, loudest first.
     ActiveSpeakers { speakers: Vec<SpeakerInfo> },
     /// Somebody came.
@@ -193,6 +197,60 @@ pub struct TrackInfo {
     pub simulcast: bool,
     /// Encodings, lowest first; empty without simulcast.
     pub layers: Vec<String>,
+}
+
+/// A layer of a track by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerName {
+    /// Encoding; `None` without simulcast.
+    pub rid: Option<String>,
+    /// Spatial layer inside the encoding, 0 without.
+    pub spatial: u8,
+    /// Highest temporal layer.
+    pub temporal: u8,
+    /// Pixels, as far as known.
+    pub width: Option<u16>,
+    /// Pixels, as far as known.
+    pub height: Option<u16>,
+}
+
+/// What a subscriber is shown of a track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackStatus {
+    /// Which.
+    pub track: TrackId,
+    /// The best that the subscriber has use for.
+    pub wanted: Option<LayerName>,
+    /// What is forwarded now.
+    pub shown: Option<LayerName>,
+    /// What keeps the subscriber from the best that there is.
+    pub limit: TrackLimit,
+    /// Bitrate of `wanted`, bits per second.
+    pub needed: u64,
+    /// What the link has for this track, bits per second; 0: not measured.
+    pub available: u64,
+}
+
+/// The one cause why a track is not shown as well as it could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackLimit {
+    /// Nothing: it is the best that there is.
+    None,
+    /// The subscriber's link.
+    Bandwidth,
+    /// It is shown small, or not at all.
+    Viewport,
+    /// `set_layer`, `unsubscribe`, or no slot is left for it.
+    Policy,
+    /// The publisher does not send it.
+    PublisherNotSending,
+    /// It comes with the next keyframe.
+    WaitingKeyframe,
+    /// The publisher does not send it because its processor cannot keep up.
+    PublisherCpu,
+    /// The subscriber cannot decode it.
+    Codec,
 }
 
 /// One entry of `active_speakers`.

@@ -5,7 +5,7 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 12] = [
+const CLIENT_TYPES: [&str; 14] = [
     "join",
     "publish",
     "offer",
@@ -16,10 +16,12 @@ const CLIENT_TYPES: [&str; 12] = [
     "subscribe",
     "unsubscribe",
     "set_layer",
+    "track_settings",
+    "track_limited",
     "leave",
     "ping",
 ];
-const SERVER_TYPES: [&str; 18] = [
+const SERVER_TYPES: [&str; 20] = [
     "welcome",
     "media_sections",
     "answer",
@@ -31,6 +33,8 @@ const SERVER_TYPES: [&str; 18] = [
     "track_muted",
     "track_unavailable",
     "layer_changed",
+    "track_status",
+    "published_layers",
     "active_speakers",
     "participant_joined",
     "participant_updated",
@@ -108,6 +112,18 @@ fn what_is_wrong_is_named() {
             "publish: field `layers[0].width`",
         ),
         (r#"{"type":"publish","mid":"1","source":"oven"}"#, "publish: field `source`"),
+        (
+            r#"{"type":"track_settings","tracks":[{"track":"t1"},{"track":"t2","width":70000}]}"#,
+            "track_settings: field `tracks[1].width`",
+        ),
+        (
+            r#"{"type":"track_settings","tracks":[{"track":"t1","priority":"most"}]}"#,
+            "track_settings: field `tracks[0].priority`",
+        ),
+        (
+            r#"{"type":"track_limited","track":"t1","reason":"heat"}"#,
+            "track_limited: field `reason`",
+        ),
     ];
     for (text, expected) in cases {
         let (_, message) = refused(text);
@@ -118,6 +134,16 @@ fn what_is_wrong_is_named() {
 #[test]
 fn a_refusal_keeps_the_request_number() {
     assert_eq!(refused(r#"{"type":"mute","request":9,"track":"t1"}"#).0, Some(9));
+}
+
+#[test]
+fn one_message_names_at_most_a_rooms_tracks() {
+    let settings = |count: usize| {
+        let entries = vec![r#"{"track":"t1"}"#; count].join(",");
+        format!(r#"{{"type":"track_settings","tracks":[{entries}]}}"#)
+    };
+    assert!(ClientMessage::decode(&settings(1000)).is_ok());
+    assert!(refused(&settings(1001)).1.contains("field `tracks`"));
 }
 
 #[test]

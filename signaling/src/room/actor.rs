@@ -4,7 +4,8 @@
 
 use super::registry::Registry;
 use super::{
-    Effect, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal, Reply, Room, RoomCommand,
+    Effect, Explanation, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal, Reply, Room,
+    RoomCommand,
 };
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
@@ -62,6 +63,8 @@ pub(super) enum Mail {
     Command(RoomCommand),
     /// A command that [`Effect::Reply`] answers.
     Ask(RoomCommand, oneshot::Sender<Result<Reply, Refusal>>),
+    /// [`Effect::Explanation`] answers it.
+    Explain(oneshot::Sender<Arc<Explanation>>),
     /// What a worker tells.
     Media(WorkerId, Event),
 }
@@ -103,6 +106,13 @@ impl RoomHandle {
         answer.await.ok()
     }
 
+    /// Why everybody sees what they see. `None`: the room has ended.
+    pub(crate) async fn explain(&self) -> Option<Arc<Explanation>> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Mail::Explain(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
     /// `None`: the room ended before it saw the request.
     pub(super) async fn join(&self, join: JoinCommand, outbox: Outbox) -> Option<ParticipantId> {
         let (reply, answer) = oneshot::channel();
@@ -131,6 +141,8 @@ pub(super) struct Actor {
     sessions: HashMap<ParticipantId, (DropGuard, watch::Sender<Outlook>)>,
     /// Who waits for the answer to the command that is being executed.
     asking: Option<oneshot::Sender<Result<Reply, Refusal>>>,
+    /// Who waits for an explanation.
+    explaining: Vec<oneshot::Sender<Arc<Explanation>>>,
     next_participant: u32,
 }
 
@@ -150,6 +162,7 @@ impl Actor {
             replies: HashMap::new(),
             sessions: HashMap::new(),
             asking: None,
+            explaining: Vec::new(),
             next_participant: 1,
         }
     }
@@ -184,6 +197,10 @@ impl Actor {
             Mail::Ask(command, reply) => {
                 self.asking = Some(reply);
                 command
+            }
+            Mail::Explain(reply) => {
+                self.explaining.push(reply);
+                RoomCommand::Explain
             }
             Mail::Media(worker, event) => RoomCommand::Media(self.place.hear(worker, event).await),
             Mail::Join { join, outbox, reply } => {
@@ -244,6 +261,13 @@ impl Actor {
                 if let Some(reply) = self.asking.take() {
                     // Whoever asked may have gone; what was done stays done.
                     let _ = reply.send(answer);
+                }
+            }
+            Effect::Explanation(explanation) => {
+                let explanation = Arc::from(explanation);
+                for reply in self.explaining.drain(..) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Arc::clone(&explanation));
                 }
             }
             Effect::Outlook { participant, outlook } => {

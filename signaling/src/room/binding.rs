@@ -1,13 +1,15 @@
 //! What each participant is shown: wishes, slots, and what the client is told about them.
 
 use super::participant::{Bindings, Participant, Signaling};
+use super::seating::View;
 use super::slots::{Slot, Wanted};
+use super::status::without_slot;
 use super::track::Track;
 use super::watching::Scene;
 use super::{Effect, Recipients, Refusal, Room};
 use crate::protocol::{
     BindingEntry, ErrorCode, Kind, LayerRequest, MediaSections, ParticipantId, ServerMessage,
-    TrackId, UnboundEntry, UnboundReason,
+    TrackId, TrackLimit, UnboundEntry, UnboundReason,
 };
 use sfu::Command;
 use sfu::params::{Binding, PreferredLayer};
@@ -35,28 +37,30 @@ pub(super) fn sections_needed<'a>(
 impl Room {
     /// Brings everybody's slots in line with the tracks that there are.
     pub(super) fn reconcile_all(&mut self) {
-        let scene = self.scene();
-        let Self { participants, tracks, effects, .. } = self;
-        for participant in participants.values_mut() {
-            participant.reconcile(&scene, tracks, effects);
-        }
+        self.voices.retain(&self.tracks);
+        self.with_view(
+            |_| true,
+            |participant, view, effects| {
+                participant.reconcile(view, effects);
+            },
+        );
     }
 
-    /// The same for viewers alone: what is best to show has changed, not what there is.
-    pub(super) fn reconcile_viewers(&mut self) {
-        let scene = self.scene();
-        let Self { participants, tracks, effects, .. } = self;
-        for participant in participants.values_mut().filter(|p| p.viewing.is_some()) {
-            participant.reconcile(&scene, tracks, effects);
-        }
+    /// The same for those who are not shown everything: what is best to show has changed, not what there is.
+    pub(super) fn reconcile_choices(&mut self) {
+        self.with_view(
+            |p| p.crowded || p.viewing.is_some(),
+            |participant, view, effects| participant.reconcile(view, effects),
+        );
     }
 
     pub(super) fn reconcile(&mut self, id: ParticipantId) {
-        let scene = self.scene();
-        let Self { participants, tracks, effects, .. } = self;
-        if let Some(participant) = participants.get_mut(&id) {
-            participant.reconcile(&scene, tracks, effects);
-        }
+        self.with_view(
+            |p| p.id == id,
+            |participant, view, effects| {
+                participant.reconcile(view, effects);
+            },
+        );
     }
 
     /// Only viewers look at it.
@@ -72,6 +76,7 @@ impl Room {
     pub(super) fn release(&mut self, track: TrackId, news: bool) {
         for participant in self.participants.values_mut() {
             participant.slots.release(track);
+            participant.statuses.remove(&track);
             if news {
                 participant.unavailable.remove(&track);
                 participant.layers.remove(&track);
@@ -88,9 +93,8 @@ impl Room {
     ) -> Result<(), Refusal> {
         self.others_track(from, id)?;
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        if wanted && !participant.grant.can_subscribe {
-            let text = "Your join token does not allow subscribing (video.canSubscribe).";
-            return Err(Refusal::new(ErrorCode::NotAllowed, text));
+        if wanted {
+            participant.check_subscribes()?;
         }
         let changed = match wanted {
             true => participant.unsubscribed.remove(&id),
@@ -98,6 +102,10 @@ impl Room {
         };
         if changed {
             self.reconcile(from);
+            if !wanted {
+                let status = without_slot(id, TrackLimit::Policy);
+                self.send(from, ServerMessage::TrackStatus(Box::new(status)));
+            }
         }
         Ok(())
     }
@@ -133,19 +141,15 @@ impl Room {
 }
 
 impl Participant {
-    fn reconcile(
-        &mut self,
-        scene: &Scene,
-        tracks: &BTreeMap<TrackId, Track>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn reconcile(&mut self, view: &View<'_>, effects: &mut Vec<Effect>) {
+        let tracks = view.tracks;
         if !self.grant.can_subscribe {
             return;
         }
         if let Some(viewing) = &self.viewing {
-            let chosen = scene.choose(&viewing.watch, |track| self.can_show(track, tracks));
+            let chosen = view.scene.choose(&viewing.watch, |track| self.can_show(track, tracks));
             let shown: Vec<_> = chosen.iter().filter_map(|track| tracks.get(track)).collect();
-            return self.rebind(&shown, tracks, effects);
+            return self.rebind(&shown, view, effects);
         }
         // A WHIP publisher is shown nothing and told nothing.
         if matches!(self.signaling, Signaling::Http(_)) {
@@ -154,7 +158,26 @@ impl Participant {
         self.unsubscribed.retain(|track| tracks.contains_key(track));
         self.unavailable.retain(|track| tracks.contains_key(track));
         self.layers.retain(|track, _| tracks.contains_key(track));
-        let mut shown = Vec::new();
+        self.settings.retain(|track, _| tracks.contains_key(track));
+        let wanted = self.wanted(tracks, effects);
+        let sections = sections_needed(self.sections, self.max, wanted.iter().copied());
+        let shown = self.choose(wanted, view);
+        self.rebind(&shown, view, effects);
+        if sections != self.sections {
+            self.sections = sections;
+            let message = ServerMessage::MediaSections(sections);
+            effects.push(Effect::Send { to: Recipients::One(self.id), message });
+        }
+        self.tell_bindings(tracks, effects);
+    }
+
+    /// What it has subscribed to and can decode; tells of what it cannot.
+    fn wanted<'a>(
+        &mut self,
+        tracks: &'a BTreeMap<TrackId, Track>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<&'a Track> {
+        let mut wanted = Vec::new();
         for track in tracks.values().filter(|track| track.owner != self.id) {
             if self.is_undecodable(track) {
                 if self.unavailable.insert(track.id) {
@@ -162,22 +185,18 @@ impl Participant {
                     let message =
                         ServerMessage::TrackUnavailable { track: track.id, codec, reason };
                     effects.push(Effect::Send { to: Recipients::One(self.id), message });
+                    let status = Box::new(without_slot(track.id, TrackLimit::Codec));
+                    let message = ServerMessage::TrackStatus(status);
+                    effects.push(Effect::Send { to: Recipients::One(self.id), message });
                 }
                 continue;
             }
             self.unavailable.remove(&track.id);
             if !self.unsubscribed.contains(&track.id) {
-                shown.push(track);
+                wanted.push(track);
             }
         }
-        self.rebind(&shown, tracks, effects);
-        let sections = sections_needed(self.sections, self.max, shown.into_iter());
-        if sections != self.sections {
-            self.sections = sections;
-            let message = ServerMessage::MediaSections(sections);
-            effects.push(Effect::Send { to: Recipients::One(self.id), message });
-        }
-        self.tell_bindings(tracks, effects);
+        wanted
     }
 
     /// Known only once there are slots of that kind.
@@ -197,12 +216,9 @@ impl Participant {
         negotiated.is_some_and(|negotiated| !track.mappings(&negotiated.section).is_empty())
     }
 
-    fn rebind(
-        &mut self,
-        shown: &[&Track],
-        tracks: &BTreeMap<TrackId, Track>,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Binds slots anew as far as they show something else, and tells the media plane what use there is for it.
+    fn rebind(&mut self, shown: &[&Track], view: &View<'_>, effects: &mut Vec<Effect>) {
+        let tracks = view.tracks;
         let wanted: Vec<Wanted> = shown
             .iter()
             .map(|track| Wanted { track: track.id, kind: track.kind, group: track.group() })
@@ -216,6 +232,9 @@ impl Participant {
         for slot in freed.into_iter().chain(filled) {
             effects.extend(self.bind(slot, tracks).into_iter().map(Effect::Media));
         }
+        let changed: Vec<_> = changed.iter().map(|slot| slot.consumer).collect();
+        self.note_bound(&changed, view.now);
+        self.tell_demands(view, effects);
     }
 
     /// The commands that make a slot show what the table says.

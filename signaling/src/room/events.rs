@@ -18,7 +18,7 @@ impl Room {
                 // Whether a silent participant is gone by now is decided by the next tick, which is due at once then.
                 let Some(id) = self.owner_of(transport) else { return };
                 self.update(id, |transport| transport.silent = silent);
-                self.reconcile_viewers();
+                self.reconcile_choices();
             }
             Event::TransportClosed { transport, reason } => {
                 let Some(id) = self.owner_of(transport) else { return };
@@ -28,8 +28,13 @@ impl Room {
             Event::ConsumerLayer { consumer, rid, temporal } => {
                 self.layer_changed(consumer, rid, temporal);
             }
-            Event::ConsumerStatus { .. } | Event::PublishedLayers { .. } => {}
-            Event::Stats { stats, .. } => self.bitrates.note(now, &stats.producers),
+            Event::ConsumerStatus { consumer, status } => self.consumer_status(consumer, *status),
+            Event::PublishedLayers { producer, wanted } => self.published_layers(producer, wanted),
+            Event::Stats { request, stats } => {
+                if !self.note_stats(request, &stats) {
+                    self.bitrates.note(now, &stats.producers);
+                }
+            }
         }
     }
 
@@ -82,11 +87,11 @@ impl Room {
         });
         let speakers: Vec<SpeakerInfo> = known.collect();
         let people: Vec<ParticipantId> = speakers.iter().map(|s| s.participant).collect();
+        self.voices.hear(now, speakers.iter().map(|s| (s.track, s.level)).collect());
         let message = ServerMessage::ActiveSpeakers { speakers };
         self.effects.push(Effect::Send { to: Recipients::All, message });
-        if self.stage.hear(now, &people) {
-            self.reconcile_viewers();
-        }
+        let dominant = self.stage.hear(now, &people);
+        self.follow_speakers(dominant);
     }
 
     fn layer_changed(&mut self, consumer: ConsumerId, rid: Option<String>, temporal: Option<u8>) {

@@ -1,7 +1,9 @@
 //! One participant as the room knows it.
 
+use super::demand::Settings;
 use super::outlook::Outlook;
 use super::slots::SlotTable;
+use super::status::Known;
 use super::watching::Viewing;
 use crate::auth::Grant;
 use crate::negotiation::{LocalMedia, Negotiation};
@@ -10,8 +12,8 @@ use crate::protocol::{
     TrackId, TrackInfo, UnboundEntry,
 };
 use rand::Rng;
-use sfu::TransportId;
-use sfu::params::PreferredLayer;
+use sfu::params::{Demand, PreferredLayer};
+use sfu::{ConsumerId, TransportId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,6 +85,20 @@ pub(crate) struct Participant {
     /// What it was told it cannot decode.
     pub(crate) unavailable: BTreeSet<TrackId>,
     pub(crate) layers: BTreeMap<TrackId, PreferredLayer>,
+    /// What it has use for, as it said.
+    pub(super) settings: BTreeMap<TrackId, Settings>,
+    /// Counts entries of `track_settings`.
+    pub(super) next_turn: u64,
+    /// What the media plane was last told about its slots, each since it was bound.
+    pub(super) demands: BTreeMap<ConsumerId, Demand>,
+    /// Of tracks in video slots.
+    pub(super) statuses: BTreeMap<TrackId, Known>,
+    /// Since when voices are in their slots.
+    pub(super) heard_since: BTreeMap<TrackId, Instant>,
+    /// There are more tracks than it can have slots.
+    pub(super) crowded: bool,
+    /// Somebody speaks and waits for a slot until then.
+    pub(super) reseat_at: Option<Instant>,
     pub(crate) last_offer: Option<u64>,
     /// New slots start then, unless the client says earlier that it is ready.
     pub(crate) resume_at: Option<Instant>,
@@ -119,6 +135,13 @@ impl Participant {
             unsubscribed: BTreeSet::new(),
             unavailable: BTreeSet::new(),
             layers: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            next_turn: 0,
+            demands: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            heard_since: BTreeMap::new(),
+            crowded: false,
+            reseat_at: None,
             last_offer: None,
             resume_at: None,
             told: Bindings::default(),
@@ -142,9 +165,9 @@ impl Participant {
         }
     }
 
-    /// When something is due: see [`Participant::is_gone`] and `resume_at`.
+    /// When something is due: see [`Participant::is_gone`], `resume_at` and `reseat_at`.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.gone_at(), self.resume_at].into_iter().flatten().min()
+        [self.gone_at(), self.resume_at, self.reseat_at].into_iter().flatten().min()
     }
 
     /// Whether nothing was heard of the participant for too long.

@@ -169,8 +169,14 @@ impl Room {
         for id in due.collect::<Vec<_>>() {
             self.resume(id);
         }
+        let due = |p: &&Participant| p.reseat_at.is_some_and(|deadline| deadline <= now);
+        let due = self.participants.values().filter(due).map(|p| p.id);
+        for id in due.collect::<Vec<_>>() {
+            self.reconcile(id);
+        }
+        self.tick_inquiry();
         if self.stage.tick(now) {
-            self.reconcile_viewers();
+            self.follow_speakers(true);
         }
     }
 

@@ -6,7 +6,7 @@ use super::track::{self, Track};
 use super::{MAX_ROOM_TRACKS, MAX_TRACKS, Refusal, Room};
 use crate::negotiation::{Changes, TransportChange, Wishes};
 use crate::protocol::{
-    ErrorCode, Kind, Offer, ParticipantId, Publish, ServerMessage, Source, TrackId,
+    ErrorCode, Kind, Offer, ParticipantId, Publish, PublisherLimit, ServerMessage, Source, TrackId,
 };
 use crate::sdp::{self, NegotiatedSection};
 use sfu::{Command, ConsumerId, ProducerId, TransportId};
@@ -203,6 +203,9 @@ impl Room {
             name: publish.map(|publish| publish.name.clone()).unwrap_or_default(),
             muted: publish.is_some_and(|publish| publish.muted),
             layers: track::layers(&section, &rids),
+            sizes: publish.map(|publish| track::sizes(&publish.layers)).unwrap_or_default(),
+            limited: PublisherLimit::None,
+            watched: None,
             section,
         };
         let (producer, params) = (track.producer, Box::new(track.producer_params()));
@@ -229,9 +232,14 @@ impl Room {
         track.section = section;
         let (id, producer, params) = (track.id, track.producer, Box::new(track.producer_params()));
         let after = track.info();
+        // The new producer begins with all of its encodings wanted, and so must who sends them.
+        let resume = track.watched.take().map(|_| track.published_layers());
         self.media(Command::CloseProducer { producer: old });
         self.media(Command::CreateProducer { transport, producer, params });
         self.release(id, before != after);
+        if let Some(resume) = resume {
+            self.send(owner, resume);
+        }
         if before != after {
             let gone = ServerMessage::TrackUnpublished { participant: owner, track: id };
             self.send_to_others(owner, gone);
@@ -299,7 +307,7 @@ impl Room {
         if std::mem::replace(&mut track.muted, muted) != muted {
             let producer = track.producer;
             self.media(Command::PauseProducer { producer, paused: muted });
-            self.reconcile_viewers();
+            self.reconcile_choices();
             self.send_to_others(
                 from,
                 ServerMessage::TrackMuted { participant: from, track: id, muted },
@@ -308,7 +316,11 @@ impl Room {
         Ok(())
     }
 
-    fn own_track(&mut self, owner: ParticipantId, id: TrackId) -> Result<&mut Track, Refusal> {
+    pub(super) fn own_track(
+        &mut self,
+        owner: ParticipantId,
+        id: TrackId,
+    ) -> Result<&mut Track, Refusal> {
         self.tracks.get_mut(&id).filter(|track| track.owner == owner).ok_or_else(|| {
             let text =
                 format!("There is no track {id} of yours; it may have been unpublished already.");

@@ -8,6 +8,7 @@ use crate::protocol::ParticipantId;
 use crate::random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Most rooms of one server.
@@ -113,7 +114,8 @@ impl Registry {
         self.population.get()
     }
 
-    fn find(&self, name: &str) -> Option<RoomHandle> {
+    /// The room with a name, if it is still there.
+    pub(crate) fn find(&self, name: &str) -> Option<RoomHandle> {
         self.lock().by_name.get(name).map(|entry| entry.handle.clone())
     }
 
@@ -134,7 +136,7 @@ impl Registry {
         let place = self.media.place();
         let ids = MediaIds::new(serial);
         let settings = self.settings.clone();
-        let room = Room::new(name.to_owned(), settings, ids, random::seed());
+        let room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
         let (handle, mail) = actor::mailbox();
         tokio::spawn(Actor::new(room, place).run(name.to_owned(), mail, self.clone()));
         rooms.by_name.insert(name.to_owned(), Entry { serial, handle: handle.clone() });

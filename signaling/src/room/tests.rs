@@ -4,8 +4,11 @@
 
 mod cases;
 mod client;
+mod explain;
 mod histories;
 mod media;
+mod quality;
+mod seats;
 mod viewers;
 
 use super::*;
@@ -14,6 +17,7 @@ use crate::media::Routes;
 use crate::protocol::Publish;
 use client::Client;
 use media::MediaModel;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A room with its clients and its media.
@@ -23,6 +27,10 @@ struct World {
     media: MediaModel,
     now: Instant,
     clients: BTreeMap<ParticipantId, Client>,
+    /// As the media plane said last.
+    speaking: BTreeSet<TrackId>,
+    /// The last one.
+    explanation: Option<serde_json::Value>,
     /// Clients whose socket is lost, or who are gone.
     last: u32,
 }
@@ -42,9 +50,12 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
 impl World {
     fn new() -> Self {
         let settings = RoomSettings::default();
-        let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32]);
+        let now = Instant::now();
+        let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32], now);
         let (routes, media) = (Routes::default(), MediaModel::default());
-        Self { room, routes, media, now: Instant::now(), clients: BTreeMap::new(), last: 0 }
+        let (clients, speaking) = (BTreeMap::new(), BTreeSet::new());
+        let explanation = None;
+        Self { room, routes, media, now, clients, speaking, explanation, last: 0 }
     }
 
     fn join(&mut self, identity: &str) -> ParticipantId {
@@ -57,6 +68,16 @@ impl World {
         codecs: &'static [&'static str],
         max_video: Option<u16>,
     ) -> ParticipantId {
+        self.join_limited(identity, codecs, max_video, None)
+    }
+
+    fn join_limited(
+        &mut self,
+        identity: &str,
+        codecs: &'static [&'static str],
+        max_video: Option<u16>,
+        max_audio: Option<u16>,
+    ) -> ParticipantId {
         self.last += 1;
         let participant = ParticipantId(self.last);
         self.clients.insert(participant, Client::new(codecs));
@@ -65,7 +86,7 @@ impl World {
             identity: identity.to_owned(),
             name: identity.to_uppercase(),
             grant: Grant::OPEN,
-            max_audio: None,
+            max_audio,
             max_video,
         };
         let local = local(participant);
@@ -85,6 +106,12 @@ impl World {
     }
 
     fn step(&mut self, command: RoomCommand) {
+        if let RoomCommand::Media(Event::ActiveSpeakers { speakers, .. }) = &command {
+            let producers: Vec<_> = speakers.iter().map(|speaker| speaker.producer).collect();
+            let tracks = self.room.tracks.values();
+            let speaking = tracks.filter(|track| producers.contains(&track.producer));
+            self.speaking = speaking.map(|track| track.id).collect();
+        }
         for effect in self.room.apply(self.now, command) {
             match effect {
                 Effect::Send { to, message } => self.deliver(to, &message),
@@ -104,6 +131,9 @@ impl World {
                     reply.unwrap();
                 }
                 Effect::Outlook { .. } => {}
+                Effect::Explanation(explanation) => {
+                    self.explanation = Some(serde_json::to_value(explanation).unwrap());
+                }
             }
         }
     }
@@ -184,5 +214,7 @@ impl World {
         for track in self.room.tracks.values() {
             assert_eq!(self.media.paused(track.producer), track.muted);
         }
+        self.check_seats();
+        self.check_demands();
     }
 }

@@ -1,6 +1,8 @@
 //! A track as the room knows it.
 
-use crate::protocol::{Kind, ParticipantId, Source, TrackId, TrackInfo};
+use crate::protocol::{
+    Kind, ParticipantId, PublishLayer, PublisherLimit, Source, TrackId, TrackInfo,
+};
 use crate::sdp::{CodecSpec, NegotiatedSection, payload_mappings};
 use sfu::ProducerId;
 use sfu::params::{PayloadMapping, ProducerParams};
@@ -19,6 +21,12 @@ pub(crate) struct Track {
     pub(crate) muted: bool,
     /// Encodings by rid, lowest first; empty without simulcast.
     pub(crate) layers: Vec<String>,
+    /// Width and height that were announced for encodings.
+    pub(super) sizes: Vec<(String, (u16, u16))>,
+    /// What keeps its quality down at the publisher.
+    pub(super) limited: PublisherLimit,
+    /// Bit per encoding: has viewers. `None`: the publisher was told nothing yet, and sends all.
+    pub(super) watched: Option<u8>,
     pub(crate) section: NegotiatedSection,
 }
 
@@ -58,6 +66,10 @@ impl Track {
     pub(crate) fn producer_params(&self) -> ProducerParams {
         let mut params = self.section.producer_params(self.id.0, self.muted);
         params.encodings = sorted_by_layers(params.encodings, &self.layers);
+        for encoding in &mut params.encodings {
+            let announced = self.sizes.iter().find(|(rid, _)| encoding.rid.as_ref() == Some(rid));
+            encoding.size = announced.map(|(_, size)| *size);
+        }
         params
     }
 }
@@ -70,6 +82,16 @@ fn sorted_by_layers(
         layers.iter().position(|layer| encoding.rid.as_ref() == Some(layer))
     });
     encodings
+}
+
+/// The sizes that a publisher announced, as far as they are any.
+pub(super) fn sizes(layers: &[PublishLayer]) -> Vec<(String, (u16, u16))> {
+    let size = |layer: &PublishLayer| {
+        let width = u16::try_from(layer.width).ok().filter(|width| *width > 0)?;
+        let height = u16::try_from(layer.height).ok().filter(|height| *height > 0)?;
+        Some((layer.rid.clone(), (width, height)))
+    };
+    layers.iter().filter_map(size).collect()
 }
 
 /// The rids of a section, lowest first: in the order that the publisher announced, as far as it did; else in the offer's.

@@ -7,8 +7,11 @@ use super::track::Track;
 use crate::protocol::{Kind, ParticipantId, TrackId};
 use sfu::params::PreferredLayer;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+
+/// How many of those who were on stage are remembered: as many as anybody may have slots.
+const RECENT_MAX: usize = 64;
 
 /// How long somebody must be louder than the one on stage, who is still speaking, to take the stage.
 const RIVAL_HOLD: Duration = Duration::from_secs(2);
@@ -48,9 +51,11 @@ impl Viewing {
 }
 
 /// Whom a meeting is watched by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stage {
     shown: Option<ParticipantId>,
+    /// Who was shown, the last first.
+    recent: VecDeque<ParticipantId>,
     /// Who is louder than the one shown, and since when.
     rival: Option<(ParticipantId, Instant)>,
 }
@@ -67,7 +72,7 @@ impl Stage {
             return false;
         }
         if !self.shown.is_some_and(|shown| speakers.contains(&shown)) {
-            *self = Self { shown: Some(loudest), rival: None };
+            self.show(loudest);
             return true;
         }
         if self.rival.is_none_or(|(rival, _)| rival != loudest) {
@@ -83,8 +88,25 @@ impl Stage {
             return false;
         };
         debug_assert!(since <= now);
-        *self = Self { shown: Some(rival), rival: None };
+        self.show(rival);
         true
+    }
+
+    fn show(&mut self, id: ParticipantId) {
+        (self.shown, self.rival) = (Some(id), None);
+        self.recent.retain(|other| *other != id);
+        self.recent.push_front(id);
+        self.recent.truncate(RECENT_MAX);
+    }
+
+    /// The dominant speaker.
+    pub(super) fn shown(&self) -> Option<ParticipantId> {
+        self.shown
+    }
+
+    /// The dominant speaker, and those who were it before, the last first.
+    pub(super) fn recent(&self) -> impl Iterator<Item = ParticipantId> {
+        self.recent.iter().copied()
     }
 
     /// When [`Stage::tick`] is due.
@@ -98,6 +120,7 @@ impl Stage {
             self.shown = None;
         }
         self.rival = self.rival.filter(|(rival, _)| *rival != id);
+        self.recent.retain(|other| *other != id);
     }
 }
 

@@ -304,6 +304,9 @@ fn grants_are_held() {
     let request = crate::protocol::TrackRequest { request: None, track };
     world.say(id, ClientMessage::Subscribe(request));
     assert_eq!(world.client(id).errors[1].0, ErrorCode::NotAllowed);
+    let settings = crate::protocol::TrackSettings { request: None, tracks: Vec::new() };
+    world.say(id, ClientMessage::TrackSettings(settings));
+    assert_eq!(world.client(id).errors[2].0, ErrorCode::NotAllowed);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::{
     BindingEntry, Kind, MediaSections, Offer, ParticipantInfo, ParticipantState, Ready, Source,
-    UnboundEntry, UnboundReason,
+    TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
 };
 use crate::testing::{FakePeer, Way, direction};
 use std::collections::BTreeSet;
@@ -20,6 +20,13 @@ pub(super) struct Client {
     pub(super) own: BTreeMap<String, TrackId>,
     pub(super) errors: Vec<(ErrorCode, String)>,
     pub(super) unsubscribed: BTreeSet<TrackId>,
+    /// What it said of tracks.
+    pub(super) settings: BTreeMap<TrackId, TrackSetting>,
+    /// What it was told last of tracks.
+    pub(super) statuses: BTreeMap<TrackId, TrackStatus>,
+    pub(super) status_count: usize,
+    /// Which layers of its own have viewers.
+    pub(super) watched: BTreeMap<TrackId, Vec<String>>,
     /// An offer is due.
     pub(super) dirty: bool,
     /// An answer was applied and is yet to be reported.
@@ -41,6 +48,10 @@ impl Client {
             own: BTreeMap::new(),
             errors: Vec::new(),
             unsubscribed: BTreeSet::new(),
+            settings: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            status_count: 0,
+            watched: BTreeMap::new(),
             dirty: false,
             ready: None,
             offers: 0,
@@ -168,12 +179,24 @@ impl Client {
                 let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
                 tracks.iter_mut().find(|known| known.track == track).unwrap().muted = muted;
             }
+            ServerMessage::TrackStatus(status) => {
+                self.status_count += 1;
+                self.statuses.insert(status.track, *status);
+            }
+            ServerMessage::PublishedLayers { track, layers } => {
+                self.watched.insert(track, layers);
+            }
             _ => {}
         }
     }
 
     fn forget(&mut self, track: TrackId) {
         self.unavailable.remove(&track);
+    }
+
+    /// How often it has offered.
+    pub(super) fn offers(&self) -> u64 {
+        self.offers
     }
 
     /// The mid that shows a track.

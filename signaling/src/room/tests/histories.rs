@@ -1,13 +1,13 @@
 //! Random histories.
 
 use super::*;
-use crate::protocol::{Mute, Source, TrackRequest};
+use crate::protocol::{Kind, Mute, Priority, Source, TrackRequest, TrackSetting};
 use crate::testing::Way;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Join { identity: u8, codecs: bool, max_video: Option<u16> },
+    Join { identity: u8, codecs: bool, max_video: Option<u16>, max_audio: Option<u16> },
     Leave(usize),
     Lose(usize),
     Publish(usize, Source),
@@ -22,6 +22,8 @@ enum Step {
     Connected(usize),
     Fail(usize),
     Wait(u64),
+    Settings(usize, Vec<(usize, u16, bool, Priority)>),
+    Speak(Vec<usize>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,8 +36,11 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Source::ScreenShareAudio)
     ];
     prop_oneof![
-        4 => (0u8..8, any::<bool>(), prop_oneof![Just(None), (0u16..7).prop_map(Some)])
-            .prop_map(|(identity, codecs, max_video)| Step::Join { identity, codecs, max_video }),
+        4 => (0u8..8, any::<bool>(), limit(), limit()).prop_map(
+            |(identity, codecs, max_video, max_audio)| {
+                Step::Join { identity, codecs, max_video, max_audio }
+            }
+        ),
         1 => who().prop_map(Step::Leave),
         1 => who().prop_map(Step::Lose),
         8 => (who(), source).prop_map(|(who, source)| Step::Publish(who, source)),
@@ -50,7 +55,22 @@ fn step() -> impl Strategy<Value = Step> {
         1 => who().prop_map(Step::Connected),
         1 => who().prop_map(Step::Fail),
         1 => (1u64..30).prop_map(Step::Wait),
+        4 => (who(), prop::collection::vec((0usize..30, size(), any::<bool>(), priority()), 1..6))
+            .prop_map(|(who, settings)| Step::Settings(who, settings)),
+        4 => prop::collection::vec(0usize..30, 0..5).prop_map(Step::Speak),
     ]
+}
+
+fn limit() -> impl Strategy<Value = Option<u16>> {
+    prop_oneof![Just(None), (0u16..7).prop_map(Some)]
+}
+
+fn size() -> impl Strategy<Value = u16> {
+    prop_oneof![Just(0), 1u16..1000]
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop_oneof![1 => Just(Priority::Low), 3 => Just(Priority::Normal), 1 => Just(Priority::High)]
 }
 
 impl World {
@@ -68,9 +88,9 @@ impl World {
 
     fn run(&mut self, step: Step) -> Option<()> {
         match step {
-            Step::Join { identity, codecs, max_video } => {
+            Step::Join { identity, codecs, max_video, max_audio } => {
                 let codecs: &[&str] = if codecs { &["VP8", "H264"] } else { &["VP8"] };
-                self.join_with(&format!("i{identity}"), codecs, max_video);
+                self.join_limited(&format!("i{identity}"), codecs, max_video, max_audio);
             }
             Step::Leave(who) => self.say(self.pick(who)?, ClientMessage::Leave {}),
             Step::Lose(who) => self.lose(self.pick(who)?),
@@ -105,7 +125,7 @@ impl World {
             Step::Simulcast(who, which) => {
                 let (id, mid, _) = self.own_track(who, which)?;
                 let section = self.client(id).peer.section(&mid);
-                if section.kind == crate::protocol::Kind::Video {
+                if section.kind == Kind::Video {
                     section.rids = vec!["q", "h", "f"];
                     self.offer(id);
                 }
@@ -131,8 +151,37 @@ impl World {
             }
             Step::Fail(who) => self.fail(self.room.participants[&self.pick(who)?].transport?.id),
             Step::Wait(seconds) => self.advance(seconds),
+            Step::Settings(who, settings) => self.say_settings(who, &settings)?,
+            Step::Speak(who) => self.speak_of(&who),
         }
         Some(())
+    }
+
+    fn say_settings(&mut self, who: usize, choices: &[(usize, u16, bool, Priority)]) -> Option<()> {
+        let id = self.pick(who)?;
+        let others = self.room.tracks.values().filter(|track| track.owner != id);
+        let others: Vec<TrackId> = others.map(|track| track.id).collect();
+        let mut settings = BTreeMap::new();
+        for &(which, width, paused, priority) in choices {
+            let track = *others.get(which.checked_rem(others.len())?)?;
+            let (height, fps) = (width, 0);
+            settings.insert(track, TrackSetting { track, width, height, fps, paused, priority });
+        }
+        self.settle(id, settings.into_values().collect());
+        Some(())
+    }
+
+    fn speak_of(&mut self, who: &[usize]) {
+        let audio = self.room.tracks.values().filter(|track| track.kind == Kind::Audio);
+        let audio: Vec<_> = audio.map(|track| track.producer).collect();
+        let mut producers: Vec<_> = who.iter().filter_map(|index| audio.get(*index)).collect();
+        producers.dedup();
+        let speakers = producers.iter().enumerate();
+        let speakers = speakers.map(|(index, producer)| sfu::Speaker {
+            producer: **producer,
+            level: 10 + index as u8,
+        });
+        self.hear(speakers.collect());
     }
 
     fn offer(&mut self, id: ParticipantId) {
@@ -183,6 +232,12 @@ proptest! {
         for step in steps {
             world.run(step);
             world.check();
+            // Where nothing happens, nothing changes.
+            let binds = world.media.binds;
+            world.apply(RoomCommand::Tick);
+            world.room.reconcile_all();
+            assert!(world.room.effects.is_empty(), "{:?}", world.room.effects);
+            assert_eq!(world.media.binds, binds);
         }
     }
 }

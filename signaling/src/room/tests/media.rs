@@ -1,6 +1,6 @@
 //! The media plane as far as control can get it wrong: what exists on which worker, what is bound to what, which SSRCs were used.
 
-use sfu::params::PayloadMapping;
+use sfu::params::{Demand, PayloadMapping};
 use sfu::{Command, ConsumerId, ProducerId, TransportId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -15,6 +15,10 @@ pub(super) struct MediaModel {
     ids: HashSet<u64>,
     ssrcs: HashSet<(TransportId, u32)>,
     pub(super) restarts: usize,
+    /// How often a slot was bound, or freed.
+    pub(super) binds: usize,
+    /// For counters, unanswered.
+    pub(super) requests: Vec<(TransportId, u64)>,
 }
 
 #[derive(Debug)]
@@ -31,11 +35,22 @@ struct Consumer {
     worker: WorkerId,
     bound: Option<ProducerId>,
     running: bool,
+    demand: Demand,
 }
 
 impl MediaModel {
     pub(super) fn bound(&self, consumer: ConsumerId) -> Option<ProducerId> {
         self.consumers[&consumer].bound
+    }
+
+    /// The slots of a peer connection.
+    pub(super) fn consumers_of(&self, transport: TransportId) -> Vec<ConsumerId> {
+        let own = self.consumers.iter().filter(|(_, consumer)| consumer.transport == transport);
+        own.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn demand(&self, consumer: ConsumerId) -> Demand {
+        self.consumers[&consumer].demand
     }
 
     /// Tracks, each counted once.
@@ -133,7 +148,8 @@ impl MediaModel {
                 assert!(params.paused);
                 self.use_ssrc(transport, Some(params.ssrc));
                 self.use_ssrc(transport, params.rtx_ssrc);
-                let value = Consumer { transport, worker, bound: None, running: false };
+                let (bound, running, demand) = (None, false, Demand::default());
+                let value = Consumer { transport, worker, bound, running, demand };
                 self.consumers.insert(consumer, value);
             }
             Command::CloseConsumer { consumer } => {
@@ -145,12 +161,22 @@ impl MediaModel {
                     self.check_mappings((binding.producer, worker), &binding.payload_types);
                     binding.producer
                 });
-                self.consumer(consumer, worker).bound = bound;
+                let consumer = self.consumer(consumer, worker);
+                (consumer.bound, consumer.demand) = (bound, Demand::default());
+                self.binds += 1;
             }
             Command::SetPreferredLayer { consumer, .. } => {
                 self.consumer(consumer, worker);
             }
-            Command::RequestStats { .. } => {}
+            Command::SetDemand { consumer, demand } => {
+                let consumer = self.consumer(consumer, worker);
+                assert_ne!(consumer.demand, demand, "that is no news");
+                consumer.demand = demand;
+            }
+            Command::RequestStats { transport, request } => {
+                self.assert_here(transport, worker);
+                self.requests.push((transport, request));
+            }
             track => self.execute_on_track(worker, track),
         }
     }

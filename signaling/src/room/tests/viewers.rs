@@ -8,7 +8,7 @@ use sfu::Speaker;
 
 impl World {
     /// Somebody with a camera and a microphone.
-    fn join_with_media(&mut self, identity: &str) -> ParticipantId {
+    pub(super) fn join_with_media(&mut self, identity: &str) -> ParticipantId {
         let id = self.join(identity);
         self.publish(id, Source::Camera);
         self.publish(id, Source::Microphone);
@@ -41,7 +41,7 @@ impl World {
         participant
     }
 
-    fn speak(&mut self, loudest_first: &[ParticipantId]) {
+    pub(super) fn speak(&mut self, loudest_first: &[ParticipantId]) {
         let speakers = loudest_first.iter().enumerate().map(|(index, id)| {
             let own = |t: &&Track| t.owner == *id && t.source == Source::Microphone;
             let microphone = self.room.tracks.values().find(own).unwrap();

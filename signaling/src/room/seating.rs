@@ -1,0 +1,213 @@
+//! Who sits in a subscriber's slots when there are more tracks than slots. No renegotiation: slots are bound anew.
+//!
+//! Pictures: what is on the subscriber's screen, then shared screens, then those who spoke last, then who came first. Voices: who speaks
+//! is heard at once, in place of whoever has been silent longest; who has just been given a slot keeps it for a while.
+
+use super::participant::Participant;
+use super::track::Track;
+use super::watching::{Scene, Stage};
+use super::{Effect, Room};
+use crate::protocol::{Kind, TrackId};
+use sfu::ConsumerId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How long somebody who speaks keeps a slot, however loud others are.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// The room as a subscriber's slots depend on it.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) now: Instant,
+    pub(super) tracks: &'a BTreeMap<TrackId, Track>,
+    pub(super) stage: &'a Stage,
+    pub(super) voices: &'a Voices,
+    /// For viewers.
+    pub(super) scene: Scene,
+}
+
+/// Who speaks, and who did.
+#[derive(Debug, Default)]
+pub(super) struct Voices {
+    /// Loudest first, with -dBov.
+    speaking: Vec<(TrackId, u8)>,
+    /// Since when those who spoke once are silent.
+    silent_since: BTreeMap<TrackId, Instant>,
+}
+
+impl Voices {
+    /// Who speaks now, loudest first.
+    pub(super) fn hear(&mut self, now: Instant, speaking: Vec<(TrackId, u8)>) {
+        for (track, _) in std::mem::replace(&mut self.speaking, speaking) {
+            self.silent_since.insert(track, now);
+        }
+        for (track, _) in &self.speaking {
+            self.silent_since.remove(track);
+        }
+    }
+
+    /// Forgets tracks that have ended.
+    pub(super) fn retain(&mut self, tracks: &BTreeMap<TrackId, Track>) {
+        self.speaking.retain(|(track, _)| tracks.contains_key(track));
+        self.silent_since.retain(|track, _| tracks.contains_key(track));
+    }
+
+    fn level(&self, track: TrackId) -> Option<u8> {
+        self.speaking.iter().find(|(speaking, _)| *speaking == track).map(|(_, level)| *level)
+    }
+
+    /// Who should be heard first: the loudest, then who spoke last, then who came first.
+    fn rank(&self, track: TrackId) -> (u8, u8, Reverse<Option<Instant>>, TrackId) {
+        let silent_since = self.silent_since.get(&track).copied();
+        match self.level(track) {
+            Some(level) => (0, level, Reverse(None), track),
+            None => (1, 0, Reverse(silent_since), track),
+        }
+    }
+}
+
+/// Which voices are given slots, and when to look again because somebody waits for one.
+///
+/// `seated`: who sits, and since when.
+fn seat_voices(
+    now: Instant,
+    capacity: usize,
+    candidates: &BTreeSet<TrackId>,
+    seated: &BTreeMap<TrackId, Instant>,
+    voices: &Voices,
+) -> (BTreeSet<TrackId>, Option<Instant>) {
+    let mut chosen: BTreeSet<TrackId> =
+        seated.keys().filter(|track| candidates.contains(track)).copied().collect();
+    let mut standing: Vec<TrackId> = candidates.difference(&chosen).copied().collect();
+    standing.sort_by_key(|track| voices.rank(*track));
+    let free = capacity.saturating_sub(chosen.len()).min(standing.len());
+    chosen.extend(standing.drain(..free));
+    let held_until = |track: &TrackId| seated.get(track).map_or(now + HOLD, |since| *since + HOLD);
+    let mut again = None;
+    for track in standing {
+        let Some(level) = voices.level(track) else { break };
+        let silent = chosen.iter().filter(|seated| voices.level(**seated).is_none());
+        let silent = silent.min_by_key(|seated| {
+            let silent_since = voices.silent_since.get(seated);
+            (held_until(seated) > now, silent_since, Reverse(**seated))
+        });
+        let quieter = || chosen.iter().filter(|seated| voices.level(**seated) > Some(level));
+        let victim = silent.copied().or_else(|| {
+            let free_to_go = quieter().filter(|seated| held_until(seated) <= now);
+            free_to_go.max_by_key(|seated| voices.level(**seated)).copied()
+        });
+        match victim {
+            Some(victim) => {
+                chosen.remove(&victim);
+                chosen.insert(track);
+            }
+            None => again = again.into_iter().chain(quieter().map(held_until)).min(),
+        }
+    }
+    (chosen, again)
+}
+
+impl Room {
+    /// Works on everybody whom it concerns.
+    pub(super) fn with_view(
+        &mut self,
+        concerns: impl Fn(&Participant) -> bool,
+        mut work: impl FnMut(&mut Participant, &View<'_>, &mut Vec<Effect>),
+    ) {
+        let scene = self.scene();
+        let Self { participants, tracks, effects, stage, voices, now, .. } = self;
+        let view = View { now: *now, tracks, stage, voices, scene };
+        for participant in participants.values_mut().filter(|participant| concerns(participant)) {
+            work(participant, &view, effects);
+        }
+    }
+
+    /// Who speaks has changed; `dominant`: also who is on stage.
+    pub(super) fn follow_speakers(&mut self, dominant: bool) {
+        self.with_view(
+            |p| p.crowded || (dominant && p.viewing.is_some()),
+            |participant, view, effects| participant.reconcile(view, effects),
+        );
+        if dominant {
+            self.tell_demands();
+        }
+    }
+}
+
+impl Participant {
+    /// Leaves out those tracks for which there is no slot. As long as there can be enough slots, none.
+    pub(super) fn choose<'a>(
+        &mut self,
+        mut wanted: Vec<&'a Track>,
+        view: &View<'_>,
+    ) -> Vec<&'a Track> {
+        (self.crowded, self.reseat_at) = (false, None);
+        for kind in [Kind::Audio, Kind::Video] {
+            let max = match kind {
+                Kind::Audio => self.max.audio,
+                Kind::Video => self.max.video,
+            };
+            let of_kind: Vec<&Track> = wanted.iter().copied().filter(|t| t.kind == kind).collect();
+            if of_kind.len() <= max.into() {
+                continue;
+            }
+            self.crowded = true;
+            let chosen = match kind {
+                Kind::Audio => self.choose_voices(&of_kind, view),
+                Kind::Video => self.choose_pictures(of_kind, view),
+            };
+            wanted.retain(|track| track.kind != kind || chosen.contains(&track.id));
+        }
+        wanted
+    }
+
+    fn choose_voices(&mut self, tracks: &[&Track], view: &View<'_>) -> BTreeSet<TrackId> {
+        let candidates = tracks.iter().map(|track| track.id).collect();
+        let capacity = self.slots.of_kind(Kind::Audio).count();
+        let (chosen, again) =
+            seat_voices(view.now, capacity, &candidates, &self.heard_since, view.voices);
+        self.reseat_at = again;
+        chosen
+    }
+
+    fn choose_pictures(&self, mut tracks: Vec<&Track>, view: &View<'_>) -> BTreeSet<TrackId> {
+        tracks.sort_by_cached_key(|track| self.picture_rank(track, view.stage));
+        let capacity = self.slots.of_kind(Kind::Video).count();
+        tracks.iter().take(capacity).map(|track| track.id).collect()
+    }
+
+    /// What is visible right now comes before everything that is not; of that, what appeared last.
+    fn picture_rank(&self, track: &Track, stage: &Stage) -> (u8, u64, TrackId) {
+        let settings = self.settings_of(track.id);
+        let visible = settings.and_then(|s| Some((s.is_pinned(), s.visible_since?)));
+        let hidden = settings.is_some_and(|settings| settings.paused);
+        let spoke = stage.recent().position(|owner| owner == track.owner);
+        let (class, order) = match (visible, spoke) {
+            (Some((true, since)), _) => (0, u64::MAX - since),
+            (Some((false, since)), _) => (1, u64::MAX - since),
+            _ if hidden || track.muted => (5, 0),
+            _ if track.group().1 => (2, 0),
+            (None, Some(spoke)) => (3, spoke as u64),
+            (None, None) => (4, 0),
+        };
+        (class, order, track.id)
+    }
+
+    /// Slots were bound anew: their demand is the default again, and what was known of their tracks is old.
+    pub(super) fn note_bound(&mut self, changed: &[ConsumerId], now: Instant) {
+        for consumer in changed {
+            self.demands.remove(consumer);
+        }
+        let shown = |slots: &super::slots::SlotTable, kind| -> BTreeSet<TrackId> {
+            slots.of_kind(kind).filter_map(|slot| slot.track).collect()
+        };
+        let voices = shown(&self.slots, Kind::Audio);
+        self.heard_since.retain(|track, _| voices.contains(track));
+        for track in voices {
+            self.heard_since.entry(track).or_insert(now);
+        }
+        let pictures = shown(&self.slots, Kind::Video);
+        self.statuses.retain(|track, _| pictures.contains(track));
+    }
+}

@@ -1,0 +1,123 @@
+//! What is shown of a track and why not better: from the media plane to subscribers, and from subscribers to publishers.
+
+use super::participant::Participant;
+use super::track::Track;
+use super::{Effect, Recipients, Refusal, Room};
+use crate::protocol::{
+    LayerName, ParticipantId, PublisherLimit, ServerMessage, TrackId, TrackLimit, TrackLimited,
+    TrackStatus,
+};
+use sfu::{ConsumerId, ConsumerStatus, LayerStatus, Limit, ProducerId};
+
+/// What a subscriber knows of the track in one of its slots.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// As the media plane said.
+    said: ConsumerStatus,
+    /// As the subscriber was told.
+    pub(super) told: TrackStatus,
+}
+
+/// Of a track that has no slot.
+pub(super) fn without_slot(track: TrackId, limit: TrackLimit) -> TrackStatus {
+    TrackStatus { track, wanted: None, shown: None, limit, needed: 0, available: 0 }
+}
+
+fn name(layer: &LayerStatus) -> LayerName {
+    LayerName {
+        rid: layer.rid.clone(),
+        spatial: layer.spatial,
+        temporal: layer.temporal,
+        width: layer.size.map(|(width, _)| width),
+        height: layer.size.map(|(_, height)| height),
+    }
+}
+
+fn compose(track: &Track, said: &ConsumerStatus) -> TrackStatus {
+    let limit = match said.limit {
+        Limit::None => TrackLimit::None,
+        Limit::Bandwidth => TrackLimit::Bandwidth,
+        Limit::Viewport => TrackLimit::Viewport,
+        Limit::Policy => TrackLimit::Policy,
+        Limit::PublisherNotSending if track.limited == PublisherLimit::Cpu => {
+            TrackLimit::PublisherCpu
+        }
+        Limit::PublisherNotSending => TrackLimit::PublisherNotSending,
+        Limit::WaitingKeyframe => TrackLimit::WaitingKeyframe,
+    };
+    TrackStatus {
+        track: track.id,
+        wanted: said.wanted.as_ref().map(name),
+        shown: said.shown.as_ref().map(name),
+        limit,
+        needed: said.needed,
+        available: said.available,
+    }
+}
+
+impl Room {
+    /// The media plane shows something else in a slot, or for another reason.
+    pub(super) fn consumer_status(&mut self, consumer: ConsumerId, said: ConsumerStatus) {
+        let Some(id) = self.consumers.get(&consumer) else { return };
+        let Some(participant) = self.participants.get_mut(id) else { return };
+        let slot = participant.slots.iter().find(|slot| slot.consumer == consumer);
+        let Some(track) = slot.and_then(|slot| self.tracks.get(&slot.track?)) else { return };
+        participant.tell_status(track, said, &mut self.effects);
+    }
+
+    /// Other encodings of a track have viewers now.
+    pub(super) fn published_layers(&mut self, producer: ProducerId, wanted: u8) {
+        let track = self.tracks.values_mut().find(|track| track.producer == producer);
+        let Some(track) = track else { return };
+        track.watched = Some(wanted);
+        let (owner, message) = (track.owner, track.published_layers());
+        self.send(owner, message);
+    }
+
+    /// `track_limited`
+    pub(super) fn track_limited(
+        &mut self,
+        from: ParticipantId,
+        limited: TrackLimited,
+    ) -> Result<(), Refusal> {
+        let TrackLimited { track: id, reason } = limited;
+        self.own_track(from, id)?.limited = reason;
+        let Self { participants, tracks, effects, .. } = self;
+        let Some(track) = tracks.get(&id) else { return Ok(()) };
+        for participant in participants.values_mut() {
+            if let Some(said) = participant.statuses.get(&id).map(|known| known.said.clone()) {
+                participant.tell_status(track, said, effects);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Track {
+    /// The encodings that have viewers, by rid; without simulcast the one encoding has an empty name.
+    pub(super) fn watched_layers(&self) -> Vec<String> {
+        let mask = self.watched.unwrap_or(u8::MAX);
+        let all = match self.layers.is_empty() {
+            true => vec![String::new()],
+            false => self.layers.clone(),
+        };
+        let watched = all.into_iter().enumerate().filter(|(index, _)| mask & (1 << index) != 0);
+        watched.map(|(_, rid)| rid).collect()
+    }
+
+    pub(super) fn published_layers(&self) -> ServerMessage {
+        ServerMessage::PublishedLayers { track: self.id, layers: self.watched_layers() }
+    }
+}
+
+impl Participant {
+    /// Tells a subscriber what is news to it.
+    fn tell_status(&mut self, track: &Track, said: ConsumerStatus, effects: &mut Vec<Effect>) {
+        let told = compose(track, &said);
+        let before = self.statuses.insert(track.id, Known { said, told: told.clone() });
+        if before.is_none_or(|known| known.told != told) {
+            let message = ServerMessage::TrackStatus(Box::new(told));
+            effects.push(Effect::Send { to: Recipients::One(self.id), message });
+        }
+    }
+}

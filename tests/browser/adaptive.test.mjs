@@ -1,0 +1,167 @@
+/** A page says what it shows, sends only what is watched, and tells people why a picture is as it is. */
+import assert from 'node:assert/strict';
+import { receive, recordFrames, settingsOf } from './lib/frames.mjs';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+const adaptive = scene();
+
+/** The id of somebody's camera track as another page knows it. */
+function cameraOf(viewer, publisher) {
+  return until('the camera', () =>
+    viewer.page.evaluate((id) => {
+      const tracks = [...(window.switchyard.room.participants.get(id)?.tracks.values() ?? [])];
+      return tracks.find(({ source }) => source === 'camera')?.id;
+    }, publisher.id),
+  );
+}
+
+/** Waits until the last thing that was said of a track fulfils a condition. */
+function settled(viewer, track, what, condition) {
+  return until(`${viewer.name} to say ${what}`, async () => {
+    const [last] = await settingsOf(viewer.page, track);
+    return last && condition(last) ? last : { error: 'not yet', last };
+  });
+}
+
+/** The size of the element that shows the track, in device pixels. */
+function sizeOf(viewer, selector) {
+  return viewer.page.evaluate((found) => {
+    const { width, height } = document.querySelector(found).getBoundingClientRect();
+    return { width: Math.ceil(width * devicePixelRatio), height: Math.ceil(height * devicePixelRatio) };
+  }, selector);
+}
+
+for (const kind of ['chromium', 'firefox']) {
+  adaptive.test(`${kind} tells how large a picture is, that it is hidden, and that it is seen again`, async (t) => {
+    const room = `shown-${kind}`;
+    const publisher = await adaptive.join(await adaptive.browser(), room, 0);
+    const viewer = await adaptive.join(await adaptive.browser(kind), room, 1);
+    await viewer.sees(publisher);
+    await viewer.page.evaluate(recordFrames);
+    const track = await cameraOf(viewer, publisher);
+    const tile = viewer.tileOf(publisher);
+
+    await viewer.page.setViewport({ width: 500, height: 400 });
+    const small = await settled(viewer, track, 'the small size', ({ width }) => width > 0 && width < 500);
+    assert.deepEqual({ width: small.width, height: small.height }, await sizeOf(viewer, tile));
+
+    await viewer.page.evaluate((selector) => (document.querySelector(selector).style.display = 'none'), tile);
+    await settled(viewer, track, 'that it is hidden', ({ paused }) => paused === true);
+
+    const shownAt = await viewer.page.evaluate((selector) => {
+      document.querySelector(selector).style.display = '';
+      return performance.now();
+    }, tile);
+    const seen = await settled(viewer, track, 'that it is seen', ({ paused }) => paused === false);
+    t.diagnostic(`${kind}: told ${Math.round(seen.at - shownAt)} ms after the picture appeared`);
+
+    // Of several elements the largest counts; of the rest nobody need know.
+    const extra = await viewer.page.evaluate((id) => {
+      const element = document.createElement('div');
+      element.style = 'position: fixed; inset: 0; pointer-events: none';
+      document.body.append(element);
+      window.testDetach = window.switchyard.room.attach(id, element, { priority: 'high' });
+      return { width: Math.ceil(innerWidth * devicePixelRatio) };
+    }, track);
+    await settled(viewer, track, 'the largest size', ({ width, priority }) => width === extra.width && priority === 'high');
+    await viewer.page.evaluate(() => window.testDetach());
+    await settled(viewer, track, 'the size of the tile', ({ width, priority }) => width === seen.width && priority === 'normal');
+
+    const frames = (await settingsOf(viewer.page, track)).length;
+    assert.ok(frames < 30, `${frames} messages`);
+  });
+
+  adaptive.test(`${kind} sends the layers that somebody watches, and no others`, async (t) => {
+    const publisher = await adaptive.join(await adaptive.browser(kind), `layers-${kind}`, 0, { width: 1280, height: 720 });
+    const { page } = publisher;
+    await page.evaluate(recordFrames);
+    const track = await until('the camera to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source, id }) => source === 'camera' && id)?.id));
+    // Says something harmless, so that the socket is known.
+    await page.evaluate(() => window.switchyard.room.subscribe('t999').catch(() => undefined));
+    const active = () =>
+      page.evaluate((id) => {
+        const { transceiver } = [...window.switchyard.room.localTracks].find((local) => local.id === id);
+        return transceiver.sender.getParameters().encodings.filter((one) => one.active !== false).map(({ rid }) => rid);
+      }, track);
+    const becomes = (layers) =>
+      until(`${layers} to be sent`, async () => {
+        const sent = await active();
+        return JSON.stringify(sent.sort()) === JSON.stringify([...layers].sort()) ? { sent } : { error: sent };
+      });
+    await becomes(['q', 'h', 'f']);
+    for (const layers of [['q'], [], ['q', 'h'], ['q', 'h', 'f']]) {
+      await receive(page, { type: 'published_layers', track, layers });
+      await becomes(layers);
+    }
+    // Many at once: one change at a time, and the last one holds.
+    await page.evaluate((id) => {
+      const all = [['q'], [], ['q', 'h', 'f'], ['h']];
+      for (let turn = 0; turn < 40; turn++) {
+        const data = JSON.stringify({ type: 'published_layers', track: id, layers: all[turn % all.length] });
+        window.testFrames.socket.dispatchEvent(new MessageEvent('message', { data }));
+      }
+    }, track);
+    await becomes(['h']);
+    const took = await page.evaluate(async (id) => {
+      const { transceiver } = [...window.switchyard.room.localTracks].find((local) => local.id === id);
+      const { setParameters } = transceiver.sender;
+      const started = performance.now();
+      const called = new Promise((resolve) => {
+        transceiver.sender.setParameters = (parameters) => {
+          resolve(performance.now() - started);
+          return setParameters.call(transceiver.sender, parameters);
+        };
+      });
+      const data = JSON.stringify({ type: 'published_layers', track: id, layers: ['q'] });
+      window.testFrames.socket.dispatchEvent(new MessageEvent('message', { data }));
+      return called;
+    }, track);
+    await becomes(['q']);
+    t.diagnostic(`${kind}: parameters were set ${took.toFixed(1)} ms after the message`);
+    assert.ok(took < 50);
+    assert.deepEqual(publisher.complaints.filter((text) => text.includes('layers could not be switched')), []);
+  });
+}
+
+adaptive.test('a tile says to whoever looks why its picture is as it is', async () => {
+  const publisher = await adaptive.join(await adaptive.browser(), 'reasons', 0);
+  const viewer = await adaptive.join(await adaptive.browser(), 'reasons', 1);
+  await viewer.sees(publisher);
+  const { page } = viewer;
+  await page.evaluate(recordFrames);
+  await page.evaluate(() => window.switchyard.room.subscribe('t999').catch(() => undefined));
+  const track = await cameraOf(viewer, publisher);
+  const tile = viewer.tileOf(publisher);
+  const layer = (width, height) => ({ rid: 'h', spatial: 0, temporal: 2, width, height });
+  const line = (status) =>
+    page.evaluate(
+      (selector, data) => {
+        window.testFrames.socket.dispatchEvent(new MessageEvent('message', { data }));
+        const element = document.querySelector(selector);
+        return { text: document.getElementById(element.getAttribute('aria-describedby')).textContent, stop: element.tabIndex };
+      },
+      tile,
+      JSON.stringify({ type: 'track_status', track, wanted: layer(1280, 720), shown: layer(640, 360), needed: 1_700_000, available: 600_000, ...status }),
+    );
+  const cases = [
+    [{ limit: 'bandwidth' }, '640×360 of 1280×720 · Your connection has 0.6 of the 1.7 Mbit/s that this needs'],
+    [{ limit: 'viewport', wanted: layer(640, 360) }, '640×360 · Shown small'],
+    [{ limit: 'publisher_cpu' }, '640×360 of 1280×720 · P0’s computer cannot keep up'],
+    [{ limit: 'publisher_not_sending' }, '640×360 of 1280×720 · P0 does not send more'],
+    [{ limit: 'waiting_keyframe' }, '640×360 of 1280×720 · A better picture is on its way'],
+    [{ limit: 'none', shown: layer(1280, 720) }, '1280×720 · The best there is'],
+  ];
+  for (const [status, text] of cases) assert.deepEqual(await line(status), { text, stop: 0 });
+
+  const opacity = () => page.evaluate((selector) => getComputedStyle(document.querySelector(`${selector} .quality`)).opacity, tile);
+  await page.mouse.move(1, 1);
+  await until('the line to be out of the way', async () => (await opacity()) === '0');
+  await page.hover(tile);
+  await until('the line to be there for the mouse', async () => (await opacity()) === '1');
+  await page.mouse.move(1, 1);
+  await until('the line to be gone again', async () => (await opacity()) === '0');
+  const focused = () => page.evaluate((selector) => document.activeElement?.matches(selector) ?? false, tile);
+  for (let presses = 0; presses < 12 && !(await focused()); presses++) await page.keyboard.press('Tab');
+  await until('the line to be there for the keyboard', async () => (await focused()) && (await opacity()) === '1');
+});

@@ -1,0 +1,104 @@
+/**
+ * @module
+ * What is sent of the own tracks: only layers that somebody watches, and word to the server when this computer or its uplink cannot
+ * send all of it.
+ */
+
+/** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
+/** @typedef {import('./stats.js').TrackStats} TrackStats */
+
+/** @typedef {{wanted: string[] | null, running: Promise<void> | null}} Switch */
+
+/** How often the browser is asked what limits it. */
+const LOOK_MS = 2000;
+/** Another change of the parameters came in between. */
+const TRIES_MAX = 3;
+
+/** @type {WeakMap<RTCRtpSender, Switch>} */
+const switches = new WeakMap();
+
+/**
+ * Sends the encodings with these names and rests the others; one change per sender at a time, and of several that come meanwhile the last.
+ * @param {RTCRtpSender} sender
+ * @param {string[] | null} layers rids, `''` for the one encoding of a track without layers; null: all
+ */
+export function activateLayers(sender, layers) {
+  const state = switches.get(sender) ?? { wanted: null, running: null };
+  switches.set(sender, state);
+  state.wanted = layers;
+  state.running ??= run(sender, state).finally(() => (state.running = null));
+  return state.running;
+}
+
+/**
+ * @param {RTCRtpSender} sender
+ * @param {Switch} state
+ */
+async function run(sender, state) {
+  for (let tries = 0; tries < TRIES_MAX; ) {
+    const { wanted } = state;
+    const parameters = sender.getParameters();
+    if (!mark(parameters, wanted)) return;
+    try {
+      await sender.setParameters(parameters);
+      if (state.wanted === wanted) return;
+      tries = 0;
+    } catch (error) {
+      tries += 1;
+      // What is sent too much costs bandwidth; it breaks nothing.
+      if (tries === TRIES_MAX) console.warn('switchyard: layers could not be switched', error);
+    }
+  }
+}
+
+/**
+ * Returns whether anything is to be changed.
+ * @param {RTCRtpSendParameters} parameters
+ * @param {string[] | null} wanted
+ */
+function mark(parameters, wanted) {
+  let changed = false;
+  for (const encoding of parameters.encodings ?? []) {
+    const active = wanted === null || wanted.includes(encoding.rid ?? '') || (parameters.encodings.length === 1 && wanted.length > 0);
+    changed ||= active !== (encoding.active ?? true);
+    encoding.active = active;
+  }
+  return changed;
+}
+
+/** Tells the server what keeps own tracks from their full quality. */
+export class LimitReporter {
+  #timer;
+  /** @type {Map<string, string>} */
+  #told = new Map();
+
+  /**
+   * @param {() => Iterable<LocalTrack>} tracks
+   * @param {(id: string) => Promise<TrackStats | null>} stats
+   * @param {(track: string, reason: 'none' | 'cpu' | 'bandwidth') => void} tell
+   */
+  constructor(tracks, stats, tell) {
+    this.#timer = window.setInterval(() => {
+      for (const { id, kind, muted } of tracks()) {
+        if (id && kind === 'video' && !muted) void this.#look(id, stats, tell).catch(() => undefined);
+      }
+    }, LOOK_MS);
+  }
+
+  close() {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * @param {string} id
+   * @param {(id: string) => Promise<TrackStats | null>} stats
+   * @param {(track: string, reason: 'none' | 'cpu' | 'bandwidth') => void} tell
+   */
+  async #look(id, stats, tell) {
+    const { limitation = '' } = (await stats(id)) ?? {};
+    const reason = limitation === 'cpu' || limitation === 'bandwidth' ? limitation : 'none';
+    if (reason === (this.#told.get(id) ?? 'none')) return;
+    this.#told.set(id, reason);
+    tell(id, reason);
+  }
+}

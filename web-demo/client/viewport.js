@@ -1,0 +1,175 @@
+/**
+ * @module
+ * What of the others' tracks is on screen, and how large: watches elements and tells the server, so that it sends no more than is seen.
+ * What appears is told at once, what shrinks or goes after a moment.
+ */
+
+/** @typedef {import('./protocol.js').Priority} Priority */
+/** @typedef {import('./protocol.js').TrackSetting} TrackSetting */
+
+/**
+ * @typedef {object} Watched
+ * @property {string} track
+ * @property {Priority} priority
+ * @property {boolean | undefined} intersecting undefined before the browser said
+ * @property {number} width CSS pixels
+ * @property {number} height
+ */
+
+/** A list that is scrolled through, or a window that is dragged larger, is one message in this time. */
+const SETTLE_MS = 100;
+const PIXELS_MAX = 65535;
+
+export class Viewport {
+  /** @type {Map<Element, Watched>} */
+  #watched = new Map();
+  /** What the server was told last of each track. @type {Map<string, TrackSetting>} */
+  #told = new Map();
+  #timer = 0;
+  #send;
+  #knows;
+  #sizes = new ResizeObserver((entries) => this.#resized(entries));
+  #sights = new IntersectionObserver((entries) => this.#moved(entries));
+  #changed = () => this.#note();
+
+  /**
+   * @param {(tracks: TrackSetting[]) => void} send
+   * @param {(track: string) => boolean} knows whether there is such a track now
+   */
+  constructor(send, knows) {
+    this.#send = send;
+    this.#knows = knows;
+    for (const type of ['visibilitychange', 'enterpictureinpicture', 'leavepictureinpicture']) {
+      document.addEventListener(type, this.#changed);
+    }
+  }
+
+  /**
+   * This element shows the track, alone or beside others; or nothing: call what is returned.
+   * @param {string} track
+   * @param {Element} element
+   * @param {Priority} priority
+   */
+  watch(track, element, priority) {
+    const watched = { track, priority, intersecting: undefined, width: 0, height: 0 };
+    this.#watched.set(element, watched);
+    this.#sizes.observe(element);
+    this.#sights.observe(element);
+    return () => {
+      if (this.#watched.get(element) !== watched) return;
+      this.#watched.delete(element);
+      this.#sizes.unobserve(element);
+      this.#sights.unobserve(element);
+      this.#note();
+    };
+  }
+
+  /** After a join the server knows nothing. */
+  reset() {
+    this.#told.clear();
+    this.#flush();
+  }
+
+  /** A track has come, perhaps one that is watched already. */
+  refresh() {
+    this.#note();
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#sizes.disconnect();
+    this.#sights.disconnect();
+    this.#watched.clear();
+    for (const type of ['visibilitychange', 'enterpictureinpicture', 'leavepictureinpicture']) {
+      document.removeEventListener(type, this.#changed);
+    }
+  }
+
+  /** @param {ResizeObserverEntry[]} entries */
+  #resized(entries) {
+    for (const { target, contentRect } of entries) this.#measure(target, contentRect);
+    this.#note();
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  #moved(entries) {
+    for (const { target, isIntersecting, boundingClientRect } of entries) {
+      const watched = this.#watched.get(target);
+      if (watched) watched.intersecting = isIntersecting;
+      this.#measure(target, boundingClientRect);
+    }
+    this.#note();
+  }
+
+  /**
+   * @param {Element} element
+   * @param {DOMRectReadOnly} rect
+   */
+  #measure(element, { width, height }) {
+    const watched = this.#watched.get(element);
+    if (watched) Object.assign(watched, { width, height });
+  }
+
+  #note() {
+    const news = this.#news();
+    const appears = news.some(({ track, paused }) => !paused && this.#told.get(track)?.paused !== false);
+    if (appears) this.#flush();
+    else if (news.length > 0 && this.#timer === 0) this.#timer = window.setTimeout(() => this.#flush(), SETTLE_MS);
+  }
+
+  #flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const news = this.#news();
+    if (news.length === 0) return;
+    for (const setting of news) this.#told.set(setting.track, setting);
+    this.#send(news);
+  }
+
+  /** Settings that differ from what was told. */
+  #news() {
+    for (const track of this.#told.keys()) if (!this.#knows(track)) this.#told.delete(track);
+    const tracks = new Set([...[...this.#watched.values()].map(({ track }) => track), ...this.#told.keys()]);
+    const settings = [...tracks].filter((track) => this.#knows(track)).map((track) => this.#settingOf(track));
+    return settings.filter((setting) => setting !== null).filter((setting) => !same(setting, this.#told.get(setting.track)));
+  }
+
+  /**
+   * Of the largest of its elements that can be seen; null while that is not known.
+   * @param {string} track
+   * @returns {TrackSetting | null}
+   */
+  #settingOf(track) {
+    const elements = [...this.#watched].filter(([, watched]) => watched.track === track);
+    if (elements.length > 0 && elements.every(([, { intersecting }]) => intersecting === undefined)) return null;
+    const seen = elements.filter(([element, watched]) => isSeen(element, watched)).map(([, watched]) => watched);
+    if (seen.length === 0) return { track, paused: true };
+    const largest = seen.reduce((best, one) => (one.width * one.height > best.width * best.height ? one : best));
+    const high = seen.some(({ priority }) => priority === 'high');
+    const priority = high ? 'high' : largest.priority;
+    return { track, width: devicePixels(largest.width), height: devicePixels(largest.height), paused: false, priority };
+  }
+}
+
+/**
+ * @param {Element} element
+ * @param {Watched} watched
+ */
+function isSeen(element, { intersecting, width, height }) {
+  const floating = document.pictureInPictureElement;
+  if (floating && element.contains(floating)) return true;
+  return intersecting === true && !document.hidden && width > 0 && height > 0;
+}
+
+/** @param {number} pixels */
+function devicePixels(pixels) {
+  return Math.min(PIXELS_MAX, Math.ceil(pixels * window.devicePixelRatio));
+}
+
+/**
+ * @param {TrackSetting} one
+ * @param {TrackSetting | undefined} other
+ */
+function same(one, other) {
+  return other !== undefined && one.width === other.width && one.height === other.height && one.paused === other.paused && one.priority === other.priority;
+}

@@ -1,0 +1,65 @@
+/**
+ * @module
+ * Says in words what of somebody's picture is shown, and why not more of it.
+ */
+
+/** @typedef {import('./client/protocol.js').TrackStatus} TrackStatus */
+/** @typedef {import('./client/protocol.js').LayerName} LayerName */
+
+/**
+ * Two short sentences: what is shown, and why it is not more. Empty where there is nothing to say.
+ * @param {TrackStatus | null} status null while the server has said nothing
+ * @param {{name: string, screen: boolean, width: number, height: number}} about whose, what, and the size that is on screen
+ */
+export function describeQuality(status, { name, screen, width, height }) {
+  const size = sizeOf(status?.shown, width, height);
+  if (!status) return size;
+  const best = sizeOf(status.wanted, 0, 0);
+  const what = size && best && best !== size && status.limit !== 'none' ? `${size} of ${best}` : size;
+  return [what, reasonOf(status, name, screen)].filter(Boolean).join(' · ');
+}
+
+/**
+ * @param {LayerName | null | undefined} layer
+ * @param {number} width if the layer's is not known
+ * @param {number} height
+ */
+function sizeOf(layer, width, height) {
+  const [across, down] = layer?.width && layer.height ? [layer.width, layer.height] : [width, height];
+  return across > 0 && down > 0 ? `${across}×${down}` : '';
+}
+
+/**
+ * @param {TrackStatus} status
+ * @param {string} name
+ * @param {boolean} screen
+ */
+function reasonOf({ limit, needed, available, shown }, name, screen) {
+  switch (limit) {
+    case 'none':
+      return 'The best there is';
+    case 'bandwidth':
+      if (available === 0 || needed === 0) return 'Your connection does not carry more';
+      return `Your connection has ${megabits(available)} of the ${megabits(needed)} Mbit/s that this needs`;
+    case 'viewport':
+      return shown ? 'Shown small' : 'Not in view';
+    case 'policy':
+      return shown ? 'Chosen by hand' : 'Switched off here';
+    case 'publisher_not_sending':
+      return `${name} ${shown ? 'does not send more' : 'sends nothing now'}`;
+    case 'publisher_cpu':
+      return `${name}’s computer cannot keep up`;
+    case 'waiting_keyframe':
+      return 'A better picture is on its way';
+    case 'codec':
+      return `This browser cannot play this ${screen ? 'screen' : 'camera'}`;
+    default:
+      return '';
+  }
+}
+
+/** @param {number} bps */
+function megabits(bps) {
+  const mega = bps / 1e6;
+  return mega < 0.1 ? mega.toFixed(2) : mega.toFixed(1);
+}
