@@ -254,9 +254,13 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
     let named = preferred.rid.as_ref().and_then(|rid| {
         producer.encodings.iter().position(|encoding| encoding.rid.as_ref() == Some(rid))
     });
+    let spatial = match producer.encodings.len() {
+        1 => preferred.spatial,
+        _ => named.map(|index| index as u8),
+    };
     Slot {
         demand: consumer.demand,
-        cap: (named.map(|index| index as u8), preferred.temporal),
+        cap: (spatial, preferred.temporal),
         rungs: producer.rungs.list(),
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),

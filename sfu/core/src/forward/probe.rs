@@ -2,7 +2,7 @@
 
 use super::{Fan, Flush, repair};
 use crate::consumer::Consumer;
-use crate::consumer::template::{self, Fields};
+use crate::consumer::template::{self, Fields, Source};
 use crate::drop_reason::DropReason;
 use crate::params::MediaKind;
 use crate::producer::packet::CachedPacket;
@@ -98,7 +98,8 @@ fn pad(
     };
     let slot = flush.egress.reserve();
     let own = (&consumer.ids, consumer.params.mid.as_str(), bound.number);
-    let start = template::write_by_fields(slot, &fields, own, (&CachedPacket::default(), &[]))?;
+    let nothing = Source { packet: &CachedPacket::default(), bytes: &[], descriptor: None };
+    let start = template::write_by_fields(slot, &fields, own, nothing)?;
     let padding = slot.get_mut(start..start + PADDING)?;
     padding.fill(0);
     *padding.last_mut()? = PADDING as u8;
