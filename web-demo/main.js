@@ -3,7 +3,7 @@
  * The page: first screen, meeting, and the end. Reads the address, joins, and holds the parts together.
  *
  * `?room=R&name=N` fill the first screen, `&autojoin=1` skips it; `&mic=0`, `&cam=0` join without; `&codec=h264` sends
- * another video codec; `&token=T` is passed on.
+ * another video codec; `&adaptive=0` wants every picture in full; `&token=T` is passed on.
  */
 import { connect } from './client/index.js';
 import { openWanted } from './devices.js';
@@ -86,7 +86,8 @@ async function join({ name, room: roomName, ids, tracks }) {
   /** @type {Room} */
   let room;
   try {
-    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token: query.get('token') ?? undefined });
+    const [token, adaptiveStream] = [query.get('token') ?? undefined, query.get('adaptive') !== '0'];
+    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream });
   } catch (error) {
     void tracks.then(stopTracks);
     prejoin.setBusy(false);
