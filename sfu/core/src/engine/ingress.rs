@@ -280,7 +280,7 @@ impl Engine {
             self.speakers_due.get_or_insert(now + speaker::INTERVAL);
         }
         // An encoding that starts with a keyframe needs no other one.
-        if (starts || received.layers_changed) && !received.keyframe {
+        if starts && !received.keyframe {
             self.wish_keyframes(now, producer_key);
         }
         let producer = &mut self.producers[producer_key];

@@ -323,7 +323,6 @@ impl Engine {
         let (seq, first) = (packet.seq, encoding.highest().is_none());
         let arrival = self.clock.instant(packet.arrival_us);
         let keyframe = encoding.receive_piped((arrival, replayed), &codec, packet, bytes)?;
-        let layers_changed = encoding.take_layers_changed();
         let Origin::Pipe(pipe) = &mut producer.origin else { return Err(DropReason::UnknownPipe) };
         if keyframe {
             pipe.keyframe_arrived(index);
@@ -343,7 +342,7 @@ impl Engine {
             self.ready.push(key);
         }
         producer.ready.push((index, seq));
-        if (first || layers_changed) && !keyframe {
+        if first && !keyframe {
             self.wish_keyframes(now, key);
         } else if video && switching {
             // The flush may switch to this encoding, and away from one that nobody needs then.

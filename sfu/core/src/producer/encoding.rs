@@ -153,8 +153,7 @@ impl Encoding {
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
-        let mut received =
-            Received { seq, gap: Gap::None, rtt: None, keyframe: false, layers_changed: false };
+        let mut received = Received { seq, gap: Gap::None, rtt: None, keyframe: false };
         match highest {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
@@ -184,7 +183,6 @@ impl Encoding {
             }
         }
         received.keyframe = packet.info.keyframe;
-        received.layers_changed = self.take_layers_changed();
         if packet.info.keyframe {
             self.keyframes.arrived(now);
         }
@@ -248,11 +246,6 @@ impl Encoding {
                 self.cache.update(&packet);
             }
         }
-    }
-
-    /// See [`Layers::take_changed`].
-    pub(crate) fn take_layers_changed(&mut self) -> bool {
-        self.layers.as_mut().is_some_and(|layers| layers.take_changed())
     }
 
     /// The layers that this encoding has, lowest first, each for itself.
@@ -410,8 +403,6 @@ pub(crate) struct Received {
     pub(crate) rtt: Option<Duration>,
     /// A receiver can start here.
     pub(crate) keyframe: bool,
-    /// Who shows a layer that was left, or waits for one that began, may need a keyframe.
-    pub(crate) layers_changed: bool,
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub(crate) struct Structure {
     parts: [LayerSet; LAYERS],
     /// Decode targets that the publisher keeps up, bit 0 for target 0.
     active: u32,
+    /// The same by their layers.
+    kept_up: LayerSet,
 }
 
 impl Structure {
@@ -95,7 +97,15 @@ impl Structure {
             parts[place(*layer)] = LayerSet::of(included.map(|(_, part)| *part));
         }
         let exists = LayerSet::of(known.iter().copied());
-        Self { templates, since, serial, targets, exists, parts, active }
+        Self { templates, since, serial, targets, exists, parts, active, kept_up: exists }
+    }
+
+    fn keep_up(&mut self, active: u32) {
+        if std::mem::replace(&mut self.active, active) != active {
+            let known = self.targets.iter().zip(0..self.count());
+            let active = known.filter(|(_, index)| active >> index & 1 != 0);
+            self.kept_up = LayerSet::of(active.map(|(layer, _)| *layer));
+        }
     }
 
     /// The decode target for a receiver that wants at most these layers.
@@ -105,9 +115,7 @@ impl Structure {
 
     /// The same among those that the publisher keeps up.
     pub(crate) fn best_active(&self, limit: Layer) -> Option<Layer> {
-        let targets = self.targets.iter().enumerate();
-        let active = targets.filter(|(index, _)| self.active() >> index & 1 != 0);
-        LayerSet::of(active.map(|(_, layer)| *layer)).best(limit)
+        self.kept_up.best(limit)
     }
 
     /// Whether whoever gets decode target `whole` has everything for `part`.
@@ -149,8 +157,6 @@ pub(crate) struct Layers {
     spatial: u8,
     sizes: [Option<(u16, u16)>; SPATIAL_MAX],
     rates: LayerRates,
-    /// The publisher keeps up other decode targets than before.
-    changed: bool,
 }
 
 impl Layers {
@@ -233,8 +239,7 @@ impl Layers {
             return new;
         };
         if let Some(active) = parsed.active_decode_targets {
-            let before = std::mem::replace(&mut structure.active, active);
-            self.changed |= before != active && !parsed.structure_attached;
+            structure.keep_up(active);
         }
         (packet.info.spatial, packet.info.temporal) = (frame.spatial, frame.temporal);
         packet.info.keyframe &= frame.spatial == 0;
@@ -274,11 +279,6 @@ impl Layers {
         let structure = Box::new(Structure::new(templates, seq, self.serial));
         self.previous = self.structure.replace(structure);
         true
-    }
-
-    /// Whether the publisher has begun or left decode targets since the last call. With a keyframe that does not count: it serves everybody.
-    pub(crate) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
     }
 
     /// Counts a packet that came just now.
@@ -415,9 +415,7 @@ mod tests {
     fn layers_that_the_publisher_left_are_not_declared() {
         let mut layers = Layers::default();
         take(&mut layers, 10, L3T3, key(true));
-        assert!(!layers.take_changed());
         take(&mut layers, 11, L3T3, Frame { active: Some(0b111), ..delta(0, 0) });
-        assert!(layers.take_changed() && !layers.take_changed());
         let known: Vec<_> = layers.rates(None, 0).map(|r| (r.spatial, r.temporal)).collect();
         assert_eq!(known, [(0, 0), (0, 1), (0, 2)]);
     }
