@@ -32,7 +32,6 @@ impl Run {
             world.bind(subscriber, 1, Some(World::audio_of(publisher)));
         }
         world.run(WARM_UP + (self.seconds + 1) * SECOND);
-        world.dump_status();
         let measured = WARM_UP..world.now - SECOND;
         let video = world.publishers[publisher].video();
         let track = video.track;
