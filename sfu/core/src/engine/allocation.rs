@@ -160,6 +160,9 @@ impl Engine {
             }
         }
         for &(_, producer) in &slots {
+            if !self.producers[producer].rungs.are_due(now_us) {
+                continue;
+            }
             let wanted = self.watched(&self.producers[producer]);
             self.producers[producer].update_rungs(now_us, wanted);
         }

@@ -47,6 +47,11 @@ impl Rungs {
         &self.list
     }
 
+    /// Is it time for another look? To know what is wanted costs a look at every consumer.
+    pub(crate) fn are_due(&self, now_us: u64) -> bool {
+        self.updated_us.is_none_or(|at| now_us.saturating_sub(at) >= INTERVAL_US)
+    }
+
     /// Something begins or stops to flow: the next look is not put off.
     pub(crate) fn outdate(&mut self) {
         self.updated_us = None;
@@ -56,10 +61,6 @@ impl Rungs {
 impl Producer {
     /// Brings [`Producer::rungs`] up to date. `wanted`: encodings that somebody should be shown.
     pub(crate) fn update_rungs(&mut self, now_us: u64, wanted: u8) {
-        let updated = self.rungs.updated_us;
-        if updated.is_some_and(|at| now_us.saturating_sub(at) < INTERVAL_US) {
-            return;
-        }
         self.rungs.updated_us = Some(now_us);
         self.rungs.list.clear();
         let simulcast = self.encodings.len() > 1;
