@@ -182,7 +182,8 @@ impl World {
         });
         let transport = TransportId(number);
         self.command(Command::CreateConsumer { transport, consumer, params });
-        let mapping = PayloadMapping { from: VP8, to: VP8, rtx: Some(VP8_RTX), nack: true };
+        let mapping =
+            PayloadMapping { from: VP8, to: VP8, rtx: Some(VP8_RTX), nack: true, red: None };
         let binding = Some(Binding { producer: PRODUCER, payload_types: vec![mapping] });
         self.command(Command::BindConsumer { consumer, binding });
     }

@@ -159,7 +159,7 @@ fn subscribe(handle: &Handle, number: u64) -> Peer {
     });
     let transport = TransportId(number);
     handle.send(FAR, Command::CreateConsumer { transport, consumer, params }).unwrap();
-    let mapping = PayloadMapping { from: OPUS, to: OPUS, rtx: None, nack: false };
+    let mapping = PayloadMapping { from: OPUS, to: OPUS, rtx: None, nack: false, red: None };
     let binding = Some(Binding { producer: PRODUCER, payload_types: vec![mapping] });
     handle.send(FAR, Command::BindConsumer { consumer, binding }).unwrap();
     peer

@@ -37,6 +37,8 @@ fn assert_limited(world: &World) {
 fn whoever_asks_the_publisher_hears_two_a_second() {
     for rids in [&[][..], &["q", "h", "f"][..]] {
         let mut world = room(rids, SlotSpec::VIDEO);
+        // Everybody has climbed to the layer that the link carries.
+        world.run_seconds(3);
         let before = world.publishers[0].keyframe_requests.len();
         for round in 0..200 {
             for subscriber in &mut world.subscribers {

@@ -15,6 +15,7 @@ mod nonce;
 mod params;
 mod pipes;
 mod publisher;
+mod redundancy;
 mod replay;
 mod speakers;
 mod stamp;

@@ -11,7 +11,7 @@ pub(crate) fn mappings(list: &[(u8, ExtensionKind)]) -> Vec<ExtensionMapping> {
 }
 
 pub(crate) fn mapping(from: u8, to: u8, rtx: Option<u8>, nack: bool) -> PayloadMapping {
-    PayloadMapping { from, to, rtx, nack }
+    PayloadMapping { from, to, rtx, nack, red: None }
 }
 
 pub(crate) fn video_params(rids: &[&str], number: u32) -> ProducerParams {

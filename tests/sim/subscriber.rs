@@ -24,6 +24,7 @@ pub(crate) const VP8_RTX: u8 = 101;
 pub(crate) const VP9: u8 = 102;
 pub(crate) const AV1: u8 = 104;
 pub(crate) const OPUS: u8 = 109;
+pub(crate) const RED: u8 = 108;
 
 /// libwebrtc: `NackRequester` looks every 20 ms, assumes a round trip of 100 ms, and asks ten times.
 const NACK_TICK: Micros = 20 * MS;
@@ -113,6 +114,10 @@ pub(crate) struct Slot {
     /// Capture moment as computed from the sender report, minus the true one: (time, track, µs).
     pub(crate) skews: Vec<(Micros, u8, i64)>,
     pub(crate) asked: u64,
+    /// Blocks that came again by RED.
+    pub(crate) redundant: u64,
+    /// Highest number and count at the last report.
+    reported: Option<(u64, u64)>,
     last_pli: Option<Micros>,
 }
 
@@ -130,6 +135,8 @@ impl Slot {
             report: None,
             skews: Vec::new(),
             asked: 0,
+            redundant: 0,
+            reported: None,
             last_pli: None,
         }
     }
@@ -169,6 +176,26 @@ impl Slot {
         }
         let stamp = Stamp::read(payload);
         self.note_skew(now, timestamp, &stamp);
+        self.note_frame(now, stamp);
+    }
+
+    /// RED (RFC 2198): earlier packets come once more with this one.
+    fn receive_red(&mut self, now: Micros, number: u16, timestamp: u32, payload: &[u8]) {
+        for block in sfu_rtp::codec::red::blocks(payload).expect("a RED payload") {
+            assert_eq!(block.payload_type, OPUS);
+            if block.primary {
+                self.receive(now, number, timestamp, block.data);
+            } else {
+                let stamp = Stamp::read(block.data);
+                let ticks = (now.saturating_sub(stamp.capture)) * 48 / 1000;
+                assert!(u64::from(block.timestamp_offset) <= ticks, "from before it was captured");
+                self.redundant += 1;
+                self.note_frame(now, stamp);
+            }
+        }
+    }
+
+    fn note_frame(&mut self, now: Micros, stamp: Stamp) {
         let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
             stamp,
             have: 0,
@@ -189,6 +216,15 @@ impl Slot {
         let micros = ((u128::from(ntp) * 1_000_000) >> 32) as i64;
         let computed = micros + ticks * 1_000_000 / self.clock_rate();
         self.skews.push((now, stamp.track, computed - stamp.capture as i64));
+    }
+
+    /// Since the last report (RFC 3550 appendix A.3).
+    fn fraction_lost(&mut self) -> u8 {
+        let now = (self.highest.unwrap_or(0), self.received.len() as u64);
+        let before = self.reported.replace(now).unwrap_or(now);
+        let (expected, received) = (now.0 - before.0, now.1 - before.1);
+        let lost = expected.saturating_sub(received) * 256;
+        lost.checked_div(expected).map_or(0, |fraction| fraction.min(255) as u8)
     }
 
     fn due_nacks(&mut self, now: Micros) -> Vec<u16> {
@@ -292,11 +328,12 @@ impl Subscriber {
     fn report(&mut self, now: Micros) {
         let reports: Vec<ReceptionReport> = self
             .slots
-            .iter()
+            .iter_mut()
             .filter_map(|slot| {
                 let report = slot.report?;
                 Some(ReceptionReport {
                     ssrc: slot.ssrc,
+                    fraction_lost: slot.fraction_lost(),
                     last_sequence_number: slot.highest? as u32,
                     last_sender_report: (report.ntp >> 16) as u32,
                     delay: (ntp_of(now - report.at) >> 16) as u32,
@@ -359,6 +396,10 @@ impl Subscriber {
         let slot = found.expect("media on an SSRC of the answer");
         if slot.ssrc == ssrc {
             let number = packet.header.sequence_number;
+            if packet.header.payload_type == RED {
+                slot.receive_red(now, number, packet.header.timestamp, &packet.payload);
+                return;
+            }
             slot.receive(now, number, packet.header.timestamp, &packet.payload);
         } else {
             assert!([VP8_RTX, VP9 + 1, AV1 + 1].contains(&packet.header.payload_type));

@@ -13,7 +13,9 @@ use crate::tracks::{Audio, Video};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sfu_core::egress::{Arena, Datagram, Egress, Message, Transmit, Tuple};
-use sfu_core::params::{Binding, ConsumerParams, ExtensionKind, MediaKind, ProducerParams};
+use sfu_core::params::{
+    Binding, ConsumerParams, ExtensionKind, MediaKind, PayloadMapping, ProducerParams,
+};
 use sfu_core::transport::dtls::Certificate;
 use sfu_core::transport::srtp::SrtpProfile;
 use sfu_core::{
@@ -301,7 +303,10 @@ impl World {
     pub(crate) fn bind(&mut self, subscriber: usize, slot: usize, producer: Option<ProducerId>) {
         let there = &self.subscribers[subscriber].slots[slot];
         let payload_types = match there.kind {
-            MediaKind::Audio => vec![mapping(publisher::OPUS, subscriber::OPUS, None, false)],
+            MediaKind::Audio => vec![PayloadMapping {
+                red: Some(subscriber::RED),
+                ..mapping(publisher::OPUS, subscriber::OPUS, None, there.nacks)
+            }],
             MediaKind::Video => {
                 // RTX has the payload type behind that of what it repairs.
                 let of = |from, to| mapping(from, to, there.rtx_ssrc.map(|_| to + 1), true);

@@ -249,11 +249,12 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
     let enough = available().filter(|_| width > 0 || height > 0).find(covers);
     let smooth =
         available().filter(|rung| fps > 0 && rung.fps * 100.0 >= f32::from(fps) * COVERS as f32);
-    let spatial = enough.map_or(u8::MAX, |rung| rung.layer.spatial);
+    let shown = enough.map_or(u8::MAX, |rung| rung.layer.spatial);
     let temporal = smooth.map(|rung| rung.layer.temporal).min().unwrap_or(u8::MAX);
     let (cap_spatial, cap_temporal) = slot.cap;
     let lowest = available().map(|rung| rung.layer.spatial).min().unwrap_or(0);
-    let spatial = spatial.min(cap_spatial.unwrap_or(u8::MAX)).max(lowest);
+    // Who asks for a layer by hand gets it, however small it is shown.
+    let spatial = cap_spatial.unwrap_or(shown).max(lowest);
     (spatial, temporal.min(cap_temporal.unwrap_or(u8::MAX)))
 }
 

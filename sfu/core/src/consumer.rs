@@ -2,6 +2,7 @@
 
 pub(crate) mod footing;
 pub(crate) mod history;
+pub(crate) mod redundancy;
 pub(crate) mod replay;
 pub(crate) mod rewriter;
 pub(crate) mod selector;
@@ -11,6 +12,7 @@ use crate::ConsumerId;
 use crate::params::{ConsumerParams, Demand, ExtensionKind, PayloadMapping};
 use footing::Footing;
 use history::History;
+use redundancy::Redundancy;
 use replay::Replay;
 use rewriter::Rewriter;
 use selector::{Aim, Selector};
@@ -124,6 +126,8 @@ pub(crate) struct Consumer {
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
     pub(crate) footing: Footing,
+    /// Audio only.
+    pub(crate) redundancy: Redundancy,
 }
 
 impl Consumer {
@@ -155,6 +159,7 @@ impl Consumer {
             last_report: None,
             delivery: Delivery::default(),
             footing: Footing::default(),
+            redundancy: Redundancy::default(),
         }
     }
 

@@ -344,9 +344,11 @@ fn send(
         marker: told.marker,
         transport_sequence: transport.transport_sequence.wrapping_add(1),
         abs_send_time: flush.abs_send_time,
+        redundancy: write::redundancy(source, packet, &mapping, consumer.redundancy.level()),
     };
     let payload = write::payload(&mapping, packet, bytes);
-    let view = View { consumer, mapping, packet, bytes, payload, sent: &sent };
+    let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;
+    let view = View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent };
     let slot = flush.egress.reserve();
     let written = if chosen.blank {
         // Receivers take a packet without payload for padding. It is never sent again: the history does not know it.

@@ -219,6 +219,8 @@ pub struct PayloadMapping {
     pub rtx: Option<u8>,
     /// The subscriber negotiated `nack`.
     pub nack: bool,
+    /// The subscriber's RED payload type around this format (RFC 2198); `None`: it has none, or the format needs none.
+    pub red: Option<u8>,
 }
 
 /// What a slot shows.

@@ -39,17 +39,15 @@ pub(crate) struct Published {
     unwatched_us: Option<u64>,
 }
 
-impl Default for Published {
-    fn default() -> Self {
-        // Everything is sent until somebody says otherwise.
-        Self { told: u8::MAX, unwatched_us: None }
-    }
-}
-
 /// A layer without viewers goes on for so long: pages are turned and links recover.
 const REST_AFTER_US: u64 = 1_000_000;
 
 impl Published {
+    /// Everything is sent until somebody says otherwise.
+    fn new(encodings: usize) -> Self {
+        Self { told: all(encodings), unwatched_us: None }
+    }
+
     /// Takes what is watched now; returns what control is to be told. More at once, less after a while.
     pub(crate) fn update(&mut self, now_us: u64, wanted: u8) -> Option<u8> {
         if wanted & !self.told != 0 {
@@ -68,6 +66,11 @@ impl Published {
         (self.told, self.unwatched_us) = (wanted, None);
         Some(wanted)
     }
+}
+
+/// A bit for each encoding.
+pub(crate) fn all(encodings: usize) -> u8 {
+    u8::MAX >> (8 - encodings.clamp(1, 8))
 }
 
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl Producer {
             id,
             origin,
             paused: params.paused,
+            published: Published::new(encodings.len()),
             params,
             encodings,
             consumers: Vec::new(),
@@ -119,7 +123,6 @@ impl Producer {
             sender_clock: None,
             pipes: Vec::new(),
             rungs: Rungs::default(),
-            published: Published::default(),
             pipe_due: false,
         }
     }

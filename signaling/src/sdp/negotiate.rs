@@ -208,6 +208,8 @@ pub fn payload_mappings(
     subscriber: &NegotiatedSection,
 ) -> Vec<PayloadMapping> {
     let mut mappings: Vec<PayloadMapping> = Vec::new();
+    let red = subscriber.codecs.iter().find(|to| to.spec.codec() == Codec::Red);
+    let red = red.map(|to| to.payload_type);
     for from in published {
         let exact = subscriber.codecs.iter().find(|to| to.spec == from.spec);
         let usable = || subscriber.codecs.iter().find(|to| from.spec.same_bitstream(to.spec));
@@ -217,6 +219,7 @@ pub fn payload_mappings(
             to: to.payload_type,
             rtx: to.rtx_payload_type,
             nack: to.feedback.nack,
+            red: red.filter(|_| to.spec.codec() == Codec::Opus),
         });
     }
     // RED alone is no codec: its blocks are Opus under the Opus mapping.

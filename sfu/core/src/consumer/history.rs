@@ -38,6 +38,8 @@ pub(crate) struct Sent {
     pub(crate) transport_sequence: u16,
     /// `abs-send-time` of the first transmission, 24 bits.
     pub(crate) abs_send_time: u32,
+    /// Earlier packets that RED repeats in it: bit 0 the one before, bit 1 the one before that.
+    pub(crate) redundancy: u8,
 }
 
 /// What an entry stands for, and which of its optional values are there.
@@ -51,6 +53,7 @@ mod flag {
     pub(super) const FRAME_NUMBER: u8 = 16;
     pub(super) const ACTIVE_TARGETS: u8 = 32;
     pub(super) const MARKER: u8 = 64;
+    pub(super) const REDUNDANCY: u8 = 128;
 }
 
 /// 32 bytes. Numbers are kept by their low halves: a ring never holds two that differ by 2^32, nor of two epochs that differ by 2^16.
@@ -67,6 +70,7 @@ struct Entry {
     frame_number: u16,
     active_targets: u16,
     abs_send_time: [u8; 3],
+    /// With [`flag::REDUNDANCY`] that: audio has no layers.
     tl0: u8,
     flags: u8,
     /// The encoding in the lower half.
@@ -81,7 +85,8 @@ impl Entry {
             | flag(flag::TL0, sent.tl0_picture_index.is_some())
             | flag(flag::FRAME_NUMBER, sent.frame_number.is_some())
             | flag(flag::ACTIVE_TARGETS, sent.active_targets.is_some())
-            | flag(flag::MARKER, sent.marker);
+            | flag(flag::MARKER, sent.marker)
+            | flag(flag::REDUNDANCY, sent.redundancy != 0);
         Self {
             seq: sent.seq as u32,
             source: sent.source,
@@ -93,7 +98,7 @@ impl Entry {
             frame_number: sent.frame_number.unwrap_or(0),
             active_targets: sent.active_targets.unwrap_or(0),
             abs_send_time,
-            tl0: sent.tl0_picture_index.unwrap_or(0),
+            tl0: sent.tl0_picture_index.unwrap_or(sent.redundancy),
             flags: flag::SENT | flags,
             resends_encoding: sent.encoding & 0x0f,
         }
@@ -127,6 +132,7 @@ impl Entry {
             marker: self.is(flag::MARKER),
             transport_sequence: self.transport_sequence,
             abs_send_time: u32::from_be_bytes([0, a, b, c]),
+            redundancy: if self.is(flag::REDUNDANCY) { self.tl0 } else { 0 },
         }
     }
 }
@@ -250,6 +256,7 @@ mod tests {
             marker: seq % 5 == 0,
             transport_sequence: 3,
             abs_send_time: 0x00ab_cdef,
+            redundancy: 0,
         }
     }
 

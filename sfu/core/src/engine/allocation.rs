@@ -214,7 +214,7 @@ impl Engine {
 
     /// Encodings of a track that somebody is to be shown, a bit each.
     fn watched(&self, producer: &Producer) -> u8 {
-        let all = u8::MAX >> (8 - producer.encodings.len().clamp(1, 8));
+        let all = crate::producer::all(producer.encodings.len());
         let mut wanted = producer.pipes.iter().fold(0, |wanted, pipe| wanted | pipe.wanted);
         for consumer in producer.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
             wanted |= match consumer.selector.aimed() {

@@ -122,6 +122,8 @@ impl Engine {
         for report in reports {
             let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
             let rtt = round_trip(self.clock.ntp(arrival), report);
+            let now_us = self.clock.micros(arrival);
+            self.consumers[consumer].redundancy.report(now_us, report.fraction_lost);
             let delivery = &mut self.consumers[consumer].delivery;
             delivery.fraction_lost = report.fraction_lost;
             delivery.rtt = rtt.or(delivery.rtt);

@@ -83,8 +83,10 @@ fn repeat_packet(
     let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
     let mapping = write::mapping(bound, packet, bytes)?;
     let payload = write::payload(&mapping, packet, bytes);
-    let view = View { consumer, mapping, packet, bytes, payload, sent };
-    let rtx = mapping.rtx.zip(consumer.rtx_ssrc);
+    let repeated = write::repeated(source, packet, sent.redundancy);
+    let repeated = repeated.ok_or(DropReason::NackNotCached)?;
+    let view = View { consumer, mapping, packet, bytes, payload, repeated, sent };
+    let rtx = mapping.rtx.zip(consumer.rtx_ssrc).filter(|_| sent.redundancy == 0);
     let slot = flush.egress.reserve();
     let (header_len, len, index) = match rtx {
         Some((payload_type, ssrc)) => {

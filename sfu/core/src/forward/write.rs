@@ -1,11 +1,13 @@
 //! The bytes of one outgoing packet. Equal input gives equal bytes: resending without RTX relies on it.
 
 use crate::consumer::history::Sent;
+use crate::consumer::redundancy::LEVEL_MAX;
 use crate::consumer::template::{self, Fields, Source};
 use crate::consumer::{Bound, Consumer};
 use crate::drop_reason::DropReason;
 use crate::egress::DATAGRAM_MAX;
 use crate::params::{Codec, PayloadMapping};
+use crate::producer::encoding::Encoding;
 use crate::producer::packet::{CachedPacket, DESCRIPTOR};
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::dependency_descriptor;
@@ -23,8 +25,13 @@ pub(super) struct View<'a> {
     pub(super) packet: &'a CachedPacket,
     pub(super) bytes: &'a [u8],
     pub(super) payload: &'a [u8],
+    /// Earlier packets that go with it.
+    pub(super) repeated: Repeated<'a>,
     pub(super) sent: &'a Sent,
 }
+
+/// Packets that RED repeats, newest first: how far before in RTP ticks, and the payload.
+pub(super) type Repeated<'a> = [Option<(u16, &'a [u8])>; LEVEL_MAX];
 
 /// What a packet that is sent again by RTX has of its own.
 pub(super) struct Rtx {
@@ -68,6 +75,51 @@ fn primary(payload: &[u8]) -> Option<red::RedBlock<'_>> {
     red::blocks(payload).ok()?.find(|block| block.primary)
 }
 
+/// Which earlier packets go with this one (see [`Sent::redundancy`]), if the subscriber's loss asks for `level` of them. A pause (DTX) or a
+/// loss ends them.
+pub(super) fn redundancy(
+    source: &Encoding,
+    packet: &CachedPacket,
+    mapping: &PayloadMapping,
+    level: usize,
+) -> u8 {
+    if level == 0 || packet.codec != Codec::Opus || mapping.red.is_none() {
+        return 0;
+    }
+    (0..level.min(LEVEL_MAX))
+        .filter(|&back| earlier(source, packet, back).is_some())
+        .fold(0, |mask, back| mask | 1 << back)
+}
+
+/// The packets of a mask; `None`: one of them is gone.
+#[inline]
+pub(super) fn repeated<'a>(
+    source: &'a Encoding,
+    packet: &CachedPacket,
+    mask: u8,
+) -> Option<Repeated<'a>> {
+    let mut repeated = Repeated::default();
+    for (back, place) in repeated.iter_mut().enumerate() {
+        if mask & 1 << back != 0 {
+            *place = Some(earlier(source, packet, back)?);
+        }
+    }
+    Some(repeated)
+}
+
+fn earlier<'a>(
+    source: &'a Encoding,
+    packet: &CachedPacket,
+    back: usize,
+) -> Option<(u16, &'a [u8])> {
+    let seq = packet.seq.checked_sub(back as u64 + 1)?;
+    let (before, bytes) = source.cache.get(seq)?;
+    let ticks = packet.timestamp.wrapping_sub(before.timestamp);
+    let payload = before.payload(bytes);
+    let fits = ticks > 0 && ticks <= red::TIMESTAMP_OFFSET_MAX && payload.len() <= red::BLOCK_MAX;
+    (fits && before.payload_type == packet.payload_type).then_some((ticks as u16, payload))
+}
+
 /// Writes a media packet; returns (header length, length).
 pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, usize)> {
     let header_len = write_header(
@@ -75,7 +127,10 @@ pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, us
         view,
         &Fields {
             marker: view.sent.marker,
-            payload_type: view.mapping.to,
+            payload_type: match view.sent.redundancy {
+                0 => view.mapping.to,
+                _ => view.mapping.red?,
+            },
             sequence_number: view.sent.seq as u16,
             timestamp: view.sent.timestamp,
             ssrc: view.consumer.ssrc,
@@ -150,6 +205,11 @@ fn write_with(
 
 /// Copies the payload and rewrites what its codec needs; returns the packet's length.
 fn write_payload(slot: &mut [u8], start: usize, view: &View<'_>) -> Option<usize> {
+    if view.sent.redundancy != 0 {
+        let out = slot.get_mut(start..DATAGRAM_MAX - TAG_MAX)?;
+        let blocks = view.repeated.iter().rev().flatten().copied();
+        return Some(start + red::write(out, view.mapping.to, blocks, view.payload)?);
+    }
     let end = start + view.payload.len();
     if end + TAG_MAX > DATAGRAM_MAX {
         return None;

@@ -220,7 +220,8 @@ impl World {
         };
         let transport = TransportId(number);
         self.command(Command::CreateConsumer { transport, consumer, params: Box::new(params) });
-        let payload_types = vec![PayloadMapping { from: VP8, to: 100, rtx: Some(101), nack: true }];
+        let payload_types =
+            vec![PayloadMapping { from: VP8, to: 100, rtx: Some(101), nack: true, red: None }];
         let binding = Some(Binding { producer: PRODUCER, payload_types });
         self.command(Command::BindConsumer { consumer, binding });
         self.settle();

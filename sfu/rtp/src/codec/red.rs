@@ -3,6 +3,10 @@
 use crate::error::ParseError;
 
 const FOLLOWS_BIT: u8 = 0x80;
+/// A block's timestamp offset has 14 bits (RFC 2198 section 3) …
+pub const TIMESTAMP_OFFSET_MAX: u32 = 0x3FFF;
+/// … and its length 10.
+pub const BLOCK_MAX: usize = 0x3FF;
 
 /// One block: redundant ones first, the primary one last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,34 @@ pub fn blocks(payload: &[u8]) -> Result<RedBlocks<'_>, ParseError> {
         return Err(ParseError::Truncated);
     }
     Ok(RedBlocks { payload, header: Some(0), data: headers_len })
+}
+
+/// Writes redundant blocks of one payload type (timestamp offset, data), oldest first, and the primary one. Returns the length.
+///
+/// `None`: it does not fit into `out`, or a block into its fields.
+pub fn write<'a>(
+    out: &mut [u8],
+    payload_type: u8,
+    redundant: impl Iterator<Item = (u16, &'a [u8])> + Clone,
+    primary: &[u8],
+) -> Option<usize> {
+    let mut at = 0;
+    for (offset, data) in redundant.clone() {
+        if u32::from(offset) > TIMESTAMP_OFFSET_MAX || data.len() > BLOCK_MAX {
+            return None;
+        }
+        let [_, a, b, c] = (u32::from(offset) << 10 | data.len() as u32).to_be_bytes();
+        let header = [FOLLOWS_BIT | payload_type & 0x7F, a, b, c];
+        out.get_mut(at..at + header.len())?.copy_from_slice(&header);
+        at += header.len();
+    }
+    *out.get_mut(at)? = payload_type & 0x7F;
+    at += 1;
+    for data in redundant.map(|(_, data)| data).chain([primary]) {
+        out.get_mut(at..at + data.len())?.copy_from_slice(data);
+        at += data.len();
+    }
+    Some(at)
 }
 
 /// Maps the payload type of every block in place.
@@ -127,6 +159,25 @@ mod tests {
     /// Two redundant blocks of payload type 111 (1920 and 960 ticks back, 2 and 3 bytes), then the primary.
     const SAMPLE: [u8; 16] =
         [0xEF, 0x1E, 0x00, 0x02, 0xEF, 0x0F, 0x00, 0x03, 0x6F, 1, 2, 3, 4, 5, 6, 7];
+
+    #[test]
+    fn what_is_written_is_read() {
+        let redundant = [(1920, &[1, 2, 3][..]), (960, &[4; 200][..])];
+        let mut out = [0; 300];
+        let len = write(&mut out, 111, redundant.iter().copied(), &[9, 9]).unwrap();
+        let read: Vec<_> = blocks(&out[..len])
+            .unwrap()
+            .map(|b| (b.payload_type, b.timestamp_offset, b.primary, b.data.to_vec()))
+            .collect();
+        let expected = [
+            (111, 1920, false, vec![1, 2, 3]),
+            (111, 960, false, vec![4; 200]),
+            (111, 0, true, vec![9, 9]),
+        ];
+        assert_eq!(read, expected);
+        assert_eq!(write(&mut out[..len - 1], 111, redundant.iter().copied(), &[9, 9]), None);
+        assert_eq!(write(&mut out, 111, [(0x4000, &[1][..])].into_iter(), &[9]), None);
+    }
 
     #[test]
     fn blocks_are_walked() {

@@ -97,7 +97,8 @@ fn a_viewer_of_two_hundred_pages_through_them_all() {
     let cameras: Vec<_> = people.iter().map(|id| world.track_of(*id, Source::Camera)).collect();
     let offers = world.client(viewer).offers();
     let mut last: &[TrackId] = &[];
-    for (index, page) in cameras.chunks(9).enumerate() {
+    // From the last to the first: the other way round it would be who came first.
+    for (index, page) in cameras.rchunks(9).enumerate() {
         let settings = page.iter().map(|track| shown(*track));
         world.settle(viewer, settings.chain(last.iter().map(|track| hidden(*track))).collect());
         let owners = world.seated(viewer, Kind::Video);

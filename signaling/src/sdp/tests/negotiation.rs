@@ -190,7 +190,7 @@ fn h264_section(formats: &[(u8, &str, u8)]) -> NegotiatedSection {
 fn payload_types_meet_by_bitstream() {
     let publisher = h264_section(&[(96, "42001e", 1), (98, "42e01f", 0)]);
     let subscriber = h264_section(&[(100, "42e01f", 1), (102, "42001f", 1), (104, "42e01f", 0)]);
-    let map = |from, to| PayloadMapping { from, to, rtx: Some(to + 1), nack: true };
+    let map = |from, to| PayloadMapping { from, to, rtx: Some(to + 1), nack: true, red: None };
     assert_eq!(
         payload_mappings(&publisher.codecs, &subscriber),
         [map(96, 102), map(98, 104)],

@@ -1,0 +1,65 @@
+/** What a page shows decides what its server sends and what the publisher sends: of a picture that is shown small a small layer, of a hidden one nothing. */
+import assert from 'node:assert/strict';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+/** Chromium needs time to find the bandwidth of the largest layer. */
+const RAMP_MS = 60_000;
+
+const adaptive = scene();
+
+/** The rids that the publisher's browser sends of its camera. */
+function sentBy(publisher) {
+  return publisher.page.evaluate(() => {
+    const local = [...window.switchyard.room.localTracks].find(({ source }) => source === 'camera');
+    return local.transceiver.sender.getParameters().encodings.filter(({ active }) => active !== false).map(({ rid }) => rid);
+  });
+}
+
+function sends(publisher, rids) {
+  return until(`${publisher.name} to send ${rids.join(', ') || 'nothing'}`, async () => {
+    const sent = await sentBy(publisher);
+    return sent.sort().join() === [...rids].sort().join() ? { sent } : { error: sent };
+  });
+}
+
+/** The status of somebody's camera as the viewer's page knows it. */
+function status(viewer, publisher, what, condition) {
+  return until(`a status ${what}`, async () => {
+    const found = await viewer.page.evaluate((id) => {
+      const tracks = [...window.switchyard.room.participants.get(id).tracks.values()];
+      return tracks.find(({ source }) => source === 'camera').status;
+    }, publisher.id);
+    return found && condition(found) ? found : { error: 'not yet', found };
+  });
+}
+
+for (const kind of ['chromium', 'firefox']) {
+  adaptive.test(`what is small or hidden in ${kind} is not sent in full, and comes back`, async (t) => {
+    const room = `media-${kind}`;
+    const publisher = await adaptive.join(await adaptive.browser(), room, 0, { width: 1280, height: 720 });
+    await sends(publisher, []);
+    const viewer = await adaptive.join(await adaptive.browser(kind), room, 1);
+    const { page } = viewer;
+    const tile = viewer.tileOf(publisher);
+    await page.setViewport({ width: 1600, height: 1000 });
+    await page.evaluate((selector) => (document.querySelector(selector).style = 'width: 1280px; height: 720px'), tile);
+    await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
+    await status(viewer, publisher, 'without a limit', ({ limit, shown }) => limit === 'none' && shown?.width === 1280);
+
+    await page.evaluate((selector) => (document.querySelector(selector).style = 'width: 320px; height: 180px'), tile);
+    await viewer.sees(publisher, { width: 320 });
+    const small = await status(viewer, publisher, 'of a small picture', ({ limit }) => limit === 'viewport');
+    assert.equal(small.shown.width, 320);
+    await sends(publisher, ['q']);
+
+    await page.evaluate((selector) => (document.querySelector(selector).style = 'display: none'), tile);
+    await sends(publisher, []);
+
+    const shownAt = performance.now();
+    await page.evaluate((selector) => (document.querySelector(selector).style = 'width: 1280px; height: 720px'), tile);
+    await viewer.sees(publisher);
+    t.diagnostic(`a picture again after ${Math.round(performance.now() - shownAt)} ms`);
+    await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
+  });
+}

@@ -1,0 +1,46 @@
+//! Audio under loss: RED for who can read it, NACK for who asks.
+
+use crate::net::{Link, MS, Micros, Path, SECOND};
+use crate::world::{SlotSpec, Tracks, World};
+
+/// Share of audio packets that came within 150 ms, after ten seconds of getting used to it; and how many came by RED.
+fn heard(loss: f64, nacks: bool, seed: u64) -> (f64, u64) {
+    const BY: Micros = 150 * MS;
+    let path = Path { delay: 10 * MS, ..Path::CLEAN };
+    let mut world = World::new(seed, path, path);
+    let publisher = world.add_publisher(Tracks { audio: true, ..Tracks::default() });
+    let subscriber = world.add_subscriber(&[SlotSpec::AUDIO]);
+    let mut link = Link::new(1_000_000);
+    link.loss = loss;
+    world.net.links.push(link);
+    let address = world.subscribers[subscriber].endpoint.address;
+    world.net.link(address, 0);
+    world.subscribers[subscriber].slots[0].nacks = nacks;
+    world.bind(subscriber, 0, Some(World::audio_of(publisher)));
+    world.run_seconds(70);
+    let slot = &world.subscribers[subscriber].slots[0];
+    let (from, to) = (10 * SECOND, 69 * SECOND);
+    let frames = slot.frames.values().filter(|f| (from..to).contains(&f.stamp.capture));
+    let in_time = frames.filter(|f| f.complete.is_some_and(|at| at - f.stamp.capture <= BY));
+    let sent = (to - from) / (20 * MS);
+    (in_time.count() as f64 / sent as f64, slot.redundant)
+}
+
+#[test]
+fn ten_percent_loss_is_not_heard_with_red() {
+    for seed in [1, 2, 3] {
+        let (share, redundant) = heard(0.1, false, seed);
+        assert!(share >= 0.995 && redundant > 5000, "seed {seed}: {share}, {redundant} by RED");
+    }
+}
+
+#[test]
+fn five_percent_loss_is_not_heard_with_nacks() {
+    let (share, _) = heard(0.05, true, 4);
+    assert!(share >= 0.998, "{share}");
+}
+
+#[test]
+fn without_loss_nothing_comes_twice() {
+    assert_eq!(heard(0.0, false, 5), (1.0, 0));
+}
