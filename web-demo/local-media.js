@@ -18,18 +18,18 @@ export class LocalMedia {
   /** Chosen devices. @type {{camera: string, microphone: string}} */
   ids;
   #room;
-  #codec;
+  #video;
   #changed;
   #lost;
 
   /**
    * @param {Room} room
-   * @param {{codec: VideoCodec, ids: {camera: string, microphone: string}, changed: () => void, lost: (sentence: string) => void}} options
+   * @param {{codec: VideoCodec, scalabilityMode?: string, ids: {camera: string, microphone: string}, changed: () => void, lost: (sentence: string) => void}} options
    *   `changed` after every change; `lost` when a device went away by itself
    */
-  constructor(room, { codec, ids, changed, lost }) {
+  constructor(room, { codec, scalabilityMode, ids, changed, lost }) {
     this.#room = room;
-    this.#codec = codec;
+    this.#video = { codec, scalabilityMode };
     this.#changed = changed;
     this.#lost = lost;
     this.ids = ids;
@@ -90,7 +90,7 @@ export class LocalMedia {
     const { video, audio } = opened;
     video.addEventListener('ended', () => void this.#stopScreen());
     try {
-      const publishing = [this.#room.publish(video, { source: 'screen_share', codec: this.#codec })];
+      const publishing = [this.#room.publish(video, { source: 'screen_share', ...this.#video })];
       if (audio) publishing.push(this.#room.publish(audio, { source: 'screen_share_audio' }));
       this.screen = await Promise.all(publishing);
     } catch (error) {
@@ -163,7 +163,7 @@ export class LocalMedia {
    */
   async #publishOrStop(track, source) {
     try {
-      return await this.#room.publish(track, { source, codec: this.#codec });
+      return await this.#room.publish(track, { source, ...this.#video });
     } catch (error) {
       track.stop();
       throw error;

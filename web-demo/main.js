@@ -3,7 +3,7 @@
  * The page: first screen, meeting, and the end. Reads the address, joins, and holds the parts together.
  *
  * `?room=R&name=N` fill the first screen, `&autojoin=1` skips it; `&mic=0`, `&cam=0` join without; `&codec=h264` sends
- * another video codec; `&adaptive=0` wants every picture in full; `&token=T` is passed on.
+ * another video codec, `&mode=L3T3_KEY` VP9 or AV1 in layers of one stream; `&adaptive=0` wants every picture in full; `&token=T` is passed on.
  */
 import { connect } from './client/index.js';
 import { openWanted } from './devices.js';
@@ -26,6 +26,7 @@ import { recall, remember, rememberedDevices } from './storage.js';
 
 const query = new URLSearchParams(location.search);
 const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
+const scalabilityMode = query.get('mode') ?? undefined;
 const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
 
 /** For tests and curious people in the console. @type {Exposed} */
@@ -123,7 +124,7 @@ function stopTracks({ camera, microphone }) {
  * @param {{camera: string, microphone: string}} ids
  */
 function enter(room, ids) {
-  const media = new LocalMedia(room, { codec, ids, changed: showControls, lost: (sentence) => toast(sentence) });
+  const media = new LocalMedia(room, { codec, scalabilityMode, ids, changed: showControls, lost: (sentence) => toast(sentence) });
   const meeting = new Meeting(room);
   const stats = new StatsOverlay(room, () => meeting.tiles);
   Object.assign(exposed, { room, media });

@@ -39,7 +39,8 @@ function reasonOf({ limit, needed, available, shown }, name, screen) {
     case 'none':
       return 'The best there is';
     case 'bandwidth':
-      if (available === 0 || needed === 0) return 'Your connection does not carry more';
+      // There may be room again already: it is not used before it has lasted.
+      if (available === 0 || needed === 0 || available >= needed) return 'Your connection does not carry more';
       return `Your connection has ${megabits(available)} of the ${megabits(needed)} Mbit/s that this needs`;
     case 'viewport':
       return shown ? 'Shown small' : 'Not in view';

@@ -21,6 +21,7 @@ mod report;
 mod runner;
 mod scenario;
 mod sdp;
+mod shape;
 mod socket;
 mod stats;
 mod target;
@@ -47,11 +48,14 @@ enum Action {
     },
     /// Measures the least that any server could spend on this machine: encryption and sending, nothing else
     Floor(floor::Options),
+    /// Relays datagrams through a narrow link with delay and loss, for browsers and anything else
+    Shape(shape::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Action::Run { scenario, options } => runner::run(&scenario, &options),
         Action::Floor(options) => floor::run(&options),
+        Action::Shape(options) => shape::run(&options),
     }
 }

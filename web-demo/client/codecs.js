@@ -6,6 +6,7 @@
 
 /** @typedef {'vp8' | 'h264' | 'vp9' | 'av1'} VideoCodec */
 /** @typedef {{rid: string, width: number, height: number}} LayerSize */
+/** @typedef {RTCRtpEncodingParameters & {scalabilityMode?: string}} LayeredEncoding of w3c.github.io/webrtc-svc */
 
 /** @type {Record<VideoCodec, (codec: RTCRtpCodec) => boolean>} */
 const MATCHES = {
@@ -32,6 +33,8 @@ const WANTED_EXTENSIONS = [
   'video-orientation',
   'playout-delay',
 ];
+/** Says which layer a packet is of: every receiver may get such a picture, and only a picture in layers is sent with it, as it is large. */
+const LAYER_EXTENSION = 'dependency-descriptor-rtp-header-extension';
 /** Extensions that say nothing to an SFU or to the receivers behind it. */
 const UNUSED_EXTENSIONS = ['toffset', 'video-content-type', 'video-timing', 'color-space'];
 
@@ -51,7 +54,7 @@ const SIMULCAST_MIN_WIDTH = 960;
 export function trimReceiver(transceiver, kind) {
   const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
   prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, ['vp8', 'h264', 'vp9', 'av1']));
-  trimExtensions(transceiver);
+  trimExtensions(transceiver, kind === 'video');
 }
 
 /**
@@ -59,11 +62,12 @@ export function trimReceiver(transceiver, kind) {
  * @param {RTCRtpTransceiver} transceiver one that only sends
  * @param {'audio' | 'video'} kind
  * @param {VideoCodec} codec
+ * @param {boolean} layered one stream has several layers
  */
-export function trimSender(transceiver, kind, codec) {
+export function trimSender(transceiver, kind, codec, layered) {
   const all = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
   prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, [codec]));
-  trimExtensions(transceiver);
+  trimExtensions(transceiver, layered);
 }
 
 /**
@@ -77,18 +81,18 @@ export function sendableCodec(wanted) {
 }
 
 /**
- * Encodings to publish a track with, lowest first. Simulcast only for cameras large enough for it, in codecs whose layers
- * are separate streams.
+ * Encodings to publish a track with, lowest first. Simulcast only for cameras large enough for it, and not beside layers inside
+ * the one stream: what several encodings of VP9 mean differs between browsers.
  * @param {MediaStreamTrack} track
- * @param {{source: string, simulcast: boolean, codec: VideoCodec, maxBitrate?: number}} options
- * @returns {{encodings: RTCRtpEncodingParameters[], layers: LayerSize[]}}
+ * @param {{source: string, simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number}} options
+ * @returns {{encodings: LayeredEncoding[], layers: LayerSize[]}}
  */
-export function encodingsFor(track, { source, simulcast, codec, maxBitrate }) {
+export function encodingsFor(track, { source, simulcast, codec, scalabilityMode, maxBitrate }) {
   if (track.kind === 'audio') return { encodings: [maxBitrate ? { maxBitrate } : {}], layers: [] };
   const { width = 1280, height = 720 } = track.getSettings();
   const top = maxBitrate ?? (source === 'camera' ? CAMERA_LAYERS[2].maxBitrate : SCREEN_MAX_BITRATE);
-  const separate = codec === 'vp8' || codec === 'h264';
-  if (!simulcast || !separate || Math.max(width, height) < SIMULCAST_MIN_WIDTH) {
+  if (scalabilityMode) return { encodings: [{ maxBitrate: top, scalabilityMode }], layers: [] };
+  if (!simulcast || codec === 'vp9' || Math.max(width, height) < SIMULCAST_MIN_WIDTH) {
     return { encodings: [{ maxBitrate: top }], layers: [] };
   }
   const encodings = CAMERA_LAYERS.map(({ rid, scale, maxBitrate: most }) => ({
@@ -137,13 +141,15 @@ function audioCodecs(all) {
  *   getHeaderExtensionsToNegotiate?: () => {uri: string, direction: RTCRtpTransceiverDirection}[],
  *   setHeaderExtensionsToNegotiate?: (extensions: {uri: string, direction: RTCRtpTransceiverDirection}[]) => void,
  * }} transceiver
+ * @param {boolean} layered
  */
-function trimExtensions(transceiver) {
+function trimExtensions(transceiver, layered) {
   if (!transceiver.getHeaderExtensionsToNegotiate || !transceiver.setHeaderExtensionsToNegotiate) return;
   const extensions = transceiver.getHeaderExtensionsToNegotiate();
   for (const extension of extensions) {
     if (WANTED_EXTENSIONS.some((name) => extension.uri.endsWith(name))) extension.direction = 'sendrecv';
     if (UNUSED_EXTENSIONS.some((name) => extension.uri.endsWith(name))) extension.direction = 'stopped';
+    if (extension.uri.endsWith(LAYER_EXTENSION)) extension.direction = layered ? 'sendrecv' : 'stopped';
   }
   try {
     transceiver.setHeaderExtensionsToNegotiate(extensions);

@@ -138,8 +138,9 @@ export class Peer {
     const { mediaStreamTrack: track, source } = local;
     const kind = /** @type {Kind} */ (track.kind);
     const codec = kind === 'video' ? sendableCodec(local.options.codec) : 'vp8';
-    const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec });
-    local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? ''].join(' ');
+    const scalabilityMode = codec === 'vp9' || codec === 'av1' ? local.options.scalabilityMode : undefined;
+    const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec, scalabilityMode });
+    local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? '', scalabilityMode ?? ''].join(' ');
     local.codec = kind === 'video' ? codec : 'opus';
     const reused = this.#takeIdle(local.shape);
     if (reused) {
@@ -149,7 +150,7 @@ export class Peer {
       local.transceiver = reused;
     } else {
       local.transceiver = this.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings, streams: [local.stream] });
-      trimSender(local.transceiver, kind, codec);
+      trimSender(local.transceiver, kind, codec, scalabilityMode !== undefined);
     }
     return { layers };
   }

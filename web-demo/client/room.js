@@ -36,6 +36,7 @@ import { Viewport } from './viewport.js';
  * @property {string} [name]
  * @property {boolean} [simulcast] default: true for cameras
  * @property {VideoCodec} [codec] default: vp8
+ * @property {string} [scalabilityMode] layers inside one stream instead of simulcast, of VP9 and AV1 in browsers that make them: `L3T3_KEY`
  * @property {number} [maxBitrate] bits per second
  * @property {boolean} [muted] publish it muted
  */
@@ -139,9 +140,9 @@ export class Room extends Emitter {
    * @param {PublishOptions} options
    * @returns {Promise<LocalTrack>}
    */
-  async publish(mediaStreamTrack, { source, name = '', simulcast = source === 'camera', codec = 'vp8', maxBitrate, muted = false }) {
+  async publish(mediaStreamTrack, { source, name = '', simulcast = source === 'camera', codec = 'vp8', scalabilityMode, maxBitrate, muted = false }) {
     if (this.state === 'closed') throw new SwitchyardError('closed', 'You have left the room.');
-    const local = new LocalTrack(mediaStreamTrack, source, name, { simulcast, codec, maxBitrate });
+    const local = new LocalTrack(mediaStreamTrack, source, name, { simulcast, codec, scalabilityMode, maxBitrate });
     local.muted = muted;
     mediaStreamTrack.enabled = !muted;
     this.localTracks.add(local);

@@ -9,7 +9,7 @@
 /** @typedef {import('./protocol.js').TrackStatus} TrackStatus */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
-/** @typedef {{simulcast: boolean, codec: VideoCodec, maxBitrate?: number}} PublishSettings */
+/** @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number}} PublishSettings */
 
 /** A track that somebody else publishes. */
 export class RemoteTrack {

@@ -74,7 +74,7 @@ export class Publication extends Stream {
       const top = kind === 'video' ? maxBitrate : undefined;
       const encodings = track ? encodingsFor(track, { source: 'camera', simulcast: true, codec, maxBitrate: top }).encodings : [];
       const transceiver = connection.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings: encodings, streams: [this.#stream] });
-      trimSender(transceiver, kind, codec);
+      trimSender(transceiver, kind, codec, false);
       this.#sending[kind] = transceiver;
     }
   }

@@ -1,5 +1,6 @@
 /** One person with a browser: joins by the page, and tells what that person sees and hears of the others. */
 import { OUT } from './server.mjs';
+import { leadThrough } from './shaper.mjs';
 import { PICTURE, colourOf, installDevices, readPicture, readTone, toneOf } from './synthetic.mjs';
 import { until } from './until.mjs';
 
@@ -23,7 +24,7 @@ export class Participant {
   /**
    * Opens the page in a window of its own and waits until it is in the room.
    * @param {import('puppeteer-core').Browser} browser
-   * @param {{url: string, room: string, index: number, codec?: string, width?: number, height?: number, fps?: number, noise?: boolean, query?: string}} options
+   * @param {{url: string, room: string, index: number, codec?: string, width?: number, height?: number, fps?: number, noise?: boolean | number, query?: string, shaper?: import('./shaper.mjs').Shaper}} options
    */
   static async join(browser, { url, room, index, codec, query = '', ...devices }) {
     const address = `${url}/?room=${room}&name=P${index}&autojoin=1${codec ? `&codec=${codec}` : ''}${query}`;
@@ -36,9 +37,10 @@ export class Participant {
    * Opens any page in a window of its own, with this person's devices.
    * @param {import('puppeteer-core').Browser} browser
    * @param {string} address
-   * @param {{index: number, width?: number, height?: number, fps?: number, noise?: boolean}} options
+   * @param {{index: number, width?: number, height?: number, fps?: number, noise?: boolean | number, shaper?: import('./shaper.mjs').Shaper}} options
+   *   `shaper`: all media of this person goes through it
    */
-  static async open(browser, address, { index, width = 640, height = 360, fps = 15, noise = false }) {
+  static async open(browser, address, { index, width = 640, height = 360, fps = 15, noise = false, shaper }) {
     const participant = new Participant(index, `P${index}`);
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -48,6 +50,7 @@ export class Participant {
     });
     page.on('pageerror', (error) => participant.complaints.push(String(error)));
     await page.evaluateOnNewDocument(installDevices, { index, tone: toneOf(index), width, height, fps, noise, picture: PICTURE });
+    if (shaper) await page.evaluateOnNewDocument(leadThrough, shaper.port);
     await page.goto(address);
     return participant;
   }

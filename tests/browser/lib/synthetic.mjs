@@ -27,10 +27,13 @@ export const toneOf = (index) => 430 + 170 * index;
 
 /**
  * Runs in the page before any of its scripts: getUserMedia, getDisplayMedia and enumerateDevices give this participant's
- * synthetic devices. `noise` makes pictures that no codec can make small, for measuring bitrates; nobody can read those.
+ * synthetic devices. `noise` makes pictures that no codec can make small, for measuring bitrates; nobody can read those. A share of it
+ * (0.2) takes as much as a lively camera, and can be read.
  */
 export function installDevices({ index, tone, width, height, fps, picture, noise = false }) {
   const grain = noise ? noisePicture() : null;
+  // What is to stay readable is coarse: fine grain is gone in the smaller layers, and a quantizer swallows it all or nothing.
+  const grainSize = noise === true ? 1 : 8;
 
   /** Twice as wide and high as the picture: drawn anywhere, it leaves no two frames alike. */
   function noisePicture() {
@@ -41,6 +44,15 @@ export function installDevices({ index, tone, width, height, fps, picture, noise
     for (let i = 3; i < image.data.length; i += 4) image.data[i] = 255;
     context.putImageData(image, 0, 0);
     return canvas;
+  }
+
+  /** A part of the grain, anywhere in it. */
+  function drawGrain(context) {
+    const [across, down] = [width / grainSize, height / grainSize];
+    const [x, y] = [Math.random() * (2 * width - across), Math.random() * (2 * height - down)];
+    context.globalAlpha = Number(noise);
+    context.drawImage(grain, x, y, across, down, 0, 0, width, height);
+    context.globalAlpha = 1;
   }
 
   function videoTrack(device) {
@@ -56,7 +68,7 @@ export function installDevices({ index, tone, width, height, fps, picture, noise
       const top = height * (1 - picture.barHeight);
       context.fillStyle = `rgb(${colour.join(',')})`;
       context.fillRect(0, 0, width, top);
-      if (grain) context.drawImage(grain, -Math.random() * width, -Math.random() * height);
+      if (grain) drawGrain(context);
       const value = (index << (picture.counterBits + 2)) | (deviceIndex << picture.counterBits) | counter;
       for (let bit = 0; bit < picture.bits; bit++) {
         context.fillStyle = (value >> (picture.bits - 1 - bit)) & 1 ? '#fff' : '#000';

@@ -1,0 +1,189 @@
+/** Downlink adaptation in real browsers: a viewer behind a narrow link gets what it carries, is told why, and nobody else notices. */
+import assert from 'node:assert/strict';
+import { decodes, framesOf, inboundOf, longestGap, outboundOf, statusOf, watchFrames } from './lib/flow.mjs';
+import { scene } from './lib/scene.mjs';
+import { Shaper } from './lib/shaper.mjs';
+import { until } from './lib/until.mjs';
+
+/** The encoder and its estimate of the way to the server need time for the largest layer. */
+const RAMP_MS = 60_000;
+const FREEZE_MS_MAX = 500;
+/** From when a tile is shown to its first new frame, with the publisher at rest until then. */
+const SHOWN_MS_MAX = 1000;
+/** Three layers, of which the smallest is 240 wide, as modest as a browser makes them. */
+const CAMERA = { width: 960, height: 540, fps: 15, noise: 0.2 };
+/** Links that carry the smallest layer and not the second, the second and not the largest. */
+const SIMULCAST_RATES = ['300k', '1M'];
+const SVC_RATES = ['300k', '1M'];
+/** Sends nothing, and wants the picture in full however small its tile is. */
+const ONLOOKER = { query: '&cam=0&mic=0&adaptive=0' };
+
+// One worker has one media port.
+const shaped = scene({ args: ['--workers', '1'] });
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until the viewer's page has a status of the publisher's camera for which the condition holds. */
+function status(viewer, publisher, what, condition, deadlineMs) {
+  return until(
+    `${viewer.name} to be told ${what}`,
+    async () => {
+      const found = await statusOf(viewer, publisher);
+      return found?.status && condition(found.status, found.text) ? found : { error: 'not yet', found };
+    },
+    deadlineMs,
+  );
+}
+
+/** Runs in the page: shows a tile; resolves with how many milliseconds it took until a picture was on screen that was decoded since. */
+async function showPicture(selector, track) {
+  const tile = document.querySelector(selector);
+  const { receiver } = window.switchyard.room.participants.get(tile.dataset.participant).tracks.get(track).transceiver;
+  const decoded = async () => [...(await receiver.getStats()).values()].find(({ type }) => type === 'inbound-rtp').framesDecoded;
+  const before = await decoded();
+  const started = performance.now();
+  tile.style.display = '';
+  for (;;) {
+    await new Promise((resolve) => tile.querySelector('video').requestVideoFrameCallback(resolve));
+    const ms = performance.now() - started;
+    if ((await decoded()) > before) return ms;
+  }
+}
+
+/** Closes everybody's page. */
+const leave = (...people) => Promise.all(people.map((one) => one.close()));
+
+shaped.test('a viewer whose link is cut goes down a layer, is told why, and comes back; another notices nothing', async (t) => {
+  const shaper = await Shaper.start({ down: 'rate=5M delay=20ms', up: 'rate=5M delay=20ms' });
+  const publisher = await shaped.join(await shaped.browser(), 'cut', 0, CAMERA);
+  const browser = await shaped.browser();
+  const viewer = await shaped.join(browser, 'cut', 1, { ...ONLOOKER, shaper });
+  const other = await shaped.join(browser, 'cut', 2, ONLOOKER);
+  await decodes(viewer, publisher, 960, RAMP_MS);
+  await decodes(other, publisher, 960, RAMP_MS);
+  const before = await shaper.stats();
+  assert.equal(before.clients, 1);
+  const { bytesReceived } = await inboundOf(viewer, publisher);
+  assert.ok(before.down.bytes > bytesReceived, `${before.down.bytes} bytes passed, ${bytesReceived} arrived: not all through the shaper`);
+  await status(viewer, publisher, 'that it has the best', ({ limit }) => limit === 'none');
+
+  await watchFrames(viewer, publisher);
+  await watchFrames(other, publisher);
+  const cutAt = performance.now();
+  await shaper.set('down rate=300k');
+  await decodes(viewer, publisher, 240, 15_000);
+  t.diagnostic(`the smaller picture ${Math.round(performance.now() - cutAt)} ms after the cut`);
+  const told = await status(
+    viewer,
+    publisher,
+    'that the link is the limit',
+    ({ limit, needed, available, shown }, text) => limit === 'bandwidth' && shown?.rid === 'q' && available > 0 && needed > available && /bandwidth|connection has/.test(text),
+  );
+  assert.match(told.text, /^240×135 of 960×540 · Your connection has 0\.\d+ of the \d\.\d Mbit\/s that this needs$/);
+  await pause(3000);
+  await viewer.page.hover(viewer.tileOf(publisher));
+  await viewer.screenshot('shaped-cut');
+
+  const backAt = performance.now();
+  await shaper.set('down rate=5M');
+  await decodes(viewer, publisher, 960, 30_000);
+  t.diagnostic(`the largest picture ${Math.round(performance.now() - backAt)} ms after the return`);
+  await status(viewer, publisher, 'that it has the best again', ({ limit }) => limit === 'none');
+  const [mine, theirs] = [await framesOf(viewer), await framesOf(other)].map(({ frames }) => frames);
+  t.diagnostic(`longest time without a new frame ${Math.round(longestGap(mine))} ms, the other's ${Math.round(longestGap(theirs))} ms`);
+  assert.deepEqual([...new Set(theirs.map(({ width }) => width))], [960]);
+  assert.ok(longestGap(theirs) <= FREEZE_MS_MAX, `${longestGap(theirs)} ms at the other's`);
+  assert.ok(longestGap(mine) <= FREEZE_MS_MAX, `${longestGap(mine)} ms without a new frame`);
+  await leave(publisher, viewer, other);
+  shaper.stop();
+});
+
+shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t) => {
+  const shaper = await Shaper.start({ down: 'rate=5M delay=50ms loss=0.05', up: 'rate=5M delay=50ms loss=0.05', seed: 5 });
+  const publisher = await shaped.join(await shaped.browser(), 'loss', 0, CAMERA);
+  const viewer = await shaped.join(await shaped.browser(), 'loss', 1, { ...ONLOOKER, shaper });
+  await decodes(viewer, publisher, 960, RAMP_MS);
+  await watchFrames(viewer, publisher);
+  const before = await inboundOf(viewer, publisher);
+  await pause(30_000);
+  const after = await inboundOf(viewer, publisher);
+  const { frames } = await framesOf(viewer);
+  const frozen = after.totalFreezesDuration - before.totalFreezesDuration;
+  t.diagnostic(`frozen for ${Math.round(1000 * frozen)} ms of 30000 ms, longest time without a frame ${Math.round(longestGap(frames))} ms`);
+  assert.ok((await shaper.stats()).down.lost > 50);
+  assert.ok(frozen < 0.02 * 30, `frozen for ${frozen} s of 30 s`);
+  assert.ok(after.framesDecoded - before.framesDecoded > 0.9 * 30 * CAMERA.fps, `${after.framesDecoded - before.framesDecoded} frames in 30 s`);
+  await viewer.hears(publisher);
+  await leave(publisher, viewer);
+  shaper.stop();
+});
+
+/** Every layer of a picture is reached, decoded and moves on: the link carries it and not the next. */
+for (const [name, kind, query, rates] of [
+  ['VP8 simulcast', 'chromium', '&codec=vp8', SIMULCAST_RATES],
+  ['H.264 simulcast', 'chromium', '&codec=h264', SIMULCAST_RATES],
+  ['AV1 simulcast', 'chromium', '&codec=av1', SIMULCAST_RATES],
+  ['VP9 L3T3_KEY', 'chromium', '&codec=vp9&mode=L3T3_KEY', SVC_RATES],
+  ['AV1 L3T3_KEY', 'chromium', '&codec=av1&mode=L3T3_KEY', SVC_RATES],
+  ['VP8 simulcast', 'firefox', '&codec=vp8', SIMULCAST_RATES],
+]) {
+  shaped.test(`${name} from ${kind}: each layer is reached behind a link that carries it`, async (t) => {
+    const shaper = await Shaper.start({ down: 'rate=5M delay=20ms', up: 'rate=5M delay=20ms' });
+    const room = `${kind}-${name.replace(/\W/g, '')}`;
+    const publisher = await shaped.join(await shaped.browser(kind), room, 0, { ...CAMERA, query });
+    const viewer = await shaped.join(await shaped.browser(), room, 1, { ...ONLOOKER, shaper });
+    const steps = [['5M', 960], [rates[0], 240], [rates[1], 480], ['5M', 960], [rates[1], 480]];
+    for (const [rate, width] of steps) {
+      await shaper.set(`down rate=${rate}`);
+      const from = performance.now();
+      const { mimeType } = await decodes(viewer, publisher, width, RAMP_MS);
+      t.diagnostic(`${mimeType} ${width} wide ${Math.round(performance.now() - from)} ms after the link became ${rate}`);
+      await viewer.sees(publisher, { width });
+    }
+    await leave(publisher, viewer);
+    shaper.stop();
+  });
+}
+
+shaped.test('hidden tiles cost nothing, on either side, and a picture is there at once when it is shown', async (t) => {
+  const shaper = await Shaper.start({ down: 'rate=5M delay=20ms', up: 'rate=5M delay=20ms' });
+  const publisher = await shaped.join(await shaped.browser(), 'hidden', 0, CAMERA);
+  const viewer = await shaped.join(await shaped.browser(), 'hidden', 1, { query: '&cam=0&mic=0', shaper });
+  const tile = viewer.tileOf(publisher);
+  const show = (shown) =>
+    viewer.page.evaluate(
+      (selector, display) => {
+        document.querySelector(selector).style.display = display;
+      },
+      tile,
+      shown ? '' : 'none',
+    );
+  const { track } = await statusOf(viewer, publisher);
+  const received = async () => (await inboundOf(viewer, publisher)).bytesReceived;
+  const sent = async () => (await outboundOf(publisher)).reduce((sum, { bytesSent = 0 }) => sum + bytesSent, 0);
+  /** Bytes that a counter goes up by in the second that begins so long from now. */
+  const grows = async (counter, afterMs) => {
+    await pause(afterMs);
+    const before = await counter();
+    await pause(1000);
+    return (await counter()) - before;
+  };
+  await viewer.sees(publisher, { deadlineMs: RAMP_MS });
+  assert.ok((await grows(received, 2000)) > 5000, 'nothing to save');
+  await show(false);
+  const [still, idle] = await Promise.all([grows(received, 1000), grows(sent, 2000)]);
+  assert.equal(still, 0, 'bytes of a hidden picture a second after it was hidden');
+  assert.equal(idle, 0, 'bytes that a publisher sends two seconds after nobody watches');
+
+  const times = [];
+  for (let turn = 0; turn < 10; turn++) {
+    times.push(await viewer.page.evaluate(showPicture, tile, track));
+    await show(false);
+    await until('the publisher to rest', async () => (await grows(sent, 200)) === 0 || { error: 'sends' });
+  }
+  times.sort((a, b) => a - b);
+  t.diagnostic(`a picture again in ${times.map(Math.round).join(', ')} ms after it was shown`);
+  assert.ok(times.at(-1) <= SHOWN_MS_MAX, `${times}`);
+  await leave(publisher, viewer);
+  shaper.stop();
+});
