@@ -87,6 +87,8 @@ pub(crate) struct Frame {
     pub(crate) stamp: Stamp,
     have: u64,
     first: Micros,
+    /// Lowest sequence number that came of it.
+    lowest: u64,
     pub(crate) complete: Option<Micros>,
 }
 
@@ -113,7 +115,11 @@ pub(crate) struct Slot {
     /// Capture moment as computed from the sender report, minus the true one: (time, track, µs).
     pub(crate) skews: Vec<(Micros, u8, i64)>,
     pub(crate) asked: u64,
+    /// Its next request for a packet comes so long after the last one.
+    pub(crate) nack_pause: Micros,
     last_pli: Option<Micros>,
+    /// What came on both of its streams: (time, bytes of payload).
+    pub(crate) came: Vec<(Micros, usize)>,
 }
 
 impl Slot {
@@ -130,7 +136,9 @@ impl Slot {
             report: None,
             skews: Vec::new(),
             asked: 0,
+            nack_pause: NACK_PAUSE,
             last_pli: None,
+            came: Vec::new(),
         }
     }
 
@@ -173,11 +181,17 @@ impl Slot {
             stamp,
             have: 0,
             first: now,
+            lowest: seq,
             complete: None,
         });
         frame.have |= 1 << stamp.index;
+        frame.lowest = frame.lowest.min(seq);
         if frame.have == (1 << stamp.count) - 1 {
             frame.complete.get_or_insert(now);
+            if stamp.keyframe {
+                // Nothing needs what was before it.
+                self.missing = self.missing.split_off(&frame.lowest);
+            }
         }
     }
 
@@ -196,7 +210,7 @@ impl Slot {
         let due = self.missing.iter_mut().filter(|(_, missing)| missing.due <= now);
         due.map(|(seq, missing)| {
             missing.asked += 1;
-            missing.due = now + NACK_PAUSE;
+            missing.due = now + self.nack_pause;
             self.asked += 1;
             *seq as u16
         })
@@ -357,6 +371,7 @@ impl Subscriber {
         let ssrc = packet.header.ssrc;
         let found = self.slots.iter_mut().find(|s| s.ssrc == ssrc || s.rtx_ssrc == Some(ssrc));
         let slot = found.expect("media on an SSRC of the answer");
+        slot.came.push((now, packet.payload.len()));
         if slot.ssrc == ssrc {
             let number = packet.header.sequence_number;
             slot.receive(now, number, packet.header.timestamp, &packet.payload);
