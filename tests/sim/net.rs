@@ -55,7 +55,7 @@ impl Path {
 }
 
 /// Where a datagram goes. A peer is named by its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum To {
     Engine,
     Peer,
@@ -104,7 +104,7 @@ pub(crate) struct Bursts {
     pub(crate) loss: f64,
 }
 
-/// The narrow place on the way to one or more peers: a rate and a queue in front of it.
+/// The narrow place on the way to one or more peers, or from one: a rate and a queue in front of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// Bits per second; 0 stops everything.
@@ -118,19 +118,20 @@ pub(crate) struct Link {
     pub(crate) bursts: Option<Bursts>,
     /// Somebody else's datagrams take so many bits per second of it.
     pub(crate) others: u64,
-    bad: bool,
+    pub(crate) bad: bool,
     /// When everything in the queue has left.
-    free: Micros,
+    pub(crate) free: Micros,
     /// The last arrival: jitter delays, and does not reorder.
-    last: Micros,
+    pub(crate) last: Micros,
     /// Time in the queue of each datagram that passed: (time, µs, bytes).
     pub(crate) passed: Vec<(Micros, Micros, usize)>,
-    pub(crate) dropped: Vec<Micros>,
+    /// What found the queue full: (time, bytes).
+    pub(crate) dropped: Vec<(Micros, usize)>,
 }
 
 impl Link {
     /// Bytes of IPv4 and UDP headers.
-    const HEADERS: usize = 28;
+    pub(crate) const HEADERS: usize = 28;
 
     pub(crate) fn new(rate: u64) -> Self {
         Self {
@@ -154,7 +155,7 @@ impl Link {
         let rate = self.rate.saturating_sub(self.others);
         let waits = self.free.saturating_sub(now);
         if rate == 0 || waits > self.queue {
-            self.dropped.push(now);
+            self.dropped.push((now, bytes));
             return None;
         }
         let takes = ((bytes + Self::HEADERS) as u64 * 8 * SECOND).div_ceil(rate);
@@ -178,8 +179,8 @@ pub(crate) struct Net {
     pub(crate) up: Path,
     pub(crate) down: Path,
     pub(crate) links: Vec<Link>,
-    /// Which link leads to a peer.
-    linked: HashMap<SocketAddr, usize>,
+    /// Which link leads to a peer, and which one from it.
+    linked: HashMap<(SocketAddr, To), usize>,
     rng: SmallRng,
     heap: BinaryHeap<Reverse<UnderWay>>,
     order: u64,
@@ -201,7 +202,12 @@ impl Net {
 
     /// Puts a link before a peer; several may share one.
     pub(crate) fn link(&mut self, peer: SocketAddr, link: usize) {
-        self.linked.insert(peer, link);
+        self.linked.insert((peer, To::Peer), link);
+    }
+
+    /// Puts a link on the way from a peer.
+    pub(crate) fn link_up(&mut self, peer: SocketAddr, link: usize) {
+        self.linked.insert((peer, To::Engine), link);
     }
 
     pub(crate) fn send(&mut self, now: Micros, delivery: Delivery) {
@@ -212,7 +218,7 @@ impl Net {
         if self.rng.random_bool(path.loss) {
             return;
         }
-        let link = self.linked.get(&delivery.peer).filter(|_| delivery.to == To::Peer);
+        let link = self.linked.get(&(delivery.peer, delivery.to));
         let mut left = now;
         if let Some(link) = link.and_then(|&link| self.links.get_mut(link)) {
             let Some(at) = link.pass(now, delivery.bytes.len(), &mut self.rng) else { return };
