@@ -184,7 +184,7 @@ impl Slot {
         }
         let stamp = Stamp::read(payload);
         self.note_skew(now, timestamp, &stamp);
-        self.note_frame(now, stamp);
+        self.note_frame(now, seq, stamp);
     }
 
     /// RED (RFC 2198): earlier packets come once more with this one.
@@ -198,12 +198,12 @@ impl Slot {
                 let ticks = (now.saturating_sub(stamp.capture)) * 48 / 1000;
                 assert!(u64::from(block.timestamp_offset) <= ticks, "from before it was captured");
                 self.redundant += 1;
-                self.note_frame(now, stamp);
+                self.note_frame(now, self.highest.unwrap_or(0), stamp);
             }
         }
     }
 
-    fn note_frame(&mut self, now: Micros, stamp: Stamp) {
+    fn note_frame(&mut self, now: Micros, seq: u64, stamp: Stamp) {
         let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
             stamp,
             have: 0,

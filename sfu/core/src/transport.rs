@@ -202,7 +202,6 @@ impl Transport {
     /// A datagram of `len` bytes left with the next transport-wide number; `told`: the number stands in it.
     pub(crate) fn numbered(&mut self, now_us: u64, len: usize, told: bool) {
         self.transport_sequence = self.transport_sequence.wrapping_add(1);
-        self.send_log.count(len);
         self.pace.charge(now_us, len);
         if told {
             self.send_log.sent(now_us, self.transport_sequence, len);

@@ -64,7 +64,7 @@ impl Engine {
         self.results.clear();
         let transport = &mut self.transports[key];
         transport.send_log.feedback(now_us, feedback, &mut self.results);
-        let total = transport.send_log.total_bytes();
+        let total = transport.pace.total_bytes();
         let acked = transport.send_log.acked().and_then(|acked| acked.rtt);
         let rtt_us = transport.rtt.or(acked).map(|rtt| rtt.as_micros() as u64);
         let Some(downlink) = &mut transport.downlink else { return };
@@ -77,7 +77,7 @@ impl Engine {
         let now_us = self.clock.micros(now);
         let transport = &mut self.transports[key];
         let Some(downlink) = &mut transport.downlink else { return };
-        let total = transport.send_log.total_bytes();
+        let total = transport.pace.total_bytes();
         downlink.tick(now_us, total);
         if let Some(estimate) = downlink.pace(now_us) {
             transport.pace.set_estimate(estimate, downlink.given());
@@ -152,7 +152,7 @@ impl Engine {
         let transport = &mut self.transports[key];
         let Some(downlink) = &mut transport.downlink else { return };
         let next = transport.transport_sequence.wrapping_add(1);
-        if downlink.begin_probe(now_us, transport.send_log.total_bytes(), next) {
+        if downlink.begin_probe(now_us, transport.pace.total_bytes(), next) {
             transport.timers.set_earlier(TimerKind::Pace, now);
             self.timers.arm(key, transport.id, &mut transport.timers);
         }

@@ -21,7 +21,7 @@ const PADDED: u8 = 0x20;
 impl Fan<'_> {
     /// The first keyframe and what followed it is about to leave: a probe that costs nothing.
     pub(super) fn begin_first_probe(&mut self, now_us: u64) {
-        let total = self.transport.send_log.total_bytes();
+        let total = self.transport.pace.total_bytes();
         let number = self.transport.transport_sequence.wrapping_add(1);
         if let Some(downlink) = &mut self.transport.downlink {
             downlink.begin_first(now_us, total, number);
@@ -33,7 +33,7 @@ impl Fan<'_> {
         let slot_us = SLOT.as_micros() as u64;
         let mut back = 0;
         for _ in 0..PACKETS_MAX {
-            let total = self.transport.send_log.total_bytes();
+            let total = self.transport.pace.total_bytes();
             let last = self.transport.transport_sequence;
             let Some(downlink) = &self.transport.downlink else { return false };
             if downlink.probe_due(flush.now_us, total, last, slot_us) == 0 {
@@ -43,7 +43,7 @@ impl Fan<'_> {
                 break;
             }
         }
-        let total = self.transport.send_log.total_bytes();
+        let total = self.transport.pace.total_bytes();
         let last = self.transport.transport_sequence;
         let downlink = self.transport.downlink.as_mut();
         downlink.is_some_and(|downlink| downlink.go_on(flush.now_us, total, last, slot_us))

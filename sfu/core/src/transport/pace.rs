@@ -36,8 +36,12 @@ const GIVEN_PERCENT: u64 = 110;
 const BEHIND_US: u64 = 250_000;
 /// Repairs stand back when so much is on its way already: what a full queue lost would only fill it again.
 const REPAIRS_BEHIND_US: u64 = 100_000;
-/// At a paced rate so much may leave at once, beside the packet that begins within it.
+/// At a paced rate so much may leave at once, beside the packet that begins within it …
 const PACED_BURST_US: u64 = 10_000;
+/// … and where what was given takes no more than this share of the estimate, a whole frame: the link has room for it before the next one comes, and packets that leave
+/// together cost a third.
+const ROOMY_PERCENT: u64 = 0;
+const ROOMY_BURST_US: u64 = 35_000;
 
 /// A packet of a producer that a slot has not taken yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,9 @@ pub(crate) struct Pace {
     byte_ns: u64,
     /// When all that left will have passed at the paced rate, in ns of the media clock.
     free_ns: u64,
+    burst_us: u64,
+    /// Bytes of all datagrams that left so far.
+    total_bytes: u64,
 }
 
 impl Pace {
@@ -105,7 +112,7 @@ impl Pace {
         }
         if self.byte_ns > 0 {
             let free_ns = self.free_ns.max(now_us * 1000) + taken.bytes as u64 * self.byte_ns;
-            return free_ns <= (now_us + PACED_BURST_US) * 1000;
+            return free_ns <= (now_us + self.burst_us) * 1000;
         }
         let burst = (self.rate as f64 * BURST.as_secs_f64()) as usize;
         taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots
@@ -115,11 +122,19 @@ impl Pace {
     pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64) {
         let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
+        let roomy = given.saturating_mul(100) <= estimate.saturating_mul(ROOMY_PERCENT);
+        self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
+    }
+
+    /// Bytes of all datagrams that left so far.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total_bytes
     }
 
     /// A datagram leaves, whatever it is.
     #[inline]
     pub(crate) fn charge(&mut self, now_us: u64, bytes: usize) {
+        self.total_bytes += bytes as u64;
         if self.byte_ns > 0 {
             let free_ns = self.free_ns.max(now_us * 1000) + bytes as u64 * self.byte_ns;
             self.free_ns = free_ns.min((now_us + BEHIND_US) * 1000);

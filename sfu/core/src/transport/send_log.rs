@@ -38,8 +38,6 @@ pub(crate) struct SendLog {
     acked: Option<Acked>,
     window_since_us: u64,
     window_bytes: u64,
-    /// Bytes that left so far, told numbers or not.
-    total_bytes: u64,
     /// The last feedback's reference time, with its overflows.
     reference: Option<i64>,
 }
@@ -136,17 +134,6 @@ impl SendLog {
         });
         self.reference = Some(unwrapped);
         unwrapped * REFERENCE_US
-    }
-
-    /// Bytes that left so far.
-    pub(crate) fn total_bytes(&self) -> u64 {
-        self.total_bytes
-    }
-
-    /// Counts a datagram whether its number is told or not.
-    #[inline]
-    pub(crate) fn count(&mut self, size: usize) {
-        self.total_bytes += size as u64;
     }
 
     pub(crate) fn acked(&self) -> Option<Acked> {
