@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Left to audio that was not heard yet, bits per second.
 const AUDIO_USUAL: u64 = 40_000;
+/// Repairs take at most one part in so many of the estimate: without a picture there would be nothing to repair.
+const REPAIRS_PART: u64 = 5;
 /// A status is told again when a bitrate in it changed by so many percent.
 const TOLD_PERCENT: u64 = 25;
 
@@ -104,7 +106,12 @@ impl Engine {
             transport.downlink.get_or_insert_with(new);
         }
         let downlink = transport.downlink.as_deref();
-        let other = audio + downlink.map_or(0, Downlink::repairs);
+        let repairs = downlink.map_or(0, |downlink| {
+            // What was lost when the link became narrow is no measure of what will be.
+            let most = downlink.estimate(now_us).map_or(0, |e| e.bits_per_second / REPAIRS_PART);
+            downlink.repairs().min(most)
+        });
+        let other = audio + repairs;
         let budget = downlink.and_then(|downlink| {
             Some(Budget {
                 bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),
