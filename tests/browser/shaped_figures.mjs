@@ -17,7 +17,7 @@ const RESUMES = 20;
 const TOP = Number(process.env.WIDTH ?? 960);
 const CAMERA = { width: TOP, height: (TOP * 9) / 16, fps: 15, noise: 0.2 };
 const ONLOOKER = '&cam=0&mic=0&adaptive=0';
-const [WIDE, NARROW] = ['5M', '500k'];
+const [WIDE, NARROW] = ['5M', process.env.NARROW ?? '500k'];
 const RAMP_MS = 60_000;
 /** Links on which the server and a direct connection are compared. */
 const LINKS = ['rate=5M delay=20ms', 'rate=5M delay=50ms loss=0.05', 'rate=2M delay=20ms', 'rate=700k delay=20ms'];
