@@ -76,6 +76,9 @@ pub(crate) struct Meeting {
 pub(crate) struct Audio {
     #[arg(long, default_value_t = 1)]
     pub(crate) publishers: usize,
+    /// Only so many of the publishers speak, and subscribers have room for no more; 0: all of them
+    #[arg(long, default_value_t = 0)]
+    pub(crate) loudest: usize,
     /// A list makes the points of a plot
     #[arg(long, value_delimiter = ',', default_value = "500")]
     pub(crate) subscribers: Vec<usize>,

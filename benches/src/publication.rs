@@ -30,13 +30,17 @@ pub(crate) struct Shape {
     pub(crate) spread: Duration,
     /// Frames from one keyframe to the next; `None`: only when asked.
     pub(crate) keyframe_every: Option<u64>,
+    /// Audio that is speech by its level.
+    pub(crate) speaks: bool,
 }
 
 impl Shape {
     /// 30 frames per second.
     pub(crate) const fn video(packets: u32, payload: usize, spread: Duration) -> Self {
         let interval = Duration::from_nanos(33_333_333);
-        Self { kind: Kind::Video, interval, packets, payload, spread, keyframe_every: None }
+        let keyframe_every = None;
+        let kind = Kind::Video;
+        Self { kind, interval, packets, payload, spread, keyframe_every, speaks: false }
     }
 
     /// 50 packets per second.
@@ -49,6 +53,7 @@ impl Shape {
             payload,
             spread: Duration::ZERO,
             keyframe_every: None,
+            speaks: true,
         }
     }
 
@@ -174,7 +179,7 @@ impl Publication {
             ..HeaderFields::default()
         };
         let start = write_header(&mut self.buf, &fields);
-        let ids = self.extensions;
+        let (ids, speaks) = (self.extensions, self.shape.speaks);
         let mut writer = ExtensionWriter::new(&mut self.buf[start..], false);
         let mut push = |id: Option<u8>, value: &[u8]| id.and_then(|id| writer.push(id, value));
         push(ids.transport_cc, &transport_sequence.to_be_bytes());
@@ -184,7 +189,10 @@ impl Publication {
             push(ids.rid, rid.as_bytes());
         }
         if !video {
-            push(ids.audio_level, &AudioLevel { voice: true, level: 30 }.to_bytes());
+            push(
+                ids.audio_level,
+                &AudioLevel { voice: speaks, level: if speaks { 30 } else { 100 } }.to_bytes(),
+            );
         }
         start + writer.finish()
     }

@@ -167,7 +167,7 @@ impl Scenario {
                 steady::broadcast(run, own.subscribers, &own.video, Some(share))
             }
             Self::Meeting(own) => steady::meeting(run, count, own.single, &own.video),
-            Self::Audio(own) => steady::audio(run, own.publishers, count, own.payload),
+            Self::Audio(own) => steady::audio(run, own, count),
             Self::Capacity(own) => capacity::run(run, own),
             Self::Joins(own) => joins::run(run, own, count),
             Self::Idle(own) => idle::run(run, count, &own.video),

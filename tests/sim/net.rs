@@ -54,7 +54,7 @@ impl Path {
 }
 
 /// Where a datagram goes. A peer is named by its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum To {
     Engine,
     Peer,
@@ -97,8 +97,8 @@ pub(crate) struct Net {
     pub(crate) up: Path,
     pub(crate) down: Path,
     pub(crate) links: Vec<Link>,
-    /// Which link leads to a peer.
-    linked: HashMap<SocketAddr, usize>,
+    /// Which link leads to a peer, and which one from it.
+    linked: HashMap<(SocketAddr, To), usize>,
     rng: SmallRng,
     heap: BinaryHeap<Reverse<UnderWay>>,
     order: u64,
@@ -120,7 +120,12 @@ impl Net {
 
     /// Puts a link before a peer; several may share one.
     pub(crate) fn link(&mut self, peer: SocketAddr, link: usize) {
-        self.linked.insert(peer, link);
+        self.linked.insert((peer, To::Peer), link);
+    }
+
+    /// Puts a link on the way from a peer.
+    pub(crate) fn link_up(&mut self, peer: SocketAddr, link: usize) {
+        self.linked.insert((peer, To::Engine), link);
     }
 
     pub(crate) fn send(&mut self, now: Micros, delivery: Delivery) {
@@ -131,7 +136,7 @@ impl Net {
         if self.rng.random_bool(path.loss) {
             return;
         }
-        let link = self.linked.get(&delivery.peer).filter(|_| delivery.to == To::Peer);
+        let link = self.linked.get(&(delivery.peer, delivery.to));
         let mut left = now;
         if let Some(link) = link.and_then(|&link| self.links.get_mut(link)) {
             let Some(at) = link.pass(now, delivery.bytes.len(), &mut self.rng) else { return };

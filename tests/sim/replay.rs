@@ -52,7 +52,10 @@ pub(crate) fn assert_caught_up(world: &World, viewer: usize, joined: Micros) {
     world.taps[viewer].assert_continuous(world.ssrc(viewer, 0));
     let (early, late) = (left(world, 0), left(world, viewer));
     let since = joined + 3 * SECOND;
-    let lags = late.iter().filter(|(_, at)| **at >= since).map(|(frame, at)| at - early[frame]);
+    let lags = late
+        .iter()
+        .filter(|(_, at)| **at >= since)
+        .map(|(frame, at)| at.saturating_sub(early[frame]));
     let lag = lags.max().expect("frames after three seconds");
     assert!(lag <= 5 * MS, "{lag} µs behind the first viewer");
     // On one timeline, too: sound and picture stay together.

@@ -88,6 +88,8 @@ pub(crate) struct Frame {
     pub(crate) stamp: Stamp,
     have: u64,
     first: Micros,
+    /// Lowest sequence number that came of it.
+    lowest: u64,
     pub(crate) complete: Option<Micros>,
 }
 
@@ -118,7 +120,11 @@ pub(crate) struct Slot {
     pub(crate) redundant: u64,
     /// Highest number and count at the last report.
     reported: Option<(u64, u64)>,
+    /// Its next request for a packet comes so long after the last one.
+    pub(crate) nack_pause: Micros,
     last_pli: Option<Micros>,
+    /// What came on both of its streams: (time, bytes of payload).
+    pub(crate) came: Vec<(Micros, usize)>,
 }
 
 impl Slot {
@@ -137,7 +143,9 @@ impl Slot {
             asked: 0,
             redundant: 0,
             reported: None,
+            nack_pause: NACK_PAUSE,
             last_pli: None,
+            came: Vec::new(),
         }
     }
 
@@ -200,11 +208,17 @@ impl Slot {
             stamp,
             have: 0,
             first: now,
+            lowest: seq,
             complete: None,
         });
         frame.have |= 1 << stamp.index;
+        frame.lowest = frame.lowest.min(seq);
         if frame.have == (1 << stamp.count) - 1 {
             frame.complete.get_or_insert(now);
+            if stamp.keyframe {
+                // Nothing needs what was before it.
+                self.missing = self.missing.split_off(&frame.lowest);
+            }
         }
     }
 
@@ -232,7 +246,7 @@ impl Slot {
         let due = self.missing.iter_mut().filter(|(_, missing)| missing.due <= now);
         due.map(|(seq, missing)| {
             missing.asked += 1;
-            missing.due = now + NACK_PAUSE;
+            missing.due = now + self.nack_pause;
             self.asked += 1;
             *seq as u16
         })
@@ -394,6 +408,7 @@ impl Subscriber {
         let ssrc = packet.header.ssrc;
         let found = self.slots.iter_mut().find(|s| s.ssrc == ssrc || s.rtx_ssrc == Some(ssrc));
         let slot = found.expect("media on an SSRC of the answer");
+        slot.came.push((now, packet.payload.len()));
         if slot.ssrc == ssrc {
             let number = packet.header.sequence_number;
             if packet.header.payload_type == RED {

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 pub(crate) const FRAME: Micros = SECOND / 30;
 pub(crate) const AUDIO_FRAME: Micros = 20 * MS;
+/// Of three layers with bitrates.
+const SIZES: [(u16, u16); 3] = [(320, 180), (640, 360), (1280, 720)];
 pub(crate) const REPORTS: Micros = SECOND;
 
 /// One simulcast layer.
@@ -22,6 +24,8 @@ pub(crate) struct Layer {
     pub(crate) keyframe_size: u8,
     /// Bytes of a packet's payload; `None`: about 1000.
     pub(crate) len: Option<usize>,
+    /// Width and height that keyframes say.
+    pub(crate) size: (u16, u16),
     pub(crate) active: bool,
     pub(crate) since: Micros,
     pub(crate) seq: u64,
@@ -76,12 +80,13 @@ pub(crate) struct Audio {
 
 impl Video {
     /// 30 frames/s, in packets of at most 1100 bytes; a keyframe is five times as large as another frame.
-    pub(crate) fn set_bitrate(&mut self, layer: usize, bits_per_second: u64) {
+    pub(crate) fn set_bitrate(&mut self, index: usize, bits_per_second: u64) {
         let frame = (bits_per_second / 8 / 30) as usize;
         let packets = frame.div_ceil(1100).max(1);
-        let layer = &mut self.layers[layer];
+        let layer = &mut self.layers[index];
         (layer.packets, layer.len) = (packets as u8, Some((frame / packets).max(64)));
         layer.keyframe_size = 5;
+        layer.size = SIZES[index];
     }
 
     pub(crate) fn new(
@@ -144,6 +149,7 @@ impl Layer {
             packets,
             keyframe_size: 2,
             len: None,
+            size: (640, 480),
             active: true,
             since: 0,
             seq: rng.random_range(0..0x8000),
@@ -188,7 +194,9 @@ impl Layer {
         if first {
             payload.extend_from_slice(&[u8::from(!stamp.keyframe), 0, 0]);
             if stamp.keyframe {
-                payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01]);
+                payload.extend_from_slice(&[0x9d, 0x01, 0x2a]);
+                payload.extend_from_slice(&self.size.0.to_le_bytes());
+                payload.extend_from_slice(&self.size.1.to_le_bytes());
             }
         }
         payload.resize(len - STAMP_LEN, 0xab ^ stamp.frame as u8);

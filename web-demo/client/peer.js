@@ -5,7 +5,7 @@
  */
 import { sendableCodec, encodingsFor, isLayered, trimReceiver, trimSender } from './codecs.js';
 import { activateLayers } from './sending.js';
-import { dropOrphanFeedback } from './sdp.js';
+import { askForLostAudio, dropOrphanFeedback } from './sdp.js';
 import { SwitchyardError } from './signaling.js';
 
 /** @typedef {import('./protocol.js').Kind} Kind */
@@ -216,7 +216,7 @@ export class Peer {
     this.#addSlots();
     if (this.#restartWanted) this.connection.restartIce();
     this.#restartWanted = false;
-    await this.connection.setLocalDescription(await this.connection.createOffer());
+    await this.#describe(await this.connection.createOffer());
     for (const sending of announced) this.#announce(signaling, sending);
     const offerId = ++this.#offerId;
     const offer = dropOrphanFeedback(this.connection.localDescription?.sdp ?? '');
@@ -225,6 +225,17 @@ export class Peer {
     await this.connection.setRemoteDescription({ type: 'answer', sdp });
     signaling.send('ready', { offer_id: offerId });
     this.#handlers.onNegotiated();
+  }
+
+  /** @param {RTCSessionDescriptionInit} offer */
+  async #describe(offer) {
+    const sdp = askForLostAudio(offer.sdp ?? '');
+    try {
+      await this.connection.setLocalDescription({ type: 'offer', sdp });
+    } catch {
+      // A browser that takes no changed offer goes without.
+      await this.connection.setLocalDescription(offer);
+    }
   }
 
   /**

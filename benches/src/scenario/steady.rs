@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::{Outcome, Run, publisher, sample_every, simulcast, single, subscriber};
-use crate::cli::Video;
+use crate::cli::{Audio, Video};
 use crate::lobby::{Joiner, Role};
 use crate::process::rss_kib;
 use crate::publication::Shape;
@@ -31,27 +31,27 @@ pub(super) fn broadcast(
     measure(run, first, others, 1)
 }
 
-/// So many publishers of audio in one room, which all subscribers hear.
-pub(super) fn audio(
-    run: &mut Run<'_>,
-    publishers: usize,
-    subscribers: usize,
-    payload: usize,
-) -> anyhow::Result<Outcome> {
-    let shape = Shape::audio(payload);
+/// Publishers of audio in one room. All subscribers hear all of them, or those who speak.
+pub(super) fn audio(run: &mut Run<'_>, own: &Audio, subscribers: usize) -> anyhow::Result<Outcome> {
+    let publishers = own.publishers;
+    let heard = if own.loudest == 0 { publishers } else { own.loudest.min(publishers) };
+    let shape = Shape::audio(own.payload);
     let mut habits = run.options.habits();
-    habits.sample_every = sample_every(shape.rate() * publishers as f64, subscribers);
+    habits.sample_every = sample_every(shape.rate() * heard as f64, subscribers);
     let tags: Vec<String> = (0..publishers).map(|number| format!("publisher{number}")).collect();
     let publisher = |(number, tag): (usize, &String)| Joiner {
         room: "bench".to_owned(),
-        role: Role::Publish { tag: tag.clone(), sends: vec![single(shape)] },
+        role: Role::Publish {
+            tag: tag.clone(),
+            sends: vec![single(Shape { speaks: number < heard, ..shape })],
+        },
         start: Some(shape.interval.mul_f64(number as f64 / publishers as f64)),
         habits: habits.clone(),
     };
     let first = tags.iter().enumerate().map(publisher).collect();
-    let role = Role::Subscribe { from: tags.clone(), kinds: vec![Kind::Audio] };
+    let role = Role::Subscribe { from: tags[..heard].to_vec(), kinds: vec![Kind::Audio] };
     let other = Joiner { room: "bench".to_owned(), role, start: None, habits: habits.clone() };
-    measure(run, first, vec![other; subscribers], publishers)
+    measure(run, first, vec![other; subscribers], heard)
 }
 
 /// Everybody publishes video and audio and receives all others; on one peer connection, or on one for each direction where the server

@@ -27,6 +27,8 @@ pub(crate) struct Budget {
     pub(crate) bits_per_second: u64,
     /// It is a first guess: the first slot is not left without a picture because of it.
     pub(crate) starting: bool,
+    /// Nothing was measured at all: every slot keeps its lowest rung, so that nothing that begins ends at once.
+    pub(crate) guess: bool,
 }
 
 /// One quality of a track: everything up to `layer`, and what that costs.
@@ -102,6 +104,11 @@ impl Climb {
     }
 }
 
+/// What there must be before somebody who lacks so much climbs to it.
+pub(crate) fn climbs_with(bits_per_second: u64) -> u64 {
+    bits_per_second.saturating_mul(100) / UP
+}
+
 impl Allocator {
     /// Fills `out`, one for each of `slots`. `budget` is `None`: nothing was measured, everybody gets what there is.
     pub(crate) fn allocate(
@@ -130,7 +137,8 @@ impl Allocator {
             let Some(lowest) = climb.rung(slot, 0) else { continue };
             let share = if slot.held.is_some() { FLOOR } else { FLOOR_UP };
             let least = percent(lowest.bits_per_second, share);
-            let floor = place == 0 && (budget.starting || budget.bits_per_second >= least);
+            let first = place == 0 && (budget.starting || budget.bits_per_second >= least);
+            let floor = first || budget.guess;
             if fits(slot, lowest, left) || floor {
                 climb.at = 1;
                 left = left.saturating_sub(lowest.bits_per_second);

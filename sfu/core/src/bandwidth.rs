@@ -113,7 +113,6 @@ pub(crate) struct ProbeCluster {
 pub(crate) struct BandwidthEstimator {
     estimate: f64,
     cause: Cause,
-    max: f64,
     sent: Sent,
     throughput: Throughput,
     /// As of the last feedback.
@@ -136,7 +135,6 @@ impl BandwidthEstimator {
         Self {
             estimate: start,
             cause: Cause::Start,
-            max,
             sent: Sent::new(now_us),
             throughput: Throughput::default(),
             acked: None,
@@ -149,14 +147,6 @@ impl BandwidthEstimator {
             feedback_us: None,
             backed_off_us: now_us,
         }
-    }
-
-    /// The estimate never goes above this; 100 Mbit/s if not set.
-    pub(crate) fn set_max(&mut self, now_us: u64, bits_per_second: u64) {
-        self.max = (bits_per_second as f64).max(MIN_BITS_PER_SECOND);
-        self.probes.set_max(self.max);
-        self.delay.bound(now_us, self.max);
-        self.refresh(now_us);
     }
 
     /// One datagram left.
@@ -196,7 +186,8 @@ impl BandwidthEstimator {
         }
         self.acked = self.throughput.rate();
         let probe = self.results.take(now_us);
-        let taken = self.delay.update(now_us, self.acked, probe, self.max);
+        let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent() };
+        let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
         if let Some(rate) = probe.filter(|_| taken) {
             self.loss.probed(now_us, rate);
         }
@@ -204,7 +195,7 @@ impl BandwidthEstimator {
             delay_rate: self.delay.rate(),
             acked: self.acked,
             limited: self.sent.is_limited(),
-            max: self.max,
+            max: MAX_BITS_PER_SECOND,
         };
         self.loss.update(now_us, known);
         self.refresh(now_us);
@@ -268,16 +259,6 @@ impl BandwidthEstimator {
         Estimate { bits_per_second: self.estimate.round() as u64, cause: self.cause }
     }
 
-    /// What arrives, as transport-wide feedback tells.
-    pub(crate) fn acked_bits_per_second(&self) -> Option<u64> {
-        self.acked.map(|rate| rate as u64)
-    }
-
-    /// Is less sent than the estimate allows, so that it cannot be confirmed?
-    pub(crate) fn in_alr(&self) -> bool {
-        self.sent.is_limited()
-    }
-
     /// `false` until the first feedback, REMB or receiver report.
     pub(crate) fn is_measured(&self) -> bool {
         self.feedback_us.is_some() || self.has_reports
@@ -292,7 +273,7 @@ impl BandwidthEstimator {
         let bounds = [
             (self.loss.rate(), Cause::Loss),
             (self.reports.remb(), Cause::Remb),
-            (Some(self.max), Cause::Max),
+            (Some(MAX_BITS_PER_SECOND), Cause::Max),
         ];
         for (bound, by) in bounds {
             if let Some(bound) = bound.filter(|bound| *bound <= rate) {

@@ -83,6 +83,8 @@ pub(crate) struct Delivery {
     pub(crate) bytes: u64,
     pub(crate) resent: u64,
     pub(crate) fraction_lost: u8,
+    /// Of audio; every packet looks at it, and counts beside it.
+    pub(crate) redundancy: Redundancy,
     pub(crate) rtt: Option<Duration>,
 }
 
@@ -126,8 +128,6 @@ pub(crate) struct Consumer {
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
     pub(crate) footing: Footing,
-    /// Audio only.
-    pub(crate) redundancy: Redundancy,
 }
 
 impl Consumer {
@@ -159,7 +159,6 @@ impl Consumer {
             last_report: None,
             delivery: Delivery::default(),
             footing: Footing::default(),
-            redundancy: Redundancy::default(),
         }
     }
 

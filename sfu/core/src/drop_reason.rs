@@ -68,7 +68,7 @@ reasons! {
     BeforeSwitch => "before_switch",
     /// NACK for a packet that is no longer cached.
     NackNotCached => "nack_not_cached",
-    /// NACK for a packet that was resent three times, or just now.
+    /// NACK for a packet that was resent three times, or just now; or the link has no room for it.
     NackLimit => "nack_limit",
     /// RTCP that does not parse.
     BadRtcp => "bad_rtcp",

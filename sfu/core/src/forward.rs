@@ -20,7 +20,7 @@ use crate::consumer::selector::{Selection, Told};
 use crate::counters::MediaCounters;
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Egress, Tuple};
-use crate::params::PayloadMapping;
+use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
 use crate::producer::packet::CachedPacket;
@@ -344,7 +344,13 @@ fn send(
         marker: told.marker,
         transport_sequence: transport.transport_sequence.wrapping_add(1),
         abs_send_time: flush.abs_send_time,
-        redundancy: write::redundancy(source, packet, &mapping, consumer.redundancy.level()),
+        redundancy: match packet.codec {
+            Codec::Opus => {
+                let level = consumer.delivery.redundancy.level();
+                write::redundancy(source, packet, &mapping, level)
+            }
+            _ => 0,
+        },
     };
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;

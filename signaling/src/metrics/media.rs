@@ -69,10 +69,11 @@ const HISTOGRAMS: [Row<WorkerMetrics, Distribution>; 4] = [
 ];
 
 /// Part of a name.
-const MEDIA: [Row<WorkerMetrics, ByKind>; 3] = [
+const MEDIA: [Row<WorkerMetrics, ByKind>; 4] = [
     ("received", "from publishers, repairs included", |m| m.media.received),
     ("forwarded", "to subscribers, repairs left out", |m| m.media.forwarded),
     ("resent", "to subscribers as repairs", |m| m.media.resent),
+    ("probing", "to subscribers to find out what their links carry", |m| m.media.probing),
 ];
 
 pub(super) fn encode(page: &mut Page<'_>, workers: Numbered<'_>) -> fmt::Result {

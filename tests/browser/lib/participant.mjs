@@ -37,10 +37,10 @@ export class Participant {
    * Opens any page in a window of its own, with this person's devices.
    * @param {import('puppeteer-core').Browser} browser
    * @param {string} address
-   * @param {{index: number, width?: number, height?: number, fps?: number, noise?: boolean | number, shaper?: import('./shaper.mjs').Shaper}} options
-   *   `shaper`: all media of this person goes through it
+   * @param {{index: number, width?: number, height?: number, fps?: number, noise?: boolean | number, shaper?: import('./shaper.mjs').Shaper, before?: () => void}} options
+   *   `shaper`: all media of this person goes through it; `before`: runs in the page before its scripts
    */
-  static async open(browser, address, { index, width = 640, height = 360, fps = 15, noise = false, shaper }) {
+  static async open(browser, address, { index, width = 640, height = 360, fps = 15, noise = false, shaper, before }) {
     const participant = new Participant(index, `P${index}`);
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
@@ -51,6 +51,7 @@ export class Participant {
     page.on('pageerror', (error) => participant.complaints.push(String(error)));
     await page.evaluateOnNewDocument(installDevices, { index, tone: toneOf(index), width, height, fps, noise, picture: PICTURE });
     if (shaper) await page.evaluateOnNewDocument(leadThrough, shaper.port);
+    if (before) await page.evaluateOnNewDocument(before);
     await page.goto(address);
     return participant;
   }

@@ -96,8 +96,14 @@ impl Aimd {
         self.cause = cause;
     }
 
-    /// One step per feedback packet; `max` bounds growth.
-    pub(super) fn update(&mut self, now_us: u64, usage: Usage, acked: Option<f64>, max: f64) {
+    /// One step per feedback packet: what arrives, and whether it was sent faster. `max` bounds growth.
+    pub(super) fn update(
+        &mut self,
+        now_us: u64,
+        usage: Usage,
+        (acked, strained): (Option<f64>, bool),
+        max: f64,
+    ) {
         match usage {
             Usage::Under => self.hold = true,
             Usage::Normal if self.hold => {
@@ -108,7 +114,7 @@ impl Aimd {
                 self.throughput = acked.unwrap_or(self.throughput);
                 self.increase(now_us, max);
             }
-            Usage::Over => self.overuse(now_us, acked),
+            Usage::Over => self.overuse(now_us, acked, strained),
         }
     }
 
@@ -139,7 +145,7 @@ impl Aimd {
         (packet / response).max(ADDITIVE_MIN)
     }
 
-    fn overuse(&mut self, now_us: u64, acked: Option<f64>) {
+    fn overuse(&mut self, now_us: u64, acked: Option<f64>, strained: bool) {
         let (min, max) = DECREASE_GAP_US;
         let due = now_us.saturating_sub(self.changed_us) >= self.rtt_us.clamp(min, max);
         let Some(acked) = acked else {
@@ -153,6 +159,14 @@ impl Aimd {
             return;
         }
         self.throughput = acked;
+        if !strained && acked < self.rate {
+            // All that was sent arrives as fast: it says nothing about what more would do. If it goes on, so does this.
+            if due {
+                self.hold = true;
+                self.set(now_us, self.rate * BETA, Cause::Delay);
+            }
+            return;
+        }
         let mut lower = acked * BETA;
         if lower > DECREASE_EXTRA {
             lower -= DECREASE_EXTRA;
@@ -179,11 +193,11 @@ mod tests {
     fn growth_is_eight_percent_a_second_up_to_what_the_throughput_allows() {
         let mut aimd = Aimd::new(0, 1e6);
         for i in 0..=10 {
-            aimd.update(i * 100_000, Usage::Normal, Some(1e6), 1e9);
+            aimd.update(i * 100_000, Usage::Normal, (Some(1e6), true), 1e9);
         }
         assert!((aimd.rate() / 1.08e6 - 1.0).abs() < 0.005, "{}", aimd.rate());
         for i in 11..200 {
-            aimd.update(i * 100_000, Usage::Normal, Some(1e6), 1e9);
+            aimd.update(i * 100_000, Usage::Normal, (Some(1e6), true), 1e9);
         }
         assert_eq!(aimd.rate(), 1.51e6);
         assert_eq!(aimd.cause(), Cause::Growing);
@@ -193,16 +207,16 @@ mod tests {
     fn overuse_takes_it_below_the_throughput_once_a_round_trip() {
         let mut aimd = Aimd::new(0, 2e6);
         aimd.set_rtt(100_000);
-        aimd.update(200_000, Usage::Over, Some(1.5e6), 1e9);
+        aimd.update(200_000, Usage::Over, (Some(1.5e6), true), 1e9);
         assert_eq!(aimd.rate(), 0.85 * 1.5e6 - 5_000.0);
-        aimd.update(250_000, Usage::Over, Some(1.2e6), 1e9);
+        aimd.update(250_000, Usage::Over, (Some(1.2e6), true), 1e9);
         assert_eq!(aimd.rate(), 0.85 * 1.5e6 - 5_000.0, "too early");
-        aimd.update(300_000, Usage::Over, Some(1.2e6), 1e9);
+        aimd.update(300_000, Usage::Over, (Some(1.2e6), true), 1e9);
         assert_eq!(aimd.rate(), 0.85 * 1.2e6 - 5_000.0);
         // Near the capacity it goes up by a packet per 400 ms: 24 kbit/s a second.
         let low = aimd.rate();
         for i in 0..=10 {
-            aimd.update(400_000 + i * 100_000, Usage::Normal, Some(1.2e6), 1e9);
+            aimd.update(400_000 + i * 100_000, Usage::Normal, (Some(1.2e6), true), 1e9);
         }
         let up = aimd.rate() - low;
         assert!((15_000.0..25_000.0).contains(&up), "{up}");

@@ -2,6 +2,7 @@
 
 use super::aimd::Aimd;
 use super::groups::Groups;
+use super::throughput::Rate;
 use super::trend::{Trend, Usage};
 use super::{Cause, PacketResult};
 
@@ -13,6 +14,14 @@ const PROBE_ACKED: f64 = 0.85;
 const ACKED: f64 = 0.95;
 /// What arrives was measured over half a second, in which the rate may have fallen for a reason.
 const FAR_ABOVE: f64 = 1.5;
+
+/// What arrives, bits per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    pub(super) rate: Option<f64>,
+    /// Over a shorter time.
+    pub(super) recent: Option<Rate>,
+}
 
 #[derive(Debug)]
 pub(super) struct Delay {
@@ -77,13 +86,17 @@ impl Delay {
     pub(super) fn update(
         &mut self,
         now_us: u64,
-        acked: Option<f64>,
+        acked: Acked,
         probe: Option<f64>,
         max: f64,
     ) -> bool {
         let usage = self.trend.usage();
+        // Half a second ago there may have been another layer, or another link.
+        let recent = acked.recent.map(|recent| recent.arrived);
+        let strained = acked.recent.is_none_or(|recent| recent.strained);
+        let acked = if usage == Usage::Over { recent } else { acked.rate };
         let Some(probe) = probe.filter(|_| usage != Usage::Over) else {
-            self.aimd.update(now_us, usage, acked, max);
+            self.aimd.update(now_us, usage, (acked, strained), max);
             // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries.
             let shown = acked.map_or(0.0, |acked| acked * ACKED).min(max);
             if usage != Usage::Over && shown > self.aimd.rate() * FAR_ABOVE {
@@ -99,11 +112,5 @@ impl Delay {
     /// Nothing is heard of what is sent.
     pub(super) fn back_off(&mut self, now_us: u64, factor: f64) {
         self.aimd.set(now_us, self.aimd.rate() * factor, Cause::Delay);
-    }
-
-    pub(super) fn bound(&mut self, now_us: u64, max: f64) {
-        if self.aimd.rate() > max {
-            self.aimd.set(now_us, max, self.aimd.cause());
-        }
     }
 }

@@ -92,10 +92,6 @@ impl ProbeController {
         }
     }
 
-    pub(super) fn set_max(&mut self, max: f64) {
-        self.max = max;
-    }
-
     pub(super) fn set_wanted(&mut self, now_us: u64, wanted: f64) {
         self.wanted = wanted;
         if !self.is_short() {

@@ -15,6 +15,10 @@ const WINDOW_PACKETS: u32 = 20;
 const WINDOW_US_MAX: i64 = 5_000_000;
 /// Packets that it takes to say anything.
 const REQUIRED: u32 = 10;
+/// What the link carries now is seen in so much.
+const RECENT_US: i64 = 150_000;
+/// What arrives at less than this of the rate at which it was sent queues up.
+const STRAINED: f64 = 0.95;
 /// An arrival so long before another one was on another clock.
 const BACKWARDS_US: i64 = 1_000_000;
 const DURATION_US_MIN: i64 = 1_000;
@@ -33,6 +37,15 @@ struct Bucket {
     packets: u32,
     /// The longest time without an arrival, inside.
     gap_us: u32,
+}
+
+/// What one window shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    /// Bits per second.
+    pub(super) arrived: f64,
+    /// It was sent faster.
+    pub(super) strained: bool,
 }
 
 #[derive(Debug)]
@@ -114,13 +127,28 @@ impl Throughput {
 
     /// In bits per second.
     pub(super) fn rate(&self) -> Option<f64> {
+        (self.packets >= REQUIRED).then(|| self.rate_from(0).arrived)
+    }
+
+    /// The same of the last 150 ms, or as many more as it takes: with a queue that grows it is what the link carries.
+    pub(super) fn recent(&self) -> Option<Rate> {
         if self.packets < REQUIRED {
             return None;
         }
-        let mut sum = *self.at(0);
+        let newest = self.at(self.len - 1).last_arrival_us;
+        let mut packets = 0;
+        let from = (0..self.len).rev().find(|&index| {
+            packets += self.at(index).packets;
+            packets >= REQUIRED && newest - self.at(index).first_arrival_us >= RECENT_US
+        });
+        Some(self.rate_from(from.unwrap_or(0)))
+    }
+
+    fn rate_from(&self, first: usize) -> Rate {
+        let mut sum = *self.at(first);
         let mut gaps = [0; 2];
         note_gap(&mut gaps, sum.gap_us.into());
-        for index in 1..self.len {
+        for index in first + 1..self.len {
             let bucket = self.at(index);
             note_gap(&mut gaps, bucket.first_arrival_us - sum.last_arrival_us);
             note_gap(&mut gaps, bucket.gap_us.into());
@@ -140,7 +168,7 @@ impl Throughput {
             f64::from(sum.bytes - sum.first_bytes) / received.max(DURATION_US_MIN) as f64;
         let sent = (sum.last_sent_us - sum.first_sent_us) as i64;
         let sent = f64::from(sum.bytes - sum.last_sent_bytes) / sent.max(DURATION_US_MIN) as f64;
-        Some(received.min(sent) * 8e6)
+        Rate { arrived: received.min(sent) * 8e6, strained: received < STRAINED * sent }
     }
 }
 

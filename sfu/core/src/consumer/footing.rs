@@ -34,9 +34,11 @@ impl Footing {
         now_us < self.grounded_until_us
     }
 
-    /// Takes what the slot is given now.
-    pub(crate) fn take(&mut self, now_us: u64, given: &Given) {
-        if given.layer > self.held {
+    /// Takes what the slot is given now. `guess`: nothing was measured yet, and a fall means nothing.
+    pub(crate) fn take(&mut self, now_us: u64, given: &Given, guess: bool) {
+        if guess {
+            self.climbed_us = None;
+        } else if given.layer > self.held {
             self.climbed_us = Some(now_us);
         } else if given.layer < self.held && given.limit == Limit::Bandwidth {
             let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
@@ -66,27 +68,27 @@ mod tests {
     #[test]
     fn who_falls_again_and_again_climbs_later_and_later() {
         let (mut footing, mut now, mut waits) = (Footing::default(), 0, Vec::new());
-        footing.take(now, &given(1, Limit::None));
+        footing.take(now, &given(1, Limit::None), false);
         for _ in 0..5 {
             now += 2_000_000;
-            footing.take(now, &given(0, Limit::Bandwidth));
+            footing.take(now, &given(0, Limit::Bandwidth), false);
             let fell = now;
             while footing.is_grounded(now) {
                 now += 100_000;
             }
             waits.push((now - fell) / 1_000_000);
-            footing.take(now, &given(1, Limit::None));
+            footing.take(now, &given(1, Limit::None), false);
         }
         assert_eq!(waits, [2, 4, 8, 8, 8]);
-        footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth));
+        footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
     }
 
     #[test]
     fn a_smaller_element_is_no_fall() {
         let mut footing = Footing::default();
-        footing.take(0, &given(2, Limit::None));
-        footing.take(1, &given(0, Limit::Viewport));
+        footing.take(0, &given(2, Limit::None), false);
+        footing.take(1, &given(0, Limit::Viewport), false);
         assert!(!footing.is_grounded(2));
     }
 }

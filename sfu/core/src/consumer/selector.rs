@@ -74,6 +74,10 @@ pub(crate) struct Selector {
     current: Option<Source>,
     preferred: PreferredLayer,
     aim: Aim,
+    /// Nothing above the aim is shown, also when nothing else flows yet.
+    starved: bool,
+    /// The highest encoding that may be repaired, since what was above it was ended for lack of room.
+    left_above: Option<u8>,
     /// Layers in force: at most these, or with a dependency descriptor the decode target of these layers.
     limit: Limit,
     /// Newest packet of the current source that was judged, and its timestamp.
@@ -97,6 +101,8 @@ impl Default for Selector {
             current: None,
             preferred: PreferredLayer::default(),
             aim: Aim::default(),
+            starved: false,
+            left_above: None,
             limit: Limit { since: 0, layer: ALL },
             newest: 0,
             picture: 0,
@@ -148,6 +154,26 @@ impl Selector {
         self.current = None;
     }
 
+    /// What is shown is far above what there is room for: it ends, and the next is at most what the allocator gives.
+    pub(crate) fn starve(&mut self) {
+        self.current = None;
+        self.starved = true;
+        self.left_above = match self.aim {
+            Aim::Layer(layer) => Some(layer.spatial),
+            Aim::Best | Aim::Nothing => None,
+        };
+    }
+
+    /// Was this encoding ended because there was no room for it?
+    pub(crate) fn has_left(&self, encoding: u8) -> bool {
+        self.left_above.is_some_and(|shown| encoding > shown)
+    }
+
+    /// May this encoding be shown, as far as room matters?
+    fn has_room(&self, encoding: u8) -> bool {
+        !self.starved || !matches!(self.aim, Aim::Layer(layer) if encoding > layer.spatial)
+    }
+
     /// The encoding that should be shown.
     pub(crate) fn target(&self, producer: &Producer) -> Option<u8> {
         let limit = self.preferred.rid.as_ref().and_then(|rid| {
@@ -159,7 +185,8 @@ impl Selector {
             Aim::Nothing => return None,
         };
         let limit = [limit, given].into_iter().flatten().min();
-        producer.best_flowing(limit).map(|encoding| encoding as u8)
+        let best = producer.best_flowing(limit).map(|encoding| encoding as u8);
+        best.filter(|encoding| self.has_room(*encoding))
     }
 
     /// The encoding that must send a keyframe before this slot shows what it should.
@@ -212,10 +239,12 @@ impl Selector {
         let starts = !producer.is_video() || packet.info.keyframe;
         let wanted = self.target(producer) == Some(encoding);
         // With nothing to show, any keyframe is better than waiting for the best one.
-        let first = self.current.is_none_or(|s| s.encoding == encoding);
+        let first = self.current.is_none_or(|s| s.encoding == encoding) && self.has_room(encoding);
         match (starts, wanted || first) {
             (true, true) => {
                 self.current = Some(source);
+                self.starved = false;
+                self.left_above = self.left_above.filter(|above| encoding <= *above);
                 self.begin(structure, wish, packet);
                 Selection::Switch
             }

@@ -17,6 +17,9 @@ use std::time::Instant;
 const AUDIO_USUAL: u64 = 40_000;
 /// Repairs take at most one part in so many of the estimate: without a picture there would be nothing to repair.
 const REPAIRS_PART: u64 = 5;
+/// A layer for which there is less than this of its cost, in percent, is not shown until a lower one begins: its frames would
+/// come too late, and fill the queue in front of the next keyframe.
+const STARVED_PERCENT: u64 = 60;
 /// A status is told again when a bitrate in it changed by so many percent.
 const TOLD_PERCENT: u64 = 25;
 
@@ -96,6 +99,9 @@ impl Engine {
         }
         let (slots, told) = self.video_slots(now_us, key);
         if slots.is_empty() {
+            if let Some(downlink) = &mut self.transports[key].downlink {
+                downlink.allocate(now_us, 0, 0, 0);
+            }
             return;
         }
         let audio = self.audio_bitrate(now_us, key);
@@ -116,6 +122,7 @@ impl Engine {
             Some(Budget {
                 bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),
                 starting: downlink.is_starting(now_us),
+                guess: downlink.is_guess(),
             })
         });
         let mut given = std::mem::take(&mut self.given);
@@ -135,7 +142,11 @@ impl Engine {
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
+        let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
+            if let Some(consumer) = self.consumers.get_mut(consumer) {
+                consumer.footing.take(now_us, given, guess);
+            }
             self.give(now, (consumer, producer), given, left);
         }
         self.given = given;
@@ -167,6 +178,9 @@ impl Engine {
             }
         }
         for &(_, producer) in &slots {
+            if !self.producers[producer].rungs.are_due(now_us) {
+                continue;
+            }
             let wanted = self.watched(&self.producers[producer]);
             self.producers[producer].update_rungs(now_us, wanted);
         }
@@ -190,14 +204,13 @@ impl Engine {
 
     /// Applies what one slot was given. `left`: bits per second that nobody was given.
     fn give(&mut self, now: Instant, at: (usize, usize), given: &Given, left: u64) {
-        let now_us = self.clock.micros(now);
         let (key, from) = at;
         let (Some(producer), Some(consumer)) =
             (self.producers.get(from), self.consumers.get_mut(key))
         else {
             return;
         };
-        consumer.footing.take(now_us, given);
+        let starved = is_starved(producer, consumer, given, left);
         let aim = aim(producer, given.layer);
         let before = consumer.selector.aimed();
         if before != aim {
@@ -206,6 +219,9 @@ impl Engine {
             if paused || before == Aim::Nothing {
                 consumer.restart();
             }
+        }
+        if starved {
+            consumer.selector.starve();
         }
         let status = status(producer, consumer, given, left);
         if consumer.footing.told().is_none_or(|told| differs(told, &status)) {
@@ -272,6 +288,18 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),
     }
+}
+
+/// Is a simulcast layer shown that the link carries no more, until the one that was given begins?
+fn is_starved(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) -> bool {
+    let Some(shown) = consumer.selector.current().filter(|_| producer.encodings.len() > 1) else {
+        return false;
+    };
+    let above = given.layer.is_some_and(|layer| layer.spatial < shown.encoding);
+    let same = producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
+    let cost = same.map(|rung| rung.bits_per_second).min().unwrap_or(0);
+    let there = given.cost + left;
+    above && given.limit == Limit::Bandwidth && there * 100 < cost * STARVED_PERCENT
 }
 
 /// The best of a kind means whatever is added to it later, too.

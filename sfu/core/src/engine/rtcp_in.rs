@@ -123,8 +123,8 @@ impl Engine {
             let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
             let rtt = round_trip(self.clock.ntp(arrival), report);
             let now_us = self.clock.micros(arrival);
-            self.consumers[consumer].redundancy.report(now_us, report.fraction_lost);
             let delivery = &mut self.consumers[consumer].delivery;
+            delivery.redundancy.report(now_us, report.fraction_lost);
             delivery.fraction_lost = report.fraction_lost;
             delivery.rtt = rtt.or(delivery.rtt);
             if let Some(rtt) = rtt {

@@ -34,8 +34,9 @@ impl Fan<'_> {
         let mut back = 0;
         for _ in 0..PACKETS_MAX {
             let total = self.transport.send_log.total_bytes();
+            let last = self.transport.transport_sequence;
             let Some(downlink) = &self.transport.downlink else { return false };
-            if downlink.probe_due(flush.now_us, total, slot_us) == 0 {
+            if downlink.probe_due(flush.now_us, total, last, slot_us) == 0 {
                 break;
             }
             if !self.fill(flush, &mut back) {

@@ -17,7 +17,14 @@ pub(crate) fn retransmit(
     seq: u16,
 ) -> Result<(), DropReason> {
     let next = consumer.rewriter.next_seq();
+    if producer.is_video() && !transport.pace.allows_repair(flush.now_us) {
+        return Err(DropReason::NackLimit);
+    }
     match consumer.history.resend(flush.now_us, seq, next, transport.rtt) {
+        // The link carries that layer no more: a keyframe of a lower one is awaited, or what was lost before it came.
+        Resend::Send { sent, .. } if consumer.selector.has_left(sent.encoding) => {
+            Err(DropReason::BeforeSwitch)
+        }
         Resend::Send { sent, copies } => {
             for _ in 0..copies {
                 resend(flush, producer, consumer, transport, &sent)?;

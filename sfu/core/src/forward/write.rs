@@ -83,7 +83,7 @@ pub(super) fn redundancy(
     mapping: &PayloadMapping,
     level: usize,
 ) -> u8 {
-    if level == 0 || packet.codec != Codec::Opus || mapping.red.is_none() {
+    if level == 0 || mapping.red.is_none() {
         return 0;
     }
     (0..level.min(LEVEL_MAX))

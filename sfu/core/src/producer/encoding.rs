@@ -183,6 +183,9 @@ impl Encoding {
             }
         }
         received.keyframe = packet.info.keyframe;
+        if !self.flows(now) {
+            self.keyframes.began();
+        }
         if packet.info.keyframe {
             self.keyframes.arrived(now);
         }
@@ -253,14 +256,14 @@ impl Encoding {
         self.layers.iter().flat_map(move |layers| layers.rates(self.announced, now_us))
     }
 
-    /// It runs for less than a second: its rates say little.
-    pub(crate) fn is_young(&self, now_us: u64) -> bool {
-        self.layers.as_ref().is_none_or(|layers| layers.are_young(now_us))
+    /// It has run for a second, and still does: its rates say what it takes.
+    pub(crate) fn is_settled(&self, now_us: u64) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.are_settled(now_us))
     }
 
-    /// Pictures per second, about the last second's.
-    pub(crate) fn fps(&self, now_us: u64) -> f32 {
-        self.layers.as_ref().map_or(0.0, |layers| layers.fps(now_us))
+    /// It has just begun.
+    pub(crate) fn is_fresh(&self, now_us: u64) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.are_fresh(now_us))
     }
 
     /// Puts a packet into the cache, and counts it where it follows a keyframe.
@@ -489,6 +492,5 @@ mod tests {
                 LayerRate { spatial, temporal, bits_per_second: 20_000, size, fps: 25.0 };
             assert_eq!(*rate, expected);
         }
-        assert_eq!(encoding.fps(2_000_000), 50.0);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct KeyframeRequests {
     open: Option<Instant>,
     /// Requests in a row that none followed soon.
     in_vain: u8,
+    /// The same before the first request that is open.
+    in_vain_before: u8,
     /// One has been.
     answered: bool,
 }
@@ -41,6 +43,13 @@ impl KeyframeRequests {
             // Repetitions were counted as they were sent.
             let once = u8::from(self.last == Some(first));
             self.in_vain = if soon { 0 } else { self.in_vain.saturating_add(once) };
+        }
+    }
+
+    /// The layer begins, or begins again: what was asked for while it stood still was not ignored, there was nobody to hear it.
+    pub(crate) fn began(&mut self) {
+        if self.open.take().is_some() {
+            self.in_vain = self.in_vain_before;
         }
     }
 
@@ -83,6 +92,9 @@ impl KeyframeRequests {
         if !self.wanted || self.last.is_some_and(|last| now < last + self.interval()) {
             return false;
         }
+        if self.open.is_none() {
+            self.in_vain_before = self.in_vain;
+        }
         self.in_vain = self.in_vain.saturating_add(u8::from(self.open.is_some()));
         self.open.get_or_insert(now);
         self.last = Some(now);
@@ -113,6 +125,20 @@ mod tests {
         requests.arrived(t0 + Duration::from_secs(2));
         assert!(!requests.take(t0 + Duration::from_secs(9)));
         assert_eq!(requests.next_due(t0), None);
+    }
+
+    #[test]
+    fn a_layer_that_stood_still_ignored_nothing() {
+        let t0 = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        for ms in (0..1500).step_by(500) {
+            requests.wish();
+            assert!(requests.take(t0 + Duration::from_millis(ms)));
+        }
+        assert!(requests.are_ignored());
+        requests.began();
+        requests.arrived(t0 + Duration::from_millis(1600));
+        assert!(!requests.are_ignored());
     }
 
     #[test]

@@ -323,13 +323,12 @@ impl Layers {
         })
     }
 
-    pub(crate) fn are_young(&self, now_us: u64) -> bool {
-        self.rates.is_young(now_us)
+    pub(crate) fn are_settled(&self, now_us: u64) -> bool {
+        self.rates.is_settled(now_us)
     }
 
-    /// Pictures per second.
-    pub(crate) fn fps(&self, now_us: u64) -> f32 {
-        self.rates.fps(now_us)
+    pub(crate) fn are_fresh(&self, now_us: u64) -> bool {
+        self.rates.is_fresh(now_us)
     }
 }
 

@@ -7,6 +7,10 @@ use crate::params::Layer;
 const BUCKET_US: u64 = 250_000;
 /// Whole ones that are looked at.
 const WINDOW: u64 = 4;
+/// A stream that stood still for so long begins anew.
+const REST_US: u64 = 1_000_000;
+/// With nothing for so long, what is counted is about to fall: the stream may have ended.
+const STALE_US: u64 = 120_000;
 /// One more is being filled.
 const BUCKETS: usize = WINDOW as usize + 1;
 
@@ -27,7 +31,6 @@ pub(crate) struct LayerRate {
 struct Bucket {
     bytes: [u32; LAYERS],
     frames: [u16; LAYERS],
-    pictures: u16,
 }
 
 /// What one packet adds.
@@ -46,15 +49,27 @@ pub(crate) struct LayerRates {
     buckets: [Bucket; BUCKETS],
     /// Number of the bucket that is being filled.
     newest: u64,
-    /// When the first packet came.
+    /// When the second picture began since the stream last stood still.
     first_us: Option<u64>,
+    /// When the newest one came.
+    last_us: u64,
     /// Of the newest picture.
     timestamp: Option<u32>,
 }
 
 impl LayerRates {
     pub(crate) fn count(&mut self, at_us: u64, counted: Counted) {
-        self.first_us.get_or_insert(at_us);
+        if at_us.saturating_sub(self.last_us) > REST_US {
+            (self.first_us, self.timestamp) = (None, None);
+        }
+        self.last_us = self.last_us.max(at_us);
+        if self.first_us.is_none() {
+            // A stream begins with a keyframe, which says nothing about what follows.
+            if *self.timestamp.get_or_insert(counted.timestamp) == counted.timestamp {
+                return;
+            }
+            self.first_us = Some(at_us);
+        }
         let number = at_us / BUCKET_US;
         if number > self.newest {
             for stale in (self.newest + 1).max(number.saturating_sub(WINDOW))..=number {
@@ -71,7 +86,6 @@ impl LayerRates {
         bucket.frames[place] = bucket.frames[place].saturating_add(counted.frame.into());
         if newer {
             self.timestamp = Some(counted.timestamp);
-            bucket.pictures = bucket.pictures.saturating_add(1);
         }
     }
 
@@ -81,8 +95,18 @@ impl LayerRates {
     }
 
     /// Does the stream run for less than the window? Then a keyframe or a pause decides what was counted.
-    pub(crate) fn is_young(&self, now_us: u64) -> bool {
+    fn is_young(&self, now_us: u64) -> bool {
         self.first_us.is_none_or(|first| now_us.saturating_sub(first) < (WINDOW + 1) * BUCKET_US)
+    }
+
+    /// Has it run for too short a time to say anything?
+    pub(crate) fn is_fresh(&self, now_us: u64) -> bool {
+        self.first_us.is_none_or(|first| now_us.saturating_sub(first) < 2 * BUCKET_US)
+    }
+
+    /// Does what was counted say what the stream takes?
+    pub(crate) fn is_settled(&self, now_us: u64) -> bool {
+        !self.is_young(now_us) && now_us.saturating_sub(self.last_us) < STALE_US
     }
 
     /// The sum over the window, and how many seconds that is.
@@ -95,7 +119,9 @@ impl LayerRates {
             false => (now.saturating_sub(1), WINDOW * BUCKET_US),
         };
         let mut sum = Bucket::default();
-        let oldest = self.newest.saturating_sub(WINDOW);
+        // What was before the stream stood still does not count.
+        let began = self.first_us.map_or(0, |first| first / BUCKET_US);
+        let oldest = self.newest.saturating_sub(WINDOW).max(began);
         for number in
             (now.saturating_sub(WINDOW)..=last).filter(|n| (oldest..=self.newest).contains(n))
         {
@@ -104,7 +130,6 @@ impl LayerRates {
                 sum.bytes[place] = sum.bytes[place].saturating_add(bucket.bytes[place]);
                 sum.frames[place] = sum.frames[place].saturating_add(bucket.frames[place]);
             }
-            sum.pictures = sum.pictures.saturating_add(bucket.pictures);
         }
         (sum, span_us as f32 / 1e6)
     }
@@ -125,12 +150,6 @@ impl LayerRates {
             size: None,
             fps: f32::from(sum.frames[place(layer)]) / seconds,
         })
-    }
-
-    /// Pictures per second, whatever their layers.
-    pub(crate) fn fps(&self, now_us: u64) -> f32 {
-        let (sum, seconds) = self.window(now_us);
-        f32::from(sum.pictures) / seconds
     }
 }
 
@@ -169,7 +188,6 @@ mod tests {
         run(&mut rates, 10_000, 15_000);
         assert_eq!(rate(&rates, BASE, 14_990), (64_000, 40.0));
         assert_eq!(rate(&rates, TOP, 14_990), (32_000, 20.0));
-        assert_eq!(rates.fps(14_990_000), 40.0);
         assert_eq!(rates.seen(14_990_000), LayerSet::of([BASE, TOP].into_iter()));
     }
 

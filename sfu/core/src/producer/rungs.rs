@@ -30,6 +30,8 @@ const HEADERS_PERCENT: u64 = 105;
 struct Known {
     /// Bits per second when it last flowed.
     bits_per_second: u64,
+    /// Width and height when it last flowed.
+    size: Option<(u16, u16)>,
     /// Since when it is asked for without coming.
     asked_us: Option<u64>,
     absent_until_us: u64,
@@ -49,6 +51,11 @@ impl Rungs {
         &self.list
     }
 
+    /// Is it time for another look? To know what is wanted costs a look at every consumer.
+    pub(crate) fn are_due(&self, now_us: u64) -> bool {
+        self.updated_us.is_none_or(|at| now_us.saturating_sub(at) >= INTERVAL_US)
+    }
+
     /// Something begins or stops to flow: the next look is not put off.
     pub(crate) fn outdate(&mut self) {
         self.updated_us = None;
@@ -58,10 +65,6 @@ impl Rungs {
 impl Producer {
     /// Brings [`Producer::rungs`] up to date. `wanted`: encodings that somebody should be shown.
     pub(crate) fn update_rungs(&mut self, now_us: u64, wanted: u8) {
-        let updated = self.rungs.updated_us;
-        if updated.is_some_and(|at| now_us.saturating_sub(at) < INTERVAL_US) {
-            return;
-        }
         self.rungs.updated_us = Some(now_us);
         self.rungs.list.clear();
         let simulcast = self.encodings.len() > 1;
@@ -77,19 +80,27 @@ impl Producer {
             let usual = if simulcast { index } else { USUAL.len() - 1 };
             let expected = self.rungs.known[index].cost(usual, encoding.announced);
             let added = &mut self.rungs.list[before..];
+            let known_size = &mut self.rungs.known[index].size;
+            *known_size = added.iter().filter_map(|rung| rung.size).max().or(*known_size);
+            let size = known_size.or(encoding.announced);
             let cost = added.iter().map(|rung| rung.bits_per_second).max().filter(|cost| *cost > 0);
             match cost {
-                Some(cost) if encoding.is_young(now_us) => {
+                Some(cost) if !encoding.is_settled(now_us) => {
                     // All of its layers, as far as they differ so far.
+                    let known = self.rungs.known[index].bits_per_second > 0;
+                    let whole = match known || encoding.is_fresh(now_us) {
+                        true => expected,
+                        false => expected.max(cost),
+                    };
                     let scale = |rung: &mut Rung| {
-                        rung.bits_per_second = rung.bits_per_second * expected.max(cost) / cost;
+                        rung.bits_per_second = rung.bits_per_second * whole / cost;
                     };
                     added.iter_mut().for_each(scale);
                 }
                 Some(cost) => self.rungs.known[index].learn(cost),
                 None => {
                     let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
-                    let (bits_per_second, size) = (expected, encoding.announced);
+                    let bits_per_second = expected;
                     self.rungs.list.truncate(before);
                     let rung = Rung { layer, bits_per_second, size, fps: 0.0, available };
                     self.rungs.list.push(rung);
@@ -104,7 +115,8 @@ impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            *self = Self { bits_per_second: self.bits_per_second, ..Self::default() };
+            let Self { bits_per_second, size, .. } = *self;
+            *self = Self { bits_per_second, size, ..Self::default() };
             return true;
         }
         if now_us < self.absent_until_us {

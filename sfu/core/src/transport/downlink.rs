@@ -1,5 +1,6 @@
 //! What one subscriber's link carries: the estimate with its inputs, and the probe that is under way.
 
+use crate::allocate::climbs_with;
 use crate::bandwidth::{BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
 use crate::event::Bandwidth;
 
@@ -34,9 +35,13 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    fn packets(&self, last: u16) -> u32 {
+        last.wrapping_sub(self.first).wrapping_add(1).into()
+    }
+
     /// Is all of it out, when the slots up to `until_us` have left? `last`: the last number given.
     fn is_complete(&self, until_us: u64, total_bytes: u64, last: u16) -> bool {
-        let packets = u32::from(last.wrapping_sub(self.first).wrapping_add(1));
+        let packets = self.packets(last);
         let bytes = total_bytes - self.bytes_before;
         let elapsed = until_us.saturating_sub(self.since_us) >= self.cluster.duration_us;
         let enough = packets >= self.cluster.min_packets && bytes >= self.cluster.min_bytes.into();
@@ -99,6 +104,11 @@ impl Downlink {
     /// Nothing has been measured for long enough to leave anybody without a picture.
     pub(crate) fn is_starting(&self, now_us: u64) -> bool {
         self.first_sent_us.is_none_or(|at| now_us.saturating_sub(at) < STARTING_US)
+    }
+
+    /// The estimate rests on nothing yet.
+    pub(crate) fn is_guess(&self) -> bool {
+        self.estimator.estimate().cause == Cause::Start
     }
 
     /// What repairs took of it lately, bits per second.
@@ -173,7 +183,8 @@ impl Downlink {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
         (self.wanted, self.given) = (wanted + other, given + other);
         // Nothing needs a probe that everything fits into.
-        self.estimator.set_wanted(now_us, if wanted > 0 { self.wanted } else { 0 });
+        let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
+        self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 });
     }
 
     /// The first media leaves: what of it leaves at once tells more than any probe that follows.
@@ -205,12 +216,15 @@ impl Downlink {
         true
     }
 
-    /// Bytes of the probe that should leave now, beyond what left since it began.
-    pub(crate) fn probe_due(&self, now_us: u64, total_bytes: u64, slot_us: u64) -> u64 {
+    /// Bytes of the probe that should leave now, beyond what left since it began. `last`: the last transport-wide number given.
+    pub(crate) fn probe_due(&self, now_us: u64, total_bytes: u64, last: u16, slot_us: u64) -> u64 {
         let Some(probe) = &self.probe else { return 0 };
         // This slot's part leaves at its beginning.
-        let until_us =
-            (now_us.saturating_sub(probe.since_us) + slot_us).min(probe.cluster.duration_us);
+        let mut until_us = now_us.saturating_sub(probe.since_us) + slot_us;
+        // Large packets take longer than planned until there are enough of them.
+        if probe.packets(last) >= probe.cluster.min_packets {
+            until_us = until_us.min(probe.cluster.duration_us);
+        }
         let due = probe.cluster.bits_per_second * until_us / 8_000_000;
         due.saturating_sub(total_bytes - probe.bytes_before)
     }
@@ -223,7 +237,8 @@ impl Downlink {
         }
         self.probe = None;
         let bytes = (total_bytes - probe.bytes_before).min(u32::MAX.into()) as u32;
-        if bytes > 0 {
+        // With nothing to fill it the probe shows what was sent, and not what would get through.
+        if bytes > 0 && bytes >= probe.cluster.min_bytes {
             self.estimator.probe_sent(now_us, probe.cluster.id, probe.first, last, bytes);
         }
         false

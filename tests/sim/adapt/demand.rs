@@ -1,0 +1,101 @@
+//! What a viewer has no use for is not sent.
+
+use super::measure::Playback;
+use super::scenario::Meeting;
+use super::start::{SEEDS, setups};
+use crate::net::{Link, MS, SECOND};
+use crate::world::{Tracks, World};
+use sfu_core::params::Demand;
+
+#[test]
+fn hidden_tiles_cost_nothing() {
+    for setup in setups(&SEEDS[..1]) {
+        let mut meeting = Meeting::new(setup);
+        let viewer = meeting.join(Link::new(5_000_000));
+        meeting.run_seconds(5);
+        meeting.demand(viewer, 0, Demand { paused: true, ..Demand::default() });
+        let hidden = meeting.world.now;
+        meeting.run_seconds(5);
+        let slot = &meeting.world.subscribers[meeting.viewers[viewer].subscriber].slots[0];
+        // What was under way still comes.
+        let late = hidden + 100 * MS + setup.rtt / 2;
+        let came: usize = slot.came.iter().filter(|(at, _)| *at > late).map(|(_, b)| b).sum();
+        assert_eq!(came, 0, "{setup:?}");
+        meeting.demand(viewer, 0, Demand::default());
+        let back = meeting.world.now;
+        meeting.run_seconds(3);
+        let playback = Playback::of(&meeting, viewer);
+        let first = playback.first(0, back).expect("a picture") - back;
+        assert!(first <= 250 * MS + 2 * setup.rtt, "{setup:?}: {first} µs");
+        let top = playback.first(2, back).expect("the top layer") - back;
+        assert!(top <= SECOND + 2 * setup.rtt, "{setup:?}: {top} µs");
+    }
+}
+
+#[test]
+fn a_small_element_gets_a_small_layer() {
+    for setup in setups(&SEEDS[..1]) {
+        let mut meeting = Meeting::new(setup);
+        let viewer = meeting.join(Link::new(5_000_000));
+        meeting.demand(viewer, 0, Demand { width: 320, height: 180, ..Demand::default() });
+        meeting.run_seconds(6);
+        let now = meeting.world.now;
+        let playback = Playback::of(&meeting, viewer);
+        assert!(playback.share(0, now - 2 * SECOND..now) > 0.99, "{:?}", playback.changes(0..now));
+        meeting.demand(viewer, 0, Demand { width: 1280, height: 720, ..Demand::default() });
+        meeting.run_seconds(4);
+        let playback = Playback::of(&meeting, viewer);
+        let top = playback.first(2, now).expect("the top layer") - now;
+        assert!(top <= SECOND + 2 * setup.rtt, "{setup:?}: {top} µs");
+        meeting.demand(viewer, 0, Demand { width: 320, height: 180, ..Demand::default() });
+        let small = meeting.world.now;
+        meeting.run_seconds(3);
+        let playback = Playback::of(&meeting, viewer);
+        let changes = playback.changes(now..meeting.world.now);
+        assert!(
+            playback.share(0, small + SECOND..small + 3 * SECOND) > 0.99,
+            "{setup:?}: {changes:?} since {small}, {:?}",
+            meeting.told
+        );
+        assert_eq!(playback.longest_freeze(now..meeting.world.now), 0, "{setup:?}");
+    }
+}
+
+/// Two tracks on a link that carries one and a half: the pinned one has the top layer.
+#[test]
+fn the_pinned_slot_is_served_first() {
+    let mut misses = Vec::new();
+    for setup in setups(&SEEDS) {
+        let mut meeting = Meeting::new(setup);
+        let tracks = Tracks { rids: &["q", "h", "f"], video: true, audio: false };
+        let other = meeting.world.add_publisher(tracks);
+        for (layer, rate) in super::scenario::LAYERS.into_iter().enumerate() {
+            meeting.world.publishers[other].video().set_bitrate(layer, rate);
+        }
+        meeting.run_seconds(1);
+        let viewer = meeting.join(Link::new(2_800_000));
+        let subscriber = meeting.viewers[viewer].subscriber;
+        meeting.world.bind(subscriber, 2, Some(World::video_of(other)));
+        meeting.demand(viewer, 0, Demand { priority: 1, ..Demand::default() });
+        meeting.run_seconds(20);
+        let now = meeting.world.now;
+        let during = now - 10 * SECOND..now;
+        let pinned = Playback::of_slot(&meeting, viewer, 0);
+        let beside = Playback::of_slot(&meeting, viewer, 2);
+        let top = |playback: &Playback| playback.share(2, during.clone());
+        if top(&pinned) < 0.7 || top(&beside) > 0.05 {
+            misses.push((setup, top(&pinned), top(&beside), pinned.changes(0..now)));
+        }
+        // Pinned the other way round, they change places.
+        meeting.demand(viewer, 0, Demand::default());
+        meeting.demand(viewer, 2, Demand { priority: 1, ..Demand::default() });
+        meeting.run_seconds(8);
+        let now = meeting.world.now;
+        let during = now - 4 * SECOND..now;
+        let pinned = Playback::of_slot(&meeting, viewer, 2);
+        if pinned.share(2, during.clone()) < 0.7 {
+            misses.push((setup, pinned.share(2, during), 0.0, pinned.changes(0..now)));
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}

@@ -1,0 +1,239 @@
+//! A publisher with three layers and audio who obeys the server, and viewers behind links; what happens is sampled every 100 ms.
+
+use crate::net::{Link, MS, Micros, Path, SECOND};
+use crate::world::{SlotSpec, Tracks, World};
+use sfu_core::params::Demand;
+use sfu_core::{Command, Event};
+use std::collections::VecDeque;
+
+/// Payload bits per second of three layers, as libwebrtc sends 320x180, 640x360 and 1280x720.
+pub(super) const LAYERS: [u64; 3] = [150_000, 500_000, 1_700_000];
+pub(super) const SAMPLE: Micros = 100 * MS;
+/// Commands of the scenario fall on this raster.
+const STEP: Micros = 10 * MS;
+/// From the server's word to the publisher's page, and from there to its encoder.
+pub(super) const SIGNALING: Micros = 50 * MS;
+const ENCODER: Micros = 50 * MS;
+/// The publisher sends for so long before anybody watches.
+pub(super) const ALONE: Micros = 2 * SECOND;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) seed: u64,
+    /// Between engine and each peer.
+    pub(super) rtt: Micros,
+    /// Three temporal layers in each encoding.
+    pub(super) temporal: bool,
+    /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
+    pub(super) company: bool,
+}
+
+impl Setup {
+    pub(super) fn new(seed: u64, rtt: Micros) -> Self {
+        Self { seed, rtt, temporal: false, company: false }
+    }
+}
+
+/// One viewer's link at one time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    pub(super) at: Micros,
+    /// Bits per second that the link has for us.
+    pub(super) capacity: u64,
+    pub(super) estimate: Option<u64>,
+    pub(super) allocated: u64,
+    /// Bits per second that came at the link since the last sample, with IP and UDP headers.
+    pub(super) sent: u64,
+    /// Longest time in the link's queue since the last sample.
+    pub(super) queue: Micros,
+}
+
+pub(super) struct Viewer {
+    /// Position in [`World::subscribers`].
+    pub(super) subscriber: usize,
+    /// Position in the network's links.
+    pub(super) link: usize,
+    pub(super) joined: Micros,
+    pub(super) samples: Vec<Sample>,
+    /// What of the link's past was sampled.
+    looked: (usize, usize),
+}
+
+/// See the module.
+pub(super) struct Meeting {
+    pub(super) world: World,
+    pub(super) viewers: Vec<Viewer>,
+    pub(super) setup: Setup,
+    /// Layers that publishers will switch to: (when, who, a bit each).
+    switches: VecDeque<(Micros, usize, u8)>,
+    /// Events that were looked at.
+    seen: usize,
+    /// Each change of what the first publisher sends.
+    pub(super) sending: Vec<(Micros, u8)>,
+    /// Each [`Event::PublishedLayers`] for it.
+    pub(super) told: Vec<(Micros, u8)>,
+}
+
+impl Meeting {
+    pub(super) fn new(setup: Setup) -> Self {
+        let path = Path { delay: setup.rtt / 2, ..Path::CLEAN };
+        let mut world = World::new(setup.seed, path, path);
+        let tracks = Tracks { rids: &["q", "h", "f"], video: true, audio: true };
+        world.add_publisher(tracks);
+        let video = world.publishers[0].video();
+        video.temporal = setup.temporal;
+        for (layer, rate) in LAYERS.into_iter().enumerate() {
+            video.set_bitrate(layer, rate);
+        }
+        let mut meeting = Self {
+            world,
+            viewers: Vec::new(),
+            setup,
+            switches: VecDeque::new(),
+            seen: 0,
+            sending: vec![(0, 0b111)],
+            told: Vec::new(),
+        };
+        if setup.company {
+            meeting.join(Link::new(100_000_000));
+        }
+        meeting.run(ALONE);
+        meeting
+    }
+
+    /// Somebody joins from behind a link, with a video and an audio slot; returns the viewer's number.
+    pub(super) fn join(&mut self, link: Link) -> usize {
+        self.world.net.links.push(link);
+        self.join_behind(self.world.net.links.len() - 1)
+    }
+
+    /// The same behind a link that others share.
+    pub(super) fn join_behind(&mut self, link: usize) -> usize {
+        let viewer = self.join_empty(link);
+        let subscriber = self.viewers[viewer].subscriber;
+        self.world.bind(subscriber, 0, Some(World::video_of(0)));
+        self.world.bind(subscriber, 1, Some(World::audio_of(0)));
+        viewer
+    }
+
+    /// The same with another video slot, and nothing bound yet.
+    pub(super) fn join_empty(&mut self, link: usize) -> usize {
+        let slots = [SlotSpec::VIDEO, SlotSpec::AUDIO, SlotSpec::VIDEO];
+        let subscriber = self.world.add_subscriber(&slots);
+        let there = &mut self.world.subscribers[subscriber];
+        let address = there.endpoint.address;
+        for slot in &mut there.slots {
+            // libwebrtc: a round trip.
+            slot.nack_pause = self.setup.rtt.max(20 * MS);
+        }
+        self.world.net.link(address, link);
+        let past = &self.world.net.links[link];
+        self.viewers.push(Viewer {
+            subscriber,
+            link,
+            joined: self.world.now,
+            samples: Vec::new(),
+            looked: (past.passed.len(), past.dropped.len()),
+        });
+        self.viewers.len() - 1
+    }
+
+    pub(super) fn link(&mut self, viewer: usize) -> &mut Link {
+        &mut self.world.net.links[self.viewers[viewer].link]
+    }
+
+    /// Puts a link on the publisher's way up.
+    pub(super) fn link_up(&mut self, link: Link) {
+        self.world.net.links.push(link);
+        let address = self.world.publishers[0].endpoint.address;
+        self.world.net.link_up(address, self.world.net.links.len() - 1);
+    }
+
+    pub(super) fn demand(&mut self, viewer: usize, slot: usize, demand: Demand) {
+        let consumer = World::consumer(self.viewers[viewer].subscriber, slot);
+        self.world.command(Command::SetDemand { consumer, demand });
+    }
+
+    pub(super) fn run(&mut self, duration: Micros) {
+        let end = self.world.now + duration;
+        while self.world.now < end {
+            self.world.run(STEP.min(end - self.world.now));
+            if self.world.now.is_multiple_of(SAMPLE) {
+                self.sample();
+            }
+            self.obey();
+        }
+    }
+
+    pub(super) fn run_seconds(&mut self, seconds: u64) {
+        self.run(seconds * SECOND);
+    }
+
+    fn sample(&mut self) {
+        let now = self.world.now;
+        for index in 0..self.viewers.len() {
+            let viewer = &self.viewers[index];
+            let transport = self.world.transport_of_subscriber(viewer.subscriber);
+            let from = self.world.events.len();
+            self.world.command(Command::RequestStats { transport, request: index as u64 });
+            let stats = self.world.events[from..].iter().find_map(|(_, event)| match event {
+                Event::Stats { stats, .. } => Some(stats),
+                _ => None,
+            });
+            let bandwidth = stats.and_then(|stats| stats.bandwidth);
+            let viewer = &mut self.viewers[index];
+            let link = &self.world.net.links[viewer.link];
+            let (passed, dropped) =
+                (&link.passed[viewer.looked.0..], &link.dropped[viewer.looked.1..]);
+            let headers = (passed.len() + dropped.len()) * Link::HEADERS;
+            let bytes = passed.iter().map(|(.., bytes)| bytes).sum::<usize>()
+                + dropped.iter().map(|(_, bytes)| bytes).sum::<usize>()
+                + headers;
+            viewer.samples.push(Sample {
+                at: now,
+                capacity: link.rate.saturating_sub(link.others),
+                estimate: bandwidth.map(|bandwidth| bandwidth.estimate),
+                allocated: bandwidth.map_or(0, |bandwidth| bandwidth.allocated),
+                sent: bytes as u64 * 8 * SECOND / SAMPLE,
+                queue: passed.iter().map(|(_, waits, _)| *waits).max().unwrap_or(0),
+            });
+            viewer.looked = (link.passed.len(), link.dropped.len());
+        }
+        self.world.events.retain(|(_, event)| !matches!(event, Event::Stats { .. }));
+    }
+
+    /// The publisher does what it is told, a little later.
+    fn obey(&mut self) {
+        let seen = self.seen.min(self.world.events.len());
+        for (at, event) in &self.world.events[seen..] {
+            if let Event::PublishedLayers { producer, wanted } = event {
+                let publisher = (0..self.world.publishers.len())
+                    .find(|&publisher| World::video_of(publisher) == *producer)
+                    .expect("a publisher's track");
+                if publisher == 0 {
+                    self.told.push((*at, *wanted));
+                }
+                self.switches.push_back((at + SIGNALING + ENCODER, publisher, *wanted));
+            }
+        }
+        self.seen = self.world.events.len();
+        while let Some((at, publisher, wanted)) = self.switches.front().copied() {
+            if at > self.world.now {
+                return;
+            }
+            self.switches.pop_front();
+            if publisher == 0 {
+                self.sending.push((self.world.now, wanted));
+            }
+            let layers = &mut self.world.publishers[publisher].video().layers;
+            for (index, layer) in layers.iter_mut().enumerate() {
+                let active = wanted & 1 << index != 0;
+                if active && !layer.active {
+                    // An encoder that begins again.
+                    layer.keyframe = true;
+                }
+                layer.active = active;
+            }
+        }
+    }
+}
