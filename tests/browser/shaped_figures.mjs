@@ -1,5 +1,5 @@
 /**
- * Figures, not tests: what a viewer in Chromium sees behind a narrow link, on a quiet machine.
+ * Figures, not tests: what a viewer in Chromium sees behind a narrow link, on a quiet machine; and the same link between two pages.
  * SWITCHYARD=target/release/switchyard tests/ns.sh node tests/browser/shaped_figures.mjs [rounds]
  */
 import { loadavg } from 'node:os';
@@ -9,6 +9,7 @@ import { decodes, framesOf, inboundOf, longestGap, watchFrames } from './lib/flo
 import { Participant } from './lib/participant.mjs';
 import { startServer } from './lib/server.mjs';
 import { Shaper } from './lib/shaper.mjs';
+import { PICTURE, installDevices, toneOf } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
@@ -16,8 +17,12 @@ const RESUMES = 20;
 const TOP = Number(process.env.WIDTH ?? 960);
 const CAMERA = { width: TOP, height: (TOP * 9) / 16, fps: 15, noise: 0.2 };
 const ONLOOKER = '&cam=0&mic=0&adaptive=0';
-const [WIDE, NARROW] = ['5M', '500k'];
+const [WIDE, NARROW] = ['5M', process.env.NARROW ?? '500k'];
 const RAMP_MS = 60_000;
+/** Links on which the server and a direct connection are compared. */
+const LINKS = ['rate=5M delay=20ms', 'rate=5M delay=50ms loss=0.05', 'rate=2M delay=20ms', 'rate=700k delay=20ms'];
+const COMPARED_MS = 30_000;
+const MAX_BITRATE = 1_700_000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const at = (values, share) => {
@@ -109,9 +114,103 @@ async function resumes(viewer, publisher) {
   return times;
 }
 
+/** Runs in a page: waits for all candidates, and returns the description with them. */
+async function described(connection) {
+  while (connection.iceGatheringState !== 'complete') await new Promise((resolve) => connection.addEventListener('icegatheringstatechange', resolve, { once: true }));
+  return connection.localDescription.sdp;
+}
+
+/** Runs in a page: an offer of the camera, as the demo sends it without layers. */
+async function offerCamera(maxBitrate) {
+  const connection = (window.direct = new RTCPeerConnection());
+  const [track] = (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks();
+  const transceiver = connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: [{ maxBitrate }] });
+  transceiver.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) => /vp8|rtx/i.test(mimeType)));
+  await connection.setLocalDescription();
+  return window.described(connection);
+}
+
+/** Runs in a page: answers, and shows what comes. */
+async function answerCamera(sdp) {
+  const connection = (window.direct = new RTCPeerConnection());
+  const video = Object.assign(document.createElement('video'), { autoplay: true, muted: true });
+  document.body.append(video);
+  connection.ontrack = ({ track }) => (video.srcObject = new MediaStream([track]));
+  await connection.setRemoteDescription({ type: 'offer', sdp });
+  await connection.setLocalDescription();
+  return window.described(connection);
+}
+
+const inbound = (page) =>
+  page.evaluate(async () => {
+    const connection = window.direct ?? window.switchyard.room.peerConnection;
+    const found = [...(await connection.getStats()).values()].find(({ type, kind, framesDecoded }) => type === 'inbound-rtp' && kind === 'video' && framesDecoded > 0);
+    return found ? { ...found } : { error: 'no picture yet' };
+  });
+
+/** What came in half a minute, once it had time to find the rate of the link. */
+async function compared(page) {
+  await until('a picture', () => inbound(page), RAMP_MS);
+  await pause(15_000);
+  const before = await inbound(page);
+  await pause(COMPARED_MS);
+  const after = await inbound(page);
+  const grown = (name) => after[name] - before[name];
+  const frozen = (100 * 1000 * grown('totalFreezesDuration')) / COMPARED_MS;
+  const buffered = (1000 * grown('jitterBufferDelay')) / grown('jitterBufferEmittedCount');
+  return `${Math.round((grown('bytesReceived') * 8) / COMPARED_MS)} kbit/s, ${after.frameWidth} wide, ${(grown('framesDecoded') * 1000) / COMPARED_MS} fps, frozen ${frozen.toFixed(1)} %, in the jitter buffer ${Math.round(buffered)} ms`;
+}
+
+/** Two pages and the shaper between them; the server only gives them their pages. */
+async function direct(link) {
+  const pages = [];
+  for (const browser of browsers) {
+    const page = await (await browser.createBrowserContext()).newPage();
+    await page.evaluateOnNewDocument(installDevices, { index: 0, tone: toneOf(0), picture: PICTURE, ...CAMERA });
+    await page.goto(`${server.url}/healthz`);
+    await page.evaluate(`window.described = ${described}; window.answerCamera = ${answerCamera}; window.offerCamera = ${offerCamera}`);
+    pages.push(page);
+  }
+  const [sender, receiver] = pages;
+  const isCandidate = (line) => line.startsWith('a=candidate:');
+  const offer = await sender.evaluate((max) => window.offerCamera(max), MAX_BITRATE);
+  // The receiver learns where to answer from what comes through the shaper.
+  const silent = offer.split('\r\n').filter((line) => !isCandidate(line)).join('\r\n');
+  const answer = await receiver.evaluate((sdp) => window.answerCamera(sdp), silent);
+  const candidate = answer.split('\r\n').find((line) => isCandidate(line) && / udp /i.test(line) && !line.includes(':'.repeat(2)));
+  const shaper = await Shaper.start({ to: Number(candidate.split(' ')[5]), down: link, up: link });
+  const led = answer.split('\r\n').filter((line) => !isCandidate(line)).join('\r\n');
+  const through = `candidate:1 1 udp 2122260223 10.99.0.1 ${shaper.port} typ host`;
+  await sender.evaluate(
+    async (sdp, line) => {
+      await window.direct.setRemoteDescription({ type: 'answer', sdp });
+      await window.direct.addIceCandidate({ candidate: line, sdpMid: window.direct.getTransceivers()[0].mid });
+    },
+    led,
+    through,
+  );
+  const figures = await compared(receiver);
+  await Promise.all(pages.map((page) => page.close()));
+  shaper.stop();
+  return figures;
+}
+
+async function throughServer(link) {
+  const shaper = await Shaper.start({ down: link, up: link });
+  const viewer = await join(browsers[1], 3, { query: ONLOOKER, shaper });
+  const figures = await compared(viewer.page);
+  await viewer.close();
+  shaper.stop();
+  return figures;
+}
+
 try {
   console.log(`Chromium, VP8 ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
   const publisher = await join(browsers[0], 0, CAMERA);
+  for (const link of process.env.COMPARE === '0' ? [] : LINKS) {
+    console.log(`${link}: through the server ${await throughServer(link)}`);
+    console.log(`${link}: peer to peer       ${await direct(link)}`);
+  }
   const shaper = await Shaper.start({ down: `rate=${WIDE} delay=20ms`, up: `rate=${WIDE} delay=20ms` });
   const viewer = await join(browsers[1], 1, { query: ONLOOKER, shaper });
   await decodes(viewer, publisher, TOP, RAMP_MS);

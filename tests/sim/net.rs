@@ -6,11 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 
-/// Virtual time in microseconds since the start.
-pub(crate) type Micros = u64;
-
-pub(crate) const MS: Micros = 1000;
-pub(crate) const SECOND: Micros = 1_000_000;
+/// Of the shaper for real browsers: what is simulated and what is shaped is the same.
+#[path = "../../benches/src/shape/link.rs"]
+mod link;
+pub(crate) use link::*;
 
 /// Arrivals at the engine fall on this raster, so that it gets batches, as a socket gives them.
 const RASTER: Micros = 500;
@@ -90,87 +89,6 @@ impl PartialOrd for UnderWay {
 impl Ord for UnderWay {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
-/// Loss in bursts (Gilbert-Elliott): a state in which nothing is lost, and one in which much is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bursts {
-    /// Chance of each datagram to be the first of a bad time …
-    pub(crate) begin: f64,
-    /// … and of each in it to be the first after it.
-    pub(crate) end: f64,
-    /// Share that is lost in it.
-    pub(crate) loss: f64,
-}
-
-/// The narrow place on the way to one or more peers, or from one: a rate and a queue in front of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    /// Bits per second; 0 stops everything.
-    pub(crate) rate: u64,
-    /// What would wait longer is dropped.
-    pub(crate) queue: Micros,
-    /// On top of [`Net::down`].
-    pub(crate) delay: Micros,
-    pub(crate) jitter: Micros,
-    pub(crate) loss: f64,
-    pub(crate) bursts: Option<Bursts>,
-    /// Somebody else's datagrams take so many bits per second of it.
-    pub(crate) others: u64,
-    pub(crate) bad: bool,
-    /// When everything in the queue has left.
-    pub(crate) free: Micros,
-    /// The last arrival: jitter delays, and does not reorder.
-    pub(crate) last: Micros,
-    /// Time in the queue of each datagram that passed: (time, µs, bytes).
-    pub(crate) passed: Vec<(Micros, Micros, usize)>,
-    /// What found the queue full: (time, bytes).
-    pub(crate) dropped: Vec<(Micros, usize)>,
-}
-
-impl Link {
-    /// Bytes of IPv4 and UDP headers.
-    pub(crate) const HEADERS: usize = 28;
-
-    pub(crate) fn new(rate: u64) -> Self {
-        Self {
-            rate,
-            queue: 300 * MS,
-            delay: 0,
-            jitter: 0,
-            loss: 0.0,
-            bursts: None,
-            others: 0,
-            bad: false,
-            free: 0,
-            last: 0,
-            passed: Vec::new(),
-            dropped: Vec::new(),
-        }
-    }
-
-    /// When a datagram of `bytes` that comes now has passed; `None`: it is lost.
-    fn pass(&mut self, now: Micros, bytes: usize, rng: &mut SmallRng) -> Option<Micros> {
-        let rate = self.rate.saturating_sub(self.others);
-        let waits = self.free.saturating_sub(now);
-        if rate == 0 || waits > self.queue {
-            self.dropped.push((now, bytes));
-            return None;
-        }
-        let takes = ((bytes + Self::HEADERS) as u64 * 8 * SECOND).div_ceil(rate);
-        self.free = self.free.max(now) + takes;
-        self.passed.push((now, waits, bytes));
-        if let Some(bursts) = self.bursts {
-            self.bad = rng.random_bool(if self.bad { 1.0 - bursts.end } else { bursts.begin });
-        }
-        let bursts = self.bursts.filter(|_| self.bad).map_or(0.0, |bursts| bursts.loss);
-        if rng.random_bool(self.loss) || rng.random_bool(bursts) {
-            return None;
-        }
-        let at = self.free + self.delay + rng.random_range(0..=self.jitter);
-        self.last = self.last.max(at);
-        Some(self.last)
     }
 }
 

@@ -99,6 +99,8 @@ export function encodingsFor(track, { source, simulcast, codec, scalabilityMode,
     rid,
     scaleResolutionDownBy: scale,
     maxBitrate: scale === 1 ? top : Math.min(most, top),
+    // Of AV1 without a mode Chromium sends the first encoding only.
+    ...(codec === 'av1' && { scalabilityMode: 'L1T3' }),
   }));
   const layers = CAMERA_LAYERS.map(({ rid, scale }) => ({
     rid,
@@ -106,6 +108,14 @@ export function encodingsFor(track, { source, simulcast, codec, scalabilityMode,
     height: Math.round(height / scale),
   }));
   return { encodings, layers };
+}
+
+/**
+ * Whether a stream has layers inside, which its packets have to name.
+ * @param {LayeredEncoding[]} encodings
+ */
+export function isLayered(encodings) {
+  return encodings.some(({ scalabilityMode }) => scalabilityMode !== undefined);
 }
 
 /**

@@ -3,7 +3,7 @@
  * One RTCPeerConnection. This side is the only offerer, and one negotiation runs at a time: whatever changes meanwhile
  * sets a flag and goes into the next offer. Receive sections are slots; what a slot shows is the room's business.
  */
-import { sendableCodec, encodingsFor, trimReceiver, trimSender } from './codecs.js';
+import { sendableCodec, encodingsFor, isLayered, trimReceiver, trimSender } from './codecs.js';
 import { activateLayers } from './sending.js';
 import { askForLostAudio, dropOrphanFeedback } from './sdp.js';
 import { SwitchyardError } from './signaling.js';
@@ -150,7 +150,7 @@ export class Peer {
       local.transceiver = reused;
     } else {
       local.transceiver = this.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings, streams: [local.stream] });
-      trimSender(local.transceiver, kind, codec, scalabilityMode !== undefined);
+      trimSender(local.transceiver, kind, codec, isLayered(encodings));
     }
     return { layers };
   }

@@ -7,7 +7,7 @@
  * publication.on('viewers', ({ count }) => console.log(count));
  * ```
  */
-import { encodingsFor, sendableCodec, trimSender } from './codecs.js';
+import { encodingsFor, isLayered, sendableCodec, trimSender } from './codecs.js';
 import { SwitchyardError } from './signaling.js';
 import { Stream } from './stream.js';
 
@@ -74,7 +74,7 @@ export class Publication extends Stream {
       const top = kind === 'video' ? maxBitrate : undefined;
       const encodings = track ? encodingsFor(track, { source: 'camera', simulcast: true, codec, maxBitrate: top }).encodings : [];
       const transceiver = connection.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings: encodings, streams: [this.#stream] });
-      trimSender(transceiver, kind, codec, false);
+      trimSender(transceiver, kind, codec, isLayered(encodings));
       this.#sending[kind] = transceiver;
     }
   }

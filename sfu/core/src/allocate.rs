@@ -191,7 +191,9 @@ fn fits(slot: &Slot<'_>, rung: &Rung, left: u64) -> bool {
 /// The same, when it has paid for `paid` of it already.
 fn fits_beside(slot: &Slot<'_>, rung: &Rung, paid: u64, left: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
-    if !held && slot.grounded {
+    // More frames of the same size are no other picture, and take no keyframe.
+    let same = slot.held.is_some_and(|held| rung.layer.spatial == held.spatial);
+    if !held && !same && slot.grounded {
         return false;
     }
     let there = percent(left.saturating_add(paid), if held { KEEP } else { UP });

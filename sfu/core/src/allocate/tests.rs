@@ -97,6 +97,9 @@ fn what_is_held_is_kept_and_what_is_not_must_leave_room() {
     let grounded = Slot { held, grounded: true, ..slot(&rungs) };
     assert_eq!(layers(1800, &[grounded]), [Some((1, 0))]);
     assert_eq!(layers(400, &[grounded]), [Some((0, 0))], "down at once");
+    let rungs = temporal();
+    let grounded = Slot { held, grounded: true, ..slot(&rungs) };
+    assert_eq!(layers(1800, &[grounded]), [Some((1, 2))], "more frames of the same picture");
 }
 
 #[test]

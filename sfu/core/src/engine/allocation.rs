@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Left to audio that was not heard yet, bits per second.
 const AUDIO_USUAL: u64 = 40_000;
+/// Repairs take at most one part in so many of the estimate: without a picture there would be nothing to repair.
+const REPAIRS_PART: u64 = 5;
 /// A layer for which there is less than this of its cost, in percent, is not shown until a lower one begins: its frames would
 /// come too late, and fill the queue in front of the next keyframe.
 const STARVED_PERCENT: u64 = 60;
@@ -110,7 +112,12 @@ impl Engine {
             transport.downlink.get_or_insert_with(new);
         }
         let downlink = transport.downlink.as_deref();
-        let other = audio + downlink.map_or(0, Downlink::repairs);
+        let repairs = downlink.map_or(0, |downlink| {
+            // What was lost when the link became narrow is no measure of what will be.
+            let most = downlink.estimate(now_us).map_or(0, |e| e.bits_per_second / REPAIRS_PART);
+            downlink.repairs().min(most)
+        });
+        let other = audio + repairs;
         let budget = downlink.and_then(|downlink| {
             Some(Budget {
                 bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),

@@ -20,6 +20,8 @@ const USUAL: [u64; 3] = [150_000, 500_000, 1_700_000];
 /// Bits per pixel and second behind those, where the size is known.
 const USUAL_PER_PIXEL: f64 = 1.9;
 
+/// A cost that falls is forgotten by so much at a look.
+const FORGOTTEN_PERCENT: u64 = 5;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 
@@ -95,7 +97,7 @@ impl Producer {
                     };
                     added.iter_mut().for_each(scale);
                 }
-                Some(cost) => self.rungs.known[index].bits_per_second = cost,
+                Some(cost) => self.rungs.known[index].learn(cost),
                 None => {
                     let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
                     let bits_per_second = expected;
@@ -132,6 +134,11 @@ impl Known {
         self.absent_until_us = now_us + (ABSENT_US << self.absences.min(ABSENT_DOUBLED_MAX));
         self.absences += 1;
         false
+    }
+
+    /// Falls slowly: the last looks before a rest see it stop.
+    fn learn(&mut self, cost: u64) {
+        self.bits_per_second = cost.max(self.bits_per_second * (100 - FORGOTTEN_PERCENT) / 100);
     }
 
     fn cost(&self, index: usize, size: Option<(u16, u16)>) -> u64 {
