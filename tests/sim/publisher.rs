@@ -190,8 +190,7 @@ impl Publisher {
             layer.picture_id = (layer.picture_id + 1) & 0x7fff;
             layer.tl0 = layer.tl0.wrapping_add(u8::from(temporal == 0));
             // The whole frame has one size of packets, as libwebrtc cuts it.
-            let around = self.rng.random_range(950..1050);
-            let len = layer.len.map_or(around, |len| len * around / 1000);
+            let len = layer.packet_len(self.rng.random_range(950..1050));
             let count = if keyframe { layer.packets * layer.keyframe_size } else { layer.packets };
             let spacing = MS.min(FRAME / 2 / u64::from(count));
             for packet_index in 0..count {

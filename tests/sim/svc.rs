@@ -35,7 +35,6 @@ pub(crate) struct Coded {
     pub(crate) layer: Layer,
     pub(crate) key: bool,
     pub(crate) references: Vec<u32>,
-    pub(crate) packets: u8,
     pub(crate) picture_id: u16,
 }
 
@@ -144,13 +143,8 @@ impl Svc {
                 references.extend(below);
             }
             let count = rng.random_range(1..=2 + spatial);
-            let coded = Coded {
-                layer: (spatial, temporal),
-                key,
-                references,
-                packets: count,
-                picture_id: self.picture_id,
-            };
+            let coded =
+                Coded { layer: (spatial, temporal), key, references, picture_id: self.picture_id };
             // Some frames say what everybody knows.
             let changed =
                 spatial == 0 && std::mem::replace(&mut self.told, self.active) != self.active;

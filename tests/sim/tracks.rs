@@ -171,6 +171,11 @@ impl Layer {
         *self = Self { since: now, next_report: now + REPORTS, ..fresh };
     }
 
+    /// Payload of a frame's packets, where about a thousand stands for the usual size.
+    pub(crate) fn packet_len(&self, around: usize) -> usize {
+        self.len.map_or(around, |len| len * around / 1000)
+    }
+
     pub(crate) fn timestamp(&self, at: Micros) -> u32 {
         self.timestamp_offset.wrapping_add((at * 90 / 1000) as u32)
     }

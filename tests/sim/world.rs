@@ -484,20 +484,3 @@ fn number_of(address: SocketAddr) -> u64 {
         IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
     }
 }
-
-impl World {
-    pub(crate) fn dump_status(&self) {
-        for (at, event) in &self.events {
-            if let Event::ConsumerStatus { consumer, status } = event {
-                println!(
-                    "{at} {consumer:?} {:?} of {:?} {:?} needs {} has {}",
-                    status.shown.as_ref().map(|s| (&s.rid, s.temporal)),
-                    status.wanted.as_ref().map(|s| (&s.rid, s.temporal)),
-                    status.limit,
-                    status.needed,
-                    status.available
-                );
-            }
-        }
-    }
-}

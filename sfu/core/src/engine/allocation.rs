@@ -82,7 +82,7 @@ impl Engine {
         let total = transport.pace.total_bytes();
         downlink.tick(now_us, total);
         if let Some(estimate) = downlink.pace(now_us) {
-            transport.pace.set_estimate(estimate, downlink.given());
+            transport.pace.set_estimate(estimate, downlink.paced());
         }
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
@@ -100,7 +100,7 @@ impl Engine {
         let (slots, told) = self.video_slots(now_us, key);
         if slots.is_empty() {
             if let Some(downlink) = &mut self.transports[key].downlink {
-                downlink.allocate(now_us, 0, 0, 0);
+                downlink.allocate(now_us, 0, 0, (0, 0));
             }
             return;
         }
@@ -136,9 +136,9 @@ impl Engine {
         let (wanted, spent) = (sum(|g| g.needed), sum(|g| g.cost));
         let transport = &mut self.transports[key];
         if let Some(downlink) = &mut transport.downlink {
-            downlink.allocate(now_us, wanted, spent, other);
+            downlink.allocate(now_us, wanted, spent, (other, audio));
             if let Some(estimate) = downlink.pace(now_us) {
-                transport.pace.set_estimate(estimate, downlink.given());
+                transport.pace.set_estimate(estimate, downlink.paced());
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));

@@ -21,7 +21,7 @@ const USUAL: [u64; 3] = [150_000, 500_000, 1_700_000];
 const USUAL_PER_PIXEL: f64 = 1.9;
 
 /// A cost that falls is forgotten by so much at a look.
-const FORGOTTEN_PERCENT: u64 = 5;
+const FORGOTTEN_PERCENT: u64 = 15;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 

@@ -23,6 +23,8 @@ const SATISFIED_PERCENT: u64 = 130;
 const FALL_PERCENT: u64 = 4;
 /// A probe that lacks packets to fill it ends all the same.
 const PROBE_MAX_US: u64 = 100_000;
+/// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
+const PACED_REPAIRS_PART: u64 = 4;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
 
@@ -67,6 +69,7 @@ pub(crate) struct Downlink {
     /// What slots have use for and what they were given, bits per second.
     wanted: u64,
     given: u64,
+    paced: u64,
     repair_bytes: u64,
     repairs_since_us: u64,
     repairs: u64,
@@ -84,6 +87,7 @@ impl Downlink {
             allocated: (0, 0),
             wanted: 0,
             given: 0,
+            paced: 0,
             repair_bytes: 0,
             repairs_since_us: now_us,
             repairs: 0,
@@ -183,10 +187,18 @@ impl Downlink {
         now_us.saturating_sub(at_us) >= pause_us || now * 100 < estimate * (100 - FALL_PERCENT)
     }
 
-    /// The slots were given anew. `other`: what audio and repairs take.
-    pub(crate) fn allocate(&mut self, now_us: u64, wanted: u64, given: u64, other: u64) {
+    /// The slots were given anew. `other`: what audio and repairs take, and audio alone.
+    pub(crate) fn allocate(
+        &mut self,
+        now_us: u64,
+        wanted: u64,
+        given: u64,
+        (other, audio): (u64, u64),
+    ) {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
         (self.wanted, self.given) = (wanted + other, given + other);
+        // What loss takes of a link that is wide enough; what a full queue lost is not sent as fast again.
+        self.paced = given + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
         // Nothing needs a probe that everything fits into.
         let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
         self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 });
@@ -260,8 +272,13 @@ impl Downlink {
         })
     }
 
-    pub(crate) fn given(&self) -> u64 {
-        self.given
+    /// What must get through the pacer, bits per second.
+    pub(crate) fn paced(&self) -> u64 {
+        // Loss without a queue: to send it more evenly would only make it late.
+        match self.estimator.estimate().cause {
+            Cause::Loss => self.paced * 3 / 2,
+            _ => self.paced,
+        }
     }
 }
 

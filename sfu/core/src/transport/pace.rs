@@ -38,9 +38,10 @@ const BEHIND_US: u64 = 250_000;
 const REPAIRS_BEHIND_US: u64 = 100_000;
 /// At a paced rate so much may leave at once, beside the packet that begins within it …
 const PACED_BURST_US: u64 = 10_000;
-/// … and where what was given takes no more than this share of the estimate, a whole frame: the link has room for it before the next one comes, and packets that leave
-/// together cost a third.
-const ROOMY_PERCENT: u64 = 0;
+/// … and on a fast link of which what was given takes no more than this share, a whole frame: there is room for it before the next one comes, and packets
+/// that leave together cost a third.
+const ROOMY_BITS: u64 = 5_000_000;
+const ROOMY_PERCENT: u64 = 40;
 const ROOMY_BURST_US: u64 = 35_000;
 
 /// A packet of a producer that a slot has not taken yet.
@@ -122,7 +123,8 @@ impl Pace {
     pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64) {
         let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
-        let roomy = given.saturating_mul(100) <= estimate.saturating_mul(ROOMY_PERCENT);
+        let part = given.saturating_mul(100) / estimate.max(1);
+        let roomy = estimate >= ROOMY_BITS && part <= ROOMY_PERCENT;
         self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
     }
 
