@@ -97,7 +97,7 @@ impl Engine {
         if !transport.is_connected() {
             return;
         }
-        let (slots, told) = self.video_slots(now_us, key);
+        let (slots, told, probed) = self.video_slots(now_us, key);
         if slots.is_empty() {
             if let Some(downlink) = &mut self.transports[key].downlink {
                 downlink.allocate(now_us, 0, 0, (0, 0));
@@ -108,7 +108,7 @@ impl Engine {
         let transport = &mut self.transports[key];
         // Who waits for something that does not come yet needs no memory for it.
         if slots.iter().any(|&(_, producer)| self.producers[producer].flowing != 0) {
-            let new = || Box::new(Downlink::new(now_us, told));
+            let new = || Box::new(Downlink::new(now_us, told, probed));
             transport.downlink.get_or_insert_with(new);
         }
         let downlink = transport.downlink.as_deref();
@@ -165,9 +165,9 @@ impl Engine {
         }
     }
 
-    /// The video slots of a transport that show something: (consumer, producer); and whether they tell transport-wide numbers.
-    fn video_slots(&mut self, now_us: u64, key: usize) -> (Vec<(usize, usize)>, bool) {
-        let (mut slots, mut told) = (Vec::new(), false);
+    /// The video slots of a transport that show something: (consumer, producer); and whether they tell transport-wide numbers, and have RTX.
+    fn video_slots(&mut self, now_us: u64, key: usize) -> (Vec<(usize, usize)>, bool, bool) {
+        let (mut slots, mut told, mut probed) = (Vec::new(), false, false);
         for &key in &self.transports[key].consumers {
             let Some(consumer) = self.consumers.get(key) else { continue };
             let Some(bound) = consumer.bound.as_ref().map(|bound| bound.producer) else { continue };
@@ -175,6 +175,7 @@ impl Engine {
             if producer.is_video() && !producer.paused && !consumer.paused {
                 slots.push((key, bound));
                 told |= consumer.ids.transport_wide_cc != 0;
+                probed |= consumer.rtx_ssrc.is_some();
             }
         }
         for &(_, producer) in &slots {
@@ -184,7 +185,7 @@ impl Engine {
             let wanted = self.watched(&self.producers[producer]);
             self.producers[producer].update_rungs(now_us, wanted);
         }
-        (slots, told)
+        (slots, told, probed)
     }
 
     /// What the subscriber's audio takes, bits per second.

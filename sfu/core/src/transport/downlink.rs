@@ -60,6 +60,10 @@ pub(crate) struct Downlink {
     estimator: BandwidthEstimator,
     /// Slots tell transport-wide numbers.
     told: bool,
+    /// A slot has RTX, which probes are sent by.
+    probed: bool,
+    /// Something was in the way once: the estimate is no mere beginning any more.
+    limited: bool,
     first_sent_us: Option<u64>,
     counted_bytes: u64,
     ticked_us: u64,
@@ -76,10 +80,12 @@ pub(crate) struct Downlink {
 }
 
 impl Downlink {
-    pub(crate) fn new(now_us: u64, told: bool) -> Self {
+    pub(crate) fn new(now_us: u64, told: bool, probed: bool) -> Self {
         Self {
             estimator: BandwidthEstimator::new(now_us),
             told,
+            probed,
+            limited: false,
             first_sent_us: None,
             counted_bytes: 0,
             ticked_us: 0,
@@ -96,6 +102,10 @@ impl Downlink {
 
     /// The estimate; `None` while nothing is known of the link, and nothing will be soon.
     pub(crate) fn estimate(&self, now_us: u64) -> Option<Estimate> {
+        // Nobody can find out how much more it carries: it is limited when it shows a limit.
+        if self.told && !self.probed && !self.limited {
+            return None;
+        }
         let waited = |at: u64| self.told && now_us.saturating_sub(at) < FEEDBACK_PATIENCE_US;
         let hopes = self.first_sent_us.map_or(self.told, waited);
         (self.estimator.is_measured() || hopes).then(|| self.estimator.estimate())
@@ -138,6 +148,7 @@ impl Downlink {
     ) {
         self.count(now_us, total_bytes);
         self.estimator.feedback(now_us, results, rtt_us);
+        self.limited |= matches!(self.estimator.estimate().cause, Cause::Delay | Cause::Loss);
         self.tick(now_us, total_bytes);
     }
 
