@@ -123,7 +123,10 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
   t.diagnostic(`frozen for ${Math.round(1000 * frozen)} ms of 30000 ms, longest time without a frame ${Math.round(longestGap(frames))} ms`);
   assert.ok((await shaper.stats()).down.lost > 50);
   frozenShare = frozen / 30;
-  assert.ok(after.framesDecoded - before.framesDecoded > 0.9 * 30 * CAMERA.fps, `${after.framesDecoded - before.framesDecoded} frames in 30 s`);
+  // Where loss takes the room, every second frame is left out before the picture becomes smaller.
+  const decoded = after.framesDecoded - before.framesDecoded;
+  t.diagnostic(`${decoded} frames of ${30 * CAMERA.fps}`);
+  assert.ok(decoded > 0.5 * 30 * CAMERA.fps, `${decoded} frames in 30 s`);
   await viewer.hears(publisher);
   await leave(publisher, viewer);
   shaper.stop();
