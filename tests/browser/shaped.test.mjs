@@ -135,7 +135,7 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
 
 // At 15 frames per second most lost packets are a frame's last, and are missed when the next comes: with a round trip that is over the 217 ms that
 // Chromium calls a freeze. Two pages without a server are frozen for 5.5 % of the time on this link (shaped_figures.mjs).
-test('it is frozen for less than 2 % of the time', { todo: 'measured: 2.8 to 9.6 %, peer to peer 5.5 %' }, () => {
+test('it is frozen for less than 2 % of the time', { todo: 'measured: 2.8 to 11.4 %, peer to peer 5.5 %' }, () => {
   assert.ok(frozenShare < 0.02, `${(100 * frozenShare).toFixed(1)} %`);
 });
 
