@@ -82,7 +82,7 @@ impl Engine {
         let total = transport.pace.total_bytes();
         downlink.tick(now_us, total);
         if let Some(estimate) = downlink.pace(now_us) {
-            transport.pace.set_estimate(estimate, downlink.paced());
+            transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
         }
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
@@ -138,7 +138,7 @@ impl Engine {
         if let Some(downlink) = &mut transport.downlink {
             downlink.allocate(now_us, wanted, spent, (other, audio));
             if let Some(estimate) = downlink.pace(now_us) {
-                transport.pace.set_estimate(estimate, downlink.paced());
+                transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));

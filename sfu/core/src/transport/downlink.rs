@@ -25,6 +25,8 @@ const FALL_PERCENT: u64 = 4;
 const PROBE_MAX_US: u64 = 100_000;
 /// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
 const PACED_REPAIRS_PART: u64 = 4;
+/// From this share of loss on a repair leaves twice: to ask once more takes a round trip, and then the frame is late.
+const LOSSY: f64 = 0.02;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
 
@@ -131,6 +133,11 @@ impl Downlink {
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
+    }
+
+    /// So much is lost that a repair may well be lost too.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.estimator.loss() >= LOSSY
     }
 
     /// A packet was sent again.
@@ -281,6 +288,11 @@ impl Downlink {
             wanted: self.wanted,
             allocated: self.given,
         })
+    }
+
+    /// Is there room for whole frames to leave at once?
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.estimator.has_room()
     }
 
     /// What must get through the pacer, bits per second.
