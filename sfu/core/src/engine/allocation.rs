@@ -158,8 +158,7 @@ impl Engine {
         let now_us = self.clock.micros(now);
         let transport = &mut self.transports[key];
         let Some(downlink) = &mut transport.downlink else { return };
-        let next = transport.transport_sequence.wrapping_add(1);
-        if downlink.begin_probe(now_us, transport.pace.total_bytes(), next) {
+        if downlink.poll_probe(now_us) {
             transport.timers.set_earlier(TimerKind::Pace, now);
             self.timers.arm(key, transport.id, &mut transport.timers);
         }

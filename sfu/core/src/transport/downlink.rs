@@ -70,6 +70,8 @@ pub(crate) struct Downlink {
     counted_bytes: u64,
     ticked_us: u64,
     pub(crate) probe: Option<Probe>,
+    /// The next one; it begins with its first slot, which may come late on a busy worker.
+    next_probe: Option<ProbeCluster>,
     /// Last allocation: when, and the estimate of then.
     allocated: (u64, u64),
     /// What slots have use for and what they were given, bits per second.
@@ -92,6 +94,7 @@ impl Downlink {
             counted_bytes: 0,
             ticked_us: 0,
             probe: None,
+            next_probe: None,
             allocated: (0, 0),
             wanted: 0,
             given: 0,
@@ -239,16 +242,25 @@ impl Downlink {
         self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
     }
 
-    /// The next probe to send, if there is one to begin. `number`: the next transport-wide number.
-    pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) -> bool {
+    /// Is there a probe to begin?
+    pub(crate) fn poll_probe(&mut self, now_us: u64) -> bool {
         // The first probe is the first media.
-        if self.probe.is_some() || !self.told || self.first_sent_us.is_none() {
-            return false;
+        let due = self.probe.is_none() && self.told && self.first_sent_us.is_some();
+        if due && self.next_probe.is_none() {
+            self.next_probe = self.estimator.poll_probe(now_us);
         }
-        let Some(cluster) = self.estimator.poll_probe(now_us) else { return false };
-        let since_us = now_us;
-        self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
-        true
+        due && self.next_probe.is_some()
+    }
+
+    /// Begins the probe that was polled, if there is none under way. `number`: the next transport-wide number.
+    pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) {
+        if self.probe.is_none()
+            && let Some(cluster) = self.next_probe.take()
+        {
+            let since_us = now_us;
+            self.probe =
+                Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
+        }
     }
 
     /// Bytes of the probe that should leave now, beyond what left since it began. `last`: the last transport-wide number given.
