@@ -64,6 +64,11 @@ fn start(config: Config) -> Server {
     Server { address, _stop: shutdown.clone().drop_guard(), shutdown }
 }
 
+/// Takes pages of this origin besides its own.
+pub(crate) fn open_to(origin: &str) -> Server {
+    start(Config { allowed_origins: vec![origin.to_owned()], ..Config::default() })
+}
+
 pub(crate) fn open() -> Server {
     start(Config::default())
 }
@@ -96,6 +101,10 @@ pub(crate) fn token(room: &str, identity: &str) -> String {
 }
 
 impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
