@@ -15,6 +15,8 @@ pub(crate) use socket_io::routes as socket_io_routes;
 use crate::auth::Keys;
 use crate::metrics::{Census, Share};
 use crate::protocol::check_room;
+use axum::extract::ws::Utf8Bytes;
+use engineioxide::Str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -78,18 +80,30 @@ impl Admission {
     }
 }
 
-/// What goes to a socket, as JSON.
-#[derive(Clone, Copy, Debug)]
-enum Parcel<'a> {
-    /// What somebody said.
-    Message(&'a RawValue),
-    /// Somebody who spoke over Socket.IO is gone; says whom that page calls so.
-    UserLeft(&'a RawValue),
+/// What goes to the sockets of a channel. All of them share the one copy.
+#[derive(Debug)]
+struct Parcel {
+    /// What somebody said. `None`: somebody who spoke over Socket.IO is gone.
+    message: Option<Utf8Bytes>,
+    /// The same for sockets of Socket.IO.
+    packet: Str,
+}
+
+impl Parcel {
+    fn message(channel: &str, json: &RawValue) -> Self {
+        let packet = packet::event(&format!("/{channel}"), "message", json).into();
+        Self { message: Some(json.get().into()), packet }
+    }
+
+    fn user_left(channel: &str, user: &RawValue) -> Self {
+        let packet = packet::event(&format!("/{channel}"), "user-left", user).into();
+        Self { message: None, packet }
+    }
 }
 
 /// Takes what goes to one socket, at once or not at all.
 trait Deliver: fmt::Debug + Send + Sync {
-    fn deliver(&self, channel: &str, parcel: Parcel<'_>) -> Delivery;
+    fn deliver(&self, channel: &str, parcel: &Parcel) -> Delivery;
 }
 
 /// What became of a parcel.
@@ -220,11 +234,18 @@ impl Membership {
     }
 
     /// Hands something to every other socket of a channel.
-    fn send(&self, channel: &str, parcel: Parcel<'_>) -> Result<(), ChannelError> {
-        let members = self.opened.get(channel).ok_or(ChannelError::NotOpen)?.members();
+    fn send(
+        &self,
+        channel: &str,
+        json: &RawValue,
+        wrap: fn(&str, &RawValue) -> Parcel,
+    ) -> Result<(), ChannelError> {
+        let opened = self.opened.get(channel).ok_or(ChannelError::NotOpen)?;
+        let parcel = wrap(channel, json);
+        let members = opened.members();
         let (mut taken, mut slow) = (0, 0);
         for member in members.iter().filter(|member| member.socket != self.socket) {
-            match member.outbox.deliver(channel, parcel) {
+            match member.outbox.deliver(channel, &parcel) {
                 Delivery::Taken => taken += 1,
                 Delivery::Slow => slow += 1,
                 Delivery::Skipped => {}

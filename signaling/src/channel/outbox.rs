@@ -39,15 +39,14 @@ pub(super) fn outbox() -> (Outbox, OutboxReader) {
 }
 
 impl Deliver for Outbox {
-    fn deliver(&self, _: &str, parcel: Parcel<'_>) -> Delivery {
+    fn deliver(&self, _: &str, parcel: &Parcel) -> Delivery {
         // Pages on a plain WebSocket see a closed connection of the others, and know no other message.
-        let Parcel::Message(message) = parcel else { return Delivery::Skipped };
-        let text = message.get();
+        let Some(text) = &parcel.message else { return Delivery::Skipped };
         if self.overflow.is_cancelled() {
             return Delivery::Skipped;
         }
         let waiting = self.waiting.fetch_add(text.len(), Ordering::Relaxed);
-        if waiting + text.len() > BYTES_MAX || self.messages.try_send(text.into()).is_err() {
+        if waiting + text.len() > BYTES_MAX || self.messages.try_send(text.clone()).is_err() {
             self.overflow.cancel();
             return Delivery::Slow;
         }

@@ -102,7 +102,7 @@ fn answer(text: &str, membership: &mut Membership) -> Option<Utf8Bytes> {
         let done = match asked {
             Asked::Open => membership.open(&channel).map(|()| None),
             Asked::Presence => membership.is_present(&channel).map(Some),
-            Asked::Say(data) => membership.send(&channel, Parcel::Message(data)).map(|()| None),
+            Asked::Say(data) => membership.send(&channel, data, Parcel::message).map(|()| None),
         };
         done.map_err(|error: ChannelError| error.to_string())
     });

@@ -104,16 +104,12 @@ impl Outbox {
 }
 
 impl Deliver for Outbox {
-    fn deliver(&self, channel: &str, parcel: Parcel<'_>) -> Delivery {
+    fn deliver(&self, channel: &str, parcel: &Parcel) -> Delivery {
         let Some(socket) = self.socket.upgrade() else { return Delivery::Skipped };
         if socket.is_closed() || !self.connected().contains(channel) {
             return Delivery::Skipped;
         }
-        let (name, json) = match parcel {
-            Parcel::Message(json) => ("message", json),
-            Parcel::UserLeft(json) => ("user-left", json),
-        };
-        if socket.emit(packet::event(&format!("/{channel}"), name, json)).is_err() {
+        if socket.emit(parcel.packet.clone()).is_err() {
             socket.close(DisconnectReason::TransportClose);
             return Delivery::Slow;
         }
@@ -252,7 +248,7 @@ impl Client {
             }
             (Some(channel), "message") => {
                 let said: Said<'_> = serde_json::from_str(argument.get()).map_err(wrong)?;
-                self.membership.send(channel, Parcel::Message(said.data)).map_err(refused)?;
+                self.membership.send(channel, said.data, Parcel::message).map_err(refused)?;
                 self.note_user(channel, said.data);
                 Ok(None)
             }
@@ -278,7 +274,7 @@ impl Client {
         self.outbox.connected().remove(channel);
         if let Some(user) = self.users.remove(channel) {
             // Whoever has left it already has nobody to tell.
-            let _ = self.membership.send(channel, Parcel::UserLeft(&user));
+            let _ = self.membership.send(channel, &user, Parcel::user_left);
         }
         self.membership.leave(channel);
     }

@@ -10,13 +10,12 @@ struct Kept(Mutex<Vec<String>>);
 const ROOM_FOR: usize = 3;
 
 impl Deliver for Kept {
-    fn deliver(&self, channel: &str, parcel: Parcel<'_>) -> Delivery {
+    fn deliver(&self, channel: &str, parcel: &Parcel) -> Delivery {
         let mut kept = self.0.lock().unwrap();
-        let (Parcel::Message(json) | Parcel::UserLeft(json)) = parcel;
         if kept.len() == ROOM_FOR {
             return Delivery::Slow;
         }
-        kept.push(format!("{channel} {json}"));
+        kept.push(format!("{channel} {}", parcel.message.as_ref().unwrap()));
         Delivery::Taken
     }
 }
@@ -28,7 +27,7 @@ fn enter(channels: &Arc<Channels>, room: &str) -> (Membership, Arc<Kept>) {
 
 fn say(from: &Membership, channel: &str, json: &str) -> Result<(), ChannelError> {
     let json: Box<RawValue> = serde_json::from_str(json).unwrap();
-    from.send(channel, Parcel::Message(&json))
+    from.send(channel, &json, Parcel::message)
 }
 
 #[test]
