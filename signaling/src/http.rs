@@ -4,6 +4,7 @@ use crate::assets::Assets;
 use crate::channel::{self, Channels};
 use crate::config::Config;
 use crate::explain;
+use crate::ice;
 use crate::media::Media;
 use crate::metrics::{self, Census};
 use crate::protocol::MAX_MESSAGE_BYTES;
@@ -51,6 +52,7 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::serve))
+        .route("/ice-servers", get(ice::serve))
         .route("/api/rooms/{room}/explain", get(explain::serve))
         .merge(whip::routes(state.clone()))
         .merge(channel::socket_io_routes(state.clone()))

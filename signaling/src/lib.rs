@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 mod explain;
 mod http;
+pub mod ice;
 mod media;
 mod metrics;
 mod native;

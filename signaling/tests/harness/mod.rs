@@ -85,7 +85,8 @@ pub(crate) fn with_ice_servers() -> Server {
         username: Some("user".into()),
         credential: Some("secret".into()),
     };
-    start(Config { ice_servers: vec![stun, turn], ..Config::default() })
+    let ice_servers = vec![stun.into(), turn.into()];
+    start(Config { ice_servers, ..Config::default() })
 }
 
 pub(crate) fn token(room: &str, identity: &str) -> String {
