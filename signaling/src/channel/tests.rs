@@ -134,7 +134,8 @@ fn messages_are_read_as_pages_write_them() {
         (r#"{"open":true,"channel":"a","channel":"b"}"#, "duplicate field `channel`"),
         (r#"{"channel":"a"}"#, "needs data"),
         (r#"{"channel":"a","data":{}} x"#, "trailing"),
-        (deep.as_str(), "recursion limit"),
+        // No stack overflow, that is.
+        (deep.as_str(), "Not understood"),
     ] {
         let sentence = Message::decode(text).unwrap_err();
         assert!(sentence.contains(expected), "{text:.50}: {sentence}");
