@@ -11,8 +11,11 @@ import { retryDelayMs, sleepOrOnline } from './retry.js';
  * @property {{}} open in the channel, for the first time or again
  * @property {{data: unknown}} message what somebody else said
  * @property {{message: string}} lost the connection is gone, and is being made anew
- * @property {{message: string}} refused the server does not let us in, or does not take a message; a sentence for people
+ * @property {{message: string}} refused the server does not let us in; a sentence for people, and the end
  */
+
+/** Close code of a socket that would be refused again. */
+const REFUSED = 1008;
 
 /** @extends {Emitter<ChannelEvents>} */
 export class Channel extends Emitter {
@@ -22,6 +25,8 @@ export class Channel extends Emitter {
   #socket = null;
   #attempt = 0;
   #closed = false;
+  /** What the server said last of something that it refused. */
+  #refusal = '';
 
   /**
    * @param {string | URL} url for example `wss://example.org/channel`
@@ -57,8 +62,11 @@ export class Channel extends Emitter {
     };
     socket.onmessage = ({ data }) => this.#handle(JSON.parse(data));
     socket.onclose = ({ code }) => {
-      // 1008: it would be refused again.
-      if (this.#closed || code === 1008) return;
+      if (this.#closed) return;
+      if (code === REFUSED) {
+        this.emit('refused', { message: this.#refusal });
+        return;
+      }
       this.emit('lost', { message: 'The server cannot be reached.' });
       void this.#connect();
     };
@@ -66,8 +74,9 @@ export class Channel extends Emitter {
 
   /** @param {unknown} data */
   #handle(data) {
+    // It may also be what somebody else says, who could make us leave: only the server can close the socket.
     const refusal = typeof data === 'object' && data !== null && 'error' in data ? data.error : undefined;
-    if (typeof refusal === 'string') this.emit('refused', { message: refusal });
+    if (typeof refusal === 'string') this.#refusal = refusal;
     else this.emit('message', { data });
   }
 }

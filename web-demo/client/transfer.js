@@ -55,7 +55,7 @@ export class Transfers extends Emitter {
     this.#channel = channel;
     channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = BUFFERED_LOW;
-    channel.onmessage = ({ data }) => (typeof data === 'string' ? void this.#control(JSON.parse(data)) : this.#chunk(data));
+    channel.onmessage = ({ data }) => (typeof data === 'string' ? void this.#control(parse(data)) : this.#chunk(data));
     channel.onclose = () => this.#abandon('The connection has ended.');
   }
 
@@ -83,8 +83,9 @@ export class Transfers extends Emitter {
     this.#stop(transfer, 'cancelled', 'You cancelled it.');
   }
 
-  /** @param {Control} control */
+  /** @param {Control | null} control */
   async #control(control) {
+    if (!control) return;
     if (control.type === 'offer') {
       this.#takeOffer(control);
       return;
@@ -244,6 +245,16 @@ export class Transfers extends Emitter {
 /** Whether something will still happen. @param {Transfer} transfer */
 export function isUnderway({ state }) {
   return state !== 'done' && state !== 'cancelled' && state !== 'failed';
+}
+
+/** What is no control message is passed over. @param {string} text @returns {Control | null} */
+function parse(text) {
+  try {
+    const control = JSON.parse(text);
+    return typeof control === 'object' ? control : null;
+  } catch {
+    return null;
+  }
 }
 
 /** @param {ArrayBuffer} content */
