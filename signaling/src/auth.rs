@@ -24,6 +24,11 @@ impl Secret {
     pub fn new(secret: String) -> Self {
         Self(secret)
     }
+
+    /// What keyed hashes take.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl fmt::Debug for Secret {

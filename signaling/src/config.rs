@@ -3,6 +3,7 @@
 //! A flag wins over a variable, a variable over the file, the file over the default. Every refusal says what to do instead.
 
 use crate::auth::{Keys, Secret};
+use crate::ice::ConfiguredIceServer;
 use crate::protocol::IceServer;
 use figment::Figment;
 use figment::providers::{Format, Toml};
@@ -74,8 +75,17 @@ struct FileConfig {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     allow_origin: Vec<String>,
-    ice_servers: Vec<IceServer>,
+    ice_servers: Vec<FileIceServer>,
     keys: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileIceServer {
+    urls: Vec<String>,
+    username: Option<String>,
+    credential: Option<String>,
+    secret: Option<String>,
 }
 
 /// Where the certificate comes from.
@@ -112,7 +122,7 @@ pub struct Config {
     /// Page origins besides our own, lower case, without a trailing slash.
     pub allowed_origins: Vec<String>,
     /// STUN and TURN servers that clients are told of.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<ConfiguredIceServer>,
 }
 
 impl Default for Config {
@@ -169,7 +179,8 @@ pub enum ConfigError {
     )]
     IceServer(String),
     #[error(
-        "ice_servers: {0:?} is a TURN server and needs username and credential, without quotes or control characters"
+        "ice_servers: {0:?} is a TURN server and needs either username and credential, without quotes or control characters, \
+         or the secret that it shares with this server"
     )]
     TurnCredentials(String),
 }
@@ -274,7 +285,9 @@ fn check_tls(
 }
 
 /// Both go into a `Link` header as well (RFC 9725 section 4.6), so neither may end its quotes.
-fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigError> {
+fn check_ice_server(file: FileIceServer) -> Result<ConfiguredIceServer, ConfigError> {
+    let FileIceServer { urls, username, credential, secret } = file;
+    let server = IceServer { urls, username, credential };
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\<>".contains(&b))
     };
@@ -284,15 +297,15 @@ fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigError> {
             return Err(ConfigError::IceServer(url.clone()));
         }
         let word = |text: &Option<String>| text.as_deref().is_some_and(plain);
-        if matches!(scheme, Some("turn" | "turns"))
-            && !(word(&server.username) && word(&server.credential))
-        {
+        let fixed = word(&server.username) && word(&server.credential);
+        let made = server.username.is_none() && server.credential.is_none() && word(&secret);
+        if matches!(scheme, Some("turn" | "turns")) && !(fixed && secret.is_none() || made) {
             return Err(ConfigError::TurnCredentials(url.clone()));
         }
     }
     match server.urls.is_empty() {
         true => Err(ConfigError::IceServer(String::new())),
-        false => Ok(server),
+        false => Ok(ConfiguredIceServer { server, secret: secret.map(Secret::new) }),
     }
 }
 
@@ -368,6 +381,12 @@ mod tests {
             ("[[ice_servers]]\nurls = []", "stun:host:port"),
             ("[[ice_servers]]\nurls = [\"turn:a>\"]", "stun:host:port"),
             ("[[ice_servers]]\nurls = [\"turn:a\"]", "username"),
+            ("[[ice_servers]]\nurls = [\"turn:a\"]\nsecret = \"\"", "secret"),
+            (
+                "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"c\"\nsecret = \"s\"",
+                "either",
+            ),
+            ("[[ice_servers]]\nurls = [\"stun:a\"]\nsecrets = \"s\"", "secrets"),
             (
                 "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"a b\"",
                 "username",

@@ -33,8 +33,9 @@ pub(crate) use registry::{JoinError, Registry};
 pub(crate) use watching::Watch;
 
 use crate::auth::Grant;
+use crate::ice::ConfiguredIceServer;
 use crate::negotiation::LocalMedia;
-use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
+use crate::protocol::{ClientMessage, ErrorCode, ParticipantId, ServerMessage, TrackId};
 use crate::sdp::IceFragment;
 use bitrates::Bitrates;
 use explain::Inquiry;
@@ -213,7 +214,7 @@ pub(crate) enum Recipients {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoomSettings {
     /// Handed to clients.
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: Vec<ConfiguredIceServer>,
 }
 
 /// Why a request was refused: goes back as `error`.

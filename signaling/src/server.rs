@@ -58,6 +58,7 @@ pub async fn run(
         sessions: Sessions::default(),
         media,
         sockets: Census::default(),
+        channels: Arc::default(),
         shutdown: shutdown.clone(),
     };
     let handle = Handle::new();

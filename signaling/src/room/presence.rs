@@ -4,6 +4,7 @@ use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
 use super::{Effect, Farewell, JoinCommand, MAX_PARTICIPANTS, Outlook, Recipients, Refusal, Room};
 use crate::auth::Grant;
+use crate::ice;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
     ErrorCode, LeaveReason, MediaSections, ParticipantId, ServerMessage, TrackInfo, VERSION,
@@ -11,7 +12,7 @@ use crate::protocol::{
 };
 use sfu::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Slots that a client gets unless it asks for another number.
 const DEFAULT_SLOTS: u16 = 25;
@@ -82,7 +83,7 @@ impl Room {
             room: self.name.clone(),
             participant: participant.id,
             identity: participant.identity.clone(),
-            ice_servers: self.settings.ice_servers.clone(),
+            ice_servers: ice::issue(&self.settings.ice_servers, SystemTime::now()),
             media_sections: participant.sections,
             max_video: participant.max.video,
             max_audio: participant.max.audio,

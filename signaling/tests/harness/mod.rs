@@ -64,6 +64,11 @@ fn start(config: Config) -> Server {
     Server { address, _stop: shutdown.clone().drop_guard(), shutdown }
 }
 
+/// Takes pages of this origin besides its own.
+pub(crate) fn open_to(origin: &str) -> Server {
+    start(Config { allowed_origins: vec![origin.to_owned()], ..Config::default() })
+}
+
 pub(crate) fn open() -> Server {
     start(Config::default())
 }
@@ -80,7 +85,8 @@ pub(crate) fn with_ice_servers() -> Server {
         username: Some("user".into()),
         credential: Some("secret".into()),
     };
-    start(Config { ice_servers: vec![stun, turn], ..Config::default() })
+    let ice_servers = vec![stun.into(), turn.into()];
+    start(Config { ice_servers, ..Config::default() })
 }
 
 pub(crate) fn token(room: &str, identity: &str) -> String {
@@ -96,6 +102,10 @@ pub(crate) fn token(room: &str, identity: &str) -> String {
 }
 
 impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
