@@ -138,6 +138,7 @@ function enter(room, ids) {
     if (state === 'connected') announce('Connected again.');
   });
   room.on('error', ({ message }) => toast(message));
+  room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
     media.close();
     leaveMeeting();

@@ -54,7 +54,7 @@ fn credentials(secret: &Secret, now: SystemTime, user: &str) -> (String, String)
     let expiry = now.duration_since(UNIX_EPOCH).unwrap_or_default() + VALID_FOR;
     let username = format!("{}:{user}", expiry.as_secs());
     // SHA-1 is what TURN servers expect; as a keyed hash it is not broken.
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
     let credential = BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()));
     (username, credential)
 }

@@ -4,6 +4,7 @@
 //! those that concern packets to the `sfu` crate. SDP never goes below this crate. `native` holds the commands that publish and
 //! record files, of this or any other server.
 
+mod api;
 mod assets;
 pub mod auth;
 mod channel;
@@ -16,6 +17,7 @@ mod media;
 mod metrics;
 mod native;
 mod negotiation;
+mod overload;
 pub mod protocol;
 mod random;
 mod room;
@@ -25,8 +27,11 @@ mod server;
 mod testing;
 mod tls;
 mod trust;
+#[cfg(test)]
+mod wall;
+mod webhook;
 mod whip;
 mod ws;
 
 pub use native::{play, publish};
-pub use server::run;
+pub use server::{Ending, run};

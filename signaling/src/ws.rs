@@ -8,10 +8,11 @@ mod rate;
 pub(crate) use frames::{Frame, Frames, Gone, Limits};
 pub(crate) use rate::TokenBucket;
 
+use crate::auth::{AuthError, Grant};
 use crate::http::AppState;
 use crate::protocol::{
-    ClientMessage, DecodeError, ErrorCode, Join, MAX_MESSAGE_BYTES, ParticipantId, ServerMessage,
-    VERSION,
+    ClientMessage, DecodeError, ErrorCode, Join, MAX_MESSAGE_BYTES, ParticipantId, Renew,
+    ServerMessage, VERSION,
 };
 use crate::room::{JoinCommand, OutboxReader, RoomCommand, RoomHandle, outbox};
 use axum::extract::ws::{Utf8Bytes, WebSocket, close_code};
@@ -53,6 +54,15 @@ impl From<Gone> for End {
     }
 }
 
+/// Who has joined what.
+pub(crate) struct Membership {
+    pub(crate) room: RoomHandle,
+    room_name: String,
+    pub(crate) participant: ParticipantId,
+    /// The token's.
+    identity: Option<String>,
+}
+
 struct Connection {
     frames: Frames,
 }
@@ -63,11 +73,12 @@ pub(crate) async fn run(socket: WebSocket, state: Arc<AppState>) {
     let mut connection = Connection { frames: Frames::new(socket, LIMITS) };
     let joined = timeout(JOIN_TIMEOUT, connection.join(&state)).await;
     let end = match joined {
-        Ok(Ok((room, participant, outbox))) => {
-            let end = connection.converse(&room, participant, outbox).await;
+        Ok(Ok((membership, outbox))) => {
+            let end = connection.converse(&state, &membership, outbox).await;
             if !matches!(end, End::HungUp) {
                 let clean = matches!(end, End::Closed { clean: true });
-                room.send(RoomCommand::SignalingClosed { participant, clean }).await;
+                let participant = membership.participant;
+                membership.room.send(RoomCommand::SignalingClosed { participant, clean }).await;
             }
             end
         }
@@ -79,10 +90,7 @@ pub(crate) async fn run(socket: WebSocket, state: Arc<AppState>) {
 
 impl Connection {
     /// Reads until somebody has joined, or the socket is at its end.
-    async fn join(
-        &mut self,
-        state: &AppState,
-    ) -> Result<(RoomHandle, ParticipantId, OutboxReader), End> {
+    async fn join(&mut self, state: &AppState) -> Result<(Membership, OutboxReader), End> {
         loop {
             match self.read().await {
                 Incoming::Message(ClientMessage::Join(join)) => {
@@ -106,8 +114,8 @@ impl Connection {
 
     async fn converse(
         &mut self,
-        room: &RoomHandle,
-        participant: ParticipantId,
+        state: &AppState,
+        membership: &Membership,
         mut outbox: OutboxReader,
     ) -> End {
         let mut pings = Frames::pings();
@@ -123,7 +131,7 @@ impl Connection {
                     Some(text) => self.write_text(text).await,
                     None => Err(End::HungUp),
                 },
-                incoming = self.read() => self.handle(incoming, room, participant).await,
+                incoming = self.read() => self.handle(incoming, state, membership).await,
                 _ = pings.tick() => self.frames.ping().await.map_err(End::from),
             };
             if let Err(end) = result {
@@ -135,9 +143,10 @@ impl Connection {
     async fn handle(
         &mut self,
         incoming: Incoming,
-        room: &RoomHandle,
-        participant: ParticipantId,
+        state: &AppState,
+        membership: &Membership,
     ) -> Result<(), End> {
+        let Membership { room, participant, .. } = membership;
         match incoming {
             Incoming::Message(ClientMessage::Ping(ping)) => {
                 self.write(&ServerMessage::Pong { time: ping.time }).await
@@ -146,8 +155,18 @@ impl Connection {
                 let text = "This socket has joined already.".to_owned();
                 self.refuse(join.request, ErrorCode::AlreadyJoined, text).await
             }
+            Incoming::Message(ClientMessage::Renew(Renew { request, token })) => {
+                match renewed(state, membership, &token) {
+                    Ok(grant) => {
+                        let (participant, grant) = (*participant, Box::new(grant));
+                        room.send(RoomCommand::Renew { participant, request, grant }).await;
+                        Ok(())
+                    }
+                    Err((code, text)) => self.refuse(request, code, text).await,
+                }
+            }
             Incoming::Message(message) => {
-                room.send(RoomCommand::Message { from: participant, message }).await;
+                room.send(RoomCommand::Message { from: *participant, message }).await;
                 Ok(())
             }
             other => self.handle_common(other).await,
@@ -215,17 +234,17 @@ impl Connection {
 }
 
 /// Checks version and token, and enters the room.
-async fn enter(
+pub(crate) async fn enter(
     state: &AppState,
     join: Join,
-) -> Result<(RoomHandle, ParticipantId, OutboxReader), (ErrorCode, String)> {
+) -> Result<(Membership, OutboxReader), (ErrorCode, String)> {
     if join.version != VERSION {
         let text = format!("This server speaks version {VERSION} of the protocol.");
         return Err((ErrorCode::Version, text));
     }
-    let grant = state.config.keys.verify(join.token.as_deref(), &join.room);
-    let grant = grant.map_err(|error| (ErrorCode::Unauthorized, error.to_string()))?;
-    let identity = grant.identity.clone().or(join.identity).unwrap_or_else(crate::random::id);
+    let grant = state.access.verify(join.token.as_deref(), &join.room).map_err(token_refused)?;
+    let token_identity = grant.identity.clone();
+    let identity = token_identity.clone().or(join.identity).unwrap_or_else(crate::random::id);
     let command = JoinCommand {
         request: join.request,
         identity,
@@ -239,6 +258,30 @@ async fn enter(
         .registry
         .join(&join.room, command, sender)
         .await
-        .map_err(|error| (ErrorCode::Limit, error.to_string()))?;
-    Ok((room, participant, reader))
+        .map_err(|error| (error.code(), error.to_string()))?;
+    let membership =
+        Membership { room, room_name: join.room, participant, identity: token_identity };
+    Ok((membership, reader))
+}
+
+/// What a newer token allows: it has to be for the same room and identity.
+pub(crate) fn renewed(
+    state: &AppState,
+    membership: &Membership,
+    token: &str,
+) -> Result<Grant, (ErrorCode, String)> {
+    let grant = state.access.verify(Some(token), &membership.room_name).map_err(token_refused)?;
+    if grant.identity != membership.identity {
+        let text = "The token is for another identity; leave, and join with it.".to_owned();
+        return Err((ErrorCode::NotAllowed, text));
+    }
+    Ok(grant)
+}
+
+fn token_refused(error: AuthError) -> (ErrorCode, String) {
+    let code = match error {
+        AuthError::Revoked => ErrorCode::NotAllowed,
+        _ => ErrorCode::Unauthorized,
+    };
+    (code, error.to_string())
 }

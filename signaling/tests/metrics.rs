@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use signaling::auth::{Keys, Secret};
+use signaling::auth::{Key, Keys};
 use signaling::config::Config;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -38,7 +38,7 @@ fn start(listen: &str, keys: Keys) -> Server {
 }
 
 fn keys() -> Keys {
-    let secret = Secret::new("0123456789abcdef0123456789abcdef".to_owned());
+    let secret = Key::secret("0123456789abcdef0123456789abcdef".to_owned()).unwrap();
     Keys::new([("k".to_owned(), secret)])
 }
 

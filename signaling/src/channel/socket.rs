@@ -39,7 +39,7 @@ async fn run(socket: WebSocket, admission: Admission, state: Arc<AppState>) {
     let mut frames = Frames::new(socket, LIMITS);
     let (sender, reader) = outbox();
     let entered = admission
-        .check(&state.config.keys)
+        .check(&state.access)
         .and_then(|room| state.channels.enter(room, Arc::new(sender)));
     let end = match entered {
         Ok(membership) => converse(&mut frames, membership, reader, &state).await,

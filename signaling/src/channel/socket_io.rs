@@ -148,7 +148,7 @@ impl EngineIoHandler for Relay {
             Arc::new(Outbox { socket: Arc::downgrade(&socket), connected: Mutex::default() });
         let entered = Query::<Admission>::try_from_uri(&socket.req_parts.uri)
             .map_err(|error| ChannelError::Refused(error.to_string()))
-            .and_then(|Query(admission)| admission.check(&self.0.config.keys))
+            .and_then(|Query(admission)| admission.check(&self.0.access))
             .and_then(|room| self.0.channels.enter(room, outbox.clone()));
         match entered {
             Ok(membership) => {

@@ -5,7 +5,7 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 14] = [
+const CLIENT_TYPES: [&str; 15] = [
     "join",
     "publish",
     "offer",
@@ -18,10 +18,11 @@ const CLIENT_TYPES: [&str; 14] = [
     "set_layer",
     "track_settings",
     "track_limited",
+    "renew",
     "leave",
     "ping",
 ];
-const SERVER_TYPES: [&str; 20] = [
+const SERVER_TYPES: [&str; 23] = [
     "welcome",
     "media_sections",
     "answer",
@@ -39,7 +40,10 @@ const SERVER_TYPES: [&str; 20] = [
     "participant_joined",
     "participant_updated",
     "participant_left",
+    "permissions",
+    "room_updated",
     "error",
+    "closing",
     "closed",
     "pong",
 ];
