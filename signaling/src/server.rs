@@ -84,9 +84,7 @@ pub async fn run(
         webhooks: webhooks.clone(),
     });
     let handle = Handle::new();
-    if let Some(listener) = admin {
-        serve_admin(listener, &handle, state.clone())?;
-    }
+    admin.map(|listener| serve_admin(listener, &handle, state.clone())).transpose()?;
     let ending = tokio::spawn(stop(shutdown, registry, handle.clone(), drain));
     let service = app(state).into_make_service_with_connect_info::<SocketAddr>();
     match tls {
