@@ -64,8 +64,9 @@ fn figure_09_a_client_that_changes_its_network_misses_little() {
     for step in 0..100_u16 {
         let address = SocketAddr::from(([192, 0, 2, 9], 5000 + step));
         world.subscribers[0].endpoint.priority += 1;
-        let moved = world.now;
+        let (moved, old) = (world.now, world.subscribers[0].endpoint.address);
         world.move_subscriber(0, address);
+        world.lose_address(old);
         world.run(2 * SECOND + u64::from(step) * 7 * MS % SECOND);
         let whole = whole(&world);
         let around = whole.windows(2).filter(|pair| pair[1] > moved);
