@@ -66,7 +66,9 @@ pub(super) fn read(path: PathBuf) -> Result<FileConfig, ConfigError> {
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let name = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|it| it.0);
         let message = match name.map(str::trim) {
-            Some(name) if !error.message().contains(name) => format!("{name}: {}", error.message()),
+            Some(name) if !error.message().contains(&format!("`{name}`")) => {
+                format!("{name}: {}", error.message())
+            }
             _ => error.message().to_owned(),
         };
         ConfigError::File { path, line, message }
