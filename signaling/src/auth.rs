@@ -33,6 +33,7 @@ impl Secret {
         Self(secret)
     }
 
+    /// What keyed hashes take.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

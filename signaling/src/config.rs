@@ -11,7 +11,7 @@ mod tests;
 pub use show::show;
 
 use crate::auth::{KeyError, Keys, Secret};
-use crate::protocol::IceServer;
+use crate::ice::ConfiguredIceServer;
 use check::{check_ice_server, check_keys, check_origin, check_tls, check_webhook, check_workers};
 use file::FileConfig;
 use serde::Deserialize;
@@ -115,7 +115,7 @@ pub struct Config {
     /// Page origins besides our own, lower case, without a trailing slash.
     pub allowed_origins: Vec<String>,
     /// STUN and TURN servers that clients are told of.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<ConfiguredIceServer>,
     /// Where metrics and the HTTP API are served instead of `listen`.
     pub admin_listen: Option<SocketAddr>,
     /// Newcomers are refused while every media thread is this busy, in percent.
@@ -195,7 +195,8 @@ pub enum ConfigError {
     )]
     IceServer(String),
     #[error(
-        "ice_servers: {0:?} is a TURN server and needs username and credential, without quotes or control characters"
+        "ice_servers: {0:?} is a TURN server and needs either username and credential, without quotes or control characters, \
+         or the secret that it shares with this server"
     )]
     TurnCredentials(String),
     #[error("--admin-listen {0} is the address of --listen; choose another port, or leave it away")]

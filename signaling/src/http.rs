@@ -3,7 +3,9 @@
 use crate::api;
 use crate::assets::Assets;
 use crate::auth::Access;
+use crate::channel::{self, Channels};
 use crate::config::Config;
+use crate::ice;
 use crate::media::Media;
 use crate::metrics::{self, Census};
 use crate::protocol::MAX_MESSAGE_BYTES;
@@ -20,11 +22,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The library's default buffers, 128 KiB each and unlimited for writing, would cost more than the media of an idle participant.
 const SOCKET_BUFFER: usize = 4 * 1024;
 /// Beyond this the library drops the connection; between the protocol's limit and this one there is still an answer.
-const SOCKET_READ_MAX: usize = 2 * MAX_MESSAGE_BYTES;
+const SOCKET_READ_FACTOR: usize = 2;
 /// Room for the largest message, a `welcome` into a full room.
 const SOCKET_WRITE_MAX: usize = 512 * 1024;
 
@@ -38,14 +41,21 @@ pub(crate) struct AppState {
     pub(crate) assets: Assets,
     pub(crate) sessions: Sessions,
     pub(crate) media: Media,
-    /// Open WebSockets.
+    /// Open WebSockets of the signaling protocol.
     pub(crate) sockets: Census,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) shutdown: CancellationToken,
     pub(crate) webhooks: Webhooks,
 }
 
 /// All routes of `--listen`.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
-    let router = Router::new().route("/ws", any(upgrade)).merge(whip::routes(state.clone()));
+    let router = Router::new()
+        .route("/ws", any(upgrade))
+        .route("/channel", any(channel::upgrade))
+        .route("/ice-servers", get(ice::serve))
+        .merge(whip::routes(state.clone()))
+        .merge(channel::socket_io_routes(state.clone()));
     let router = match state.config.admin_listen {
         None => router.route("/metrics", get(metrics::serve_here)).merge(api::routes()),
         Some(_) => router,
@@ -84,13 +94,17 @@ async fn check_trust(State(state): State<Arc<AppState>>, request: Request, next:
 }
 
 async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) -> Response {
+    sized(upgrade, MAX_MESSAGE_BYTES).on_upgrade(move |socket| ws::run(socket, state))
+}
+
+/// A WebSocket with small buffers that takes messages up to a size.
+pub(crate) fn sized(upgrade: WebSocketUpgrade, message_bytes_max: usize) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(SOCKET_BUFFER)
         .max_write_buffer_size(SOCKET_WRITE_MAX)
-        .max_message_size(SOCKET_READ_MAX)
-        .max_frame_size(SOCKET_READ_MAX)
-        .on_upgrade(move |socket| ws::run(socket, state))
+        .max_message_size(SOCKET_READ_FACTOR * message_bytes_max)
+        .max_frame_size(SOCKET_READ_FACTOR * message_bytes_max)
 }
 
 /// Fails when a media worker hangs: whoever supervises the process may start it anew.

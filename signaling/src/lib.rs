@@ -1,4 +1,4 @@
-//! The control plane of Switchyard: WebSocket signaling, WHIP and WHEP, rooms, join tokens, SDP, and the web demo.
+//! The control plane of Switchyard: WebSocket signaling, WHIP and WHEP, the channel relay, rooms, join tokens, SDP, and the web demo.
 //!
 //! A frame becomes a [`protocol::ClientMessage`], a room turns it into effects without waiting for anything, and `media` hands
 //! those that concern packets to the `sfu` crate. SDP never goes below this crate. `native` holds the commands that publish and
@@ -7,10 +7,12 @@
 mod api;
 mod assets;
 pub mod auth;
+mod channel;
 pub mod cli;
 pub mod config;
 mod explain;
 mod http;
+pub mod ice;
 mod media;
 mod metrics;
 mod native;

@@ -117,12 +117,22 @@ impl Collector for Server {
             ("rooms", "Rooms.", state.registry.rooms()),
             ("participants", "People in rooms, viewers included.", state.registry.participants()),
             ("websockets", "Open WebSockets, joined or not.", state.sockets.get()),
+            ("channels", "Channels of the relay.", state.channels.count()),
+            ("channel_sockets", "Sockets of the relay.", state.channels.sockets()),
             ("whip_sessions", "WHIP sessions.", sessions(HttpRole::Publisher)),
             ("whep_sessions", "WHEP sessions.", sessions(HttpRole::Viewer)),
         ];
         for (name, help, count) in present {
             page.gauge(name, help, [([], count)])?;
         }
+        let relayed = [([], state.channels.relayed())];
+        page.counter("channel_messages", "Messages that the relay handed to sockets.", relayed)?;
+        let slow = [([], state.channels.slow_readers())];
+        page.counter(
+            "channel_slow_readers",
+            "Sockets of the relay closed for reading too slowly.",
+            slow,
+        )?;
         webhooks(&mut page, state.webhooks.counts())?;
         media::encode(&mut page, &state.media.metrics())
     }

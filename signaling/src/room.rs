@@ -38,7 +38,8 @@ pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Repl
 pub(crate) use registry::{JoinError, Registry};
 pub(crate) use watching::Watch;
 
-use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
+use crate::ice::ConfiguredIceServer;
+use crate::protocol::{ClientMessage, ErrorCode, ParticipantId, ServerMessage, TrackId};
 use bitrates::Bitrates;
 use explain::Inquiry;
 use outlook::ViewerCount;
@@ -65,7 +66,7 @@ pub(crate) const MAX_ROOM_TRACKS: usize = 1000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoomSettings {
     /// Handed to clients.
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: Vec<ConfiguredIceServer>,
 }
 
 /// Why a request was refused: goes back as `error`.

@@ -66,11 +66,7 @@ pub async fn run(
     tokio::spawn(media::dispatch(events, registry.clone()));
     let _ends_with_us =
         shutdown_guard(overload::watch(media.clone(), registry.clone(), config.max_load));
-    let trust = Trust {
-        tokens: !config.keys.is_empty(),
-        tls: config.tls.is_some(),
-        allowed_origins: config.allowed_origins.clone(),
-    };
+    let trust = Trust::new(&config);
     let admin = config.admin_listen.map(bind_admin).transpose()?;
     announce(address, tls.as_ref(), admin.as_ref(), &sfu);
     let (drain, files) = (config.drain, config.tls.clone());
@@ -83,13 +79,12 @@ pub async fn run(
         sessions: Sessions::default(),
         media,
         sockets: Census::default(),
+        channels: Arc::default(),
+        shutdown: shutdown.clone(),
         webhooks: webhooks.clone(),
     });
     let handle = Handle::new();
-    if let Some(listener) = admin {
-        let service = admin_app(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service));
-    }
+    admin.map(|listener| serve_admin(listener, &handle, state.clone())).transpose()?;
     let ending = tokio::spawn(stop(shutdown, registry, handle.clone(), drain));
     let service = app(state).into_make_service_with_connect_info::<SocketAddr>();
     match tls {
@@ -223,6 +218,17 @@ fn port_ranges(ports: &[u16]) -> Vec<String> {
         false => format!("{first}-{last}"),
     };
     ranges.into_iter().map(text).collect()
+}
+
+/// The HTTP API and the metrics, where only they are asked for.
+fn serve_admin(
+    listener: TcpListener,
+    handle: &Handle<SocketAddr>,
+    state: Arc<AppState>,
+) -> std::io::Result<()> {
+    let service = admin_app(state).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const STEPS: usize = 100_000;
@@ -116,6 +117,8 @@ impl Wall {
             sessions: Sessions::default(),
             media,
             sockets: Census::default(),
+            channels: Arc::default(),
+            shutdown: CancellationToken::new(),
             webhooks: Webhooks::default(),
         });
         Self {

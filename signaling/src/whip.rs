@@ -17,6 +17,7 @@ pub(crate) use sessions::Sessions;
 
 use crate::auth::{AuthError, Grant};
 use crate::http::AppState;
+use crate::ice;
 use crate::protocol::{
     ErrorCode, MAX_MESSAGE_BYTES, TrackId, check_identity, check_name, check_room,
 };
@@ -33,7 +34,7 @@ use serde::Deserialize;
 use sessions::{Pending, Session};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const SDP: &str = "application/sdp";
 const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -229,7 +230,7 @@ fn created(
 ) -> HeaderMap {
     let text = |value: String| HeaderValue::from_str(&value).expect("checked alphabets only");
     let location = format!("/{}/{room}/{}", role.path(), pending.id);
-    let mut links = links::ice_servers(&state.config.ice_servers);
+    let mut links = links::ice_servers(&ice::issue(&state.config.ice_servers, SystemTime::now()));
     links.extend(links::extensions(role, &location));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));

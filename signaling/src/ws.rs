@@ -1,8 +1,12 @@
-//! One WebSocket: frames in and out, size and rate caps, heartbeats, the meaning of its end.
+//! One WebSocket of the signaling protocol.
 //!
 //! Knows nothing about rooms but how to enter one and where to send what was decoded.
 
+mod frames;
 mod rate;
+
+pub(crate) use frames::{Frame, Frames, Gone, Limits};
+pub(crate) use rate::TokenBucket;
 
 use crate::auth::{AuthError, Grant};
 use crate::http::AppState;
@@ -11,22 +15,16 @@ use crate::protocol::{
     ServerMessage, VERSION,
 };
 use crate::room::{JoinCommand, OutboxReader, RoomCommand, RoomHandle, outbox};
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use rate::TokenBucket;
+use axum::extract::ws::{Utf8Bytes, WebSocket, close_code};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 /// How long a socket may stay open without having joined.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// A socket from which nothing came for so long is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pings of ours: a background tab may delay its own to once a minute, but its browser still answers these.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long one message may take to leave.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long we wait for the other side's close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Every message counts once in the rate, whatever its size.
+const LIMITS: Limits =
+    Limits { message_bytes: MAX_MESSAGE_BYTES, counted_bytes: MAX_MESSAGE_BYTES };
 
 /// What a read brought.
 enum Incoming {
@@ -50,6 +48,12 @@ enum End {
     Refused(u16, &'static str),
 }
 
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Closed { clean: false }
+    }
+}
+
 /// Who has joined what.
 pub(crate) struct Membership {
     pub(crate) room: RoomHandle,
@@ -60,16 +64,13 @@ pub(crate) struct Membership {
 }
 
 struct Connection {
-    socket: WebSocket,
-    bucket: TokenBucket,
-    heard: Instant,
+    frames: Frames,
 }
 
 /// Runs one socket to its end.
 pub(crate) async fn run(socket: WebSocket, state: Arc<AppState>) {
     let _share = state.sockets.share(1);
-    let now = Instant::now();
-    let mut connection = Connection { socket, bucket: TokenBucket::new(now), heard: now };
+    let mut connection = Connection { frames: Frames::new(socket, LIMITS) };
     let joined = timeout(JOIN_TIMEOUT, connection.join(&state)).await;
     let end = match joined {
         Ok(Ok((membership, outbox))) => {
@@ -117,14 +118,13 @@ impl Connection {
         membership: &Membership,
         mut outbox: OutboxReader,
     ) -> End {
-        let mut pings = interval(PING_INTERVAL);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = Frames::pings();
         loop {
             let result = tokio::select! {
                 () = outbox.overflow.cancelled() => {
                     let message = "Messages were not read fast enough.".to_owned();
                     let closed = ServerMessage::Closed { reason: "slow_reader".into(), message };
-                    let _ = timeout(CLOSE_TIMEOUT, self.write(&closed)).await;
+                    self.frames.write_last(closed.encode().into()).await;
                     Err(End::Refused(close_code::POLICY, "slow reader"))
                 }
                 message = outbox.messages.recv() => match message {
@@ -132,7 +132,7 @@ impl Connection {
                     None => Err(End::HungUp),
                 },
                 incoming = self.read() => self.handle(incoming, state, membership).await,
-                _ = pings.tick() => self.write_frame(Message::Ping(Default::default())).await,
+                _ = pings.tick() => self.frames.ping().await.map_err(End::from),
             };
             if let Err(end) = result {
                 return end;
@@ -189,34 +189,20 @@ impl Connection {
         }
     }
 
-    /// Waits for the next frame, or for the end of the socket's patience. May be dropped at any time without loss.
+    /// May be dropped at any time without loss.
     async fn read(&mut self) -> Incoming {
-        tokio::time::sleep_until(self.bucket.ready_at()).await;
-        let frame = tokio::time::timeout_at(self.heard + IDLE_TIMEOUT, self.socket.recv()).await;
-        let Ok(frame) = frame else { return Incoming::Closed { clean: false } };
-        self.heard = Instant::now();
-        self.bucket.take(self.heard);
-        match frame {
-            Some(Ok(Message::Text(text))) if text.len() > MAX_MESSAGE_BYTES => Incoming::TooLarge,
-            Some(Ok(Message::Text(text))) => match ClientMessage::decode(&text) {
+        match self.frames.read().await {
+            Frame::Text(text) => match ClientMessage::decode(&text) {
                 Ok(message) => Incoming::Message(message),
                 Err(error) => Incoming::Refused(error),
             },
-            Some(Ok(Message::Binary(_))) => Incoming::Refused(DecodeError {
+            Frame::Binary => Incoming::Refused(DecodeError {
                 request: None,
                 message: "a message is a text frame, not a binary one".to_owned(),
             }),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Nothing,
-            Some(Ok(Message::Close(frame))) => {
-                let code = frame.map(|frame| frame.code);
-                let clean = matches!(code, Some(close_code::NORMAL | close_code::AWAY));
-                Incoming::Closed { clean }
-            }
-            Some(Err(error)) => match error.into_inner().downcast_ref() {
-                Some(tungstenite::Error::Capacity(_)) => Incoming::TooLarge,
-                _ => Incoming::Closed { clean: false },
-            },
-            None => Incoming::Closed { clean: false },
+            Frame::Heartbeat => Incoming::Nothing,
+            Frame::TooLarge => Incoming::TooLarge,
+            Frame::Closed { clean } => Incoming::Closed { clean },
         }
     }
 
@@ -234,31 +220,16 @@ impl Connection {
     }
 
     async fn write_text(&mut self, text: Utf8Bytes) -> Result<(), End> {
-        self.write_frame(Message::Text(text)).await
-    }
-
-    async fn write_frame(&mut self, frame: Message) -> Result<(), End> {
-        match timeout(WRITE_TIMEOUT, self.socket.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Closed { clean: false }),
-        }
+        Ok(self.frames.write(text).await?)
     }
 
     /// Says goodbye where there is still somebody to say it to.
-    async fn close(mut self, end: End) {
-        let (code, reason) = match end {
-            End::Closed { .. } => return,
-            End::HungUp => (close_code::NORMAL, ""),
-            End::Refused(code, reason) => (code, reason),
-        };
-        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-        let goodbye = async {
-            // Closing with unread data in the buffer would reset the connection and destroy the frame on its way.
-            if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.recv().await {}
-            }
-        };
-        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+    async fn close(self, end: End) {
+        match end {
+            End::Closed { .. } => {}
+            End::HungUp => self.frames.close(close_code::NORMAL, "").await,
+            End::Refused(code, reason) => self.frames.close(code, reason).await,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is checked of single settings.
 
-use super::file::{KeyText, PublicKeyText, WebhookText};
+use super::file::{FileIceServer, KeyText, PublicKeyText, WebhookText};
 use super::{ConfigError, Tls, TlsKind, Webhook};
-use crate::auth::{Key, Keys};
+use crate::auth::{Key, Keys, Secret};
+use crate::ice::ConfiguredIceServer;
 use crate::protocol::IceServer;
 use crate::webhook::is_public;
 use axum::http::Uri;
@@ -74,7 +75,9 @@ pub(super) fn check_tls(
 }
 
 /// Both go into a `Link` header as well (RFC 9725 section 4.6), so neither may end its quotes.
-pub(super) fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigError> {
+pub(super) fn check_ice_server(file: FileIceServer) -> Result<ConfiguredIceServer, ConfigError> {
+    let FileIceServer { urls, username, credential, secret } = file;
+    let server = IceServer { urls, username, credential };
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\<>".contains(&b))
     };
@@ -84,15 +87,15 @@ pub(super) fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigErr
             return Err(ConfigError::IceServer(url.clone()));
         }
         let word = |text: &Option<String>| text.as_deref().is_some_and(plain);
-        if matches!(scheme, Some("turn" | "turns"))
-            && !(word(&server.username) && word(&server.credential))
-        {
+        let fixed = word(&server.username) && word(&server.credential);
+        let made = server.username.is_none() && server.credential.is_none() && word(&secret);
+        if matches!(scheme, Some("turn" | "turns")) && !(fixed && secret.is_none() || made) {
             return Err(ConfigError::TurnCredentials(url.clone()));
         }
     }
     match server.urls.is_empty() {
         true => Err(ConfigError::IceServer(String::new())),
-        false => Ok(server),
+        false => Ok(ConfiguredIceServer { server, secret: secret.map(Secret::new) }),
     }
 }
 

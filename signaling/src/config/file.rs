@@ -1,7 +1,6 @@
 //! The configuration file as it is written.
 
 use super::{ConfigError, TlsKind};
-use crate::protocol::IceServer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,12 +18,22 @@ pub(super) struct FileConfig {
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) allow_origin: Vec<String>,
-    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) ice_servers: Vec<FileIceServer>,
     pub(super) keys: BTreeMap<String, KeyText>,
     pub(super) admin_listen: Option<SocketAddr>,
     pub(super) max_load: Option<u32>,
     pub(super) drain: Option<u64>,
     pub(super) webhook: Option<WebhookText>,
+}
+
+/// It has no `Debug`, which would show a secret.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileIceServer {
+    pub(super) urls: Vec<String>,
+    pub(super) username: Option<String>,
+    pub(super) credential: Option<String>,
+    pub(super) secret: Option<String>,
 }
 
 /// A key as it is written. It has no `Debug`, which would show a secret.

@@ -50,10 +50,14 @@ pub fn show(raw: RawConfig, matches: &ArgMatches) -> Result<String, ConfigError>
 
 /// What only the file can say.
 fn tables(page: &mut String, config: &Config) {
-    for server in &config.ice_servers {
+    for configured in &config.ice_servers {
+        let server = &configured.server;
         let _ = writeln!(page, "\n[[ice_servers]]\nurls = {}", list(&server.urls));
         if let Some(username) = &server.username {
             let _ = writeln!(page, "username = {}\ncredential = \"…\"", quoted(username));
+        }
+        if configured.secret.is_some() {
+            let _ = writeln!(page, "secret = \"…\"");
         }
     }
     if let Some(webhook) = &config.webhook {

@@ -71,6 +71,12 @@ fn wrong_files_are_named() {
         ("[[ice_servers]]\nurls = []", "stun:host:port"),
         ("[[ice_servers]]\nurls = [\"turn:a>\"]", "stun:host:port"),
         ("[[ice_servers]]\nurls = [\"turn:a\"]", "username"),
+        ("[[ice_servers]]\nurls = [\"turn:a\"]\nsecret = \"\"", "secret"),
+        (
+            "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"c\"\nsecret = \"s\"",
+            "either",
+        ),
+        ("[[ice_servers]]\nurls = [\"stun:a\"]\nsecrets = \"s\"", "secrets"),
         (
             "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"a b\"",
             "username",

@@ -3,6 +3,7 @@
 use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
 use super::{Effect, Farewell, JoinCommand, Outlook, Recipients, Refusal, Room};
+use crate::ice;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
     ErrorCode, LeaveReason, MediaSections, ParticipantId, ParticipantUpdate, Permissions,
@@ -11,7 +12,7 @@ use crate::protocol::{
 use crate::webhook::Happening;
 use sfu::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Slots that a client gets unless it asks for another number.
 const DEFAULT_SLOTS: u16 = 25;
@@ -90,7 +91,7 @@ impl Room {
             room: self.name.clone(),
             participant: participant.id,
             identity: participant.identity.clone(),
-            ice_servers: self.settings.ice_servers.clone(),
+            ice_servers: ice::issue(&self.settings.ice_servers, SystemTime::now()),
             media_sections: participant.sections,
             max_video: participant.max.video,
             max_audio: participant.max.audio,

@@ -69,6 +69,11 @@ pub(crate) fn start(config: Config) -> Server {
     Server { address, _stop: shutdown.clone().drop_guard(), shutdown }
 }
 
+/// Takes pages of this origin besides its own.
+pub(crate) fn open_to(origin: &str) -> Server {
+    start(Config { allowed_origins: vec![origin.to_owned()], ..Config::default() })
+}
+
 /// A server that somebody else runs.
 pub(crate) fn at(address: SocketAddr) -> Server {
     let shutdown = CancellationToken::new();
@@ -94,7 +99,8 @@ pub(crate) fn with_ice_servers() -> Server {
         username: Some("user".into()),
         credential: Some("secret".into()),
     };
-    start(Config { ice_servers: vec![stun, turn], ..Config::default() })
+    let ice_servers = vec![stun.into(), turn.into()];
+    start(Config { ice_servers, ..Config::default() })
 }
 
 /// A token that says what the closure makes of one that allows everything in a room.
@@ -121,6 +127,10 @@ pub(crate) fn admin(room: &str) -> String {
 }
 
 impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
