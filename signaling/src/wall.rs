@@ -79,6 +79,8 @@ struct Wall {
     people: Vec<Person>,
     sessions: Vec<Session>,
     members: Members,
+    /// Numbers of tracks that there are, in whichever room; never empty when something is asked.
+    tracks: Vec<u32>,
     /// The same in both rooms.
     names: [&'static str; 3],
     removed: BTreeSet<(&'static str, &'static str)>,
@@ -126,6 +128,7 @@ impl Wall {
             people: Vec::new(),
             sessions: Vec::new(),
             members: Members::new(),
+            tracks: vec![1],
             names: ["x", "y", "z"],
             removed: BTreeSet::new(),
             changed: HashMap::new(),
@@ -225,6 +228,8 @@ impl Wall {
 
     /// Who is in each room, and nothing of another room in anything that was said; in a room that was not asked, nothing was said.
     async fn check(&mut self, asked: Option<&'static str>) {
+        self.tracks.clear();
+        self.tracks.push(1);
         for room in ROOMS {
             let report = match self.state.registry.find(room) {
                 Some(handle) => handle.administer(AdminCommand::Describe).await,
@@ -242,6 +247,8 @@ impl Wall {
             let expected: BTreeMap<_, _> =
                 expected.map(|((_, identity), member)| (*identity, member.clone())).collect();
             assert_eq!(found, expected, "in {room}");
+            let tracks = report.iter().flat_map(|participant| &participant.tracks);
+            self.tracks.extend(tracks.map(|track| track.number));
             for participant in &report {
                 assert_eq!(participant.metadata, format!("in-{room}"));
                 let beyond = |track: &&crate::protocol::TrackInfo| {

@@ -216,5 +216,5 @@ async fn the_machines_own_address_is_a_strangers() {
     server.address = SocketAddr::new(own, server.address.port());
     let (status, _, body) = server.http("GET /metrics HTTP/1.1\nHost: 127.0.0.1", "").await;
     assert_eq!(status, 403);
-    assert!(body.contains("ssh -L"), "{body}");
+    assert!(body.contains("--admin-listen"), "{body}");
 }

@@ -46,6 +46,7 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env("RUST_LOG", log)
+            .env("NO_COLOR", "1")
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

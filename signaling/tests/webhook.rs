@@ -138,7 +138,7 @@ async fn what_fails_is_tried_again_and_what_is_refused_is_not() {
     assert_eq!(names, ["room_started", "room_started", "room_finished"]);
     assert_eq!(order[0]["id"], order[1]["id"], "the same event");
     let metrics = server.send("GET /metrics", "").await.body;
-    assert!(metrics.contains("switchyard_webhook_retries_total 1"), "{metrics}");
+    assert!(metrics.contains("switchyard_webhook_retries_total{} 1"), "{metrics}");
     assert!(metrics.contains("switchyard_webhook_events_total{result=\"failed\"} 1"), "{metrics}");
 }
 
@@ -177,7 +177,7 @@ async fn row_15_targets_in_private_networks_are_refused_unless_that_is_said() {
     let server = start(Config { webhook: Some(webhook), ..Config::default() });
     server.send(&format!("POST /api/rooms\n{JSON}"), r#"{"name":"r"}"#).await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !server.send("GET /metrics", "").await.body.contains("webhook_retries_total 2") {
+    while !server.send("GET /metrics", "").await.body.contains("webhook_retries_total{} 2") {
         assert!(tokio::time::Instant::now() < deadline, "it tries");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }

@@ -93,3 +93,29 @@ fn secrets_do_not_show_in_debug_output() {
     let config = resolve(RawConfig::default(), KEY).unwrap();
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
 }
+
+#[test]
+fn the_page_says_what_holds_and_where_it_comes_from_and_no_secret() {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let path = std::env::temp_dir().join(format!("switchyard-show-{}.toml", rand::random::<u64>()));
+    let turn = "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"hush\"\n";
+    let webhook = "[webhook]\nurls = [\"https://a.example/\"]\nkey = \"a\"\n";
+    std::fs::write(&path, format!("workers = 3\ndrain = 5\n{turn}{webhook}{KEY}")).unwrap();
+    let file = path.to_str().unwrap();
+    let arguments =
+        ["switchyard", "config", "--listen", "127.0.0.1:9000", "--drain", "7", "--config", file];
+    let matches = crate::cli::Cli::command().try_get_matches_from(arguments).unwrap();
+    let matches = matches.subcommand_matches("config").unwrap();
+    let page = show(RawConfig::from_arg_matches(matches).unwrap(), matches).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let line = |start: &str| {
+        let line = page.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start} in {page}")).to_owned()
+    };
+    assert!(line("listen = \"127.0.0.1:9000\"").ends_with("# --listen"));
+    assert!(line("drain = 7").ends_with("# --drain"), "a flag wins over the file");
+    assert!(line("workers = 3").ends_with(file));
+    assert!(line("max_load = 90").ends_with("# default"));
+    assert!(line("a = \"…\"").ends_with("# HS256"));
+    assert!(!page.contains("0123456789abcdef") && !page.contains("hush"), "{page}");
+}

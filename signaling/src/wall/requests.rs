@@ -32,10 +32,16 @@ impl Wall {
         Some(room)
     }
 
+    /// The number of a track of either room.
+    fn some_track(&mut self) -> u32 {
+        let tracks = self.tracks.clone();
+        self.pick(&tracks)
+    }
+
     /// Says something that only concerns the own room, whatever it names.
     pub(super) async fn say(&mut self) -> Option<&'static str> {
         let index = self.rng.random_range(0..self.people.len().max(1));
-        let track = format!("t{}", self.rng.random_range(1..40));
+        let track = format!("t{}", self.some_track());
         let (muted, kind) = (self.rng.random_bool(0.5), self.rng.random_range(0..7));
         let person = self.people.get(index)?;
         let (room, identity) = (person.room, person.identity);
@@ -140,7 +146,7 @@ impl Wall {
     /// One request of the HTTP API.
     pub(super) async fn manage(&mut self) -> Option<&'static str> {
         let (token, room, who) = (self.token(), self.pick(&ROOMS), self.pick(&self.names.clone()));
-        let track = self.rng.random_range(1..40);
+        let (track, few) = (self.some_track(), self.rng.random_bool(0.2));
         let kind = self.rng.random_range(0..12);
         let (publish, subscribe) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
         let base = format!("/api/rooms/{room}");
@@ -156,7 +162,7 @@ impl Wall {
             }
             2 => ("GET", base, Value::Null, mine),
             3 => ("PATCH", base, json!({"metadata": tag}), mine),
-            4 if track < 8 => ("DELETE", base, Value::Null, mine),
+            4 if few => ("DELETE", base, Value::Null, mine),
             4 | 5 => ("GET", format!("{base}/participants"), Value::Null, mine),
             6 => ("GET", format!("{base}/participants/{who}"), Value::Null, mine),
             7 => (
