@@ -333,7 +333,7 @@ async fn with_keys_a_token_opens_the_channels_of_its_room_and_no_other() {
     eve.hears_nothing().await;
     for (path, expected) in [
         ("/channel".to_owned(), "?room=ROOM&token=TOKEN"),
-        (at("red", ""), "needs a join token"),
+        (at("red", ""), "needs a token"),
         (at("red", &token("blue", "eve")), "not for this room"),
         (at("a%20b", &token("red", "eve")), "room"),
     ] {

@@ -144,7 +144,7 @@ describe('with keys and https', () => {
       await until('bob to hear', () => bob.heard.length === 1);
       assert.equal(other.heard.length, 0);
       const stranger = join({ room: 'red' });
-      const sentence = await until('the sentence', () => stranger.errors.find((error) => /needs a join token/.test(error)) ?? { error: stranger.errors });
+      const sentence = await until('the sentence', () => stranger.errors.find((error) => /needs a token/.test(error)) ?? { error: stranger.errors });
       assert.ok(sentence);
       for (const client of [ada, bob, other, stranger]) client.close();
     });
