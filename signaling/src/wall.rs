@@ -25,11 +25,13 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const STEPS: usize = 100_000;
+/// Sessions that do not connect are gone after 15 seconds.
+const TIDY_EVERY: Duration = Duration::from_secs(3);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const WRONG: &str = "fedcba9876543210fedcba9876543210";
 const ROOMS: [&str; 2] = ["a", "b"];
@@ -315,7 +317,7 @@ impl Wall {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
     let steps = std::env::var("WALL_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(STEPS);
-    let mut wall = Wall::new(30);
+    let (mut wall, mut tidied) = (Wall::new(30), Instant::now());
     for step in 0..steps {
         let asked = match wall.rng.random_range(0..10) {
             0..=2 => wall.join().await,
@@ -326,8 +328,9 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
             _ => wall.manage().await,
         };
         wall.check(asked).await;
-        if step % 200 == 199 {
+        if step % 200 == 199 || tidied.elapsed() > TIDY_EVERY {
             wall.tidy().await;
+            tidied = Instant::now();
         }
         // Old tokens would all be worthless after a while: others come.
         if step % 2000 == 1999 {
