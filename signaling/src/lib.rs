@@ -14,6 +14,7 @@ mod media;
 mod metrics;
 mod native;
 mod negotiation;
+pub mod panics;
 pub mod protocol;
 mod random;
 mod room;
