@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// How long open connections may take to end after a shutdown.
 const DRAIN: Duration = Duration::from_secs(3);
 /// How long a client may take to send its request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves on `listener` until `shutdown` is cancelled.
 ///
