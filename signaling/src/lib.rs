@@ -18,6 +18,7 @@ mod metrics;
 mod native;
 mod negotiation;
 mod overload;
+pub mod panics;
 pub mod protocol;
 mod random;
 mod room;

@@ -69,6 +69,7 @@ fn serve(raw: RawConfig) -> ExitCode {
 fn try_serve(raw: RawConfig) -> anyhow::Result<Ending> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    signaling::panics::limit_reports();
     let config = Config::resolve(raw)?;
     let listener = TcpListener::bind(config.listen)
         .with_context(|| format!("cannot listen on {} (--listen IP:PORT)", config.listen))?;

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// How long open connections may take to end after a shutdown.
 const CLOSE: Duration = Duration::from_secs(3);
 /// How long a client may take to send its request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 100;
 /// How often a server that drains looks whether everybody has left.

@@ -137,7 +137,7 @@ async fn every_route_is_in_the_document_and_the_reverse() {
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 7, "{paths:?}");
     for (path, operations) in paths {
-        let address = path.replace('{', "").replace('}', "");
+        let address = path.replace(['{', '}'], "");
         for method in ["get", "post", "put", "patch", "delete"] {
             let response = server.send(&format!("{} {address}", method.to_uppercase()), "").await;
             let documented = operations.get(method).is_some();

@@ -333,7 +333,7 @@ async fn with_keys_a_token_opens_the_channels_of_its_room_and_no_other() {
     eve.hears_nothing().await;
     for (path, expected) in [
         ("/channel".to_owned(), "?room=ROOM&token=TOKEN"),
-        (at("red", ""), "needs a join token"),
+        (at("red", ""), "needs a token"),
         (at("red", &token("blue", "eve")), "not for this room"),
         (at("a%20b", &token("red", "eve")), "room"),
     ] {
@@ -361,6 +361,14 @@ async fn without_keys_only_pages_that_were_let_in_get_a_socket() {
     assert_eq!(status(&server, "https://other.example").await, 403);
     let proxied = server.status("GET /channel\nX-Forwarded-For: 192.0.2.1").await;
     assert_eq!(proxied, 403);
+    let poll = |origin: &str| {
+        format!("GET /socket.io/?EIO=4&transport=polling\nOrigin: https://{origin}.example")
+    };
+    assert_eq!(server.status(&poll("other")).await, 403);
+    let polled = server.send(&poll("pages"), "").await;
+    assert_eq!(polled.status, 200);
+    assert_eq!(polled.header("access-control-allow-origin"), "https://pages.example");
+    assert_eq!(polled.header("access-control-allow-credentials"), "true");
 }
 
 #[tokio::test]

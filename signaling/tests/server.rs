@@ -215,7 +215,7 @@ async fn what_is_wrong_is_answered_and_the_socket_lives_on() {
 }
 
 #[tokio::test]
-async fn too_much_closes_with_1009() {
+async fn row_28_too_much_closes_with_1009() {
     let server = open();
     let (mut ada, _) = server.joined("r", "ada").await;
     ada.send(Message::text("x".repeat(256 * 1024 + 1))).await;
@@ -224,7 +224,7 @@ async fn too_much_closes_with_1009() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_join_is_sent_away() {
+async fn row_28_whoever_does_not_join_is_sent_away() {
     let server = open();
     let mut silent = server.socket().await;
     assert_eq!(silent.close_code().await, Some(1008));

@@ -103,6 +103,27 @@ test('wrong events get a sentence and harm no one', async () => {
   client.close();
 });
 
+test('a client that does not fetch what is for it is closed, and delays nobody', async () => {
+  const address = `${server.url}/socket.io/?EIO=4&transport=polling`;
+  const { sid } = JSON.parse((await (await fetch(address)).text()).slice(1));
+  await fetch(`${address}&sid=${sid}`, { method: 'POST', body: '40/slow,' });
+  const [ada, bob, eve] = await Promise.all([0, 1, 2].map(() => new Client(CLIENTS['4.x'], server.url, 'slow').ready()));
+  // Each within what may come at once, together more than may wait.
+  for (let n = 0; n < 150; n++) for (const one of [ada, bob]) one.say(n);
+  await until('all to come', () => eve.heard.length === 300 || { error: `${eve.heard.length} came` });
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assert.match(metrics, /^switchyard_channel_slow_readers_total\{?\}? 1$/m);
+  assert.equal((await fetch(`${address}&sid=${sid}`)).status, 400);
+  for (const one of [ada, bob, eve]) one.close();
+});
+
+test('who sends more than the rate allows is told, and closed', async () => {
+  const client = await new Client(CLIENTS['4.x'], server.url, 'flood', { transports: ['websocket'] }).ready();
+  for (let n = 0; n < 300; n++) client.say(n);
+  await until('the end', () => !client.root.connected);
+  assert.match(client.errors.join(), /Too many messages/);
+});
+
 test('a plain WebSocket and Socket.IO meet in one channel', async () => {
   const client = await new Client(CLIENTS['2.x'], server.url, 'mixed').ready();
   const { WebSocket } = require('ws');
@@ -144,7 +165,7 @@ describe('with keys and https', () => {
       await until('bob to hear', () => bob.heard.length === 1);
       assert.equal(other.heard.length, 0);
       const stranger = join({ room: 'red' });
-      const sentence = await until('the sentence', () => stranger.errors.find((error) => /needs a join token/.test(error)) ?? { error: stranger.errors });
+      const sentence = await until('the sentence', () => stranger.errors.find((error) => /needs a token/.test(error)) ?? { error: stranger.errors });
       assert.ok(sentence);
       for (const client of [ada, bob, other, stranger]) client.close();
     });

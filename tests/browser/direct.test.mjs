@@ -248,7 +248,8 @@ for (const pair of [['chromium', 'chromium'], ['chromium', 'firefox']]) {
     for (const [from, to] of [[one, other], [other, one]]) {
       await sees(from, to);
       await hears(from, to);
-      assert.match(await stat(from, 'connecting', 'Chosen pair'), /^relay .*udp 10\.99\.0\.1:\d+ ↔ relay udp 10\.99\.0\.1:\d+/);
+      const chosen = await until('the chosen pair', async () => (await stat(from, 'connecting', 'Chosen pair')) || { error: 'not told yet' });
+      assert.match(chosen, /^relay .*udp 10\.99\.0\.1:\d+ ↔ relay udp 10\.99\.0\.1:\d+/);
     }
     await chat(one, other, 'by a detour');
     if (pair[1] === 'chromium') t.diagnostic(`20 MB through coturn: ${await send(one, other)} ms`);

@@ -1,10 +1,10 @@
 //! Whose datagrams count, and for how long.
 
-use crate::endpoint::check;
 use crate::net::{MS, Path, SECOND};
 use crate::world::{SlotSpec, Tracks, World};
 use sfu_core::{CloseReason, Event, TransportId};
 use std::net::SocketAddr;
+use switchyard_tests::peer::check;
 
 const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
 /// Checks come every 2.5 s, and the engine looks every 500 ms.
@@ -44,7 +44,7 @@ fn whole_frames(world: &World, since: u64) -> usize {
 }
 
 #[test]
-fn consent_ends_for_a_receiver_and_for_a_sender_of_media() {
+fn row_12_consent_ends_for_a_receiver_and_for_a_sender_of_media() {
     let mut world = room();
     let start = world.now;
     world.publishers[0].endpoint.checks = false;
@@ -106,7 +106,7 @@ fn media_follows_a_client_to_its_new_address() {
 }
 
 #[test]
-fn unproved_addresses_get_nothing_and_change_nothing() {
+fn row_03_unproved_addresses_get_nothing_and_change_nothing() {
     let mut world = room();
     let population = world.engine.population();
     let of_transports = |world: &World| {

@@ -1,15 +1,11 @@
-//! What every peer has: an address, ICE credentials, SRTP both ways. Checks are written by `rtc-stun`.
+//! What every peer has: an address, ICE credentials, SRTP both ways.
 
 use crate::net::{MS, Micros};
 use bytes::Bytes;
-use rtc_stun::attributes::{ATTR_USERNAME, AttrType};
-use rtc_stun::fingerprint::FINGERPRINT;
-use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 use rtcp::packet::Packet as RtcpValue;
-use sfu_core::params::{IceCredentials, Security, TransportParams};
-use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile, SrtpReceiver, SrtpSender};
+use sfu_core::transport::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
 use std::net::SocketAddr;
+use switchyard_tests::peer::{credentials, peer_keys, write_check};
 use webrtc_util::marshal::{Marshal, MarshalSize, Unmarshal};
 
 /// Ids of header extensions on publishers' connections …
@@ -69,80 +65,6 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// Keys of one connection as the peer sees them; `mirror` gives the engine's view.
-pub(crate) fn peer_keys(number: u64, profile: SrtpProfile) -> SrtpKeys {
-    let bytes = |tag: u8, len: usize| {
-        (0..len).map(|i| tag ^ (i as u8).wrapping_mul(29) ^ number as u8).collect::<Vec<u8>>()
-    };
-    SrtpKeys {
-        profile,
-        local_key: bytes(0x11, profile.key_len()),
-        local_salt: bytes(0x22, profile.salt_len()),
-        remote_key: bytes(0x33, profile.key_len()),
-        remote_salt: bytes(0x44, profile.salt_len()),
-    }
-}
-
-fn mirror(keys: &SrtpKeys) -> SrtpKeys {
-    SrtpKeys {
-        profile: keys.profile,
-        local_key: keys.remote_key.clone(),
-        local_salt: keys.remote_salt.clone(),
-        remote_key: keys.local_key.clone(),
-        remote_salt: keys.local_salt.clone(),
-    }
-}
-
-fn credentials(side: char, number: u64) -> IceCredentials {
-    IceCredentials {
-        ufrag: format!("{side}{number:04}"),
-        password: format!("password-of-twenty-two-{side}{number}"),
-    }
-}
-
-/// The engine's half of an [`Endpoint`] with the same number.
-pub(crate) fn transport_params(number: u64, profile: SrtpProfile) -> TransportParams {
-    TransportParams {
-        local_ice: credentials('s', number),
-        remote_ice: credentials('p', number),
-        security: Security::Keys(Box::new(mirror(&peer_keys(number, profile)))),
-        sctp: None,
-    }
-}
-
-/// A binding request of a peer for the engine's transport `number`.
-pub(crate) fn check(number: u64, transaction: u64, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let username = format!("{}:{}", credentials('s', number).ufrag, credentials('p', number).ufrag);
-    write_check(&username, &credentials('s', number).password, transaction, attributes)
-}
-
-fn write_check(
-    username: &str,
-    password: &str,
-    transaction: u64,
-    attributes: &[(u16, &[u8])],
-) -> Vec<u8> {
-    let provider = rtc_stun::crypto::default_provider().unwrap();
-    let mut id = [0x5c; 12];
-    id[..8].copy_from_slice(&transaction.to_be_bytes());
-    let mut message = Message::new();
-    message.set_type(BINDING_REQUEST);
-    message.write_header();
-    TransactionId(id).add_to(&mut message).unwrap();
-    message.add(ATTR_USERNAME, username.as_bytes());
-    for (kind, value) in attributes {
-        message.add(AttrType(*kind), value);
-    }
-    MessageIntegrity::new_short_term_integrity_with_provider(
-        password.to_owned(),
-        provider.crypto(),
-    )
-    .add_to(&mut message)
-    .unwrap();
-    FINGERPRINT.add_to(&mut message).unwrap();
-    message.raw
-}
-
 impl Endpoint {
     pub(crate) fn new(number: u64, profile: SrtpProfile, address: SocketAddr) -> Self {
         let keys = peer_keys(number, profile);
@@ -196,13 +118,17 @@ impl Endpoint {
     /// `index`: extended sequence number.
     pub(crate) fn send_rtp(&mut self, index: u64, packet: &rtp::packet::Packet) {
         let header_len = packet.header.marshal_size();
-        let mut bytes = packet.marshal().unwrap().to_vec();
-        let len = bytes.len();
-        bytes.resize(len + 16, 0);
-        let len = self.srtp_out.protect_rtp(&mut bytes, header_len, len, index);
+        let sealed = self.seal(index, header_len, &packet.marshal().unwrap());
+        self.out.push((self.address, sealed));
+    }
+
+    /// Encrypts what is behind the first `header_len` bytes, whatever it is.
+    pub(crate) fn seal(&mut self, index: u64, header_len: usize, packet: &[u8]) -> Vec<u8> {
+        let mut bytes = [packet, &[0; 16]].concat();
+        let len = self.srtp_out.protect_rtp(&mut bytes, header_len, packet.len(), index);
         assert!(len > 0, "the peer's own packet is refused");
         bytes.truncate(len);
-        self.out.push((self.address, bytes));
+        bytes
     }
 
     pub(crate) fn send_rtcp(&mut self, packets: &[Box<dyn RtcpValue + Send + Sync>]) {

@@ -8,6 +8,7 @@ mod continuity;
 mod counters;
 mod endpoint;
 mod feedback;
+mod hostile;
 mod keyframes;
 mod layers;
 mod loss;

@@ -52,7 +52,7 @@ fn disturb(world: &mut World, rng: &mut SmallRng) {
 }
 
 #[test]
-fn no_index_ever_seals_two_byte_strings() {
+fn row_07_no_index_ever_seals_two_byte_strings() {
     let path = Path { delay: 10 * MS, ..Path::lossy(0.02) };
     let mut world = World::new(17, path, path);
     let mut rng = SmallRng::seed_from_u64(4);

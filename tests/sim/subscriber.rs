@@ -62,6 +62,14 @@ impl Arrivals {
         self.base = Some(self.base.map_or(number, |base| base.min(number)));
     }
 
+    /// Everything since the last feedback came, a quarter of a millisecond after what was before it.
+    fn invent(&mut self) {
+        let Some(base) = self.base else { return };
+        for number in base..=self.highest {
+            self.came.insert(number, CLOCK + number * MS / 4);
+        }
+    }
+
     fn take(&mut self) -> Option<Vec<u8>> {
         let base = self.base.filter(|base| *base <= self.highest)?;
         let end = self.highest.min(base + FEEDBACK_MAX);
@@ -277,6 +285,10 @@ pub(crate) struct Subscriber {
     pub(crate) replays: u64,
     /// Sends transport-wide feedback.
     pub(crate) feedback: bool,
+    /// Its feedback says that everything came, and without delay.
+    pub(crate) lies: bool,
+    /// Sends nothing but checks.
+    pub(crate) mute: bool,
     arrivals: Arrivals,
     next_tick: Micros,
     next_report: Micros,
@@ -290,6 +302,8 @@ impl Subscriber {
             slots: Vec::new(),
             replays: 0,
             feedback: true,
+            lies: false,
+            mute: false,
             arrivals: Arrivals::default(),
             next_tick: 0,
             next_report: 0,
@@ -311,6 +325,9 @@ impl Subscriber {
             return;
         }
         self.next_tick = now + NACK_TICK;
+        if self.mute {
+            return;
+        }
         self.ask(now);
         for index in 0..self.slots.len() {
             if self.slots[index].stuck(now) {
@@ -319,6 +336,9 @@ impl Subscriber {
         }
         if self.feedback && now >= self.next_feedback {
             self.next_feedback = now + FEEDBACK;
+            if self.lies {
+                self.arrivals.invent();
+            }
             while let Some(bytes) = self.arrivals.take() {
                 self.endpoint.send_rtcp_bytes(bytes);
             }
@@ -389,7 +409,9 @@ impl Subscriber {
             Inbound::Rtp(packet) => {
                 self.receive_rtp(now, &packet);
                 // The first request leaves at once, as libwebrtc's does.
-                self.ask(now);
+                if !self.mute {
+                    self.ask(now);
+                }
             }
             Inbound::Rtcp(values, _) => {
                 for value in &values {

@@ -10,8 +10,8 @@ use sfu_core::transport::srtp::{SrtpKeys, SrtpReceiver};
 use sfu_rtp::RtpHeader;
 use sfu_rtp::codec::vp8::Vp8Descriptor;
 use sfu_rtp::codec::vp9::Vp9Descriptor;
-use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 /// One media packet of a slot, first transmission.
@@ -64,7 +64,11 @@ pub(crate) struct Tap {
     /// By media SSRC and index.
     pub(crate) said: HashMap<(u32, u64), Said>,
     transport_number: Option<u16>,
+    /// Publishers' payloads are in order.
+    pub(crate) strict: bool,
     pub(crate) datagrams: u64,
+    /// Bytes of the largest one.
+    pub(crate) largest: usize,
     pub(crate) rtx_packets: u64,
     /// Fill probes.
     pub(crate) padding_packets: u64,
@@ -83,7 +87,9 @@ impl Tap {
             resends: HashMap::new(),
             said: HashMap::new(),
             transport_number: None,
+            strict: true,
             datagrams: 0,
+            largest: 0,
             rtx_packets: 0,
             padding_packets: 0,
             identical_packets: 0,
@@ -94,6 +100,11 @@ impl Tap {
         self.rtx.insert(rtx, media);
     }
 
+    /// Digests of all datagrams of media, by SSRC and index.
+    pub(crate) fn sealed(&self) -> BTreeMap<(u32, u64), u64> {
+        self.sealed.iter().map(|(&at, &digest)| (at, digest)).collect()
+    }
+
     /// The most often that one packet was sent again.
     pub(crate) fn resends_max(&self) -> u32 {
         self.resends.values().copied().max().unwrap_or(0)
@@ -101,6 +112,7 @@ impl Tap {
 
     pub(crate) fn look(&mut self, now: Micros, datagram: &[u8], cause: Cause) {
         self.datagrams += 1;
+        self.largest = self.largest.max(datagram.len());
         match sfu_rtp::classify(datagram) {
             Some(sfu_rtp::PacketKind::Rtp) => self.look_rtp(now, datagram, cause),
             Some(sfu_rtp::PacketKind::Rtcp) => self.look_rtcp(now, datagram),
@@ -161,9 +173,9 @@ impl Tap {
         }
         self.said.insert((ssrc, index), said(payload));
         let blank = payload.is_empty();
-        let video = !blank && header.payload_type == crate::subscriber::VP8;
+        let video = self.strict && !blank && header.payload_type == crate::subscriber::VP8;
         let descriptor = video.then(|| Vp8Descriptor::parse(payload).unwrap());
-        let vp9 = !blank && header.payload_type == crate::subscriber::VP9;
+        let vp9 = self.strict && !blank && header.payload_type == crate::subscriber::VP9;
         let vp9 = vp9.then(|| Vp9Descriptor::parse(payload).unwrap());
         assert_eq!(header.csrcs(&bytes).count(), 1);
         self.sent.entry(ssrc).or_default().push(Sent {

@@ -1,8 +1,6 @@
 //! The engine with its peers in virtual time.
 
-use crate::endpoint::{
-    Endpoint, peer_keys, publisher_ids as pub_ids, subscriber_ids as sub_ids, transport_params,
-};
+use crate::endpoint::{Endpoint, publisher_ids as pub_ids, subscriber_ids as sub_ids};
 use crate::net::{Delivery, Micros, Net, Path, SECOND, To};
 use crate::params::{audio_params, mapping, mappings, video_params};
 use crate::pipes::Pipes;
@@ -24,6 +22,7 @@ use sfu_core::{
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use switchyard_tests::peer::{peer_keys, transport_params};
 
 /// The server's NTP time at virtual time 0.
 pub(crate) const SERVER_NTP: u64 = 0xe800_0000_0000_0000;
@@ -346,6 +345,20 @@ impl World {
     pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         self.note(from, &bytes);
         self.net.send(self.now, Delivery { to: To::Engine, peer: from, bytes });
+    }
+
+    /// A datagram straight into the engine, for floods: no network in between. Returns what was answered.
+    pub(crate) fn feed(
+        &mut self,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Vec<(SocketAddr, Vec<u8>)> {
+        let now = self.epoch + Duration::from_micros(self.now);
+        let tuple = Tuple { local: SERVER, remote: from };
+        let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+        self.engine.handle_datagram(now, Datagram { tuple, arrival: now, bytes }, &mut egress);
+        egress.flush();
+        self.sink.0.drain(..).map(|(tuple, bytes)| (tuple.remote, bytes)).collect()
     }
 
     pub(crate) fn run_seconds(&mut self, seconds: u64) {

@@ -301,10 +301,13 @@ pub fn read_rid(value: &[u8]) -> Option<&str> {
     read_identifier(value, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
+/// RFC 8843 section 15.1 asks for one or two bytes; no offer with longer ones than this is accepted.
+const IDENTIFIER_LEN_MAX: usize = 16;
+
 #[inline]
 fn read_identifier(value: &[u8], allowed: impl Fn(u8) -> bool) -> Option<&str> {
     let len = value.iter().rposition(|&byte| byte != 0)? + 1;
-    let text = &value[..len];
+    let text = value.get(..len).filter(|text| text.len() <= IDENTIFIER_LEN_MAX)?;
     if !text.iter().all(|&byte| allowed(byte)) {
         return None;
     }

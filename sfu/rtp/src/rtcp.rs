@@ -101,6 +101,21 @@ impl<'a> RtcpPacket<'a> {
     }
 }
 
+impl RtcpPacket<'_> {
+    /// The bits per second that a REMB names (draft-alvestrand-rmcat-remb-03 section 2.2), for all its SSRCs together. `None`: it is none.
+    #[must_use]
+    pub fn remb(&self) -> Option<u64> {
+        let &[_, _, _, _, _, _, _, _, b'R', b'E', b'M', b'B', _, first, second, third, ..] =
+            self.body
+        else {
+            return None;
+        };
+        let mantissa = u32::from_be_bytes([0, first & 3, second, third]);
+        let bits_per_second = u128::from(mantissa) << (first >> 2);
+        Some(u64::try_from(bits_per_second).unwrap_or(u64::MAX))
+    }
+}
+
 /// Iterates over the packets of a compound (or reduced-size) packet; ends before the first malformed one.
 #[inline]
 #[must_use]
@@ -203,7 +218,35 @@ mod tests {
         assert_eq!(validate(&[0x80, 100, 0, 0]), Err(ParseError::Malformed));
     }
 
+    #[test]
+    fn remb_is_mantissa_and_exponent() {
+        let remb = |head: [u8; 3]| {
+            let mut packet = vec![0x8F, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0];
+            packet.extend(*b"REMB");
+            // More SSRCs are promised than follow.
+            packet.push(200);
+            packet.extend(head);
+            packet.extend([0, 0, 0, 5]);
+            compound(&packet).next().unwrap().remb()
+        };
+        assert_eq!(remb([0x0B, 0xD0, 0x90]), Some(0x3_D090 << 2));
+        assert_eq!(remb([0, 0, 0]), Some(0));
+        assert_eq!(remb([0xFF, 0xFF, 0xFF]), Some(u64::MAX));
+        assert_eq!(compound(&COMPOUND).nth(1).unwrap().remb(), None);
+    }
+
     proptest! {
+        #[test]
+        fn reads_the_rembs_that_the_rtcp_crate_writes(bits_per_second in 1000..1_000_000_000_u32) {
+            use rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+            let bitrate = bits_per_second as f32;
+            let remb = ReceiverEstimatedMaximumBitrate { sender_ssrc: 1, bitrate, ssrcs: vec![7, 8] };
+            let bytes = remb.marshal().unwrap();
+            let read = compound(&bytes).next().unwrap().remb().unwrap() as f64;
+            let exact = f64::from(bits_per_second);
+            prop_assert!((read - exact).abs() <= exact / 100_000.0, "{read} for {exact}");
+        }
+
         #[test]
         fn walks_what_the_rtcp_crate_writes(ssrc in any::<u32>(), sources in prop::collection::vec(any::<u32>(), 0..31),
                                             nacks in prop::collection::vec(any::<(u16, u16)>(), 1..10)) {

@@ -6,13 +6,14 @@ use std::time::SystemTime;
 
 /// Keys, and what was revoked.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
+pub struct Access {
     keys: Keys,
     pub(crate) revocations: Arc<Revocations>,
 }
 
 impl Access {
-    pub(crate) fn new(keys: Keys) -> Self {
+    /// Nothing is revoked yet.
+    pub fn new(keys: Keys) -> Self {
         Self { keys, revocations: Arc::default() }
     }
 
@@ -25,7 +26,7 @@ impl Access {
     ///
     /// # Errors
     /// [`AuthError`]; without keys there is none, and the token is not looked at.
-    pub(crate) fn verify(&self, token: Option<&str>, room: &str) -> Result<Grant, AuthError> {
+    pub fn verify(&self, token: Option<&str>, room: &str) -> Result<Grant, AuthError> {
         if self.is_open() {
             return Ok(Grant::OPEN);
         }

@@ -151,6 +151,7 @@ fn row_29_several_keys_at_once_let_one_be_replaced() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn row_29_every_other_token_is_refused() {
     use AuthError::*;
     let good = hs256(&claims());

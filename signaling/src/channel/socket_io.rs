@@ -110,6 +110,8 @@ impl Deliver for Outbox {
             return Delivery::Skipped;
         }
         if socket.emit(parcel.packet.clone()).is_err() {
+            // The end takes a moment, in which nothing more is for it.
+            self.connected().clear();
             socket.close(DisconnectReason::TransportClose);
             return Delivery::Slow;
         }

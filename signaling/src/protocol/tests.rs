@@ -98,7 +98,7 @@ fn refused(text: &str) -> (Option<u64>, String) {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn row_26_what_is_wrong_is_named() {
     let cases = [
         ("[]", "an object"),
         ("{", "not a JSON object"),
@@ -145,7 +145,7 @@ fn a_refusal_keeps_the_request_number() {
 }
 
 #[test]
-fn one_message_names_at_most_a_rooms_tracks() {
+fn row_28_one_message_names_at_most_a_rooms_tracks() {
     let settings = |count: usize| {
         let entries = vec![r#"{"track":"t1"}"#; count].join(",");
         format!(r#"{{"type":"track_settings","tracks":[{entries}]}}"#)
@@ -161,7 +161,7 @@ fn long_text_in_a_refusal_is_cut() {
 }
 
 #[test]
-fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
+fn row_28_deep_nesting_is_an_error_and_not_a_stack_overflow() {
     let (_, message) = refused(&format!(r#"{{"type":"ready","x":{}"#, "[".repeat(100_000)));
     assert!(message.contains("recursion limit"), "{message}");
 }

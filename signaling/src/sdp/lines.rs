@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_exact() {
+    fn row_27_limits_are_exact() {
         let lines = |count: usize| "v=0".to_owned() + &"\na=x".repeat(count - 1);
         assert!(split(&lines(LINES_MAX)).is_ok());
         assert!(split(&lines(LINES_MAX + 1)).is_err());

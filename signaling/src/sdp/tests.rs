@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bombs;
 mod golden;
 mod negotiation;
 mod random;

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_the_rate_holds() {
+    fn row_28_a_burst_passes_and_then_the_rate_holds() {
         let start = Instant::now() + Duration::from_secs(3600);
         let mut bucket = TokenBucket::new(start);
         for frame in 0..BURST {

@@ -12,7 +12,6 @@ use rtcp::goodbye::Goodbye;
 use rtcp::packet::Packet;
 use rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtcp::receiver_report::ReceiverReport;
 use rtcp::reception_report::ReceptionReport;
 use rtcp::sender_report::SenderReport;
@@ -57,11 +56,18 @@ impl Engine {
                 self.handle_transport_feedback(arrival, key, &feedback);
                 continue;
             }
+            // Not by the library, which panics where more SSRCs are promised than follow.
+            if (packet.packet_type, packet.count) == (PAYLOAD_FEEDBACK, APPLICATION) {
+                if let Some(bits_per_second) = packet.remb() {
+                    self.handle_remb(arrival, key, bits_per_second);
+                }
+                continue;
+            }
             let wanted = matches!(
                 (packet.packet_type, packet.count),
                 (SENDER_REPORT | RECEIVER_REPORT | GOODBYE, _)
                     | (TRANSPORT_FEEDBACK, NACK)
-                    | (PAYLOAD_FEEDBACK, PLI | FIR | APPLICATION)
+                    | (PAYLOAD_FEEDBACK, PLI | FIR)
             );
             if wanted {
                 self.handle_rtcp_packet((now, arrival), key, &parse(&packet)?, egress);
@@ -91,8 +97,6 @@ impl Engine {
             for entry in &fir.fir {
                 self.handle_keyframe_request(now, key, entry.ssrc);
             }
-        } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-            self.handle_remb(arrival, key, remb.bitrate);
         } else if let Some(bye) = any.downcast_ref::<Goodbye>() {
             for ssrc in &bye.sources {
                 self.handle_goodbye(key, *ssrc);
@@ -143,10 +147,10 @@ impl Engine {
     }
 
     /// draft-alvestrand-rmcat-remb-03: what the receiver believes that the link carries, all SSRCs together.
-    fn handle_remb(&mut self, arrival: Instant, key: usize, bits_per_second: f32) {
+    fn handle_remb(&mut self, arrival: Instant, key: usize, bits_per_second: u64) {
         let now_us = self.clock.micros(arrival);
         if let Some(downlink) = &mut self.transports[key].downlink {
-            downlink.remb(now_us, bits_per_second as u64);
+            downlink.remb(now_us, bits_per_second);
             self.after_estimate(arrival, key);
         }
     }

@@ -32,6 +32,9 @@ const CHUNK_LEN_MAX: u32 = APPLICATION_DATA_LEN_MAX as u32 - 47;
 /// Where the type of the first chunk stands.
 const FIRST_CHUNK_TYPE_AT: usize = 12;
 const INIT: u8 = 1;
+/// Chunks with user data (RFC 9260 section 3.3.1, RFC 8260 section 2.1). Both name their stream at the same place.
+const DATA: u8 = 0;
+const I_DATA: u8 = 64;
 
 /// The library routes by verification tag, but wants an address.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
@@ -88,7 +91,8 @@ impl Sctp {
     pub fn handle_data(&mut self, now: Instant, packet: &[u8]) {
         // The library closes an open association over a late copy of its INIT.
         let is_init = packet.get(FIRST_CHUNK_TYPE_AT) == Some(&INIT);
-        if self.failed || (self.open && is_init) {
+        // … and makes a stream of every number that it hears, whatever was negotiated.
+        if self.failed || (self.open && is_init) || names_foreign_stream(packet) {
             return;
         }
         let packet = Bytes::copy_from_slice(packet);
@@ -195,6 +199,21 @@ impl Sctp {
     fn forget(&mut self, handle: AssociationHandle) {
         let _ = self.endpoint.handle_event(handle, EndpointEvent::drained());
     }
+}
+
+/// Is there data for a stream that is none of those that we said there may be?
+fn names_foreign_stream(packet: &[u8]) -> bool {
+    let mut rest = packet.get(FIRST_CHUNK_TYPE_AT..).unwrap_or_default();
+    while let &[kind, _, high, low, ref body @ ..] = rest {
+        if let (DATA | I_DATA, &[_, _, _, _, high, low, ..]) = (kind, body)
+            && u16::from_be_bytes([high, low]) >= STREAMS_MAX
+        {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes([high, low])).max(4).next_multiple_of(4);
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    false
 }
 
 /// Reads what a stream holds: messages and bytes.

@@ -101,6 +101,7 @@ impl World {
         Some((id, (*mid).clone(), **track))
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each step")]
     fn run(&mut self, step: Step) -> Option<()> {
         match step {
             Step::Join { identity, codecs, max_video, max_audio } => {

@@ -121,7 +121,7 @@ fn data_channels_need_their_protocol_and_port() {
 }
 
 #[test]
-fn messages_stay_short_whatever_is_sent() {
+fn row_27_messages_stay_short_whatever_is_sent() {
     let error = refused(&varied("a=mid:v", &format!("a=mid:{}", "é".repeat(10_000))));
     assert!(error.to_string().len() < 300, "{error}");
     assert!(error.to_string().starts_with("SDP line 16: "), "{error}");

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded() {
+    fn row_08_what_is_held_is_bounded() {
         let mut reassembly = Reassembly::default();
         reassembly.insert(&fragment(0, (1 << 24) - 1, 0, b"x"));
         reassembly.insert(&fragment(0, MESSAGE_LEN_MAX + 1, 0, b"x"));

@@ -1,6 +1,7 @@
 //! Whole associations: two of ours against each other, and ours against the bare library in the role of a client.
 #![allow(clippy::unwrap_used)]
 
+mod downgrade;
 mod hazards;
 
 use std::sync::Arc;
@@ -253,7 +254,7 @@ fn our_profile_order_decides_against_the_clients() {
 }
 
 #[test]
-fn no_common_profile_fails() {
+fn row_05_no_common_profile_fails() {
     for offered in [&[2_u16][..], &[]] {
         let now = base();
         let mut peer = Peer::new(now, offered, EC);
@@ -274,7 +275,7 @@ fn an_rsa_peer_that_cuts_at_256_bytes_connects() {
 }
 
 #[test]
-fn a_peer_without_certificate_gets_no_keys() {
+fn row_04_a_peer_without_certificate_gets_no_keys() {
     let now = base();
     let mut peer = Peer::new(now, &[7], None);
     let mut server = Dtls::new(DtlsRole::Server, &certificate(), sha256(&[])).unwrap();
@@ -284,7 +285,7 @@ fn a_peer_without_certificate_gets_no_keys() {
 }
 
 #[test]
-fn a_wrong_fingerprint_gets_no_keys_in_either_role() {
+fn row_04_a_wrong_fingerprint_gets_no_keys_in_either_role() {
     for wrong_at_server in [true, false] {
         let (ours, theirs, other) = (certificate(), certificate(), certificate());
         let of_client = sha256(if wrong_at_server { &other.der } else { &theirs.der });
@@ -301,7 +302,7 @@ fn a_wrong_fingerprint_gets_no_keys_in_either_role() {
 }
 
 #[test]
-fn the_stronger_hashes_are_accepted_and_sha1_never() {
+fn row_04_the_stronger_hashes_are_accepted_and_sha1_never() {
     let ours = certificate();
     for hash in [FingerprintHash::Sha384, FingerprintHash::Sha512] {
         let now = base();
@@ -328,7 +329,7 @@ fn an_unusable_private_key_is_an_error() {
 }
 
 #[test]
-fn nothing_is_sent_before_the_start() {
+fn row_11_nothing_is_sent_before_the_start() {
     let (mut server, mut client) = pair();
     let now = base();
     client.start(now);
@@ -343,7 +344,7 @@ fn nothing_is_sent_before_the_start() {
 }
 
 #[test]
-fn a_handshake_without_answer_fails_after_15_seconds() {
+fn row_08_a_handshake_without_answer_fails_after_15_seconds() {
     let (mut server, mut client) = pair();
     let start = base();
     let mut now = start;

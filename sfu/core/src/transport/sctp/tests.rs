@@ -130,7 +130,7 @@ fn four_times_the_receive_buffer_passes_through_it() {
 }
 
 #[test]
-fn a_message_beyond_the_limit_does_not_pass() {
+fn row_25_a_message_beyond_the_limit_does_not_pass() {
     let (mut now, mut sctp, mut browser) = open();
     browser.write(1, 8 << 20);
     run(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
@@ -197,7 +197,7 @@ fn closed_associations_leave_nothing_behind() {
 }
 
 #[test]
-fn many_inits_leave_one_association() {
+fn row_25_many_inits_leave_one_association() {
     let (mut now, mut sctp) = (base(), Sctp::new(&PARAMS));
     for _ in 0..1000 {
         let mut browser = Browser::new();
@@ -220,11 +220,85 @@ fn with_checksum(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
+/// The common header and the next TSN of an open association's peer.
+fn as_peer(now: Instant, browser: &mut Browser) -> ([u8; 12], u32) {
+    browser.write(1, 900);
+    let sample = browser.packets(now).remove(0);
+    (*sample.first_chunk().unwrap(), u32::from_be_bytes(sample[16..20].try_into().unwrap()))
+}
+
+/// One DATA chunk (RFC 9260 section 3.3.1).
+fn data(
+    header: &[u8; 12],
+    flags: u8,
+    tsn: u32,
+    stream: u16,
+    protocol: u32,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = header.to_vec();
+    packet.extend([0, flags]);
+    packet.extend((16 + payload.len() as u16).to_be_bytes());
+    packet.extend(tsn.to_be_bytes());
+    packet.extend(stream.to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(protocol.to_be_bytes());
+    packet.extend(payload);
+    packet.resize(packet.len().next_multiple_of(4), 0);
+    with_checksum(packet)
+}
+
+/// What feeding these packets left allocated, in bytes.
+fn held(sctp: &mut Sctp, now: Instant, packets: impl Iterator<Item = Vec<u8>>) -> i64 {
+    let measured = allocation_counter::measure(|| {
+        for packet in packets {
+            sctp.handle_data(now, &packet);
+            while sctp.poll_transmit().is_some() {}
+        }
+    });
+    measured.bytes_current
+}
+
+#[test]
+fn row_25_a_message_without_end_is_bounded() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    let pieces = (0..20_000_u32).map(|piece| {
+        let flags = if piece == 0 { 2 } else { 0 };
+        data(&header, flags, tsn.wrapping_add(piece), 1, 53, &[7; 1000])
+    });
+    let held = held(&mut sctp, now, pieces);
+    assert!(held <= 2 * i64::from(RECEIVE_BUFFER_LEN), "{held} bytes");
+}
+
+#[test]
+fn row_25_pieces_with_holes_between_are_bounded() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    let pieces = (1..20_000_u32).map(|piece| {
+        data(&header, 2, tsn.wrapping_add(2 * piece), piece as u16 % 64, 53, &[7; 1000])
+    });
+    let held = held(&mut sctp, now, pieces);
+    assert!(held <= 4 * i64::from(RECEIVE_BUFFER_LEN), "{held} bytes");
+}
+
+#[test]
+fn row_25_a_hundred_thousand_openings_are_bounded() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    let open_channel = [3, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, b'c', b'h', b'a', b't'];
+    let openings = (0..100_000_u32)
+        .map(|number| data(&header, 3, tsn.wrapping_add(number), number as u16, 50, &open_channel));
+    let held = held(&mut sctp, now, openings);
+    assert!(held <= 4 << 20, "{held} bytes");
+    assert!(!sctp.has_failed());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn damaged_packets_with_a_good_checksum_only_ever_cost_the_association(
+    fn row_25_damaged_packets_with_a_good_checksum_only_ever_cost_the_association(
         storm in proptest::collection::vec(
             (
                 proptest::collection::vec(any::<u8>(), 12..120),

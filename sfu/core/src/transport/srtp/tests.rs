@@ -160,7 +160,7 @@ fn we_open_what_the_oracle_seals() {
 }
 
 #[test]
-fn of_five_copies_one_is_delivered() {
+fn row_06_of_five_copies_one_is_delivered() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         for index in [10, 11, 9] {
@@ -180,7 +180,7 @@ fn of_five_copies_one_is_delivered() {
 }
 
 #[test]
-fn a_replay_of_the_previous_rollover_is_refused() {
+fn row_06_a_replay_of_the_previous_rollover_is_refused() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         let first = seal(&mut sender, &rtp(SSRC, 100, b"media"), 100);
@@ -196,7 +196,7 @@ fn a_replay_of_the_previous_rollover_is_refused() {
 }
 
 #[test]
-fn forged_packets_change_nothing() {
+fn row_06_forged_packets_change_nothing() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         let good = seal(&mut sender, &rtp(SSRC, 40_000, b"some media"), 40_000);
@@ -231,7 +231,7 @@ fn forged_packets_change_nothing() {
 }
 
 #[test]
-fn a_stream_that_starts_before_the_wrap_survives_loss_across_it() {
+fn row_06_a_stream_that_starts_before_the_wrap_survives_loss_across_it() {
     for profile in PROFILES {
         for first_received in [0_usize, 3, 6, 9] {
             let (mut sender, mut receiver) = pair(profile);
@@ -254,7 +254,7 @@ fn a_stream_that_starts_before_the_wrap_survives_loss_across_it() {
 }
 
 #[test]
-fn the_least_recently_used_stream_makes_room() {
+fn row_20_the_least_recently_used_stream_makes_room() {
     let (mut sender, mut receiver) = pair(SrtpProfile::AeadAes128Gcm);
     let last = MAX_STREAMS as u32;
     for ssrc in 0..last {
@@ -275,7 +275,7 @@ fn the_least_recently_used_stream_makes_room() {
 }
 
 #[test]
-fn short_packets_are_errors() {
+fn row_16_short_packets_are_errors() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         let rtp = seal(&mut sender, &rtp(SSRC, 1, b""), 1);
@@ -296,7 +296,7 @@ fn short_packets_are_errors() {
 }
 
 #[test]
-fn clear_srtcp_is_refused() {
+fn row_05_clear_srtcp_is_refused() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         let mut packet = seal_rtcp(&mut sender, &rtcp(SSRC, 3));

@@ -52,7 +52,7 @@ fn data_still_flows(now: Instant, server: &mut Dtls, client: &mut Dtls) {
 }
 
 #[test]
-fn one_byte_fragments_before_completion_end_only_the_handshake() {
+fn row_08_one_byte_fragments_before_completion_end_only_the_handshake() {
     for sequence in [0, 1, 2] {
         let (now, mut server, _client) = half_way();
         for at in 0..FLOOD {
@@ -64,7 +64,7 @@ fn one_byte_fragments_before_completion_end_only_the_handshake() {
 }
 
 #[test]
-fn one_byte_fragments_in_few_records_do_not_hinder_the_handshake() {
+fn row_08_one_byte_fragments_in_few_records_do_not_hinder_the_handshake() {
     let (mut now, mut server, mut client) = half_way();
     let mut body = Vec::new();
     for at in 0..FLOOD {
@@ -80,7 +80,7 @@ fn one_byte_fragments_in_few_records_do_not_hinder_the_handshake() {
 }
 
 #[test]
-fn plaintext_fragments_after_completion_never_reach_the_library() {
+fn row_08_plaintext_fragments_after_completion_never_reach_the_library() {
     let (now, mut server, mut client) = connect();
     for at in 0..FLOOD {
         let flood = fragment(record::CLIENT_HELLO, 5, FLOOD, at, &[1]);
@@ -191,7 +191,7 @@ fn a_lost_hello_verify_request_is_repeated_sixteen_times_at_most() {
 }
 
 #[test]
-fn empty_fragments_and_absurd_lengths_do_not_hinder_the_handshake() {
+fn row_08_empty_fragments_and_absurd_lengths_do_not_hinder_the_handshake() {
     let (mut now, mut server, mut client) = half_way();
     let absurd = (1 << 24) - 1;
     for sequence in 0..40 {
@@ -209,7 +209,7 @@ fn empty_fragments_and_absurd_lengths_do_not_hinder_the_handshake() {
 }
 
 #[test]
-fn plaintext_alerts_and_data_after_completion_are_nothing() {
+fn row_09_plaintext_alerts_and_data_after_completion_are_nothing() {
     let (now, mut server, mut client) = connect();
     for datagram in [
         plaintext(record::ALERT, &[2, 40]),
@@ -237,6 +237,30 @@ fn during_the_handshake_only_a_fatal_alert_ends_it() {
     assert!(events(&mut server).is_empty());
     server.handle_datagram(now, &plaintext(record::ALERT, &[2, 40]));
     assert_eq!(failure(&mut server), DtlsFailure::Library("the peer sent alert 40".to_owned()));
+}
+
+/// Bad MAC, bad epoch, bad version, bad length: silence, and no alert that would tell which.
+#[test]
+fn row_09_bad_records_in_a_call_are_silence() {
+    let (now, mut server, mut client) = connect();
+    let mut rng = 1_u64;
+    for number in 0..100_000_u32 {
+        rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let len = 1 + (rng >> 33) as usize % 80;
+        let content_type = 20 + (number % 5) as u8;
+        let mut bad = epoch_one(content_type, len);
+        match number % 4 {
+            0 => {}
+            1 => bad[4] = (rng >> 20) as u8,
+            2 => (bad[1], bad[2]) = (3, (rng >> 24) as u8 % 5),
+            _ => bad[12] = (rng >> 28) as u8,
+        }
+        bad[5..11].copy_from_slice(&rng.to_be_bytes()[..6]);
+        server.handle_datagram(now, &bad);
+    }
+    // Repeats of Finished are answered with our last flight, eight a second at most; none of these is one.
+    assert_eq!(transmits(&mut server), Vec::<Vec<u8>>::new());
+    data_still_flows(now, &mut server, &mut client);
 }
 
 #[test]
