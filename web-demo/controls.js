@@ -8,11 +8,13 @@ import { copyLink, toast } from './notices.js';
 
 /** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
+/** @typedef {import('./go-direct.js').GoDirect} GoDirect */
 
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
  * @property {StatsOverlay} stats
+ * @property {GoDirect} direct
  * @property {string} link to this room
  * @property {boolean} canPublish
  * @property {() => void} leave
@@ -30,6 +32,7 @@ const ACTIONS = {
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
   'open-devices': () => openDialog(),
+  'go-direct': ({ direct }) => direct.toggle(),
   'copy-link': ({ link }) => copyLink(link, 'The link to this room is on the clipboard.'),
   leave: ({ leave }) => leave(),
 };
@@ -66,11 +69,14 @@ export function useControls(next) {
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats } = parts;
+  const { media, stats, direct } = parts;
   show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on'], 'm');
   show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on'], 'v');
   show('toggle-screen', media.screenOn, ['screen', 'screen'], ['Stop sharing the screen', 'Share the screen'], 'p');
   show('toggle-stats', stats.shown, ['stats', 'stats'], ['Hide the figures', 'Show figures on every tile'], 's');
+  button('go-direct').hidden = !direct.possible;
+  button('go-direct').classList.toggle('on', direct.state !== 'off');
+  label(button('go-direct'), { off: 'Go direct, without the server in between', offered: 'Take the offer to go direct back', on: 'Go through the server again' }[direct.state]);
 }
 
 /**

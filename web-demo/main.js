@@ -8,11 +8,12 @@
 import { connect } from './client/index.js';
 import { openWanted } from './devices.js';
 import { button, element } from './dom.js';
+import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
 import { LocalMedia } from './local-media.js';
 import { Meeting } from './meeting.js';
 import { announce, clearNotices, toast } from './notices.js';
-import { linkPages, pageLink } from './pages.js';
+import { linkPages, pageLink, relayUrl } from './pages.js';
 import { Prejoin } from './prejoin.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
@@ -33,7 +34,7 @@ const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') 
 const exposed = { room: null, media: null };
 /** @type {Window & {switchyard?: Exposed}} */ (window).switchyard = exposed;
 
-/** @type {{meeting: Meeting, stats: StatsOverlay} | null} */
+/** @type {{meeting: Meeting, stats: StatsOverlay, direct: GoDirect} | null} */
 let shown = null;
 
 const prejoin = new Prejoin({
@@ -127,17 +128,24 @@ function enter(room, ids) {
   const media = new LocalMedia(room, { codec, scalabilityMode, ids, changed: showControls, lost: (sentence) => toast(sentence) });
   const meeting = new Meeting(room);
   const stats = new StatsOverlay(room, () => meeting.tiles);
+  const direct = new GoDirect(room, relayUrl(room.roomName, query.get('token')), {
+    show: (coming) => meeting.showDirect(coming),
+    changed: showControls,
+    offered: (name, accept) => toast(`${name} offers to go direct, without the server in between.`, { label: 'Go direct', act: accept }),
+    tell: (sentence) => toast(sentence),
+  });
   Object.assign(exposed, { room, media });
-  shown = { meeting, stats };
+  shown = { meeting, stats, direct };
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = pageLink('/', room.roomName);
-  useControls({ media, stats, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
     if (state === 'connected') announce('Connected again.');
   });
   room.on('error', ({ message }) => toast(message));
+  room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
     media.close();
     leaveMeeting();
@@ -152,6 +160,7 @@ function enter(room, ids) {
 
 function leaveMeeting() {
   useControls(null);
+  shown?.direct.close();
   shown?.stats.close();
   shown?.meeting.close();
   shown = null;

@@ -23,6 +23,7 @@ import { describeQuality } from './quality.js';
  * @property {boolean} muted
  * @property {MediaStreamTrack | null} picture
  * @property {string} note
+ * @property {boolean} [direct] the picture does not come through the server
  */
 
 /** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean}} Wanted */
@@ -37,6 +38,10 @@ export class Meeting {
   /** @type {Map<string, HTMLAudioElement>} */
   #voices = new Map();
   #local = '';
+  /** What of the one other comes directly. @type {import('./go-direct.js').DirectMedia | null} */
+  #direct = null;
+  /** The voice that comes directly. @type {HTMLAudioElement | null} */
+  #directVoice = null;
   #stop;
 
   /** @param {Room} room */
@@ -52,7 +57,19 @@ export class Meeting {
     return [...this.#tiles.values()].map(({ tile }) => tile);
   }
 
+  /**
+   * Camera and microphone of the one other come directly, or with null through the server again.
+   * @param {import('./go-direct.js').DirectMedia | null} direct
+   */
+  showDirect(direct) {
+    this.#direct = direct;
+    if (this.#directVoice) this.#directVoice.srcObject = null;
+    this.#directVoice = direct?.audio ? Object.assign(document.createElement('audio'), { autoplay: true, srcObject: new MediaStream([direct.audio]) }) : null;
+    for (const participant of this.#room.participants.values()) this.#update(participant);
+  }
+
   close() {
+    this.showDirect(null);
     for (const stop of this.#stop) stop();
     for (const { tile, detach } of this.#tiles.values()) {
       detach();
@@ -115,14 +132,18 @@ export class Meeting {
   #update(participant) {
     if (this.#room.participants.get(participant.id) !== participant) return;
     const tracks = [...participant.tracks.values()];
-    const shown = tracks.map((track) => ({
-      id: track.id,
-      source: track.source,
-      kind: track.kind,
-      muted: track.muted,
-      picture: track.muted ? null : track.mediaStreamTrack,
-      note: noteFor(track),
-    }));
+    const shown = tracks.map((track) => {
+      const direct = (track.source === 'camera' && this.#direct?.video) || null;
+      return {
+        id: track.id,
+        source: track.source,
+        kind: track.kind,
+        muted: track.muted,
+        picture: track.muted ? null : (direct ?? track.mediaStreamTrack),
+        note: noteFor(track),
+        direct: direct !== null,
+      };
+    });
     const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
     this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.name, seed: participant.identity, local: false, note }, shown));
     this.#updateVoices(participant);
@@ -178,11 +199,12 @@ export class Meeting {
    * @param {Wanted} one
    */
   #attach(entry, { track, local }) {
-    const shows = local || !track || track.muted ? '' : track.id;
+    // What comes directly is nothing that the server has to send.
+    const shows = local || !track || track.muted || track.direct ? '' : track.id;
     if (entry.shows === shows) return;
     entry.detach();
     Object.assign(entry, { shows, detach: shows ? this.#room.attach(shows, entry.tile.element) : () => undefined });
-    entry.tile.setQuality((picture) => this.#describe(shows, picture));
+    entry.tile.setQuality((picture) => (track?.direct ? `Directly, ${picture.width}×${picture.height}` : this.#describe(shows, picture)));
   }
 
   /**
@@ -215,6 +237,8 @@ export class Meeting {
     for (const track of participant.tracks.values()) {
       if (track.kind !== 'audio' || !track.stream) continue;
       const known = this.#voices.get(track.id);
+      // It goes on unheard, so that nothing is missing where the direct way ends.
+      if (known) known.muted = this.#isDirect(track);
       if (known?.srcObject === track.stream) continue;
       if (known) this.#removeVoice(track.id, known);
       this.#addVoice(participant, track);
@@ -231,12 +255,18 @@ export class Meeting {
     voice.id = `audio-${track.id}`;
     voice.autoplay = true;
     voice.srcObject = track.stream;
+    voice.muted = this.#isDirect(track);
     element('meeting').append(voice);
     this.#voices.set(track.id, voice);
     voice.play().catch((error) => {
       if (error.name !== 'NotAllowedError') return;
       toast('The browser keeps the sound off until you click.', { label: 'Turn the sound on', act: () => this.#playAll() });
     });
+  }
+
+  /** @param {RemoteTrack} track */
+  #isDirect(track) {
+    return track.source === 'microphone' && this.#directVoice !== null;
   }
 
   #playAll() {

@@ -31,6 +31,20 @@ export function pageLink(page, room) {
   return url.href;
 }
 
+/**
+ * The channel relay, for the channels of a room. A WebSocket has no place for a token but its address.
+ * @param {string} room
+ * @param {string | null} token
+ */
+export function relayUrl(room, token) {
+  const url = new URL('channel', location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.search = '';
+  url.searchParams.set('room', room);
+  if (token) url.searchParams.set('token', token);
+  return url;
+}
+
 /** Lets the links between the pages carry the room along. */
 export function linkPages() {
   const here = new URLSearchParams(location.search);

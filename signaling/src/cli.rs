@@ -1,7 +1,8 @@
 //! The command line.
 
-use crate::auth::{Secret, TokenRequest};
+use crate::auth::{Secret, SigningKey, TokenRequest};
 use crate::config::RawConfig;
+use crate::protocol::Source;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,8 +24,11 @@ pub struct Cli {
 pub enum CliCommand {
     /// Run the server (the default)
     Serve(RawConfig),
-    /// Print a join token
+    /// Print a token: to join a room, or to manage rooms by the HTTP API
+    #[command(after_help = TOKEN_HELP)]
     Token(TokenArgs),
+    /// Print every setting of `serve` as it holds, and where it comes from
+    Config(RawConfig),
     /// Publish files to a WHIP server
     #[command(after_help = PUBLISH_HELP)]
     Publish(PublishArgs),
@@ -32,6 +36,15 @@ pub enum CliCommand {
     #[command(after_help = PLAY_HELP)]
     Play(PlayArgs),
 }
+
+const TOKEN_HELP: &str = "\
+With --identity the token allows joining --room, and there whatever --can-… and --hidden do not take away.
+
+Examples:
+  switchyard token --key mykey --secret \"$SECRET\" --room demo --identity ada --name Ada
+  switchyard token --key mykey --secret \"$SECRET\" --room demo --identity fan --can-publish false
+  switchyard token --key mykey --secret \"$SECRET\" --room demo --admin --ttl 1h
+  switchyard token --key partner --private-key ed25519.pem --room demo --identity ada";
 
 const PUBLISH_HELP: &str = "\
 Files: .ivf (VP8, VP9, AV1), .h264 (Annex B), .ogg (Opus), .mkv and .webm (both); at most one video and one audio track.
@@ -101,33 +114,110 @@ pub struct TokenArgs {
     /// Key id from [keys]
     #[arg(long)]
     pub key: String,
-    /// Its secret
-    #[arg(long, env = "SWITCHYARD_SECRET", hide_env_values = true)]
-    pub secret: String,
-    /// Room that the token opens
+    /// Its secret (HS256)
+    #[arg(long, env = "SWITCHYARD_SECRET", hide_env_values = true, value_parser = parse_secret)]
+    pub secret: Option<Secret>,
+    /// The private key that belongs to its public key, PEM (EdDSA)
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    pub private_key: Option<PathBuf>,
+    /// Room that the token opens, or is for
     #[arg(long)]
-    pub room: String,
-    /// Tells participants apart
+    pub room: Option<String>,
+    /// Tells participants apart; allows joining
     #[arg(long)]
-    pub identity: String,
+    pub identity: Option<String>,
     /// Name that others see
     #[arg(long)]
     pub name: Option<String>,
+    /// Text for your application, which others in the room can read
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub metadata: String,
+    /// The same as a name and a value; may be repeated
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_attribute)]
+    pub attributes: Vec<(String, String)>,
+    /// May publish tracks [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub can_publish: Option<bool>,
+    /// May receive tracks [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub can_subscribe: Option<bool>,
+    /// May send data [default: as --can-publish]
+    #[arg(long, value_name = "BOOL")]
+    pub can_publish_data: Option<bool>,
+    /// What may be published: camera, microphone, screen_share, screen_share_audio [default: all]
+    #[arg(long, value_name = "SOURCE", value_delimiter = ',', value_parser = parse_source)]
+    pub can_publish_sources: Vec<Source>,
+    /// Nobody in the room is told of the participant, who cannot publish then
+    #[arg(long)]
+    pub hidden: bool,
+    /// Allows managing the room by the HTTP API (video.roomAdmin)
+    #[arg(long)]
+    pub admin: bool,
+    /// Allows creating rooms by the HTTP API (video.roomCreate)
+    #[arg(long)]
+    pub create: bool,
+    /// Allows listing rooms by the HTTP API (video.roomList)
+    #[arg(long)]
+    pub list: bool,
     /// How long the token is valid: seconds, or a number with s, m, h or d
     #[arg(long, default_value = "6h", value_parser = parse_duration)]
     pub ttl: Duration,
 }
 
-impl From<TokenArgs> for TokenRequest {
-    fn from(args: TokenArgs) -> Self {
-        Self {
-            key: args.key,
-            secret: Secret::new(args.secret),
-            room: args.room,
-            identity: args.identity,
-            name: args.name,
-            ttl: args.ttl,
-        }
+impl TokenArgs {
+    /// Reads the private key, where there is one.
+    ///
+    /// # Errors
+    /// No key at all, or an unreadable file.
+    pub fn request(self) -> Result<TokenRequest, String> {
+        let signing = match (self.secret, self.private_key) {
+            (Some(secret), _) => SigningKey::Secret(secret),
+            (None, Some(path)) => {
+                let pem = std::fs::read_to_string(&path);
+                let pem =
+                    pem.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                SigningKey::Ed25519(Secret::new(pem))
+            }
+            (None, None) => return Err("give --secret or --private-key".to_owned()),
+        };
+        Ok(TokenRequest {
+            key: self.key,
+            signing,
+            room: self.room,
+            identity: self.identity,
+            name: self.name,
+            metadata: self.metadata,
+            attributes: self.attributes.into_iter().collect(),
+            can_publish: self.can_publish,
+            can_subscribe: self.can_subscribe,
+            can_publish_data: self.can_publish_data,
+            can_publish_sources: self.can_publish_sources,
+            hidden: self.hidden,
+            room_admin: self.admin,
+            room_create: self.create,
+            room_list: self.list,
+            ttl: self.ttl,
+        })
+    }
+}
+
+fn parse_secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn parse_attribute(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    pair.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or("expected NAME=VALUE".into())
+}
+
+fn parse_source(text: &str) -> Result<Source, String> {
+    match text {
+        "camera" => Ok(Source::Camera),
+        "microphone" => Ok(Source::Microphone),
+        "screen_share" => Ok(Source::ScreenShare),
+        "screen_share_audio" => Ok(Source::ScreenShareAudio),
+        _ => Err("expected camera, microphone, screen_share or screen_share_audio".into()),
     }
 }
 

@@ -2,22 +2,32 @@
 //!
 //! A flag wins over a variable, a variable over the file, the file over the default. Every refusal says what to do instead.
 
-use crate::auth::{Keys, Secret};
-use crate::protocol::IceServer;
-use figment::Figment;
-use figment::providers::{Format, Toml};
+mod check;
+mod file;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use show::show;
+
+use crate::auth::{KeyError, Keys, Secret};
+use crate::ice::ConfiguredIceServer;
+use check::{check_ice_server, check_keys, check_origin, check_tls, check_webhook, check_workers};
+use file::FileConfig;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use sfu::Spread;
 
 /// Where HTTP listens unless told otherwise. Media takes the same port number on UDP.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Shortest join token secret in bytes: RFC 7518 section 3.2 asks for the size of the hash.
-const MIN_SECRET_BYTES: usize = 32;
+/// How long a server that was told to stop waits for people to leave.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+/// How busy media threads may be, in percent, before newcomers are refused.
+const DEFAULT_MAX_LOAD: u32 = 90;
 
 /// Flags of `switchyard serve`; each is also a variable.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,6 +62,15 @@ pub struct RawConfig {
     /// Page origin that may use this server besides its own, such as https://example.org; may be repeated
     #[arg(long, env = "SWITCHYARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
+    /// Serve /metrics and /api on this address instead of --listen; metrics to everybody who reaches it
+    #[arg(long, env = "SWITCHYARD_ADMIN_LISTEN", value_name = "IP:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Refuse newcomers while every media thread is this busy, in percent; 100: never [default: 90]
+    #[arg(long, env = "SWITCHYARD_MAX_LOAD", value_name = "PERCENT")]
+    pub max_load: Option<u32>,
+    /// How long to wait, when told to stop, for people to leave by themselves, in seconds [default: 10]
+    #[arg(long, env = "SWITCHYARD_DRAIN", value_name = "SECONDS")]
+    pub drain: Option<u64>,
 }
 
 /// How to get a certificate without files.
@@ -60,22 +79,6 @@ pub struct RawConfig {
 pub enum TlsKind {
     /// Made at start, never stored.
     SelfSigned,
-}
-
-/// The file's names are the flags' names with underscores.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileConfig {
-    listen: Option<SocketAddr>,
-    media_ip: Vec<IpAddr>,
-    media_port: Option<u16>,
-    workers: Option<usize>,
-    tls: Option<TlsKind>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    allow_origin: Vec<String>,
-    ice_servers: Vec<IceServer>,
-    keys: BTreeMap<String, String>,
 }
 
 /// Where the certificate comes from.
@@ -112,7 +115,28 @@ pub struct Config {
     /// Page origins besides our own, lower case, without a trailing slash.
     pub allowed_origins: Vec<String>,
     /// STUN and TURN servers that clients are told of.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<ConfiguredIceServer>,
+    /// Where metrics and the HTTP API are served instead of `listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Newcomers are refused while every media thread is this busy, in percent.
+    pub max_load: u32,
+    /// How long to wait for people to leave when told to stop.
+    pub drain: Duration,
+    /// Whom to tell what happens in rooms.
+    pub webhook: Option<Webhook>,
+}
+
+/// Whom to tell what happens in rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// `https://` or `http://`.
+    pub urls: Vec<String>,
+    /// Id of the key that signs.
+    pub key: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// Targets may be in private networks.
+    pub allow_private: bool,
 }
 
 impl Default for Config {
@@ -127,6 +151,10 @@ impl Default for Config {
             keys: Keys::default(),
             allowed_origins: Vec::new(),
             ice_servers: Vec::new(),
+            admin_listen: None,
+            max_load: DEFAULT_MAX_LOAD,
+            drain: DEFAULT_DRAIN,
+            webhook: None,
         }
     }
 }
@@ -138,18 +166,16 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: Box<figment::Error> },
+    #[error("{path}, line {line}: {message}")]
+    File { path: PathBuf, line: usize, message: String },
     #[error(
         "--listen {0} is reachable from other machines, and without join tokens anybody could join any room.\n\
          Put a key into a file (openssl rand -base64 32 makes a secret):\n    [keys]\n    mykey = \"…\"\n\
          and start with --config FILE; `switchyard token` then makes tokens. Or listen on 127.0.0.1."
     )]
     OpenWithoutKeys(SocketAddr),
-    #[error(
-        "the secret of key {0:?} has {1} bytes; at least 32 are needed (openssl rand -base64 32)"
-    )]
-    ShortSecret(String, usize),
+    #[error("key {0:?} is {1}")]
+    Key(String, KeyError),
     #[error("--workers must be 1 to 64, not {0}")]
     Workers(usize),
     #[error("--media-port {0} leaves no room for {1} workers below 65536")]
@@ -169,9 +195,28 @@ pub enum ConfigError {
     )]
     IceServer(String),
     #[error(
-        "ice_servers: {0:?} is a TURN server and needs username and credential, without quotes or control characters"
+        "ice_servers: {0:?} is a TURN server and needs either username and credential, without quotes or control characters, \
+         or the secret that it shares with this server"
     )]
     TurnCredentials(String),
+    #[error("--admin-listen {0} is the address of --listen; choose another port, or leave it away")]
+    AdminListen(SocketAddr),
+    #[error("--max-load must be 1 to 100, not {0}")]
+    MaxLoad(u32),
+    #[error("--drain {0} is too long; at most 86400 seconds")]
+    Drain(u64),
+    #[error("webhook: {0:?} is no address; write https://host/path")]
+    WebhookUrl(String),
+    #[error(
+        "webhook: {0:?} is in a private network; set allow_private = true in [webhook] if that is meant"
+    )]
+    WebhookPrivate(String),
+    #[error(
+        "webhook: key = {0:?} has to name a key of [keys] that is a secret; it signs what is sent"
+    )]
+    WebhookKey(String),
+    #[error("webhook: at most 8 urls")]
+    WebhookCount,
 }
 
 impl Config {
@@ -180,7 +225,11 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; its text is meant for the person at the terminal.
     pub fn resolve(raw: RawConfig) -> Result<Self, ConfigError> {
-        let file = raw.config.clone().map(read_file).transpose()?.unwrap_or_default();
+        let file = raw.config.clone().map(file::read).transpose()?.unwrap_or_default();
+        Self::merge(raw, file)
+    }
+
+    fn merge(raw: RawConfig, file: FileConfig) -> Result<Self, ConfigError> {
         let listen = raw.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN);
         let workers = raw.workers.or(file.workers);
         let media_port = raw.media_port.or(file.media_port).unwrap_or(listen.port());
@@ -205,6 +254,20 @@ impl Config {
         let spread = raw.spread.unwrap_or_default();
         let ice_servers =
             file.ice_servers.into_iter().map(check_ice_server).collect::<Result<_, _>>()?;
+        let admin_listen = raw.admin_listen.or(file.admin_listen);
+        if let Some(address) = admin_listen.filter(|admin| *admin == listen && admin.port() != 0) {
+            return Err(ConfigError::AdminListen(address));
+        }
+        let max_load = raw.max_load.or(file.max_load).unwrap_or(DEFAULT_MAX_LOAD);
+        if !(1..=100).contains(&max_load) {
+            return Err(ConfigError::MaxLoad(max_load));
+        }
+        let drain = match raw.drain.or(file.drain) {
+            Some(seconds) if seconds > 86_400 => return Err(ConfigError::Drain(seconds)),
+            Some(seconds) => Duration::from_secs(seconds),
+            None => DEFAULT_DRAIN,
+        };
+        let webhook = file.webhook.map(|webhook| check_webhook(webhook, &keys)).transpose()?;
         Ok(Self {
             listen,
             media_ips,
@@ -215,6 +278,10 @@ impl Config {
             keys,
             allowed_origins,
             ice_servers,
+            admin_listen,
+            max_load,
+            drain,
+            webhook,
         })
     }
 }
@@ -229,159 +296,4 @@ fn parse_spread(text: &str) -> Result<Spread, String> {
 
 fn first_filled<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
     if first.is_empty() { second } else { first }
-}
-
-fn read_file(path: PathBuf) -> Result<FileConfig, ConfigError> {
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse_file(&text).map_err(|source| ConfigError::File { path, source }),
-        Err(source) => Err(ConfigError::Unreadable { path, source }),
-    }
-}
-
-fn parse_file(text: &str) -> Result<FileConfig, Box<figment::Error>> {
-    Figment::from(Toml::string(text)).extract().map_err(Box::new)
-}
-
-fn check_keys(keys: BTreeMap<String, String>) -> Result<Keys, ConfigError> {
-    if let Some((id, secret)) = keys.iter().find(|(_, secret)| secret.len() < MIN_SECRET_BYTES) {
-        return Err(ConfigError::ShortSecret(id.clone(), secret.len()));
-    }
-    Ok(Keys::new(keys.into_iter().map(|(id, secret)| (id, Secret::new(secret)))))
-}
-
-fn check_workers(media_port: u16, workers: Option<usize>) -> Result<(), ConfigError> {
-    let Some(count) = workers else { return Ok(()) };
-    if !(1..=64).contains(&count) {
-        return Err(ConfigError::Workers(count));
-    }
-    if usize::from(media_port) + count > 1 + usize::from(u16::MAX) {
-        return Err(ConfigError::MediaPort(media_port, count));
-    }
-    Ok(())
-}
-
-fn check_tls(
-    kind: Option<TlsKind>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> Result<Option<Tls>, ConfigError> {
-    match (kind, certificate, key) {
-        (None, None, None) => Ok(None),
-        (Some(TlsKind::SelfSigned), None, None) => Ok(Some(Tls::SelfSigned)),
-        (None, Some(certificate), Some(key)) => Ok(Some(Tls::Files { certificate, key })),
-        _ => Err(ConfigError::Tls),
-    }
-}
-
-/// Both go into a `Link` header as well (RFC 9725 section 4.6), so neither may end its quotes.
-fn check_ice_server(server: IceServer) -> Result<IceServer, ConfigError> {
-    let plain = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\<>".contains(&b))
-    };
-    for url in &server.urls {
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-        if !plain(url) || !matches!(scheme, Some("stun" | "stuns" | "turn" | "turns")) {
-            return Err(ConfigError::IceServer(url.clone()));
-        }
-        let word = |text: &Option<String>| text.as_deref().is_some_and(plain);
-        if matches!(scheme, Some("turn" | "turns"))
-            && !(word(&server.username) && word(&server.credential))
-        {
-            return Err(ConfigError::TurnCredentials(url.clone()));
-        }
-    }
-    match server.urls.is_empty() {
-        true => Err(ConfigError::IceServer(String::new())),
-        false => Ok(server),
-    }
-}
-
-fn check_origin(origin: String) -> Result<String, ConfigError> {
-    let lower = origin.trim_end_matches('/').to_ascii_lowercase();
-    let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-    let valid = |host: &str| !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']);
-    if host.is_some_and(valid) { Ok(lower) } else { Err(ConfigError::Origin(origin)) }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn resolve(raw: RawConfig, file: &str) -> Result<Config, ConfigError> {
-        let path = std::env::temp_dir().join(format!(
-            "switchyard-config-{}-{}.toml",
-            std::process::id(),
-            rand::random::<u64>()
-        ));
-        std::fs::write(&path, file).unwrap();
-        let result = Config::resolve(RawConfig { config: Some(path.clone()), ..raw });
-        std::fs::remove_file(path).unwrap();
-        result
-    }
-
-    const KEY: &str = "[keys]\na = \"0123456789abcdef0123456789abcdef\"\n";
-
-    #[test]
-    fn nothing_said_means_loopback() {
-        let config = Config::resolve(RawConfig::default()).unwrap();
-        assert_eq!(config.listen, DEFAULT_LISTEN);
-        assert_eq!(config.media_port, 8080);
-        assert!(config.keys.is_empty());
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file() {
-        let raw = RawConfig { listen: "127.0.0.1:9000".parse().ok(), ..RawConfig::default() };
-        let config = resolve(raw, "listen = \"127.0.0.1:7000\"\nmedia_port = 7001\n").unwrap();
-        assert_eq!((config.listen.port(), config.media_port), (9000, 7001));
-    }
-
-    #[test]
-    fn beyond_loopback_needs_keys() {
-        for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
-            let raw = || RawConfig { listen: address.parse().ok(), ..RawConfig::default() };
-            let error = Config::resolve(raw()).unwrap_err().to_string();
-            assert!(error.contains("[keys]") && error.contains("127.0.0.1"), "{error}");
-            assert!(resolve(raw(), KEY).is_ok(), "{address}");
-        }
-        for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            let raw = RawConfig { listen: address.parse().ok(), ..RawConfig::default() };
-            assert!(Config::resolve(raw).is_ok(), "{address}");
-        }
-    }
-
-    #[test]
-    fn wrong_files_are_named() {
-        let cases = [
-            ("lisen = 1", "lisen"),
-            ("listen = \"nowhere\"", "listen"),
-            ("[keys]\na = \"short\"", "32"),
-            ("workers = 0", "1 to 64"),
-            ("workers = 9\nmedia_port = 65530", "65530"),
-            ("media_ip = [\"0.0.0.0\"]", "0.0.0.0"),
-            ("tls_cert = \"a\"", "tls_key"),
-            ("tls = \"self-signed\"\ntls_cert = \"a\"\ntls_key = \"b\"", "exclude"),
-            ("allow_origin = [\"example.org\"]", "https://example.org"),
-            ("allow_origin = [\"*\"]", "scheme"),
-            ("[[ice_servers]]\nurls = [\"http://a\"]", "stun:host:port"),
-            ("[[ice_servers]]\nurls = []", "stun:host:port"),
-            ("[[ice_servers]]\nurls = [\"turn:a>\"]", "stun:host:port"),
-            ("[[ice_servers]]\nurls = [\"turn:a\"]", "username"),
-            (
-                "[[ice_servers]]\nurls = [\"turn:a\"]\nusername = \"u\"\ncredential = \"a b\"",
-                "username",
-            ),
-        ];
-        for (file, expected) in cases {
-            let error = resolve(RawConfig::default(), file).unwrap_err().to_string();
-            assert!(error.contains(expected), "{file}: {error}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show_in_debug_output() {
-        let config = resolve(RawConfig::default(), KEY).unwrap();
-        assert!(!format!("{config:?}").contains("0123456789abcdef"));
-    }
 }

@@ -1,18 +1,22 @@
 //! The routes, and what every request passes first.
 
+use crate::api;
 use crate::assets::Assets;
+use crate::auth::Access;
+use crate::channel::{self, Channels};
 use crate::config::Config;
-use crate::explain;
+use crate::ice;
 use crate::media::Media;
 use crate::metrics::{self, Census};
 use crate::protocol::MAX_MESSAGE_BYTES;
 use crate::room::Registry;
 use crate::trust::Trust;
+use crate::webhook::Webhooks;
 use crate::whip::{self, Sessions};
 use crate::ws;
 use axum::Router;
 use axum::extract::{Request, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -23,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// The library's default buffers, 128 KiB each and unlimited for writing, would cost more than the media of an idle participant.
 const SOCKET_BUFFER: usize = 4 * 1024;
 /// Beyond this the library drops the connection; between the protocol's limit and this one there is still an answer.
-const SOCKET_READ_MAX: usize = 2 * MAX_MESSAGE_BYTES;
+const SOCKET_READ_FACTOR: usize = 2;
 /// Room for the largest message, a `welcome` into a full room.
 const SOCKET_WRITE_MAX: usize = 512 * 1024;
 
@@ -31,28 +35,55 @@ const SOCKET_WRITE_MAX: usize = 512 * 1024;
 #[derive(Debug)]
 pub(crate) struct AppState {
     pub(crate) config: Config,
+    pub(crate) access: Access,
     pub(crate) registry: Arc<Registry>,
     pub(crate) trust: Trust,
     pub(crate) assets: Assets,
     pub(crate) sessions: Sessions,
     pub(crate) media: Media,
-    /// Open WebSockets.
+    /// Open WebSockets of the signaling protocol.
     pub(crate) sockets: Census,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) webhooks: Webhooks,
 }
 
-/// All routes.
+/// All routes of `--listen`.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/ws", any(upgrade))
+        .route("/channel", any(channel::upgrade))
+        .route("/ice-servers", get(ice::serve))
+        .merge(whip::routes(state.clone()))
+        .merge(channel::socket_io_routes(state.clone()));
+    let router = match state.config.admin_listen {
+        None => router.route("/metrics", get(metrics::serve_here)).merge(api::routes()),
+        Some(_) => router,
+    };
+    guarded(router.fallback(get(asset)), state)
+}
+
+/// The routes of `--admin-listen`.
+pub(crate) fn admin(state: Arc<AppState>) -> Router {
+    guarded(Router::new().route("/metrics", get(metrics::serve)).merge(api::routes()), state)
+}
+
+fn guarded(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
+    router
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics::serve))
-        .route("/api/rooms/{room}/explain", get(explain::serve))
-        .merge(whip::routes(state.clone()))
-        .fallback(get(asset))
         .layer(middleware::from_fn_with_state(state.clone(), check_trust))
+        .layer(middleware::from_fn(name_host))
         .with_state(state)
+}
+
+/// HTTP/2 says the host in the address (RFC 9113 section 8.3.1), and a `Host` beside it counts for nothing.
+async fn name_host(mut request: Request, next: Next) -> Response {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    next.run(request).await
 }
 
 async fn check_trust(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
@@ -63,13 +94,17 @@ async fn check_trust(State(state): State<Arc<AppState>>, request: Request, next:
 }
 
 async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) -> Response {
+    sized(upgrade, MAX_MESSAGE_BYTES).on_upgrade(move |socket| ws::run(socket, state))
+}
+
+/// A WebSocket with small buffers that takes messages up to a size.
+pub(crate) fn sized(upgrade: WebSocketUpgrade, message_bytes_max: usize) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(SOCKET_BUFFER)
         .max_write_buffer_size(SOCKET_WRITE_MAX)
-        .max_message_size(SOCKET_READ_MAX)
-        .max_frame_size(SOCKET_READ_MAX)
-        .on_upgrade(move |socket| ws::run(socket, state))
+        .max_message_size(SOCKET_READ_FACTOR * message_bytes_max)
+        .max_frame_size(SOCKET_READ_FACTOR * message_bytes_max)
 }
 
 /// Fails when a media worker hangs: whoever supervises the process may start it anew.
@@ -83,10 +118,10 @@ async fn health(State(state): State<Arc<AppState>>) -> (StatusCode, String) {
     }
 }
 
-async fn ready(State(state): State<Arc<AppState>>) -> (StatusCode, &'static str) {
-    match state.shutdown.is_cancelled() {
-        false => (StatusCode::OK, "ready\n"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+async fn ready(State(state): State<Arc<AppState>>) -> (StatusCode, String) {
+    match state.registry.admits() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
     }
 }
 

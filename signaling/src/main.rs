@@ -1,7 +1,8 @@
 //! The command `switchyard`.
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use signaling::Ending;
 use signaling::cli::{Cli, CliCommand, TokenArgs};
 use signaling::config::{Config, RawConfig};
 use std::net::TcpListener;
@@ -15,32 +16,57 @@ use tracing_subscriber::EnvFilter;
 const LOG_FILTER: &str = "info,rtc_dtls=off,rtc_shared=off,sctp_proto=off,rustls=warn";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
+        Some(CliCommand::Serve(raw)) => return serve(raw),
+        None => return serve(cli.serve),
         Some(CliCommand::Token(args)) => token(args),
-        Some(CliCommand::Serve(raw)) => serve(raw),
+        Some(CliCommand::Config(raw)) => show(raw, matches.subcommand_matches("config")),
         Some(CliCommand::Publish(args)) => until_signal(|stop| signaling::publish(args, stop)),
         Some(CliCommand::Play(args)) => until_signal(|stop| signaling::play(args, stop)),
-        None => serve(cli.serve),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("switchyard: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.map_or_else(failed, |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: anyhow::Error) -> ExitCode {
+    eprintln!("switchyard: {error:#}");
+    ExitCode::FAILURE
 }
 
 #[allow(clippy::print_stdout, reason = "the token is the command's output")]
 fn token(args: TokenArgs) -> anyhow::Result<()> {
     let token =
-        signaling::auth::sign(args.into(), SystemTime::now()).map_err(anyhow::Error::msg)?;
-    println!("{token}");
+        args.request().and_then(|request| signaling::auth::sign(request, SystemTime::now()));
+    println!("{}", token.map_err(anyhow::Error::msg)?);
     Ok(())
 }
 
-fn serve(raw: RawConfig) -> anyhow::Result<()> {
+#[allow(clippy::print_stdout, reason = "the page is the command's output")]
+fn show(raw: RawConfig, matches: Option<&ArgMatches>) -> anyhow::Result<()> {
+    let page = matches.map(|matches| signaling::config::show(raw, matches)).transpose()?;
+    print!("{}", page.unwrap_or_default());
+    Ok(())
+}
+
+/// Exit code of a server that had to send people away when it was told to stop.
+const SENT_AWAY: u8 = 3;
+
+fn serve(raw: RawConfig) -> ExitCode {
+    match try_serve(raw) {
+        Ok(Ending::Empty) => {
+            tracing::info!("stopped: nobody was left");
+            ExitCode::SUCCESS
+        }
+        Ok(Ending::SentAway(people)) => {
+            tracing::warn!(people, "stopped: they were sent away at the deadline (--drain)");
+            ExitCode::from(SENT_AWAY)
+        }
+        Err(error) => failed(error),
+    }
+}
+
+fn try_serve(raw: RawConfig) -> anyhow::Result<Ending> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     signaling::panics::limit_reports();
@@ -50,10 +76,10 @@ fn serve(raw: RawConfig) -> anyhow::Result<()> {
     until_signal(|shutdown| signaling::run(config, listener, shutdown))
 }
 
-/// Runs a command that ends when its token is cancelled, by Ctrl-C or SIGTERM.
-fn until_signal<F>(command: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+/// Runs a command that ends when its token is cancelled, by Ctrl-C or SIGTERM. A second signal ends the process at once.
+fn until_signal<F, T>(command: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<T>
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<T>>,
 {
     tokio::runtime::Runtime::new()?.block_on(async {
         let shutdown = CancellationToken::new();
@@ -64,10 +90,18 @@ where
 
 async fn cancel_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    for _ in 0..2 {
+        let number = tokio::select! {
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        };
+        if shutdown.is_cancelled() {
+            tracing::warn!(signal = number, "told to stop a second time: ending at once");
+            // As a shell says that a signal ended it.
+            std::process::exit(128 + number);
+        }
+        shutdown.cancel();
     }
-    shutdown.cancel();
     Ok(())
 }

@@ -35,6 +35,12 @@ impl Media {
         self.0.workers().filter_map(|worker| self.0.metrics(worker)).collect()
     }
 
+    /// How busy the least busy worker was over the last second, in percent.
+    pub(crate) fn load_percent(&self) -> u32 {
+        let loads = self.0.workers().map(|worker| self.0.load(worker));
+        (loads.fold(1.0, f64::min) * 100.0) as u32
+    }
+
     /// The number of a worker whose loop hangs, and for how long it has.
     pub(crate) fn stalled(&self, now: Instant) -> Option<(usize, Duration)> {
         let silent = self.0.workers().map(|worker| (worker.0, self.0.silence(worker, now)));

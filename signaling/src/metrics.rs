@@ -9,6 +9,7 @@ mod process;
 use crate::http::AppState;
 use crate::room::HttpRole;
 use crate::trust::Trust;
+use crate::webhook::Counts;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What a stranger is told.
 const ONLY_HERE: &str = "Metrics are for this machine: ask http(s)://127.0.0.1:PORT/metrics on it, not through a proxy. \
-     From elsewhere, scrape through a tunnel (ssh -L) or an agent on this machine.\n";
+     From elsewhere, scrape through an agent on this machine, or start with --admin-listen IP:PORT.\n";
 
 /// How many of something there are, kept by those things themselves. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -65,15 +66,20 @@ impl Drop for Share {
     }
 }
 
-/// The route.
-pub(crate) async fn serve(
-    State(state): State<Arc<AppState>>,
+/// The route where everybody may ask.
+pub(crate) async fn serve_here(
+    state: State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    if !is_local(peer, &state.trust, &headers) {
-        return (StatusCode::FORBIDDEN, ONLY_HERE).into_response();
+    match is_local(peer, &state.trust, &headers) {
+        true => serve(state).await,
+        false => (StatusCode::FORBIDDEN, ONLY_HERE).into_response(),
     }
+}
+
+/// The route of `--admin-listen`: whoever reaches that address may look.
+pub(crate) async fn serve(State(state): State<Arc<AppState>>) -> Response {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(process::Process));
     registry
@@ -103,17 +109,48 @@ impl Collector for Server {
         page.info("build", "What is running.", &version)?;
         let sessions = |role| state.sessions.count(role);
         let present = [
+            (
+                "refusing_newcomers",
+                "1 while the server stops or has too much to do.",
+                usize::from(state.registry.admits().is_err()),
+            ),
             ("rooms", "Rooms.", state.registry.rooms()),
             ("participants", "People in rooms, viewers included.", state.registry.participants()),
             ("websockets", "Open WebSockets, joined or not.", state.sockets.get()),
+            ("channels", "Channels of the relay.", state.channels.count()),
+            ("channel_sockets", "Sockets of the relay.", state.channels.sockets()),
             ("whip_sessions", "WHIP sessions.", sessions(HttpRole::Publisher)),
             ("whep_sessions", "WHEP sessions.", sessions(HttpRole::Viewer)),
         ];
         for (name, help, count) in present {
             page.gauge(name, help, [([], count)])?;
         }
+        let relayed = [([], state.channels.relayed())];
+        page.counter("channel_messages", "Messages that the relay handed to sockets.", relayed)?;
+        let slow = [([], state.channels.slow_readers())];
+        page.counter(
+            "channel_slow_readers",
+            "Sockets of the relay closed for reading too slowly.",
+            slow,
+        )?;
+        webhooks(&mut page, state.webhooks.counts())?;
         media::encode(&mut page, &state.media.metrics())
     }
+}
+
+fn webhooks(page: &mut Page<'_>, counts: &Counts) -> fmt::Result {
+    let results = [
+        ("delivered", &counts.delivered),
+        ("dropped", &counts.dropped),
+        ("failed", &counts.failed),
+    ];
+    let results = results
+        .map(|(result, count)| ([("result", result.to_owned())], count.load(Ordering::Relaxed)));
+    page.counter("webhook_events", "Events by what became of them at each target.", results)?;
+    let retried = counts.retried.load(Ordering::Relaxed);
+    page.counter("webhook_retries", "Further attempts at events.", [([], retried)])?;
+    let waiting = counts.waiting.load(Ordering::Relaxed);
+    page.gauge("webhook_waiting", "Events that wait for their delivery.", [([], waiting)])
 }
 
 #[cfg(test)]

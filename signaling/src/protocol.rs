@@ -5,21 +5,24 @@
 
 mod client;
 mod id;
+mod permissions;
 mod server;
 
 pub use client::{
     Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Priority,
-    Publish, PublishLayer, PublisherLimit, Ready, TrackLimited, TrackRequest, TrackSetting,
+    Publish, PublishLayer, PublisherLimit, Ready, Renew, TrackLimited, TrackRequest, TrackSetting,
     TrackSettings, check_identity, check_name, check_room,
 };
 pub use id::{ParticipantId, TrackId};
+pub use permissions::{Permissions, check_attributes, check_metadata};
 pub use server::{
     BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
-    ParticipantState, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit, TrackStatus, UnboundEntry,
-    UnboundReason, Welcome,
+    ParticipantState, ParticipantUpdate, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit,
+    TrackStatus, UnboundEntry, UnboundReason, Welcome,
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The only protocol version there is.
 pub const VERSION: u32 = 1;
@@ -28,7 +31,9 @@ pub const VERSION: u32 = 1;
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
 /// Audio or video, as on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Audio.
@@ -38,7 +43,7 @@ pub enum Kind {
 }
 
 /// What a track shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A camera.

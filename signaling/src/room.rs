@@ -4,8 +4,10 @@
 //! randomness comes from a seeded generator. [`actor`] runs it, [`registry`] finds it.
 
 mod actor;
+mod admin;
 mod binding;
 mod bitrates;
+mod command;
 mod demand;
 mod events;
 mod explain;
@@ -24,6 +26,10 @@ mod track;
 mod watching;
 
 pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use admin::{
+    AdminCommand, ParticipantChange, ParticipantReport, PermissionChange, RoomChange, RoomReport,
+};
+pub(crate) use command::{Effect, JoinCommand, Recipients, RoomCommand};
 pub(crate) use explain::Explanation;
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
@@ -32,10 +38,8 @@ pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Repl
 pub(crate) use registry::{JoinError, Registry};
 pub(crate) use watching::Watch;
 
-use crate::auth::Grant;
-use crate::negotiation::LocalMedia;
-use crate::protocol::{ClientMessage, ErrorCode, IceServer, ParticipantId, ServerMessage, TrackId};
-use crate::sdp::IceFragment;
+use crate::ice::ConfiguredIceServer;
+use crate::protocol::{ClientMessage, ErrorCode, ParticipantId, ServerMessage, TrackId};
 use bitrates::Bitrates;
 use explain::Inquiry;
 use outlook::ViewerCount;
@@ -43,10 +47,9 @@ use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use seating::Voices;
-use sfu::{Command, ConsumerId, Event, RouterId, TransportId, WorkerId};
+use sfu::{Command, ConsumerId, Event, RouterId};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use track::Track;
 use watching::Stage;
 
@@ -59,161 +62,11 @@ pub(crate) const MAX_TRACKS: usize = 20;
 /// Most tracks of one room: a `welcome` that lists them all stays below the socket's write buffer.
 pub(crate) const MAX_ROOM_TRACKS: usize = 1000;
 
-/// What happens to a room.
-#[derive(Debug)]
-pub(crate) enum RoomCommand {
-    /// Somebody wants in.
-    Join {
-        /// Chosen by the actor, never used before in this room; it already knows where messages for it go.
-        participant: ParticipantId,
-        /// Who and what.
-        join: Box<JoinCommand>,
-        /// Where its media will be received.
-        local: Arc<LocalMedia>,
-    },
-    /// Somebody wants in by WHIP or WHEP; answered by [`Effect::HttpAnswer`].
-    JoinOverHttp {
-        /// Chosen by the actor.
-        participant: ParticipantId,
-        /// Who and what.
-        join: Box<HttpJoin>,
-        /// Where its media will be received.
-        local: Arc<LocalMedia>,
-    },
-    /// A message of somebody who is in.
-    Message {
-        /// Who.
-        from: ParticipantId,
-        /// What.
-        message: ClientMessage,
-    },
-    /// The socket of a participant ended.
-    SignalingClosed {
-        /// Whose.
-        participant: ParticipantId,
-        /// With code 1000 or 1001.
-        clean: bool,
-    },
-    /// `DELETE` of a WHIP or WHEP session.
-    Leave {
-        /// Whose.
-        participant: ParticipantId,
-    },
-    /// `PATCH` of a WHIP or WHEP session: candidates, or an ICE restart; answered by [`Effect::Reply`].
-    PatchIce {
-        /// Whose.
-        participant: ParticipantId,
-        /// The client's precondition.
-        if_match: IfMatch,
-        /// What it says about its side.
-        fragment: IceFragment,
-    },
-    /// The answer of a viewer to our offer; answered by [`Effect::Reply`].
-    AnswerOffer {
-        /// Whose.
-        participant: ParticipantId,
-        /// The SDP answer.
-        sdp: String,
-    },
-    /// A session wants events; answered by [`Effect::Reply`], followed by [`Effect::Outlook`] from then on.
-    Follow {
-        /// Whose.
-        participant: ParticipantId,
-    },
-    /// A viewer chooses a layer; answered by [`Effect::Reply`].
-    SetViewerLayer {
-        /// Whose.
-        participant: ParticipantId,
-        /// Which.
-        wish: LayerWish,
-    },
-    /// Somebody wants to know why everybody sees what they see; answered by [`Effect::Explanation`].
-    Explain,
-    /// What the media plane tells.
-    Media(Event),
-    /// The time of [`Room::next_deadline`] has come.
-    Tick,
-    /// The server stops: everybody is told and sent away.
-    Shutdown,
-}
-
-/// Who wants in. All text has been checked by the protocol module.
-#[derive(Clone, Debug)]
-pub(crate) struct JoinCommand {
-    /// Of the `join` message.
-    pub(crate) request: Option<u64>,
-    /// Who.
-    pub(crate) identity: String,
-    /// For people.
-    pub(crate) name: String,
-    /// What the token allows.
-    pub(crate) grant: Grant,
-    /// Most audio slots that the client wants; capped at 64.
-    pub(crate) max_audio: Option<u16>,
-    /// Most video slots that the client wants; capped at 64.
-    pub(crate) max_video: Option<u16>,
-}
-
-/// What the actor does next, in order.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Queue a message.
-    Send {
-        /// For whom.
-        to: Recipients,
-        /// What.
-        message: ServerMessage,
-    },
-    /// Close the participant's socket once what is queued was sent; nothing more will come.
-    Hangup {
-        /// Whose.
-        participant: ParticipantId,
-    },
-    /// Answers [`RoomCommand::JoinOverHttp`].
-    HttpAnswer {
-        /// Whose.
-        participant: ParticipantId,
-        /// What it is let in with.
-        answer: Result<Joined, Refusal>,
-    },
-    /// Answers the command that is being executed.
-    Reply(Result<Reply, Refusal>),
-    /// Answers [`RoomCommand::Explain`], and all others that came since the last explanation.
-    Explanation(Box<Explanation>),
-    /// For the event streams of a viewer.
-    Outlook {
-        /// Whose.
-        participant: ParticipantId,
-        /// All there is to tell.
-        outlook: Outlook,
-    },
-    /// The transport that is created next lives on this worker.
-    Settle {
-        /// Which.
-        transport: TransportId,
-        /// Where.
-        worker: WorkerId,
-    },
-    /// For the workers that it concerns.
-    Media(Command),
-}
-
-/// For whom a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Recipients {
-    /// One.
-    One(ParticipantId),
-    /// All but one.
-    AllBut(ParticipantId),
-    /// All.
-    All,
-}
-
 /// What all rooms of a server have in common.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoomSettings {
     /// Handed to clients.
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: Vec<ConfiguredIceServer>,
 }
 
 /// Why a request was refused: goes back as `error`.
@@ -274,6 +127,14 @@ fn is_news(command: &RoomCommand) -> bool {
 pub(crate) struct Room {
     name: String,
     settings: RoomSettings,
+    /// Text of the application's.
+    metadata: String,
+    /// How long it stays without anybody, where that was asked for.
+    linger: Option<Duration>,
+    /// It ends then, unless somebody comes.
+    ends_at: Option<Instant>,
+    /// Most participants, where fewer than usual.
+    limit: Option<usize>,
     ids: MediaIds,
     rng: StdRng,
     participants: BTreeMap<ParticipantId, Participant>,
@@ -304,6 +165,10 @@ impl Room {
         Self {
             name,
             settings,
+            metadata: String::new(),
+            linger: None,
+            ends_at: None,
+            limit: None,
             ids,
             rng: StdRng::from_seed(seed),
             participants: BTreeMap::new(),
@@ -320,9 +185,19 @@ impl Room {
         }
     }
 
-    /// Whether nobody is here.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.participants.is_empty()
+    /// Whether nobody is here, nor awaited any longer.
+    pub(crate) fn is_over(&self) -> bool {
+        self.participants.is_empty() && self.ends_at.is_none()
+    }
+
+    /// Text of the application's.
+    pub(crate) fn metadata(&self) -> &str {
+        &self.metadata
+    }
+
+    /// How many are here, viewers not.
+    pub(crate) fn members(&self) -> usize {
+        self.participants.values().filter(|p| !p.is_viewer()).count()
     }
 
     /// How many are here, viewers included.
@@ -335,7 +210,7 @@ impl Room {
         let own = self.participants.values().filter_map(Participant::next_deadline).min();
         let inquiry = self.inquiry.as_ref().map(Inquiry::next_deadline);
         let news = [self.stage.deadline(), self.viewers_deadline(), self.bitrates.deadline()];
-        [own, inquiry].into_iter().chain(news).flatten().min()
+        [own, inquiry, self.ends_at].into_iter().chain(news).flatten().min()
     }
 
     /// Executes one command.
@@ -369,14 +244,32 @@ impl Room {
                 let reply = self.set_viewer_layer(participant, wish).map(|()| Reply::Done);
                 self.effects.push(Effect::Reply(reply));
             }
+            RoomCommand::Renew { participant, request, grant } => {
+                self.renew(participant, request, *grant);
+            }
+            RoomCommand::Correct { participant, permissions } => {
+                self.correct(participant, permissions.as_ref());
+            }
+            RoomCommand::Admin(command) => {
+                let reply = self.administer(command);
+                self.effects.push(Effect::Reply(reply));
+            }
             RoomCommand::Explain => self.explain(),
             RoomCommand::Media(event) => self.handle_event(now, event),
             RoomCommand::Tick => self.tick(now),
+            RoomCommand::Drain { seconds } => self.drain(seconds),
             RoomCommand::Shutdown => self.shutdown(),
         }
         if news {
             self.measure(now);
             self.tell_followers(now);
+        }
+        self.ends_at = match self.linger.filter(|_| self.participants.is_empty()) {
+            Some(linger) => self.ends_at.or(Some(now + linger)),
+            None => None,
+        };
+        if self.ends_at.is_some_and(|end| end <= now) {
+            (self.linger, self.ends_at) = (None, None);
         }
         std::mem::take(&mut self.effects)
     }
@@ -421,7 +314,7 @@ impl Room {
                 };
             }
             // The socket's task answers these itself.
-            ClientMessage::Join(_) | ClientMessage::Ping(_) => return,
+            ClientMessage::Join(_) | ClientMessage::Ping(_) | ClientMessage::Renew(_) => return,
         };
         match result {
             Ok(()) => self.send(from, ServerMessage::Ok { request }),

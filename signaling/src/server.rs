@@ -1,26 +1,46 @@
 //! Puts the parts together and runs them until told to stop.
 
 use crate::assets::Assets;
-use crate::config::Config;
-use crate::http::{AppState, app};
+use crate::auth::Access;
+use crate::config::{Config, Tls};
+use crate::http::{AppState, admin as admin_app, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
+use crate::overload;
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
+use crate::webhook::Webhooks;
 use crate::whip::Sessions;
+use anyhow::Context as _;
 use axum_server::Handle;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long open connections may take to end after a shutdown.
-const DRAIN: Duration = Duration::from_secs(3);
+const CLOSE: Duration = Duration::from_secs(3);
 /// How long a client may take to send its request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 100;
+/// How often a server that drains looks whether everybody has left.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Serves on `listener` until `shutdown` is cancelled.
+/// How a server that was told to stop has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everybody had left.
+    Empty,
+    /// So many were sent away at the deadline.
+    SentAway(usize),
+}
+
+/// Serves on `listener` until `shutdown` is cancelled, and then until everybody has left, or the deadline has come.
 ///
 /// # Errors
 /// What the operating system or the certificate files refuse.
@@ -28,12 +48,9 @@ pub async fn run(
     config: Config,
     listener: TcpListener,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
     let address = listener.local_addr()?;
-    let tls = match &config.tls {
-        Some(tls) => Some(tls::load(tls, &config, address)?),
-        None => None,
-    };
+    let tls = config.tls.as_ref().map(|tls| tls::load(tls, &config, address)).transpose()?;
     let (sfu, events) = sfu::Sfu::start(sfu::Config {
         media_port: config.media_port,
         media_ips: config.media_ips.clone(),
@@ -42,57 +59,136 @@ pub async fn run(
     })?;
     let media = Media::new(sfu.clone());
     let settings = RoomSettings { ice_servers: config.ice_servers.clone() };
-    let registry = Registry::new(settings, media.clone());
+    let access = Access::new(config.keys.clone());
+    let webhooks = Webhooks::start(config.webhook.as_ref())?;
+    let revocations = access.revocations.clone();
+    let registry = Registry::new(settings, media.clone(), revocations, webhooks.clone());
     tokio::spawn(media::dispatch(events, registry.clone()));
-    let trust = Trust {
-        tokens: !config.keys.is_empty(),
-        tls: config.tls.is_some(),
-        allowed_origins: config.allowed_origins.clone(),
-    };
-    announce(address, tls.as_ref(), &sfu);
-    let state = AppState {
+    let _ends_with_us =
+        shutdown_guard(overload::watch(media.clone(), registry.clone(), config.max_load));
+    let trust = Trust::new(&config);
+    let admin = config.admin_listen.map(bind_admin).transpose()?;
+    announce(address, tls.as_ref(), admin.as_ref(), &sfu);
+    let (drain, files) = (config.drain, config.tls.clone());
+    let state = Arc::new(AppState {
         config,
+        access,
         registry: registry.clone(),
         trust,
         assets: Assets::new(),
         sessions: Sessions::default(),
         media,
         sockets: Census::default(),
+        channels: Arc::default(),
         shutdown: shutdown.clone(),
-    };
+        webhooks: webhooks.clone(),
+    });
     let handle = Handle::new();
-    tokio::spawn(stop(shutdown, registry, handle.clone()));
-    let service = app(Arc::new(state)).into_make_service_with_connect_info::<SocketAddr>();
+    admin.map(|listener| serve_admin(listener, &handle, state.clone())).transpose()?;
+    let ending = tokio::spawn(stop(shutdown, registry, handle.clone(), drain));
+    let service = app(state).into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         Some(tls) => {
+            let _ends_with_us = match files {
+                Some(Tls::Files { certificate, key }) => {
+                    Some(shutdown_guard(tls::watch(certificate, key, tls.config.clone())))
+                }
+                _ => None,
+            };
             let mut server = axum_server::from_tcp_rustls(listener, tls.config)?.handle(handle);
             server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
+            server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
             server.serve(service).await?;
         }
         None => {
             let mut server = axum_server::from_tcp(listener)?.handle(handle);
             server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
+            server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
             server.serve(service).await?;
         }
     }
-    Ok(())
+    let ending = ending.await?;
+    // What happened at the end is told too, as far as that goes quickly.
+    let told = async {
+        let mut look = interval(LOOK_EVERY);
+        while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
+            look.tick().await;
+        }
+    };
+    let _ = timeout(CLOSE, told).await;
+    Ok(ending)
 }
 
-async fn stop(shutdown: CancellationToken, registry: Arc<Registry>, handle: Handle<SocketAddr>) {
+/// Runs something beside the server, until the guard is dropped.
+fn shutdown_guard<F>(task: F) -> AbortOnDrop
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    AbortOnDrop(tokio::spawn(task).abort_handle())
+}
+
+/// Ends a task.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address} (--admin-listen IP:PORT)"))
+}
+
+/// Nobody new is let in, everybody is told, and whoever has not left by the deadline is sent away.
+async fn stop(
+    shutdown: CancellationToken,
+    registry: Arc<Registry>,
+    handle: Handle<SocketAddr>,
+    drain: Duration,
+) -> Ending {
     shutdown.cancelled().await;
-    for room in registry.close() {
+    let deadline = Instant::now() + drain;
+    let rooms = registry.close();
+    tracing::info!(
+        people = registry.participants(),
+        seconds = drain.as_secs(),
+        "told to stop: nobody new is let in"
+    );
+    for room in &rooms {
+        room.send(RoomCommand::Drain { seconds: drain.as_secs() }).await;
+    }
+    let mut look = interval(LOOK_EVERY);
+    while registry.participants() > 0 && Instant::now() < deadline {
+        look.tick().await;
+    }
+    let left = registry.participants();
+    for room in rooms {
         room.send(RoomCommand::Shutdown).await;
     }
-    handle.graceful_shutdown(Some(DRAIN));
+    handle.graceful_shutdown(Some(CLOSE));
+    match left {
+        0 => Ending::Empty,
+        left => Ending::SentAway(left),
+    }
 }
 
 /// What the person at the terminal needs to know.
 #[allow(clippy::print_stdout, reason = "the start of a command-line program")]
-fn announce(address: SocketAddr, tls: Option<&Loaded>, sfu: &sfu::Handle) {
+fn announce(
+    address: SocketAddr,
+    tls: Option<&Loaded>,
+    admin: Option<&TcpListener>,
+    sfu: &sfu::Handle,
+) {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("Switchyard {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
     if let Some(fingerprint) = tls.and_then(|tls| tls.fingerprint.as_ref()) {
         println!("Certificate made for this run, SHA-256 {fingerprint}");
+    }
+    if let Some(address) = admin.and_then(|admin| admin.local_addr().ok()) {
+        println!("Metrics and API on http://{address}");
     }
     let workers: Vec<Vec<SocketAddr>> = sfu.workers().map(|w| sfu.candidates(w)).collect();
     let ports: Vec<u16> = workers.iter().filter_map(|w| w.first()).map(SocketAddr::port).collect();
@@ -122,6 +218,17 @@ fn port_ranges(ports: &[u16]) -> Vec<String> {
         false => format!("{first}-{last}"),
     };
     ranges.into_iter().map(text).collect()
+}
+
+/// The HTTP API and the metrics, where only they are asked for.
+fn serve_admin(
+    listener: TcpListener,
+    handle: &Handle<SocketAddr>,
+    state: Arc<AppState>,
+) -> std::io::Result<()> {
+    let service = admin_app(state).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The HTTPS certificate: from files, or made at start.
+//! The HTTPS certificate: from files, which may change, or made at start.
 
 use crate::config::{Config, Tls};
 use anyhow::Context as _;
@@ -8,7 +8,14 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A usable certificate.
 pub(crate) struct Loaded {
@@ -21,12 +28,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(tls: &Tls, config: &Config, address: SocketAddr) -> anyhow::Result<Loaded> {
     match tls {
         Tls::Files { certificate, key } => {
-            let chain = CertificateDer::pem_file_iter(certificate)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .with_context(|| format!("reading {}", certificate.display()))?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .with_context(|| format!("reading {}", key.display()))?;
-            Ok(Loaded { config: server_config(chain, key)?, fingerprint: None })
+            let config = RustlsConfig::from_config(read(certificate, key)?);
+            Ok(Loaded { config, fingerprint: None })
         }
         Tls::SelfSigned => {
             let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
@@ -39,8 +42,49 @@ pub(crate) fn load(tls: &Tls, config: &Config, address: SocketAddr) -> anyhow::R
             let fingerprint = fingerprint(&certificate);
             let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
                 .map_err(anyhow::Error::msg)?;
-            let config = server_config(vec![certificate], key)?;
+            let config = RustlsConfig::from_config(server_config(vec![certificate], key)?);
             Ok(Loaded { config, fingerprint: Some(fingerprint) })
+        }
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("reading {}", certificate.display()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading {}", key.display()))?;
+    server_config(chain, key)
+}
+
+/// Takes the files anew when they have changed, or on SIGHUP. New connections get the new certificate, the others go on; files that
+/// do not fit together (one is written before the other) change nothing.
+pub(crate) async fn watch(
+    certificate: PathBuf,
+    key: PathBuf,
+    config: RustlsConfig,
+) -> anyhow::Result<()> {
+    let content = || [&certificate, &key].map(|path| std::fs::read(path).ok());
+    let (mut hangup, mut again) = (signal(SignalKind::hangup())?, interval(LOOK_EVERY));
+    let mut known = content();
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            _ = again.tick() => false,
+        };
+        let now = content();
+        if !asked && now == known {
+            continue;
+        }
+        known = now;
+        match read(&certificate, &key) {
+            Ok(new) => {
+                config.reload_from_config(new);
+                tracing::info!(file = %certificate.display(), "the certificate was read anew");
+            }
+            Err(error) => {
+                tracing::warn!("the new certificate cannot be used, the old one stays: {error:#}");
+            }
         }
     }
 }
@@ -48,15 +92,15 @@ pub(crate) fn load(tls: &Tls, config: &Config, address: SocketAddr) -> anyhow::R
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> anyhow::Result<RustlsConfig> {
+) -> anyhow::Result<Arc<ServerConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    // WebSockets over HTTP/2 would need extended CONNECT; one protocol is enough for a handful of small files.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(config)))
+    // A WebSocket opens a connection of its own with HTTP/1.1: extended CONNECT (RFC 8441) is not offered.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {

@@ -3,6 +3,7 @@
 //! Without keys the loopback address is the only lock. A proxy, a rebound host name or a foreign page would open it, so each of
 //! these is refused with a sentence that says what to configure.
 
+use crate::config::Config;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::net::IpAddr;
 
@@ -21,6 +22,14 @@ pub(crate) struct Trust {
 const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
 
 impl Trust {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            tokens: !config.keys.is_empty(),
+            tls: config.tls.is_some(),
+            allowed_origins: config.allowed_origins.clone(),
+        }
+    }
+
     /// Refuses what a server without keys must not answer.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), (StatusCode, String)> {
         if self.tokens { Ok(()) } else { self.check_local(headers) }

@@ -11,10 +11,13 @@ mod links;
 mod patch;
 mod sessions;
 
+pub(crate) use cors::limit_rate;
+pub(crate) use limit::RateLimit;
 pub(crate) use sessions::Sessions;
 
 use crate::auth::{AuthError, Grant};
 use crate::http::AppState;
+use crate::ice;
 use crate::protocol::{
     ErrorCode, MAX_MESSAGE_BYTES, TrackId, check_identity, check_name, check_room,
 };
@@ -27,12 +30,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use limit::RateLimit;
 use serde::Deserialize;
 use sessions::{Pending, Session};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const SDP: &str = "application/sdp";
 const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -64,7 +66,7 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/whip/{room}/{session}/sse/{stream}", stream())
         .route("/whep/{room}/{session}/sse/{stream}", stream())
         .route("/whep/{room}/{session}/layer", post(layer::select).merge(preflight()))
-        .layer(middleware::from_fn_with_state(limit, cors::limit_rate))
+        .layer(middleware::from_fn_with_state(limit, limit_rate))
         .layer(middleware::from_fn_with_state(state, cors::add_cors))
 }
 
@@ -164,8 +166,8 @@ async fn create(
     check_room(&room).map_err(|text| refused(StatusCode::NOT_FOUND, text))?;
     let grant = authorize(&state, request.headers(), &room)?;
     let (allowed, claim) = match role {
-        HttpRole::Publisher => (grant.can_publish, "canPublish"),
-        HttpRole::Viewer => (grant.can_subscribe, "canSubscribe"),
+        HttpRole::Publisher => (grant.permissions.can_publish, "canPublish"),
+        HttpRole::Viewer => (grant.permissions.can_subscribe, "canSubscribe"),
     };
     if !allowed {
         let text = format!("The join token does not allow this (video.{claim}).");
@@ -228,7 +230,7 @@ fn created(
 ) -> HeaderMap {
     let text = |value: String| HeaderValue::from_str(&value).expect("checked alphabets only");
     let location = format!("/{}/{room}/{}", role.path(), pending.id);
-    let mut links = links::ice_servers(&state.config.ice_servers);
+    let mut links = links::ice_servers(&ice::issue(&state.config.ice_servers, SystemTime::now()));
     links.extend(links::extensions(role, &location));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -277,18 +279,22 @@ pub(crate) fn authorize(
     headers: &HeaderMap,
     room: &str,
 ) -> Result<Grant, Refused> {
+    state.access.verify(bearer(headers), room).map_err(token_refused)
+}
+
+/// The token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = value.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    state.config.keys.verify(token, room).map_err(|error| {
-        let status = match error {
-            AuthError::WrongRoom | AuthError::NoJoin => StatusCode::FORBIDDEN,
-            _ => StatusCode::UNAUTHORIZED,
-        };
-        refused(status, error.to_string())
-    })
+    let (scheme, token) = value?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub(crate) fn token_refused(error: AuthError) -> Refused {
+    let status = match error.is_forbidden() {
+        true => StatusCode::FORBIDDEN,
+        false => StatusCode::UNAUTHORIZED,
+    };
+    refused(status, error.to_string())
 }
 
 /// Whether the body is of this media type, whatever its parameters.
@@ -317,7 +323,9 @@ async fn read_body(body: Body) -> Result<String, Refused> {
 fn join_refused(error: JoinError) -> Refused {
     let status = match error {
         JoinError::NoRoom => StatusCode::CONFLICT,
-        JoinError::TooManyRooms | JoinError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        JoinError::TooManyRooms | JoinError::ShuttingDown | JoinError::Overloaded => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     refused(status, error.to_string())
 }
@@ -326,6 +334,7 @@ fn answer_refused(Refusal { code, message }: Refusal) -> Refused {
     let status = match code {
         ErrorCode::NotFound => StatusCode::CONFLICT,
         ErrorCode::Limit => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::NotAllowed => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_REQUEST,
     };
     refused(status, message)

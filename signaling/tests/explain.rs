@@ -48,14 +48,15 @@ async fn strangers_are_refused() {
 }
 
 #[tokio::test]
-async fn with_keys_a_token_of_the_room_opens_it() {
+async fn with_keys_a_token_to_manage_the_room_opens_it() {
     let server = keyed();
     let explain = "GET /api/rooms/r/explain";
-    let bearer = |room: &str| format!("{explain}\nAuthorization: Bearer {}", token(room, "x"));
+    let bearer = |token: &str| format!("{explain}\nAuthorization: Bearer {token}");
     assert_eq!(server.status(explain).await, 401);
-    assert_eq!(server.status(&bearer("other")).await, 403);
-    assert_eq!(server.status(&bearer("r")).await, 404, "nobody is there");
+    assert_eq!(server.status(&bearer(&token("r", "x"))).await, 403, "joining is not managing");
+    assert_eq!(server.status(&bearer(&admin("other"))).await, 403);
+    assert_eq!(server.status(&bearer(&admin("r"))).await, 404, "nobody is there");
     let post = format!("POST /whip/r\n{SDP}\nAuthorization: Bearer {}", token("r", "cam"));
     assert_eq!(server.send(&post, &publisher()).await.status, 201);
-    assert_eq!(server.status(&bearer("r")).await, 200);
+    assert_eq!(server.status(&bearer(&admin("r"))).await, 200);
 }

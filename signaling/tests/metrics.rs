@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use signaling::auth::{Keys, Secret};
+use signaling::auth::{Key, Keys};
 use signaling::config::Config;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -38,7 +38,7 @@ fn start(listen: &str, keys: Keys) -> Server {
 }
 
 fn keys() -> Keys {
-    let secret = Secret::new("0123456789abcdef0123456789abcdef".to_owned());
+    let secret = Key::secret("0123456789abcdef0123456789abcdef".to_owned()).unwrap();
     Keys::new([("k".to_owned(), secret)])
 }
 
@@ -216,5 +216,5 @@ async fn the_machines_own_address_is_a_strangers() {
     server.address = SocketAddr::new(own, server.address.port());
     let (status, _, body) = server.http("GET /metrics HTTP/1.1\nHost: 127.0.0.1", "").await;
     assert_eq!(status, 403);
-    assert!(body.contains("ssh -L"), "{body}");
+    assert!(body.contains("--admin-listen"), "{body}");
 }

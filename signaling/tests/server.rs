@@ -3,7 +3,7 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use signaling::auth::{Keys, Secret, TokenRequest, sign};
+use signaling::auth::{Key, Keys, Secret, TokenRequest, sign};
 use signaling::config::Config;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, SystemTime};
@@ -34,6 +34,7 @@ fn start(keys: Keys) -> Server {
         media_port: 0,
         workers: Some(1),
         keys,
+        drain: Duration::ZERO,
         ..Config::default()
     };
     let shutdown = CancellationToken::new();
@@ -46,18 +47,13 @@ fn open() -> Server {
 }
 
 fn keyed() -> Server {
-    start(Keys::new([("k".to_owned(), Secret::new(SECRET.to_owned()))]))
+    start(Keys::new([("k".to_owned(), Key::secret(SECRET.to_owned()).unwrap())]))
 }
 
 fn token(room: &str, identity: &str) -> String {
-    let request = TokenRequest {
-        key: "k".into(),
-        secret: Secret::new(SECRET.into()),
-        room: room.into(),
-        identity: identity.into(),
-        name: Some(format!("Name of {identity}")),
-        ttl: Duration::from_secs(60),
-    };
+    let secret = Secret::new(SECRET.into());
+    let request = TokenRequest::join("k", secret, room, identity, Duration::from_secs(60));
+    let request = TokenRequest { name: Some(format!("Name of {identity}")), ..request };
     sign(request, SystemTime::now()).unwrap()
 }
 
@@ -255,6 +251,7 @@ async fn shutdown_is_announced() {
     let server = open();
     let (mut ada, _) = server.joined("r", "ada").await;
     server.shutdown.cancel();
+    assert_eq!(ada.next("closing").await["seconds"], 0);
     assert_eq!(ada.next("closed").await["reason"], "shutdown");
     assert_eq!(ada.close_code().await, Some(1000));
 }

@@ -311,6 +311,16 @@ async fn section_4_6_ice_servers_are_links() {
         ]
     );
     assert_eq!(ice_servers(&open().session("/whip/r", &publisher()).await), [""; 0]);
+    let told = server.send("GET /ice-servers?room=r", "").await;
+    let turn =
+        r#"{"urls":["turn:a.example?transport=udp"],"username":"user","credential":"secret"}"#;
+    assert_eq!(told.body, format!(r#"[{{"urls":["stun:a.example"]}},{turn}]"#));
+    let keyed = keyed();
+    assert_eq!(keyed.status("GET /ice-servers?room=r").await, 401);
+    for (room, status) in [("r", 200), ("s", 403)] {
+        let bearer = format!("Authorization: Bearer {}", token("r", "ada"));
+        assert_eq!(keyed.status(&format!("GET /ice-servers?room={room}\n{bearer}")).await, status);
+    }
 }
 
 #[tokio::test]

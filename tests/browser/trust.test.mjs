@@ -20,8 +20,8 @@ writeFileSync(CONFIG, `[keys]\nmykey = "${SECRET}"\n[[ice_servers]]\n${SERVERS}\
 const trust = scene({ args: ['serve', '--config', CONFIG, '--listen', ADDRESS, '--tls', 'self-signed'], url: `https://${ADDRESS}` });
 let browser;
 
-function token(room, identity) {
-  const args = ['token', '--key', 'mykey', '--room', room, '--identity', identity, '--name', identity];
+function token(room, identity, more = ['--identity', identity, '--name', identity]) {
+  const args = ['token', '--key', 'mykey', '--room', room, ...more];
   return execFileSync(BINARY, args, { env: { ...process.env, SWITCHYARD_SECRET: SECRET } }).toString().trim();
 }
 
@@ -30,6 +30,29 @@ trust.test('two people with tokens meet over https', async () => {
   const people = [];
   for (const index of [0, 1]) people.push(await trust.join(browser, 'team', index, { query: `&token=${token('team', `person ${index}`)}` }));
   await meet(people);
+  const protocol = await people[0].page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol);
+  assert.equal(protocol, 'h2', 'pages come by HTTP/2');
+});
+
+trust.test('row 31: what somebody may do changes during the call, and who is sent away does not come back', async () => {
+  const people = [];
+  for (const index of [4, 5]) {
+    people.push(await trust.join(browser, 'court', index, { query: `&token=${token('court', `person ${index}`)}` }));
+  }
+  await meet(people);
+  const manage = (method, path, body = '{}') => {
+    const bearer = `Authorization: Bearer ${token('court', '', ['--admin'])}`;
+    execFileSync('curl', ['-skf', '-X', method, '-H', bearer, '-d', body, `https://${ADDRESS}/api/rooms/court/${path}`]);
+  };
+  const room = (person, read) => person.page.evaluate(read);
+  await room(people[0], `window.switchyard.room.renew(${JSON.stringify(token('court', 'person 4', ['--identity', 'person 4', '--metadata', 'renewed']))})`);
+  await until('the news of the renewal', () => room(people[1], () => [...window.switchyard.room.participants.values()].some(({ metadata }) => metadata === 'renewed')));
+  manage('PATCH', 'participants/person%204', '{"permissions":{"can_publish":false}}');
+  await until('the tracks to go', () => room(people[0], () => window.switchyard.room.localTracks.size === 0 && !window.switchyard.room.canPublish));
+  await until('the tile to be empty', () => room(people[1], () => [...window.switchyard.room.participants.values()].every(({ tracks }) => tracks.size === 0)));
+  manage('DELETE', 'participants/person%204');
+  await until('the end', () => room(people[0], () => window.switchyard.room.state === 'closed'));
+  await until('the other to know', () => room(people[1], () => window.switchyard.room.participants.size === 0));
 });
 
 for (const [what, query] of [['no token', () => ''], ['a token of another room', () => `&token=${token('elsewhere', 'eve')}`]]) {

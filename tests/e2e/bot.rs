@@ -82,6 +82,7 @@ impl PeerConnectionEventHandler for Heard {
 pub(crate) struct Bot {
     /// Given by the server.
     pub(crate) participant: String,
+    pub(crate) identity: String,
     /// Numbers of the published tracks: what their packets carry as CSRC.
     pub(crate) numbers: BTreeMap<&'static str, u32>,
     /// Everything that the server said, in order.
@@ -116,6 +117,7 @@ impl Bot {
         let connection = build_connection(Arc::new(heard)).await;
         let mut bot = Self {
             participant: String::new(),
+            identity: String::new(),
             numbers: BTreeMap::new(),
             messages: Vec::new(),
             mark,
@@ -133,6 +135,7 @@ impl Bot {
         let welcome =
             bot.request(json!({"type": "join", "version": 1, "room": room, "name": name})).await;
         bot.participant = welcome["participant"].as_str().expect("a participant id").to_owned();
+        bot.identity = welcome["identity"].as_str().expect("an identity").to_owned();
         bot.negotiate(&welcome["media_sections"]).await;
         bot.send_media();
         bot

@@ -4,6 +4,7 @@
 mod bot;
 mod media;
 mod server;
+mod trust;
 mod workers;
 
 use bot::Bot;

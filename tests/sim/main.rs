@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt;
+mod broken;
 mod consent;
 mod continuity;
 mod counters;

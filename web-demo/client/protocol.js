@@ -27,8 +27,13 @@
  * @property {string} identity
  * @property {string} name
  * @property {'active' | 'reconnecting'} state
+ * @property {string} [metadata]
+ * @property {Record<string, string>} [attributes]
  * @property {TrackInfo[]} tracks
  */
+
+/** @typedef {{can_publish: boolean, can_subscribe: boolean, can_publish_data: boolean, can_publish_sources?: Source[]}} Permissions */
+/** @typedef {{state?: 'active' | 'reconnecting', name?: string, metadata?: string, attributes?: Record<string, string>}} ParticipantChanges */
 
 /**
  * @typedef {object} Welcome
@@ -40,6 +45,9 @@
  * @property {MediaSections} media_sections
  * @property {boolean} can_publish
  * @property {boolean} can_subscribe
+ * @property {boolean} can_publish_data
+ * @property {Source[]} [can_publish_sources]
+ * @property {string} [metadata]
  * @property {ParticipantInfo[]} participants
  */
 
@@ -48,7 +56,7 @@
 /** @typedef {{type: 'ok'}} Ok */
 /** @typedef {{type: 'error', code: string, message: string}} Failure */
 /** @typedef {{mid: string, track: string | null, csrc: number | null}} Binding */
-/** @typedef {{track: string, reason: 'slots' | 'unsubscribed'}} Unbound */
+/** @typedef {{track: string, reason: 'slots' | 'unsubscribed' | 'not_allowed'}} Unbound */
 /** @typedef {{type: 'bindings', bindings: Binding[], unbound: Unbound[]}} Bindings */
 /** @typedef {{type: 'track_published', participant: string, track: TrackInfo}} TrackPublished */
 /** @typedef {{type: 'track_unpublished', participant: string, track: string}} TrackUnpublished */
@@ -74,8 +82,11 @@
 /** @typedef {{participant: string, track: string, level: number}} Speaker */
 /** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */
 /** @typedef {{type: 'participant_joined', participant: ParticipantInfo}} ParticipantJoined */
-/** @typedef {{type: 'participant_updated', participant: string, state: 'active' | 'reconnecting'}} ParticipantUpdated */
+/** @typedef {{type: 'participant_updated', participant: string} & ParticipantChanges} ParticipantUpdated */
 /** @typedef {{type: 'participant_left', participant: string, reason: string}} ParticipantLeft */
+/** @typedef {{type: 'permissions'} & Permissions} PermissionsMessage */
+/** @typedef {{type: 'room_updated', metadata: string}} RoomUpdated */
+/** @typedef {{type: 'closing', seconds: number, message: string}} Closing */
 /** @typedef {{type: 'closed', reason: string, message: string}} Closed */
 /** @typedef {{type: 'pong', time: number}} Pong */
 /** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
@@ -83,7 +94,7 @@
 /**
  * @typedef {{request?: number} & (Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
- *   | ParticipantUpdated | ParticipantLeft | Closed | Pong | MediaSectionsMessage)} ServerMessage
+ *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */
 
 export {};

@@ -7,7 +7,7 @@ import { Emitter } from './events.js';
 import { Peer } from './peer.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
-import { LimitReporter, activateLayers } from './sending.js';
+import { LimitReporter, activateLayers, obey } from './sending.js';
 import { Signaling, SwitchyardError } from './signaling.js';
 import { StatsReader } from './stats.js';
 import { LocalTrack } from './tracks.js';
@@ -30,22 +30,13 @@ import { Viewport } from './viewport.js';
  * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
  */
 
-/**
- * @typedef {object} PublishOptions
- * @property {Source} source
- * @property {string} [name]
- * @property {boolean} [simulcast] default: true for cameras
- * @property {VideoCodec} [codec] default: vp8
- * @property {string} [scalabilityMode] layers inside one stream instead of simulcast, of VP9 and AV1 in browsers that make them: `L3T3_KEY`
- * @property {number} [maxBitrate] bits per second
- * @property {boolean} [muted] publish it muted
- */
+/** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
 
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
 /** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced'];
+const FINAL_REASONS = ['replaced', 'removed', 'room_deleted'];
 /** Errors at joining that a retry does not cure. */
 const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
@@ -56,6 +47,10 @@ export class Room extends Emitter {
   identity = '';
   canPublish = true;
   canSubscribe = true;
+  /** What may be published; empty: every source. @type {Source[]} */
+  canPublishSources = [];
+  /** Of the room, the application's. */
+  metadata = '';
   /** @type {Set<LocalTrack>} */
   localTracks = new Set();
   /** @type {RoomState} */
@@ -218,6 +213,15 @@ export class Room extends Emitter {
     return this.#viewport.watch(track, element, priority);
   }
 
+  /**
+   * Brings a newer token: what it allows holds from now on, and a later reconnect uses it.
+   * @param {string} token
+   */
+  async renew(token) {
+    this.#options = { ...this.#options, token };
+    if (this.state === 'connected') await this.#request('renew', { token });
+  }
+
   /** @param {string} track */
   async subscribe(track) {
     await this.#request('subscribe', { track });
@@ -283,8 +287,8 @@ export class Room extends Emitter {
     this.#mediaRestarted = false;
     this.participantId = welcome.participant;
     this.identity = welcome.identity;
-    this.canPublish = welcome.can_publish;
-    this.canSubscribe = welcome.can_subscribe;
+    this.metadata = welcome.metadata ?? '';
+    this.#setPermissions(welcome);
     this.#stats = new StatsReader();
     this.#roster.replace(welcome.participants);
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
@@ -325,6 +329,17 @@ export class Room extends Emitter {
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
         return this.#handleLayers(message);
+      case 'permissions':
+        this.#setPermissions(message);
+        return this.emit('permissionschanged', message);
+      case 'room_updated':
+        this.metadata = message.metadata;
+        return this.emit('roomupdated', message);
+      case 'closing':
+        return this.emit('closing', { seconds: message.seconds, message: message.message });
+      case 'track_unpublished':
+      case 'track_muted':
+        return this.#handleTrackNews(message);
       case 'error':
         return this.emit('error', { code: message.code, message: message.message });
       case 'closed':
@@ -333,6 +348,21 @@ export class Room extends Emitter {
       default:
         return this.#roster.handle(message);
     }
+  }
+
+  /** @param {import('./protocol.js').Permissions} permissions */
+  #setPermissions(permissions) {
+    this.canPublish = permissions.can_publish;
+    this.canSubscribe = permissions.can_subscribe;
+    this.canPublishSources = permissions.can_publish_sources ?? [];
+  }
+
+  /** @param {import('./protocol.js').TrackUnpublished | import('./protocol.js').TrackMuted} message */
+  #handleTrackNews(message) {
+    const local = obey(this.localTracks, message);
+    if (!local) return this.#roster.handle(message);
+    if (!this.localTracks.has(local)) void this.#peer?.unpublish(local);
+    return this.emit('localtrackupdated', { track: local });
   }
 
   /** @param {import('./protocol.js').PublishedLayers} message */

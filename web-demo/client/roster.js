@@ -47,7 +47,7 @@ export class Roster {
       case 'participant_left':
         return this.#removeParticipant(message.participant, message.reason);
       case 'participant_updated':
-        return this.#updateParticipant(message.participant, message.state);
+        return this.#updateParticipant(message.participant, message);
       case 'track_published':
         return this.#addTrack(message.participant, message.track);
       case 'bindings':
@@ -71,7 +71,7 @@ export class Roster {
       }
       for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
       for (const track of info.tracks) this.#addTrack(participant.id, track);
-      this.#updateParticipant(participant.id, info.state);
+      this.#updateParticipant(participant.id, { metadata: '', attributes: {}, ...info });
     }
     for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
   }
@@ -140,13 +140,18 @@ export class Roster {
 
   /**
    * @param {string} id
-   * @param {'active' | 'reconnecting'} state
+   * @param {import('./protocol.js').ParticipantChanges} changes what is absent stays as it is
    */
-  #updateParticipant(id, state) {
+  #updateParticipant(id, { state, name, metadata, attributes }) {
     const participant = this.participants.get(id);
-    if (!participant || participant.state === state) return;
-    participant.state = state;
-    this.#emit('participantupdated', { participant });
+    if (!participant) return;
+    const before = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
+    participant.state = state ?? participant.state;
+    participant.name = name ?? participant.name;
+    participant.metadata = metadata ?? participant.metadata;
+    participant.attributes = attributes ?? participant.attributes;
+    const now = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
+    if (now !== before) this.#emit('participantupdated', { participant });
   }
 
   /**

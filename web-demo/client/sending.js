@@ -102,3 +102,21 @@ export class LimitReporter {
     tell(id, reason);
   }
 }
+
+/**
+ * Does what somebody who manages the room did to a track of ours, and returns that track.
+ * @param {Set<LocalTrack>} tracks
+ * @param {import('./protocol.js').TrackUnpublished | import('./protocol.js').TrackMuted} message
+ */
+export function obey(tracks, message) {
+  const local = [...tracks].find(({ id }) => id === message.track);
+  if (!local) return null;
+  if (message.type === 'track_muted') {
+    local.muted = message.muted;
+    local.mediaStreamTrack.enabled = !message.muted;
+  } else {
+    tracks.delete(local);
+    Object.assign(local, { id: '', watchedLayers: null });
+  }
+  return local;
+}

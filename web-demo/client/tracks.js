@@ -11,6 +11,17 @@
 
 /** @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number}} PublishSettings */
 
+/**
+ * @typedef {object} PublishOptions
+ * @property {Source} source
+ * @property {string} [name]
+ * @property {boolean} [simulcast] default: true for cameras
+ * @property {VideoCodec} [codec] default: vp8
+ * @property {string} [scalabilityMode] layers inside one stream instead of simulcast, of VP9 and AV1 in browsers that make them: `L3T3_KEY`
+ * @property {number} [maxBitrate] bits per second
+ * @property {boolean} [muted] publish it muted
+ */
+
 /** A track that somebody else publishes. */
 export class RemoteTrack {
   /** The slot that shows it now. @type {RTCRtpTransceiver | null} */
@@ -59,6 +70,9 @@ export class RemoteParticipant {
     this.name = info.name;
     /** @type {'active' | 'reconnecting'} */
     this.state = info.state;
+    /** The application's. */
+    this.metadata = info.metadata ?? '';
+    this.attributes = info.attributes ?? {};
     for (const track of info.tracks) this.tracks.set(track.track, new RemoteTrack(track, this));
   }
 }

@@ -10,8 +10,8 @@
 //!   the queue at 5 Mbit/s is 200 ms long before it is seen.
 //! - Packets of a probe, and those right behind it, are left out of the trend; or each probe on a full link ends in a decrease.
 //! - Probes come every 5 s for as long as more is wanted than estimated, also when the application is not what limits the rate: the sum
-//!   of some layers may be 70 % of an estimate that could be five times as high. Nothing is probed when the estimate is enough,
-//!   and never more than 1.5 times what is wanted. The first probe of a shortage does not wait; nor does the one after loss, or
+//!   of some layers may be 70 % of an estimate that could be five times as high. When the estimate is enough, more is looked for rarely,
+//!   up to twice what is wanted: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
 //!   after a drop, which asks for 0.85 times what was there before.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
 //! - The hold after a decrease by loss ends at 5 s instead of 60 s, and 8 observations without loss end the memory of it: a viewer's radio
@@ -36,7 +36,7 @@ use alr::Sent;
 use delay::Delay;
 use loss::{Known, Loss};
 use probe::{Condition, ProbeController};
-use probe_result::ProbeResults;
+use probe_result::{ProbeResult, ProbeResults};
 use reports::Reports;
 use throughput::Throughput;
 use trend::Usage;
@@ -46,6 +46,8 @@ const MIN_BITS_PER_SECOND: f64 = 30_000.0;
 const MAX_BITS_PER_SECOND: f64 = 100_000_000.0;
 /// When nothing is heard of what is sent for so long, the rate falls to so much of it every so often.
 const SILENCE_US: u64 = 3_000_000;
+/// Feedback comes every 250 ms at least.
+const HEARD_US: u64 = 1_000_000;
 const SILENCE_FACTOR: f64 = 0.8;
 const SILENCE_STEP_US: u64 = 1_000_000;
 
@@ -185,10 +187,14 @@ impl BandwidthEstimator {
             }
         }
         self.acked = self.throughput.rate();
-        let probe = self.results.take(now_us);
+        // Where everything fits, a probe that a busy worker sent too slowly says nothing.
+        let (estimate, short) = (self.estimate, self.probes.is_short());
+        let tells = |p: &ProbeResult| p.saturated || p.rate >= estimate || short;
+        let probe = self.results.take(now_us).filter(tells).map(|probe| probe.rate);
         let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent() };
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
-        if let Some(rate) = probe.filter(|_| taken) {
+        let probed = probe.filter(|_| taken);
+        if let Some(rate) = probed {
             self.loss.probed(now_us, rate);
         }
         let known = Known {
@@ -199,7 +205,10 @@ impl BandwidthEstimator {
         };
         self.loss.update(now_us, known);
         self.refresh(now_us);
-        if let Some(rate) = probe.filter(|_| taken) {
+        if let Some(rate) = self.acked {
+            self.probes.carried(rate);
+        }
+        if let Some(rate) = probed {
             self.probes.result(now_us, rate.min(self.estimate));
         }
         if self.delay.has_recovered() {
@@ -234,7 +243,9 @@ impl BandwidthEstimator {
     pub(crate) fn tick(&mut self, now_us: u64) {
         self.sent.settle(now_us, self.estimate);
         self.back_off(now_us);
-        self.probes.tick(now_us, self.feedback_us.is_some());
+        // A probe of which nothing will be heard is wasted.
+        let heard = self.feedback_us.is_some_and(|at| now_us.saturating_sub(at) < HEARD_US);
+        self.probes.tick(now_us, heard);
     }
 
     /// Sent, but nothing heard of it: the way is broken or its queue is seconds long.
@@ -257,6 +268,16 @@ impl BandwidthEstimator {
     /// What may be sent.
     pub(crate) fn estimate(&self) -> Estimate {
         Estimate { bits_per_second: self.estimate.round() as u64, cause: self.cause }
+    }
+
+    /// Much more got through than is wanted, and nothing has been in its way since.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.probes.is_tight()
+    }
+
+    /// Share of what is sent that is lost, between 0 and 1.
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss.average()
     }
 
     /// `false` until the first feedback, REMB or receiver report.

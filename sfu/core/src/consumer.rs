@@ -125,6 +125,8 @@ pub(crate) struct Consumer {
     pub(crate) report_due: bool,
     /// The source changed: control is told after this flush.
     pub(crate) layer_changed: bool,
+    /// A packet was lost for good: nothing can be decoded before a keyframe.
+    pub(crate) broken: bool,
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
     pub(crate) footing: Footing,
@@ -156,6 +158,7 @@ impl Consumer {
             rtx_seq: u64::from((seed >> 16) as u16 & 0x7fff),
             report_due: false,
             layer_changed: false,
+            broken: false,
             last_report: None,
             delivery: Delivery::default(),
             footing: Footing::default(),

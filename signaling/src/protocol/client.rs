@@ -23,6 +23,7 @@ pub enum ClientMessage {
     SetLayer(LayerRequest),
     TrackSettings(TrackSettings),
     TrackLimited(TrackLimited),
+    Renew(Renew),
     Leave {},
     Ping(Ping),
 }
@@ -231,6 +232,17 @@ pub enum PublisherLimit {
     Bandwidth,
 }
 
+/// A newer token, instead of the one of `join`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renew {
+    /// Echoed in `ok` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// For the same room and identity.
+    pub token: String,
+}
+
 /// Keeps the socket open and measures its round trip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -289,6 +301,7 @@ impl ClientMessage {
             "set_layer" => Self::SetLayer(read(kind, fields)?),
             "track_settings" => Self::TrackSettings(read(kind, fields)?),
             "track_limited" => Self::TrackLimited(read(kind, fields)?),
+            "renew" => Self::Renew(read(kind, fields)?),
             "leave" if fields.is_empty() => Self::Leave {},
             "leave" => return Err("leave has no fields".to_owned()),
             "ping" => Self::Ping(read(kind, fields)?),
@@ -311,6 +324,7 @@ impl ClientMessage {
             Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
             Self::TrackSettings(settings) => settings.check(),
             Self::TrackLimited(_)
+            | Self::Renew(_)
             | Self::Offer(_)
             | Self::Ready(_)
             | Self::Unpublish(_)

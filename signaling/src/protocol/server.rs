@@ -1,7 +1,9 @@
 //! What the server says.
 
-use super::{Kind, ParticipantId, Source, TrackId};
+use super::{Kind, ParticipantId, Permissions, Source, TrackId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// A message to a client. Also decodable, for native clients and tests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +54,12 @@ pub enum ServerMessage {
     ActiveSpeakers { speakers: Vec<SpeakerInfo> },
     /// Somebody came.
     ParticipantJoined { participant: ParticipantInfo },
-    /// Somebody's state changed.
-    ParticipantUpdated { participant: ParticipantId, state: ParticipantState },
+    /// Something about somebody changed, the client itself included.
+    ParticipantUpdated(Box<ParticipantUpdate>),
+    /// What this client may do has changed.
+    Permissions(Permissions),
+    /// Something about the room changed.
+    RoomUpdated { metadata: String },
     /// Somebody is gone.
     ParticipantLeft { participant: ParticipantId, reason: LeaveReason },
     /// A request was refused.
@@ -63,6 +69,8 @@ pub enum ServerMessage {
         code: ErrorCode,
         message: String,
     },
+    /// The server will stop: in so many seconds at most, or when everybody has left.
+    Closing { seconds: u64, message: String },
     /// Last message before the server closes the socket.
     Closed { reason: String, message: String },
     /// Answer to `ping`.
@@ -91,10 +99,12 @@ pub struct Welcome {
     pub max_video: u16,
     /// Granted.
     pub max_audio: u16,
-    /// Whether `publish` is allowed.
-    pub can_publish: bool,
-    /// Whether this client receives anything.
-    pub can_subscribe: bool,
+    /// What this client may do.
+    #[serde(flatten)]
+    pub permissions: Permissions,
+    /// Text of the application's about the room.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
     /// The others.
     pub participants: Vec<ParticipantInfo>,
 }
@@ -149,6 +159,34 @@ pub enum UnboundReason {
     Slots,
     /// The client said `unsubscribe`.
     Unsubscribed,
+    /// The client may not receive anything.
+    NotAllowed,
+}
+
+/// What has changed about a participant; the rest is absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantUpdate {
+    /// Who.
+    pub participant: ParticipantId,
+    /// Connection state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ParticipantState>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Text of the application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// All of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+}
+
+impl ParticipantUpdate {
+    /// Nothing has changed.
+    pub fn of(participant: ParticipantId) -> Self {
+        Self { participant, state: None, name: None, metadata: None, attributes: None }
+    }
 }
 
 /// A participant as others see it.
@@ -162,12 +200,18 @@ pub struct ParticipantInfo {
     pub name: String,
     /// Connection state.
     pub state: ParticipantState,
+    /// Text of the application's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    /// The same as names and values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// What they publish.
     pub tracks: Vec<TrackInfo>,
 }
 
 /// Whether a participant's signaling is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParticipantState {
     /// Here.
@@ -177,9 +221,10 @@ pub enum ParticipantState {
 }
 
 /// A track as others see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrackInfo {
     /// Id in this room.
+    #[schema(value_type = String, example = "t7")]
     pub track: TrackId,
     /// CSRC of its packets.
     pub number: u32,
@@ -276,6 +321,8 @@ pub enum LeaveReason {
     Timeout,
     /// The media connection failed.
     ConnectionFailed,
+    /// Somebody with the right to do so sent them away.
+    Removed,
 }
 
 /// What kind of refusal.
@@ -304,6 +351,8 @@ pub enum ErrorCode {
     Limit,
     /// Another protocol version.
     Version,
+    /// The server has no room for more, or stops: elsewhere, or later.
+    Unavailable,
 }
 
 impl ServerMessage {

@@ -4,16 +4,18 @@
 
 use super::registry::Registry;
 use super::{
-    Effect, Explanation, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal, Reply, Room,
-    RoomCommand,
+    AdminCommand, Effect, Explanation, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal,
+    Reply, Room, RoomCommand,
 };
+use crate::auth::{Revocations, unix_seconds};
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
+use crate::webhook::{Happening, RoomFacts, Webhooks};
 use axum::extract::ws::Utf8Bytes;
 use sfu::{Event, WorkerId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -106,6 +108,11 @@ impl RoomHandle {
         answer.await.ok()
     }
 
+    /// Does what somebody asks who manages the room. `None`: the room has ended.
+    pub(crate) async fn administer(&self, command: AdminCommand) -> Option<Result<Reply, Refusal>> {
+        self.ask(RoomCommand::Admin(command)).await
+    }
+
     /// Why everybody sees what they see. `None`: the room has ended.
     pub(crate) async fn explain(&self) -> Option<Arc<Explanation>> {
         let (reply, answer) = oneshot::channel();
@@ -131,6 +138,7 @@ impl RoomHandle {
 }
 
 pub(super) struct Actor {
+    facts: RoomFacts,
     pub(super) room: Room,
     pub(super) place: Place,
     outboxes: HashMap<ParticipantId, Outbox>,
@@ -141,6 +149,9 @@ pub(super) struct Actor {
     sessions: HashMap<ParticipantId, (DropGuard, watch::Sender<Outlook>)>,
     /// Who waits for the answer to the command that is being executed.
     asking: Option<oneshot::Sender<Result<Reply, Refusal>>>,
+    webhooks: Webhooks,
+    /// Where it writes down whose token is worth less than it says.
+    revocations: Arc<Revocations>,
     /// Who waits for an explanation.
     explaining: Vec<oneshot::Sender<Arc<Explanation>>>,
     next_participant: u32,
@@ -153,8 +164,17 @@ pub(super) fn mailbox() -> (RoomHandle, mpsc::Receiver<Mail>) {
 }
 
 impl Actor {
-    pub(super) fn new(room: Room, place: Place) -> Self {
+    pub(super) fn new(
+        name: &str,
+        room: Room,
+        place: Place,
+        revocations: Arc<Revocations>,
+        webhooks: Webhooks,
+    ) -> Self {
         Self {
+            facts: RoomFacts::new(name, SystemTime::now()),
+            revocations,
+            webhooks,
             room,
             place,
             outboxes: HashMap::new(),
@@ -168,13 +188,9 @@ impl Actor {
     }
 
     /// Runs until nobody is in the room any more.
-    pub(super) async fn run(
-        mut self,
-        name: String,
-        mut mail: mpsc::Receiver<Mail>,
-        registry: Arc<Registry>,
-    ) {
-        tracing::debug!(room = name, "room opened");
+    pub(super) async fn run(mut self, mut mail: mpsc::Receiver<Mail>, registry: Arc<Registry>) {
+        tracing::debug!(room = self.facts.name, "room opened");
+        self.webhooks.tell(&self.facts, &Happening::Started);
         let mut share = registry.population.share(0);
         loop {
             let next = tokio::select! {
@@ -184,11 +200,12 @@ impl Actor {
             let Some(next) = next else { break };
             self.handle(next).await;
             share.set(self.room.population());
-            if self.room.is_empty() && registry.retire(&name, &mut mail) {
+            if self.room.is_over() && registry.retire(&self.facts.name, &mut mail) {
                 break;
             }
         }
-        tracing::debug!(room = name, "room closed");
+        self.webhooks.tell(&self.facts, &Happening::Finished);
+        tracing::debug!(room = self.facts.name, "room closed");
     }
 
     async fn handle(&mut self, mail: Mail) {
@@ -255,6 +272,15 @@ impl Actor {
                     // A requester that has gone leaves a session behind that never connects: it is reaped.
                     let _ = reply.send((participant, answer));
                 }
+            }
+            Effect::Revoke { grant, verdict } => {
+                let now = unix_seconds(SystemTime::now());
+                self.revocations.add(now, &self.facts.name, &grant, verdict);
+            }
+            Effect::Happened(happening) => {
+                self.facts.participants = self.room.members();
+                self.room.metadata().clone_into(&mut self.facts.metadata);
+                self.webhooks.tell(&self.facts, &happening);
             }
             Effect::Settle { transport, worker } => self.place.settle(transport, worker),
             Effect::Reply(answer) => {

@@ -143,9 +143,6 @@ impl Room {
 impl Participant {
     pub(super) fn reconcile(&mut self, view: &View<'_>, effects: &mut Vec<Effect>) {
         let tracks = view.tracks;
-        if !self.grant.can_subscribe {
-            return;
-        }
         if let Some(viewing) = &self.viewing {
             let chosen = view.scene.choose(&viewing.watch, |track| self.can_show(track, tracks));
             let shown: Vec<_> = chosen.iter().filter_map(|track| tracks.get(track)).collect();
@@ -192,7 +189,7 @@ impl Participant {
                 continue;
             }
             self.unavailable.remove(&track.id);
-            if !self.unsubscribed.contains(&track.id) {
+            if self.grant.permissions.can_subscribe && !self.unsubscribed.contains(&track.id) {
                 wanted.push(track);
             }
         }
@@ -269,7 +266,9 @@ impl Participant {
         });
         let others = tracks.values().filter(|track| track.owner != self.id);
         let unbound = others.filter_map(|track| {
-            let reason = if self.unsubscribed.contains(&track.id) {
+            let reason = if !self.grant.permissions.can_subscribe {
+                UnboundReason::NotAllowed
+            } else if self.unsubscribed.contains(&track.id) {
                 UnboundReason::Unsubscribed
             } else {
                 UnboundReason::Slots

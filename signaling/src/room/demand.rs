@@ -104,10 +104,10 @@ impl Room {
 impl Participant {
     /// Refuses what only those may ask who receive anything.
     pub(super) fn check_subscribes(&self) -> Result<(), Refusal> {
-        if self.grant.can_subscribe {
+        if self.grant.permissions.can_subscribe {
             return Ok(());
         }
-        let text = "Your join token does not allow subscribing (video.canSubscribe).";
+        let text = "You may not subscribe (video.canSubscribe of the token).";
         Err(Refusal::new(ErrorCode::NotAllowed, text))
     }
 

@@ -193,7 +193,7 @@ impl Room {
             wanted: bandwidth.wanted,
             allocated: bandwidth.allocated,
         });
-        let known = |text: &String| (!participant.hidden).then(|| text.clone());
+        let known = |text: &String| (!participant.is_viewer()).then(|| text.clone());
         let (tracks, without_slot) = self.received(participant, inquiry);
         let own = self.tracks.values().filter(|track| track.owner == participant.id);
         let published = own.map(|track| Published {
@@ -222,7 +222,7 @@ impl Room {
         inquiry: &Inquiry,
     ) -> (Vec<Received>, Vec<TrackId>) {
         let (mut received, mut without) = (Vec::new(), Vec::new());
-        let viewer = participant.viewing.is_some();
+        let viewer = participant.is_viewer();
         for track in self.tracks.values().filter(|track| track.owner != participant.id) {
             let slot = participant.slots.showing(track.id);
             let known = participant.statuses.get(&track.id).map(|known| known.told.clone());

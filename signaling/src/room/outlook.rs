@@ -73,7 +73,7 @@ impl Room {
     /// Viewers with a connection.
     pub(super) fn viewers(&self) -> usize {
         let connected = |p: &&super::Participant| p.transport.is_some_and(|t| t.connected);
-        self.participants.values().filter(|p| p.hidden).filter(connected).count()
+        self.participants.values().filter(|p| p.is_viewer()).filter(connected).count()
     }
 
     /// When the number of viewers may be told again, if it is another one.

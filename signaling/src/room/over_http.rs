@@ -2,8 +2,9 @@
 
 use super::participant::{OFFER_VALID, Participant, Signaling};
 use super::presence::slots_granted;
+use super::publishing::guessed_source;
 use super::watching::{Scene, Viewing, Watch};
-use super::{MAX_VIEWERS, Refusal, Room};
+use super::{MAX_VIEWERS, Refusal, Room, RoomReport};
 use crate::auth::Grant;
 use crate::negotiation::{Changes, LocalMedia, Negotiation, Wishes};
 use crate::protocol::{ErrorCode, ParticipantId};
@@ -76,6 +77,8 @@ pub(crate) enum Reply {
     Stale,
     /// ICE was restarted: our side as a fragment.
     Restarted { fragment: String, ice: IceSession },
+    /// What there is.
+    Report(Box<RoomReport>),
 }
 
 /// For somebody who is not here any more.
@@ -133,11 +136,16 @@ impl Room {
         if !publisher {
             self.check_viewer(&watch)?;
         }
-        let granted = slots_granted(&grant, Some(1), Some(1));
+        let granted = slots_granted(&grant.permissions, Some(1), Some(1));
         let mut participant =
             Participant::new(id, identity, name, grant, Signaling::Http(now), local, &mut self.rng);
-        participant.hidden = !publisher;
-        if !publisher {
+        if publisher {
+            for section in offer.sections.iter().filter(|section| section.is_live()) {
+                let kind = section.media_kind().map(crate::negotiation::kind_of);
+                kind.map_or(Ok(()), |kind| participant.check_publishes(guessed_source(kind)))?;
+            }
+        } else {
+            participant.hidden = true;
             participant.viewing = Some(Viewing::new(watch));
             participant.max = granted;
             participant.sections = granted;
@@ -252,7 +260,7 @@ impl Room {
             };
             return Err(Refusal::new(ErrorCode::NotFound, text));
         }
-        if self.participants.values().filter(|p| p.hidden).count() >= MAX_VIEWERS {
+        if self.participants.values().filter(|p| p.is_viewer()).count() >= MAX_VIEWERS {
             let text = format!("The room has {MAX_VIEWERS} viewers already.");
             return Err(Refusal::new(ErrorCode::Limit, text));
         }

@@ -1,5 +1,6 @@
 //! One participant as the room knows it.
 
+use super::Refusal;
 use super::demand::Settings;
 use super::outlook::Outlook;
 use super::slots::SlotTable;
@@ -8,8 +9,8 @@ use super::watching::Viewing;
 use crate::auth::Grant;
 use crate::negotiation::{LocalMedia, Negotiation};
 use crate::protocol::{
-    BindingEntry, MediaSections, ParticipantId, ParticipantInfo, ParticipantState, Publish,
-    TrackId, TrackInfo, UnboundEntry,
+    BindingEntry, ErrorCode, MediaSections, ParticipantId, ParticipantInfo, ParticipantState,
+    Publish, Source, TrackId, TrackInfo, UnboundEntry,
 };
 use rand::Rng;
 use sfu::params::{Demand, PreferredLayer};
@@ -63,7 +64,7 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) signaling: Signaling,
-    /// A viewer whom nobody is told about.
+    /// Nobody is told about it: a viewer by WHEP, or a token says so.
     pub(crate) hidden: bool,
     /// It was sent an offer of ours, and has so long to answer it.
     pub(super) answer_by: Option<Instant>,
@@ -71,7 +72,9 @@ pub(crate) struct Participant {
     pub(super) viewing: Option<Viewing>,
     /// What its event streams were last told; `None`: it has none.
     pub(super) followed: Option<Outlook>,
+    /// Slots that it may have, and those that it would have if it may receive.
     pub(crate) max: MediaSections,
+    pub(super) wished: MediaSections,
     /// What the client was last told to offer.
     pub(crate) sections: MediaSections,
     pub(crate) negotiation: Negotiation,
@@ -115,17 +118,19 @@ impl Participant {
         local: Arc<LocalMedia>,
         rng: &mut impl Rng,
     ) -> Self {
+        let hidden = grant.hidden;
         Self {
             id,
             identity,
             name,
             grant,
             signaling,
-            hidden: false,
+            hidden,
             answer_by: None,
             viewing: None,
             followed: None,
             max: MediaSections::default(),
+            wished: MediaSections::default(),
             sections: MediaSections::default(),
             negotiation: Negotiation::new(rng),
             local,
@@ -154,8 +159,30 @@ impl Participant {
             identity: self.identity.clone(),
             name: self.name.clone(),
             state: self.state(),
+            metadata: self.grant.metadata.clone(),
+            attributes: self.grant.attributes.clone(),
             tracks,
         }
+    }
+
+    /// A viewer by WHEP.
+    pub(super) fn is_viewer(&self) -> bool {
+        self.viewing.is_some()
+    }
+
+    /// Refuses what nobody may publish, or not of this source.
+    pub(super) fn check_publishes(&self, source: Source) -> Result<(), Refusal> {
+        let permissions = &self.grant.permissions;
+        let text = if !permissions.can_publish {
+            "You may not publish (video.canPublish of the token)."
+        } else if !permissions.allows(source) {
+            "You may not publish from this source (video.canPublishSources of the token)."
+        } else if self.grant.hidden {
+            "You are hidden (video.hidden of the token), so nobody could be told what you publish."
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(ErrorCode::NotAllowed, text))
     }
 
     pub(crate) fn state(&self) -> ParticipantState {

@@ -2,16 +2,17 @@
 
 use super::binding::sections_needed;
 use super::participant::{Participant, Signaling};
-use super::{Effect, Farewell, JoinCommand, MAX_PARTICIPANTS, Outlook, Recipients, Refusal, Room};
-use crate::auth::Grant;
+use super::{Effect, Farewell, JoinCommand, Outlook, Recipients, Refusal, Room};
+use crate::ice;
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
-    ErrorCode, LeaveReason, MediaSections, ParticipantId, ServerMessage, TrackInfo, VERSION,
-    Welcome,
+    ErrorCode, LeaveReason, MediaSections, ParticipantId, ParticipantUpdate, Permissions,
+    ServerMessage, TrackInfo, VERSION, Welcome,
 };
+use crate::webhook::Happening;
 use sfu::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Slots that a client gets unless it asks for another number.
 const DEFAULT_SLOTS: u16 = 25;
@@ -20,11 +21,11 @@ const MAX_SLOTS: u16 = 64;
 
 /// How many slots a client may have.
 pub(super) fn slots_granted(
-    grant: &Grant,
+    permissions: &Permissions,
     audio: Option<u16>,
     video: Option<u16>,
 ) -> MediaSections {
-    let granted = |wish: Option<u16>| match grant.can_subscribe {
+    let granted = |wish: Option<u16>| match permissions.can_subscribe {
         true => wish.unwrap_or(DEFAULT_SLOTS).min(MAX_SLOTS),
         false => 0,
     };
@@ -38,12 +39,13 @@ impl Room {
             self.effects.push(Effect::Hangup { participant: id });
             return;
         }
-        let max = slots_granted(&join.grant, join.max_audio, join.max_video);
+        let max = slots_granted(&join.grant.permissions, join.max_audio, join.max_video);
         let (identity, name, grant) = (join.identity, join.name, join.grant);
         let signaling = Signaling::Connected;
         let mut participant =
             Participant::new(id, identity, name, grant, signaling, local, &mut self.rng);
         participant.max = max;
+        participant.wished = slots_granted(&Permissions::ALL, join.max_audio, join.max_video);
         participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());
         self.welcome(&participant, join.request);
         self.admit(participant);
@@ -51,16 +53,19 @@ impl Room {
 
     /// Replaces an older participant with this identity; refuses when the room is full.
     pub(super) fn make_place(&mut self, identity: &str) -> Result<(), Refusal> {
-        let older =
-            self.participants.values().find(|p| !p.hidden && p.identity == identity).map(|p| p.id);
+        let older = self
+            .participants
+            .values()
+            .find(|p| !p.is_viewer() && p.identity == identity)
+            .map(|p| p.id);
         if let Some(older) = older {
             let text = "You joined this room from another page or device.";
             self.dismiss(older, "replaced", text, LeaveReason::Replaced);
         }
-        if self.participants.values().filter(|p| !p.hidden).count() < MAX_PARTICIPANTS {
+        if self.participants.values().filter(|p| !p.is_viewer()).count() < self.max_participants() {
             return Ok(());
         }
-        let text = format!("The room is full: it has {MAX_PARTICIPANTS} participants.");
+        let text = format!("The room is full: it has {} participants.", self.max_participants());
         Err(Refusal::new(ErrorCode::Limit, text))
     }
 
@@ -70,6 +75,10 @@ impl Room {
             let participant = participant.info(Vec::new());
             let id = participant.participant;
             self.send_to_others(id, ServerMessage::ParticipantJoined { participant });
+        }
+        if !participant.is_viewer() {
+            let report = Box::new(participant.report(Vec::new()));
+            self.effects.push(Effect::Happened(Happening::Joined(report)));
         }
         self.participants.insert(participant.id, participant);
     }
@@ -82,18 +91,18 @@ impl Room {
             room: self.name.clone(),
             participant: participant.id,
             identity: participant.identity.clone(),
-            ice_servers: self.settings.ice_servers.clone(),
+            ice_servers: ice::issue(&self.settings.ice_servers, SystemTime::now()),
             media_sections: participant.sections,
             max_video: participant.max.video,
             max_audio: participant.max.audio,
-            can_publish: participant.grant.can_publish,
-            can_subscribe: participant.grant.can_subscribe,
+            permissions: participant.grant.permissions.clone(),
+            metadata: self.metadata.clone(),
             participants: others.map(|other| other.info(self.tracks_of(other.id))).collect(),
         }));
         self.send(participant.id, message);
     }
 
-    fn tracks_of(&self, owner: ParticipantId) -> Vec<TrackInfo> {
+    pub(super) fn tracks_of(&self, owner: ParticipantId) -> Vec<TrackInfo> {
         let tracks = self.tracks.values().filter(|track| track.owner == owner);
         tracks.map(|track| track.info()).collect()
     }
@@ -112,7 +121,8 @@ impl Room {
     ) {
         let farewell = match left {
             LeaveReason::Replaced => Some(Farewell::Replaced),
-            // Whoever closed its peer connection is not to come again.
+            // Whoever closed its peer connection, or was sent away, is not to come again.
+            LeaveReason::Removed => None,
             LeaveReason::Left if reason != "shutdown" => None,
             _ => Some(Farewell::Reconnect),
         };
@@ -128,7 +138,14 @@ impl Room {
 
     /// Removes a participant with its tracks and its peer connection.
     pub(super) fn remove(&mut self, id: ParticipantId, reason: LeaveReason) {
+        for track in self.tracks_of(id) {
+            self.note_track(id, track, false);
+        }
         let Some(participant) = self.participants.remove(&id) else { return };
+        if !participant.is_viewer() {
+            let report = Box::new(participant.report(Vec::new()));
+            self.effects.push(Effect::Happened(Happening::Left(report)));
+        }
         self.stage.forget(id);
         self.effects.push(Effect::Hangup { participant: id });
         if let Some(transport) = participant.transport {
@@ -155,8 +172,11 @@ impl Room {
             return self.leave(id);
         }
         participant.signaling = Signaling::Lost(now);
-        let state = participant.state();
-        self.send_to_others(id, ServerMessage::ParticipantUpdated { participant: id, state });
+        let (state, hidden) = (Some(participant.state()), participant.hidden);
+        if !hidden {
+            let update = ParticipantUpdate { state, ..ParticipantUpdate::of(id) };
+            self.send_to_others(id, ServerMessage::ParticipantUpdated(Box::new(update)));
+        }
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
@@ -178,6 +198,13 @@ impl Room {
         if self.stage.tick(now) {
             self.follow_speakers(true);
         }
+    }
+
+    pub(super) fn drain(&mut self, seconds: u64) {
+        self.linger = None;
+        let message = "The server will stop or restart; nobody new is let in.".to_owned();
+        let message = ServerMessage::Closing { seconds, message };
+        self.effects.push(Effect::Send { to: Recipients::All, message });
     }
 
     pub(super) fn shutdown(&mut self) {

@@ -15,6 +15,14 @@ use std::time::{Duration, Instant};
 /// New slots start after so long even if the client never says that it applied the answer.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
 
+/// Who publishes over HTTP does not say from what.
+pub(super) fn guessed_source(kind: Kind) -> Source {
+    match kind {
+        Kind::Audio => Source::Microphone,
+        Kind::Video => Source::Camera,
+    }
+}
+
 impl Room {
     /// `publish`: remembered until the next offer.
     pub(super) fn announce(
@@ -29,10 +37,7 @@ impl Room {
             taken = taken.or((track.mid == publish.mid).then_some(track.id));
         }
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        if !participant.grant.can_publish {
-            let text = "Your join token does not allow publishing (video.canPublish).";
-            return Err(Refusal::new(ErrorCode::NotAllowed, text));
-        }
+        participant.check_publishes(publish.source)?;
         if let Some(track) = taken {
             let text =
                 format!("Section {} publishes {track} already; unpublish it first.", publish.mid);
@@ -188,7 +193,6 @@ impl Room {
         let id = TrackId(self.next_track);
         self.next_track = self.next_track.checked_add(1).expect("four thousand million tracks");
         let kind = crate::negotiation::kind_of(section.kind);
-        let guess = if kind == Kind::Audio { Source::Microphone } else { Source::Camera };
         let rids: Vec<String> = publish
             .into_iter()
             .flat_map(|publish| publish.layers.iter().map(|layer| layer.rid.clone()))
@@ -198,7 +202,7 @@ impl Room {
             owner,
             producer: ProducerId(self.ids.next()),
             mid,
-            source: publish.map_or(guess, |publish| publish.source),
+            source: publish.map_or(guessed_source(kind), |publish| publish.source),
             kind,
             name: publish.map(|publish| publish.name.clone()).unwrap_or_default(),
             muted: publish.is_some_and(|publish| publish.muted),
@@ -210,6 +214,7 @@ impl Room {
         };
         let (producer, params) = (track.producer, Box::new(track.producer_params()));
         self.media(Command::CreateProducer { transport, producer, params });
+        self.note_track(owner, track.info(), true);
         self.tracks.insert(id, track);
         id
     }
@@ -280,8 +285,9 @@ impl Room {
     }
 
     /// Ends a track whose owner stays.
-    fn end_track(&mut self, id: TrackId) {
+    pub(super) fn end_track(&mut self, id: TrackId) {
         let Some(track) = self.tracks.remove(&id) else { return };
+        self.note_track(track.owner, track.info(), false);
         self.media(Command::CloseProducer { producer: track.producer });
         let message = ServerMessage::TrackUnpublished { participant: track.owner, track: id };
         self.send_to_others(track.owner, message);

@@ -1,14 +1,20 @@
 //! Which rooms there are. A room appears on the first join and ends when nobody is in it.
 
 use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle, Seat};
-use super::{HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomSettings};
+use super::{
+    AdminCommand, HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomChange, RoomCommand,
+    RoomSettings,
+};
+use crate::auth::{Grant, Revocations, unix_seconds};
 use crate::media::Media;
 use crate::metrics::Census;
-use crate::protocol::ParticipantId;
+use crate::protocol::{ErrorCode, ParticipantId};
 use crate::random;
+use crate::webhook::Webhooks;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// Most rooms of one server.
@@ -24,9 +30,23 @@ pub(crate) enum JoinError {
     /// The server stops.
     #[error("The server stops or restarts.")]
     ShuttingDown,
+    /// All media workers are busy.
+    #[error("The server has as much to do as it can; try again later, or on another one.")]
+    Overloaded,
     /// A viewer does not open a room.
     #[error("Nobody publishes in this room now.")]
     NoRoom,
+}
+
+impl JoinError {
+    /// As the WebSocket calls it.
+    pub(crate) fn code(self) -> ErrorCode {
+        match self {
+            Self::TooManyRooms => ErrorCode::Limit,
+            Self::ShuttingDown | Self::Overloaded => ErrorCode::Unavailable,
+            Self::NoRoom => ErrorCode::NotFound,
+        }
+    }
 }
 
 /// All rooms.
@@ -34,7 +54,11 @@ pub(crate) enum JoinError {
 pub(crate) struct Registry {
     settings: RoomSettings,
     media: Media,
+    revocations: Arc<Revocations>,
+    webhooks: Webhooks,
     rooms: Mutex<Rooms>,
+    /// Nobody more is let in, for the good of those who are.
+    overloaded: AtomicBool,
     /// Participants of all rooms.
     pub(super) population: Census,
 }
@@ -55,8 +79,22 @@ struct Entry {
 
 impl Registry {
     /// No rooms yet.
-    pub(crate) fn new(settings: RoomSettings, media: Media) -> Arc<Self> {
-        Arc::new(Self { settings, media, rooms: Mutex::default(), population: Census::default() })
+    pub(crate) fn new(
+        settings: RoomSettings,
+        media: Media,
+        revocations: Arc<Revocations>,
+        webhooks: Webhooks,
+    ) -> Arc<Self> {
+        let (rooms, overloaded) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self {
+            settings,
+            media,
+            revocations,
+            webhooks,
+            rooms,
+            overloaded,
+            population: Census::default(),
+        })
     }
 
     /// Puts somebody into a room, making the room where there is none.
@@ -69,10 +107,12 @@ impl Registry {
         join: JoinCommand,
         outbox: Outbox,
     ) -> Result<(RoomHandle, ParticipantId), JoinError> {
+        self.admits()?;
         loop {
             let handle = self.open(room)?;
             // A room that ended in this moment never saw the request; the next one will.
             if let Some(participant) = handle.join(join.clone(), outbox.clone()).await {
+                self.recheck(&handle, room, participant, join.grant).await;
                 return Ok((handle, participant));
             }
         }
@@ -88,15 +128,36 @@ impl Registry {
         join: HttpJoin,
         seat: Seat,
     ) -> Result<(RoomHandle, HttpAnswer), JoinError> {
+        self.admits()?;
         loop {
             let handle = match join.role {
                 HttpRole::Publisher => self.open(room)?,
                 HttpRole::Viewer => self.find(room).ok_or(JoinError::NoRoom)?,
             };
             if let Some(answer) = handle.join_over_http(join.clone(), seat.clone()).await {
+                self.recheck(&handle, room, answer.0, join.grant).await;
                 return Ok((handle, answer));
             }
         }
+    }
+
+    /// A token that was good when it was looked at may have been revoked before its bearer was in. The room writes that down
+    /// before it does anything else, so that no moment is left between.
+    async fn recheck(
+        &self,
+        handle: &RoomHandle,
+        room: &str,
+        participant: ParticipantId,
+        was: Grant,
+    ) {
+        let mut grant = was.clone();
+        let now = unix_seconds(SystemTime::now());
+        let permissions = match self.revocations.apply(now, room, &mut grant) {
+            Ok(()) if grant == was => return,
+            Ok(()) => Some(grant.permissions),
+            Err(_) => None,
+        };
+        handle.send(RoomCommand::Correct { participant, permissions }).await;
     }
 
     /// The room with a serial, if it is still there.
@@ -119,6 +180,52 @@ impl Registry {
         self.lock().by_name.get(name).map(|entry| entry.handle.clone())
     }
 
+    /// Makes a room that stays without anybody for a while, or changes the one that there is.
+    ///
+    /// # Errors
+    /// [`JoinError`]
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        name: &str,
+        change: RoomChange,
+    ) -> Result<RoomHandle, JoinError> {
+        loop {
+            let handle = self.open(name)?;
+            if handle.administer(AdminCommand::Configure(change.clone())).await.is_some() {
+                return Ok(handle);
+            }
+        }
+    }
+
+    /// Rooms whose names come after this one, by name.
+    pub(crate) fn list(&self, after: &str, limit: usize) -> Vec<(String, RoomHandle)> {
+        let rooms = self.lock();
+        let mut names: Vec<&String> = rooms.by_name.keys().filter(|n| n.as_str() > after).collect();
+        names.sort_unstable();
+        names.truncate(limit);
+        let found = names.into_iter().filter_map(|n| Some((n.clone(), rooms.by_name.get(n)?)));
+        found.map(|(name, entry)| (name, entry.handle.clone())).collect()
+    }
+
+    /// Whether anybody is let in.
+    ///
+    /// # Errors
+    /// [`JoinError::ShuttingDown`], [`JoinError::Overloaded`]
+    pub(crate) fn admits(&self) -> Result<(), JoinError> {
+        if self.lock().closed {
+            return Err(JoinError::ShuttingDown);
+        }
+        match self.overloaded.load(Ordering::Relaxed) {
+            true => Err(JoinError::Overloaded),
+            false => Ok(()),
+        }
+    }
+
+    /// From now on nobody more is let in, or everybody again.
+    pub(crate) fn set_overloaded(&self, overloaded: bool) {
+        self.overloaded.store(overloaded, Ordering::Relaxed);
+    }
+
     fn open(self: &Arc<Self>, name: &str) -> Result<RoomHandle, JoinError> {
         let mut rooms = self.lock();
         if rooms.closed {
@@ -138,7 +245,9 @@ impl Registry {
         let settings = self.settings.clone();
         let room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
         let (handle, mail) = actor::mailbox();
-        tokio::spawn(Actor::new(room, place).run(name.to_owned(), mail, self.clone()));
+        let (revocations, webhooks) = (self.revocations.clone(), self.webhooks.clone());
+        let actor = Actor::new(name, room, place, revocations, webhooks);
+        tokio::spawn(actor.run(mail, self.clone()));
         rooms.by_name.insert(name.to_owned(), Entry { serial, handle: handle.clone() });
         rooms.by_serial.insert(serial, handle.clone());
         Ok(handle)

@@ -2,6 +2,7 @@
 //! state after every step of random histories.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod cases;
 mod client;
 mod explain;
@@ -12,13 +13,16 @@ mod seats;
 mod viewers;
 
 use super::*;
-use crate::auth::Grant;
+use crate::auth::{Grant, Verdict};
 use crate::media::Routes;
+use crate::negotiation::LocalMedia;
+use crate::protocol::Permissions;
 use crate::protocol::Publish;
 use client::Client;
 use media::MediaModel;
+use sfu::{TransportId, WorkerId};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// A room with its clients and its media.
 struct World {
@@ -130,7 +134,7 @@ impl World {
                 Effect::Reply(reply) => {
                     reply.unwrap();
                 }
-                Effect::Outlook { .. } => {}
+                Effect::Outlook { .. } | Effect::Revoke { .. } | Effect::Happened(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }

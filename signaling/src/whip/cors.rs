@@ -41,7 +41,7 @@ pub(super) async fn add_cors(
 }
 
 /// Refuses what one address asks too often.
-pub(super) async fn limit_rate(
+pub(crate) async fn limit_rate(
     State(limit): State<Arc<RateLimit>>,
     request: Request,
     next: Next,

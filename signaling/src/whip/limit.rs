@@ -33,7 +33,7 @@ impl Bucket {
 
 impl RateLimit {
     /// Takes one token of an address; `false`: there is none.
-    pub(super) fn allow(&self, now: Instant, address: IpAddr) -> bool {
+    pub(crate) fn allow(&self, now: Instant, address: IpAddr) -> bool {
         let address = subscriber(address.to_canonical());
         if address.is_loopback() {
             return true;

@@ -39,7 +39,7 @@ pub(super) async fn patch(
     let participant = session.participant;
     let command = RoomCommand::PatchIce { participant, if_match, fragment };
     match session.room.ask(command).await.ok_or_else(no_session)? {
-        Ok(Reply::Done) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Reply::Done | Reply::Report(_)) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Reply::Restarted { fragment, ice }) => {
             let headers =
                 [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, entity_tag(&ice))];

@@ -11,23 +11,23 @@ const COST: Duration = Duration::from_millis(1000 / RATE as u64);
 
 /// Counts in time: it is full when `full_at` lies in the past, and each frame moves `full_at` by [`COST`].
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     full_at: Instant,
 }
 
 impl TokenBucket {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { full_at: now }
     }
 
     /// When the next frame may be read.
-    pub(super) fn ready_at(&self) -> Instant {
+    pub(crate) fn ready_at(&self) -> Instant {
         self.full_at.checked_sub(COST * (BURST - 1)).unwrap_or(self.full_at)
     }
 
-    /// Pays for one frame.
-    pub(super) fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + COST;
+    /// Pays for one frame that counts so often.
+    pub(crate) fn take(&mut self, now: Instant, count: u32) {
+        self.full_at = self.full_at.max(now) + COST.saturating_mul(count);
     }
 }
 
@@ -41,12 +41,20 @@ mod tests {
         let mut bucket = TokenBucket::new(start);
         for frame in 0..BURST {
             assert!(bucket.ready_at() <= start, "frame {frame}");
-            bucket.take(start);
+            bucket.take(start, 1);
         }
         assert_eq!(bucket.ready_at(), start + COST);
         let later = start + COST;
-        bucket.take(later);
+        bucket.take(later, 1);
         assert_eq!(bucket.ready_at(), later + COST);
+    }
+
+    #[test]
+    fn a_large_frame_counts_as_many() {
+        let start = Instant::now() + Duration::from_secs(3600);
+        let mut bucket = TokenBucket::new(start);
+        bucket.take(start, BURST);
+        assert_eq!(bucket.ready_at(), start + COST);
     }
 
     #[test]
@@ -55,7 +63,7 @@ mod tests {
         let mut bucket = TokenBucket::new(start);
         let later = start + Duration::from_secs(1000);
         for _ in 0..BURST {
-            bucket.take(later);
+            bucket.take(later, 1);
         }
         assert!(bucket.ready_at() > later);
     }

@@ -1,7 +1,9 @@
 //! A server on real sockets, HTTP by hand, and offers, for the conformance tests of WHIP and WHEP.
 #![allow(clippy::unwrap_used, dead_code, reason = "each test target uses a part of it")]
 
-use signaling::auth::{Keys, Secret, TokenRequest, sign};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use signaling::auth::{Key, Keys, Secret, TokenRequest, sign};
 use signaling::config::Config;
 use signaling::protocol::IceServer;
 use std::net::{SocketAddr, TcpListener};
@@ -9,18 +11,20 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Everything here happens on one machine; nothing takes this long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 pub(crate) const SDP: &str = "Content-Type: application/sdp";
 pub(crate) const FRAGMENT: &str = "Content-Type: application/trickle-ice-sdpfrag";
 pub(crate) const JSON: &str = "Content-Type: application/json";
 
 pub(crate) struct Server {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     _stop: DropGuard,
 }
@@ -54,13 +58,25 @@ impl Response {
     }
 }
 
-fn start(config: Config) -> Server {
+pub(crate) fn start(config: Config) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let media_ips = vec!["127.0.0.1".parse().unwrap()];
-    let config = Config { listen: address, media_ips, media_port: 0, workers: Some(1), ..config };
+    let (media_port, workers, drain) = (0, Some(1), Duration::ZERO);
+    let config = Config { listen: address, media_ips, media_port, workers, drain, ..config };
     let shutdown = CancellationToken::new();
     tokio::spawn(signaling::run(config, listener, shutdown.clone()));
+    Server { address, _stop: shutdown.clone().drop_guard(), shutdown }
+}
+
+/// Takes pages of this origin besides its own.
+pub(crate) fn open_to(origin: &str) -> Server {
+    start(Config { allowed_origins: vec![origin.to_owned()], ..Config::default() })
+}
+
+/// A server that somebody else runs.
+pub(crate) fn at(address: SocketAddr) -> Server {
+    let shutdown = CancellationToken::new();
     Server { address, _stop: shutdown.clone().drop_guard(), shutdown }
 }
 
@@ -68,9 +84,12 @@ pub(crate) fn open() -> Server {
     start(Config::default())
 }
 
+pub(crate) fn keys() -> Keys {
+    Keys::new([("k".to_owned(), Key::secret(SECRET.to_owned()).unwrap())])
+}
+
 pub(crate) fn keyed() -> Server {
-    let keys = Keys::new([("k".to_owned(), Secret::new(SECRET.to_owned()))]);
-    start(Config { keys, ..Config::default() })
+    start(Config { keys: keys(), ..Config::default() })
 }
 
 pub(crate) fn with_ice_servers() -> Server {
@@ -80,22 +99,38 @@ pub(crate) fn with_ice_servers() -> Server {
         username: Some("user".into()),
         credential: Some("secret".into()),
     };
-    start(Config { ice_servers: vec![stun, turn], ..Config::default() })
+    let ice_servers = vec![stun.into(), turn.into()];
+    start(Config { ice_servers, ..Config::default() })
+}
+
+/// A token that says what the closure makes of one that allows everything in a room.
+pub(crate) fn token_with(change: impl FnOnce(TokenRequest) -> TokenRequest) -> String {
+    let secret = Secret::new(SECRET.into());
+    let request = TokenRequest::join("k", secret, "r", "ada", Duration::from_secs(60));
+    sign(change(request), SystemTime::now()).unwrap()
 }
 
 pub(crate) fn token(room: &str, identity: &str) -> String {
-    let request = TokenRequest {
-        key: "k".into(),
-        secret: Secret::new(SECRET.into()),
-        room: room.into(),
-        identity: identity.into(),
-        name: None,
-        ttl: Duration::from_secs(60),
-    };
+    let secret = Secret::new(SECRET.into());
+    let request = TokenRequest::join("k", secret, room, identity, Duration::from_secs(60));
     sign(request, SystemTime::now()).unwrap()
 }
 
+/// A token with which a room is managed.
+pub(crate) fn admin(room: &str) -> String {
+    token_with(|request| TokenRequest {
+        identity: None,
+        room: Some(room.to_owned()),
+        room_admin: true,
+        ..request
+    })
+}
+
 impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -129,6 +164,57 @@ impl Server {
 
     pub(crate) async fn status(&self, request: &str) -> u16 {
         self.send(request, "").await.status
+    }
+}
+
+/// One WebSocket.
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn open(server: &Server) -> Self {
+        let url = format!("ws://{}/ws", server.address);
+        Self(timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap().0)
+    }
+
+    pub(crate) async fn say(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// Asks to join and returns the answer.
+    pub(crate) async fn join(&mut self, room: &str, token: &str) -> Value {
+        self.say(json!({"type": "join", "request": 1, "version": 1, "room": room, "name": "N", "token": token})).await;
+        self.answer(1).await
+    }
+
+    /// The next message of a type.
+    pub(crate) async fn next(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.message().await.unwrap_or_else(|| panic!("no {kind}"));
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&mut self, request: u64) -> Value {
+        loop {
+            let message = self.message().await.expect("an answer");
+            if message["request"] == request {
+                return message;
+            }
+        }
+    }
+
+    /// `None`: the socket was closed.
+    pub(crate) async fn message(&mut self) -> Option<Value> {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("a message in time")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
     }
 }
 

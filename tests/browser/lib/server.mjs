@@ -31,7 +31,7 @@ export async function startServer(args = [], url = URL_DEFAULT) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run tests/run browser, or cargo build`);
   if (!('v0' in networkInterfaces())) throw new Error('run this in the namespace: tests/ns.sh node --test tests/browser/');
   mkdirSync(OUT, { recursive: true });
-  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
+  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { SWITCHYARD_DRAIN: '0', ...process.env, NO_COLOR: '1' } });
   let log = '';
   const file = createWriteStream(`${OUT}${basename(process.argv[1] ?? 'server', '.test.mjs')}-server.log`, { flags: 'a' });
   for (const stream of [child.stdout, child.stderr]) {

@@ -137,6 +137,11 @@ impl Loss {
         }
     }
 
+    /// Share of what was sent that is lost.
+    pub(super) fn average(&self) -> f64 {
+        self.average
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }

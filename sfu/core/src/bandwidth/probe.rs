@@ -1,7 +1,8 @@
 //! When to send more than the media, to learn whether it would get through.
 //!
-//! An SFU cannot choose its rate finely: between two layers nothing shows that the next one would fit. So nothing is probed for as long as
-//! the estimate covers what is wanted, and otherwise every 5 s, whether the application is what limits the rate or not.
+//! An SFU cannot choose its rate finely: between two layers nothing shows that the next one would fit. So a shortage is probed every 5 s,
+//! whether the application is what limits the rate or not. Where everything fits, the probes of the start go on until there is room for
+//! whole frames to leave at once, which is what makes them cheap; later that is looked for more and more rarely.
 
 use super::ProbeCluster;
 
@@ -10,8 +11,14 @@ const FIRST: [f64; 2] = [3.0, 6.0];
 /// Every later one goes so far above the estimate, and again if so much of it got through.
 const SCALE: f64 = 2.0;
 const FURTHER: f64 = 0.7;
-/// Nobody needs more than what is wanted and some air for its bursts.
-const WANTED_SCALE: f64 = 1.5;
+/// A link that carried so many times what is wanted has room for whole frames at once …
+const ROOM_SCALE: f64 = 1.5;
+/// … and nobody needs more than that, and what a busy worker's probe measures too low.
+const WANTED_SCALE: f64 = 2.25;
+/// Room is looked for after so long, and each time that there is none so many times later, up to a limit.
+const ROOM_INTERVAL_US: u64 = 5_000_000;
+const ROOM_BACKOFF: u64 = 4;
+const ROOM_INTERVAL_US_MAX: u64 = 80_000_000;
 /// While a loss-limited rate grows.
 const LOSS_SCALE: f64 = 1.5;
 const INTERVAL_US: u64 = 5_000_000;
@@ -62,6 +69,8 @@ pub(super) struct ProbeController {
     state: State,
     condition: Condition,
     estimate: f64,
+    /// What got through since the network was congested last.
+    proved: f64,
     wanted: f64,
     /// What was wanted when it was probed last.
     probed_for: f64,
@@ -71,6 +80,8 @@ pub(super) struct ProbeController {
     eager: bool,
     /// When and from where the estimate dropped.
     drop: Option<(u64, f64)>,
+    /// Until the next look for room.
+    room_interval_us: u64,
     queue: [Option<f64>; 2],
     next_id: u16,
 }
@@ -81,12 +92,14 @@ impl ProbeController {
             state: State::Init,
             condition: Condition::Free,
             estimate: start,
+            proved: 0.0,
             wanted: 0.0,
             probed_for: 0.0,
             max,
             probed_us: now_us,
             eager: false,
             drop: None,
+            room_interval_us: ROOM_INTERVAL_US,
             queue: [None; 2],
             next_id: 0,
         }
@@ -94,16 +107,14 @@ impl ProbeController {
 
     pub(super) fn set_wanted(&mut self, now_us: u64, wanted: f64) {
         self.wanted = wanted;
-        if !self.is_short() {
-            return;
-        }
         match self.state {
-            State::Init => {
+            State::Init if self.is_tight() => {
                 let [first, second] = FIRST.map(|scale| scale * self.estimate);
                 self.probe(now_us, first, Some(second));
             }
             State::Complete
-                if wanted > WANTED_GROWTH * self.probed_for
+                if self.is_short()
+                    && wanted > WANTED_GROWTH * self.probed_for
                     && now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US =>
             {
                 self.probe(now_us, SCALE * self.estimate, None);
@@ -113,8 +124,13 @@ impl ProbeController {
     }
 
     /// Does somebody want more than there is?
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         self.wanted.min(self.max) > self.estimate
+    }
+
+    /// Is there too little for frames to leave at once, as far as is known?
+    pub(super) fn is_tight(&self) -> bool {
+        (ROOM_SCALE * self.wanted).min(self.max) > self.proved
     }
 
     pub(super) fn set_estimate(&mut self, now_us: u64, estimate: f64, condition: Condition) {
@@ -124,6 +140,9 @@ impl ProbeController {
             _ => false,
         };
         self.condition = condition;
+        if matches!(condition, Condition::Overuse | Condition::LossDecreasing) {
+            self.proved = 0.0;
+        }
         if estimate < DROP * self.estimate {
             // It may take several steps; the first one is where it came from.
             let before = self.dropped_from(now_us).map_or(self.estimate, |b| b.max(self.estimate));
@@ -134,13 +153,24 @@ impl ProbeController {
             // The next shortage is a new one.
             self.probed_for = 0.0;
         }
+        if !self.is_tight() {
+            self.room_interval_us = ROOM_INTERVAL_US;
+        }
+    }
+
+    /// Media got through at that rate.
+    pub(super) fn carried(&mut self, rate: f64) {
+        if self.condition == Condition::Free {
+            self.proved = self.proved.max(rate);
+        }
     }
 
     /// A probe got through at that rate; the estimate that came of it is set already.
     pub(super) fn result(&mut self, now_us: u64, rate: f64) {
+        self.carried(rate);
         if let State::Waiting(least) = self.state
             && rate > least
-            && self.is_short()
+            && self.is_tight()
         {
             self.probe(now_us, SCALE * rate, None);
         }
@@ -170,14 +200,20 @@ impl ProbeController {
         }
     }
 
-    /// `measured`: feedback comes, so that there is a result to be had.
-    pub(super) fn tick(&mut self, now_us: u64, measured: bool) {
+    /// `heard`: feedback comes, so that there is a result to be had.
+    pub(super) fn tick(&mut self, now_us: u64, heard: bool) {
         let since = now_us.saturating_sub(self.probed_us);
         if since > RESULT_US && matches!(self.state, State::Waiting(_)) {
             self.state = State::Complete;
         }
-        let interval = if self.eager { EAGER_INTERVAL_US } else { INTERVAL_US };
-        if measured && since >= interval && self.state == State::Complete && self.is_short() {
+        let interval = match (self.is_short(), self.eager) {
+            (false, _) => self.room_interval_us,
+            (true, false) => INTERVAL_US,
+            (true, true) => EAGER_INTERVAL_US,
+        };
+        if heard && since >= interval && self.state == State::Complete && self.is_tight() {
+            let later = self.room_interval_us * ROOM_BACKOFF;
+            self.room_interval_us = later.min(ROOM_INTERVAL_US_MAX);
             self.probe_again(now_us);
         }
     }
@@ -249,15 +285,48 @@ mod tests {
     fn nothing_is_probed_that_nobody_wants() {
         let mut controller = ProbeController::new(0, 300e3, 100e6);
         controller.set_wanted(0, 250e3);
+        assert_eq!(rates(&mut controller, 0), [562]);
+        controller.set_estimate(200_000, 500e3, Condition::Free);
+        controller.result(200_000, 500e3);
         controller.tick(60_000_000, true);
         assert_eq!(rates(&mut controller, 60_000_000), [0; 0]);
-        // More is wanted: at most half more than that is probed.
-        controller.set_wanted(61_000_000, 500e3);
-        assert_eq!(rates(&mut controller, 61_000_000), [750]);
-        controller.set_estimate(61_200_000, 700e3, Condition::Free);
-        controller.result(61_200_000, 700e3);
+        // More is wanted: a little more than twice that is probed.
+        controller.set_wanted(61_000_000, 600e3);
+        assert_eq!(rates(&mut controller, 61_000_000), [1000]);
+        controller.set_estimate(61_200_000, 950e3, Condition::Free);
+        controller.result(61_200_000, 950e3);
         controller.tick(90_000_000, true);
         assert_eq!(rates(&mut controller, 90_000_000), [0; 0]);
+    }
+
+    #[test]
+    fn room_for_whole_frames_is_looked_for_at_the_start_and_then_rarely() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 1.3e6);
+        assert_eq!(rates(&mut controller, 0), [900, 1800]);
+        controller.set_estimate(100_000, 1.7e6, Condition::Free);
+        controller.result(100_000, 1.7e6);
+        assert_eq!(rates(&mut controller, 100_000), [2925]);
+        controller.set_estimate(200_000, 1.8e6, Condition::Free);
+        controller.result(200_000, 1.8e6);
+        assert!(controller.is_tight());
+        for at_us in [5_100_000, 25_100_000, 105_100_000, 185_100_000] {
+            controller.tick(at_us - 100_000, true);
+            assert_eq!(rates(&mut controller, at_us - 100_000), [0; 0], "everything fits");
+            controller.tick(at_us, true);
+            assert_eq!(rates(&mut controller, at_us), [2925]);
+        }
+        controller.set_estimate(186_000_000, 2.1e6, Condition::Free);
+        controller.result(186_000_000, 2.1e6);
+        assert!(!controller.is_tight());
+        // Not for as long as it is there, but again when something was in the way.
+        controller.tick(900_000_000, true);
+        assert_eq!(rates(&mut controller, 900_000_000), [0; 0]);
+        controller.set_estimate(900_000_000, 2.1e6, Condition::Overuse);
+        assert!(controller.is_tight());
+        controller.set_estimate(901_000_000, 2.1e6, Condition::Free);
+        controller.tick(901_000_000, true);
+        assert_eq!(rates(&mut controller, 901_000_000), [2925]);
     }
 
     #[test]

@@ -19,6 +19,15 @@ const DRAIN_US: u64 = 100_000;
 /// A cluster is forgotten after so long.
 const AGE_US: u64 = 2_000_000;
 
+/// What a cluster measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ProbeResult {
+    /// Bits per second.
+    pub(super) rate: f64,
+    /// The link was the limit, and not the sender.
+    pub(super) saturated: bool,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Cluster {
     sent_at_us: u64,
@@ -87,8 +96,8 @@ impl ProbeResults {
         disturbed
     }
 
-    /// After all packets of one feedback: bits per second of the newest cluster that has a result.
-    pub(super) fn take(&mut self, now_us: u64) -> Option<f64> {
+    /// After all packets of one feedback: the result of the newest cluster that has one.
+    pub(super) fn take(&mut self, now_us: u64) -> Option<ProbeResult> {
         if self.active == 0 {
             return None;
         }
@@ -98,10 +107,10 @@ impl ProbeResults {
                 continue;
             }
             if std::mem::take(&mut cluster.fresh)
-                && let Some(rate) = cluster.rate()
+                && let Some(result) = cluster.result()
                 && cluster.sent_at_us >= newest.0
             {
-                newest = (cluster.sent_at_us, Some(rate));
+                newest = (cluster.sent_at_us, Some(result));
             }
             if now_us.saturating_sub(cluster.sent_at_us) > AGE_US {
                 *cluster = Cluster::default();
@@ -136,7 +145,7 @@ impl Cluster {
         self.last_arrival_us = self.last_arrival_us.max(arrival_us);
     }
 
-    fn rate(&self) -> Option<f64> {
+    fn result(&self) -> Option<ProbeResult> {
         let enough = f64::from(self.packets) >= ARRIVED * f64::from(self.sent_packets)
             && f64::from(self.bytes) >= ARRIVED * f64::from(self.sent_bytes)
             && self.packets >= PACKETS_MIN;
@@ -154,7 +163,8 @@ impl Cluster {
             return None;
         }
         let saturated = received < RATIO_SATURATED * sent;
-        Some(if saturated { UTILISATION * received } else { sent.min(received) })
+        let rate = if saturated { UTILISATION * received } else { sent.min(received) };
+        Some(ProbeResult { rate, saturated })
     }
 }
 
@@ -164,7 +174,7 @@ mod tests {
     use super::*;
 
     /// 8 packets of 1000 bytes, two every 5 ms: 3.2 Mbit/s; they arrive `spacing_us` apart.
-    fn probe(spacing_us: i64, lost: usize) -> Option<f64> {
+    fn probe(spacing_us: i64, lost: usize) -> Option<ProbeResult> {
         let mut results = ProbeResults::default();
         results.sent(0, 65_534, 5, 8_000);
         for i in 0..8_usize {
@@ -184,8 +194,8 @@ mod tests {
 
     #[test]
     fn the_result_is_what_was_sent_or_a_little_below_what_arrived() {
-        assert_eq!(probe(2_400, 0), Some(3.2e6));
-        assert_eq!(probe(8_000, 0), Some(0.95e6));
+        assert_eq!(probe(2_400, 0), Some(ProbeResult { rate: 3.2e6, saturated: false }));
+        assert_eq!(probe(8_000, 0), Some(ProbeResult { rate: 0.95e6, saturated: true }));
         assert_eq!(probe(500, 0), None, "faster than it can be");
         assert_eq!(probe(-500, 0), None, "backwards");
         assert!(probe(2_500, 1).is_some());

@@ -75,9 +75,9 @@ fn the_top_layer_is_there_within_two_seconds() {
         let padding = run.flows[0].probe_bytes / 1000;
         println!("{:>6} {rtt:>4}: {second:>4} {third:>5} {padding:>4}", rate * 1000);
         assert!(third <= 2_000, "{rate} {rtt}: {third} ms");
-        // It stays there, and then nothing is probed.
+        // It stays there. Then room is looked for after 5 s and 20 s, with 15 ms of up to 5.3 Mbit/s.
         assert_eq!(run.flows[0].switches, 3, "{rate} {rtt}");
-        assert!(padding < 20, "{rate} {rtt}: {padding} kB");
+        assert!(padding < 20 + 2 * 10, "{rate} {rtt}: {padding} kB");
     }
 }
 

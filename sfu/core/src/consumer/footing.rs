@@ -36,11 +36,14 @@ impl Footing {
 
     /// Takes what the slot is given now. `guess`: nothing was measured yet, and a fall means nothing.
     pub(crate) fn take(&mut self, now_us: u64, given: &Given, guess: bool) {
+        // More or fewer frames of one picture come and go with what they cost: that is no fall, and none is climbed to by a keyframe.
+        let picture = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
+        let (before, after) = (picture(self.held), picture(given.layer));
         if guess {
             self.climbed_us = None;
-        } else if given.layer > self.held {
+        } else if after > before {
             self.climbed_us = Some(now_us);
-        } else if given.layer < self.held && given.limit == Limit::Bandwidth {
+        } else if after < before && given.limit == Limit::Bandwidth {
             let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
             self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
             self.grounded_until_us = now_us + (GROUNDED_US << self.relapses);
@@ -82,6 +85,16 @@ mod tests {
         assert_eq!(waits, [2, 4, 8, 8, 8]);
         footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
+    }
+
+    #[test]
+    fn fewer_frames_of_the_same_picture_are_no_fall() {
+        let mut footing = Footing::default();
+        for now in 0..10 {
+            let layer = Some(Layer { spatial: 0, temporal: (now % 2) as u8 });
+            footing.take(now, &Given { layer, ..given(0, Limit::Bandwidth) }, false);
+            assert!(!footing.is_grounded(now), "at {now}");
+        }
     }
 
     #[test]

@@ -182,13 +182,15 @@ impl History {
         }
     }
 
-    /// The packet with the low 16 bits `seq`, if it may be resent now; counts the resends. `next`: the first number that was not sent yet.
+    /// The packet with the low 16 bits `seq`, if it may be resent now; counts the resends. `next`: the first number that was not sent yet;
+    /// `haste`: how the resends are spread.
     pub(crate) fn resend(
         &mut self,
         now_us: u64,
         seq: u16,
         next: u64,
         rtt: Option<Duration>,
+        haste: Haste,
     ) -> Resend {
         let (wanted, at) = (sfu_rtp::sequence::extend(next, seq), self.place(seq.into()));
         let len = self.slots.len() as u64;
@@ -204,14 +206,28 @@ impl History {
         // Who asks again a round trip after it asked first is never refused, even where the network hurried the second request.
         let rtt = rtt.unwrap_or(PAUSE_MIN);
         let pause = (rtt * 3 / 4).clamp(PAUSE_MIN, PAUSE_MAX);
-        let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
         let resends = entry.resends();
-        if resends >= RESENDS_MAX || (resends > 0 && since < pause) {
+        let pause = if resends > 1 && haste == Haste::Patient { pause * 2 } else { pause };
+        let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
+        if resends > RESENDS_MAX || (resends > 0 && since < pause) {
             return Resend::Limited;
+        }
+        // Who asked while the last one was on its way did not miss it yet.
+        if resends == RESENDS_MAX && since < rtt.max(PAUSE_MIN) * 5 / 4 {
+            return Resend::Limited;
+        }
+        if resends == RESENDS_MAX {
+            entry.resends_encoding += 1 << 4;
+            return Resend::Lost(entry.sent(wanted));
         }
         // A second attempt, or a first request so late that an earlier one must have been lost: another loss would come too late.
         let late = resends > 0 || since > rtt.max(PAUSE_MIN) * 7 / 4;
-        let copies = if late { (RESENDS_MAX - resends).min(2) } else { 1 };
+        let twice = match haste {
+            Haste::Patient => false,
+            Haste::Usual => late,
+            Haste::AtOnce => true,
+        };
+        let copies = if twice { (RESENDS_MAX - resends).min(2) } else { 1 };
         entry.resends_encoding += copies << 4;
         entry.last_us = now_us as u32;
         Resend::Send { sent: entry.sent(wanted), copies }
@@ -223,13 +239,26 @@ impl History {
     }
 }
 
+/// How the resends of a packet are spread over attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// One by one, and more and more slowly: near by there is time for a burst of loss to pass.
+    Patient,
+    /// Two at the second attempt: there is no time for a third.
+    Usual,
+    /// Two at the first: so much is lost that one of them may well be.
+    AtOnce,
+}
+
 /// Answer to one NACKed number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resend {
     /// Send it so often.
     Send { sent: Sent, copies: u8 },
-    /// Three times already, or just now.
+    /// Just now, or three times already.
     Limited,
+    /// Three times already, and all of them were lost. Told once.
+    Lost(Sent),
     /// Not in the history.
     Gone,
 }
@@ -265,17 +294,52 @@ mod tests {
         let mut history = History::default();
         let packet = sent(0x1_0005);
         let next = packet.seq + 1;
-        assert_eq!(history.resend(T0, 5, next, None), Resend::Gone);
+        assert_eq!(history.resend(T0, 5, next, None, Haste::Patient), Resend::Gone);
         assert!(!history.record(T0, &packet));
-        let first = Resend::Send { sent: packet, copies: 1 };
-        assert_eq!(history.resend(T0, 5, next, None), first);
-        assert_eq!(history.resend(T0, 5, next, None), Resend::Limited, "too soon");
-        let second = Resend::Send { sent: packet, copies: 2 };
-        assert_eq!(history.resend(T0 + MIN, 5, next, None), second);
+        let send = |copies| Resend::Send { sent: packet, copies };
+        assert_eq!(history.resend(T0, 5, next, None, Haste::Patient), send(1));
+        assert_eq!(history.resend(T0, 5, next, None, Haste::Patient), Resend::Limited, "too soon");
+        assert_eq!(history.resend(T0 + MIN, 5, next, None, Haste::Patient), send(1));
+        assert_eq!(history.resend(T0 + 2 * MIN, 5, next, None, Haste::Patient), Resend::Limited);
+        assert_eq!(history.resend(T0 + 3 * MIN, 5, next, None, Haste::Patient), send(1));
         let later = T0 + MAX * 9;
-        assert_eq!(history.resend(later, 5, next, None), Resend::Limited, "three are enough");
+        assert_eq!(history.resend(later, 5, next, None, Haste::Patient), Resend::Lost(packet));
+        assert_eq!(
+            history.resend(later, 5, next, None, Haste::Patient),
+            Resend::Limited,
+            "told once"
+        );
         history.record(T0 + 9 * MAX, &sent(0x1_0005 + LEN_MIN as u64));
-        assert_eq!(history.resend(later, 5, next + 100, None), Resend::Gone, "overwritten");
+        assert_eq!(
+            history.resend(later, 5, next + 100, None, Haste::Patient),
+            Resend::Gone,
+            "overwritten"
+        );
+    }
+
+    #[test]
+    fn far_away_there_is_time_for_two_attempts() {
+        let rtt = Some(Duration::from_millis(100));
+        let (mut history, packet) = (History::default(), sent(0x1_0005));
+        let next = packet.seq + 1;
+        let send = |copies| Resend::Send { sent: packet, copies };
+        history.record(T0, &packet);
+        assert_eq!(history.resend(T0 + 100_000, 5, next, rtt, Haste::Usual), send(1));
+        assert_eq!(history.resend(T0 + 200_000, 5, next, rtt, Haste::Usual), send(2));
+        let mut history = History::default();
+        history.record(T0, &packet);
+        assert_eq!(
+            history.resend(T0 + 100_000, 5, next, rtt, Haste::AtOnce),
+            send(2),
+            "much is lost"
+        );
+        assert_eq!(history.resend(T0 + 200_000, 5, next, rtt, Haste::AtOnce), send(1));
+        assert_eq!(
+            history.resend(T0 + 300_000, 5, next, rtt, Haste::AtOnce),
+            Resend::Limited,
+            "too soon"
+        );
+        assert_eq!(history.resend(T0 + 400_000, 5, next, rtt, Haste::AtOnce), Resend::Lost(packet));
     }
 
     #[test]
@@ -284,8 +348,8 @@ mod tests {
         history.record(T0, &sent(0x1_0004));
         history.record(T0, &sent(0x1_0006));
         let next = 0x1_0007;
-        assert_eq!(history.resend(T0, 5, next, None), Resend::Gone);
-        assert_eq!(history.resend(T0, 7, next, None), Resend::Gone);
+        assert_eq!(history.resend(T0, 5, next, None, Haste::Usual), Resend::Gone);
+        assert_eq!(history.resend(T0, 7, next, None, Haste::Usual), Resend::Gone);
         assert!(history.record(T0, &sent(0x1_0005)));
         assert!(!history.record(T0, &sent(0x1_0007)), "not before its time");
     }
@@ -295,7 +359,7 @@ mod tests {
     fn a_number_of_another_rollover_is_not_taken_for_this_one() {
         let mut history = History::default();
         history.record(T0, &sent(0x1_0005));
-        assert_eq!(history.resend(T0, 5, 0x2_0006, None), Resend::Gone);
+        assert_eq!(history.resend(T0, 5, 0x2_0006, None, Haste::Usual), Resend::Gone);
     }
 
     #[test]
@@ -309,7 +373,7 @@ mod tests {
         }
         assert_eq!(history.slots.len(), 256);
         for seq in 2000 - 190..2000 {
-            let answer = history.resend(at(2000), seq as u16, 2000, None);
+            let answer = history.resend(at(2000), seq as u16, 2000, None, Haste::Usual);
             assert!(matches!(answer, Resend::Send { sent: there, .. } if there == sent(seq)));
         }
         for seq in 2000..9000 {

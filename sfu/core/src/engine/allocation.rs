@@ -82,7 +82,7 @@ impl Engine {
         let total = transport.pace.total_bytes();
         downlink.tick(now_us, total);
         if let Some(estimate) = downlink.pace(now_us) {
-            transport.pace.set_estimate(estimate, downlink.paced());
+            transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
         }
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
@@ -138,7 +138,7 @@ impl Engine {
         if let Some(downlink) = &mut transport.downlink {
             downlink.allocate(now_us, wanted, spent, (other, audio));
             if let Some(estimate) = downlink.pace(now_us) {
-                transport.pace.set_estimate(estimate, downlink.paced());
+                transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
@@ -158,8 +158,7 @@ impl Engine {
         let now_us = self.clock.micros(now);
         let transport = &mut self.transports[key];
         let Some(downlink) = &mut transport.downlink else { return };
-        let next = transport.transport_sequence.wrapping_add(1);
-        if downlink.begin_probe(now_us, transport.pace.total_bytes(), next) {
+        if downlink.poll_probe(now_us) {
             transport.timers.set_earlier(TimerKind::Pace, now);
             self.timers.arm(key, transport.id, &mut transport.timers);
         }

@@ -178,6 +178,10 @@ impl Engine {
                 flush.drops.count(reason);
             }
         }
+        // A receiver would ask in vain for a second before it asks for that.
+        if std::mem::take(&mut consumer.broken) {
+            self.handle_keyframe_request(now, key, nack.media_ssrc);
+        }
     }
 
     fn handle_keyframe_request(&mut self, now: Instant, key: usize, ssrc: u32) {

@@ -31,6 +31,11 @@ impl Fan<'_> {
     /// Fills the part of the probe that belongs to this slot; returns whether there is more of it.
     pub(super) fn probe(&mut self, flush: &mut Flush<'_, '_>) -> bool {
         let slot_us = SLOT.as_micros() as u64;
+        let total = self.transport.pace.total_bytes();
+        let number = self.transport.transport_sequence.wrapping_add(1);
+        if let Some(downlink) = &mut self.transport.downlink {
+            downlink.begin_probe(flush.now_us, total, number);
+        }
         let mut back = 0;
         for _ in 0..PACKETS_MAX {
             let total = self.transport.pace.total_bytes();

@@ -3,10 +3,14 @@
 use super::Flush;
 use super::write::{self, Rtx, View};
 use crate::consumer::Consumer;
-use crate::consumer::history::{Resend, Sent};
+use crate::consumer::history::{Haste, Resend, Sent};
 use crate::drop_reason::DropReason;
 use crate::producer::Producer;
 use crate::transport::Transport;
+use std::time::Duration;
+
+/// From this round trip on there is no time for a third attempt.
+const FAR: Duration = Duration::from_millis(60);
 
 /// Answers one NACKed number of a consumer from the producer's cache.
 pub(crate) fn retransmit(
@@ -20,7 +24,8 @@ pub(crate) fn retransmit(
     if producer.is_video() && !transport.pace.allows_repair(flush.now_us) {
         return Err(DropReason::NackLimit);
     }
-    match consumer.history.resend(flush.now_us, seq, next, transport.rtt) {
+    let haste = haste(producer, transport);
+    match consumer.history.resend(flush.now_us, seq, next, transport.rtt, haste) {
         // The link carries that layer no more: a keyframe of a lower one is awaited, or what was lost before it came.
         Resend::Send { sent, .. } if consumer.selector.has_left(sent.encoding) => {
             Err(DropReason::BeforeSwitch)
@@ -31,9 +36,29 @@ pub(crate) fn retransmit(
             }
             Ok(())
         }
+        Resend::Lost(sent) => {
+            consumer.broken |= is_needed(producer, &sent);
+            Err(DropReason::NackLimit)
+        }
         Resend::Limited => Err(DropReason::NackLimit),
         Resend::Gone => Err(DropReason::NackNotCached),
     }
+}
+
+fn haste(producer: &Producer, transport: &Transport) -> Haste {
+    let lossy = transport.downlink.as_ref().is_some_and(|downlink| downlink.is_lossy());
+    match transport.rtt {
+        Some(rtt) if producer.is_video() && rtt < FAR => Haste::Patient,
+        Some(_) if producer.is_video() && lossy => Haste::AtOnce,
+        _ => Haste::Usual,
+    }
+}
+
+/// Do later pictures refer to that of this packet for longer than until the next one of the lowest temporal layer?
+fn is_needed(producer: &Producer, sent: &Sent) -> bool {
+    let source = producer.encodings.get(usize::from(sent.encoding));
+    let packet = source.and_then(|source| source.cache.get(source.extend(sent.source)?));
+    producer.is_video() && packet.is_none_or(|(packet, _)| packet.info.temporal == 0)
 }
 
 /// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time.

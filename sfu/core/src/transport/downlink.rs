@@ -25,6 +25,8 @@ const FALL_PERCENT: u64 = 4;
 const PROBE_MAX_US: u64 = 100_000;
 /// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
 const PACED_REPAIRS_PART: u64 = 4;
+/// From this share of loss on a repair leaves twice: to ask once more takes a round trip, and then the frame is late.
+const LOSSY: f64 = 0.02;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
 
@@ -68,6 +70,8 @@ pub(crate) struct Downlink {
     counted_bytes: u64,
     ticked_us: u64,
     pub(crate) probe: Option<Probe>,
+    /// The next one; it begins with its first slot, which may come late on a busy worker.
+    next_probe: Option<ProbeCluster>,
     /// Last allocation: when, and the estimate of then.
     allocated: (u64, u64),
     /// What slots have use for and what they were given, bits per second.
@@ -90,6 +94,7 @@ impl Downlink {
             counted_bytes: 0,
             ticked_us: 0,
             probe: None,
+            next_probe: None,
             allocated: (0, 0),
             wanted: 0,
             given: 0,
@@ -131,6 +136,11 @@ impl Downlink {
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
+    }
+
+    /// So much is lost that a repair may well be lost too.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.estimator.loss() >= LOSSY
     }
 
     /// A packet was sent again.
@@ -232,16 +242,25 @@ impl Downlink {
         self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
     }
 
-    /// The next probe to send, if there is one to begin. `number`: the next transport-wide number.
-    pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) -> bool {
+    /// Is there a probe to begin?
+    pub(crate) fn poll_probe(&mut self, now_us: u64) -> bool {
         // The first probe is the first media.
-        if self.probe.is_some() || !self.told || self.first_sent_us.is_none() {
-            return false;
+        let due = self.probe.is_none() && self.told && self.first_sent_us.is_some();
+        if due && self.next_probe.is_none() {
+            self.next_probe = self.estimator.poll_probe(now_us);
         }
-        let Some(cluster) = self.estimator.poll_probe(now_us) else { return false };
-        let since_us = now_us;
-        self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
-        true
+        due && self.next_probe.is_some()
+    }
+
+    /// Begins the probe that was polled, if there is none under way. `number`: the next transport-wide number.
+    pub(crate) fn begin_probe(&mut self, now_us: u64, total_bytes: u64, number: u16) {
+        if self.probe.is_none()
+            && let Some(cluster) = self.next_probe.take()
+        {
+            let since_us = now_us;
+            self.probe =
+                Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
+        }
     }
 
     /// Bytes of the probe that should leave now, beyond what left since it began. `last`: the last transport-wide number given.
@@ -281,6 +300,11 @@ impl Downlink {
             wanted: self.wanted,
             allocated: self.given,
         })
+    }
+
+    /// Is there room for whole frames to leave at once?
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.estimator.has_room()
     }
 
     /// What must get through the pacer, bits per second.

@@ -38,10 +38,7 @@ const BEHIND_US: u64 = 250_000;
 const REPAIRS_BEHIND_US: u64 = 100_000;
 /// At a paced rate so much may leave at once, beside the packet that begins within it …
 const PACED_BURST_US: u64 = 10_000;
-/// … and on a fast link of which what was given takes no more than this share, a whole frame: there is room for it before the next one comes, and packets
-/// that leave together cost a third.
-const ROOMY_BITS: u64 = 5_000_000;
-const ROOMY_PERCENT: u64 = 40;
+/// … and a whole frame where a link shows no limit: packets that leave together cost a third.
 const ROOMY_BURST_US: u64 = 35_000;
 
 /// A packet of a producer that a slot has not taken yet.
@@ -119,12 +116,10 @@ impl Pace {
         taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots
     }
 
-    /// The link is estimated at so many bits per second, and the slots were given so many of them.
-    pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64) {
+    /// The link is estimated at so many bits per second, and the slots were given so many of them. `roomy`: it shows no limit.
+    pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64, roomy: bool) {
         let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
-        let part = given.saturating_mul(100) / estimate.max(1);
-        let roomy = estimate >= ROOMY_BITS && part <= ROOMY_PERCENT;
         self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
     }
 
@@ -238,7 +233,7 @@ mod tests {
     #[test]
     fn with_an_estimate_what_leaves_is_paced() {
         let mut pace = Pace::default();
-        pace.set_estimate(1_000_000, 600_000);
+        pace.set_estimate(1_000_000, 600_000, false);
         let mut sent = 0;
         for now_us in (1_000_000..2_000_000).step_by(5000) {
             let mut taken = Taken::default();
@@ -261,7 +256,7 @@ mod tests {
         assert!(pace.allows(3_175_000, Taken::default(), 1));
         (0..1000).for_each(|_| pace.charge(4_000_000, 1200));
         assert!(pace.allows(4_250_000, Taken::default(), 1), "no debt is for ever");
-        pace.set_estimate(100_000, 2_000_000);
+        pace.set_estimate(100_000, 2_000_000, false);
         assert_eq!(pace.byte_ns, 3636, "it was given 2 Mbit/s");
     }
 

@@ -271,7 +271,7 @@ fn the_room_is_capped() {
     assert!(effects(&mut world, "i7").contains("Welcome"), "a replacement needs no place");
 }
 
-fn join_command(identity: &str) -> JoinCommand {
+pub(super) fn join_command(identity: &str) -> JoinCommand {
     JoinCommand {
         request: None,
         identity: identity.into(),
@@ -287,7 +287,8 @@ fn grants_are_held() {
     let mut world = World::new();
     let publisher = world.join("p");
     world.publish(publisher, Source::Camera);
-    let grant = Grant { can_publish: false, can_subscribe: false, ..Grant::OPEN };
+    let permissions = Permissions { can_publish: false, can_subscribe: false, ..Permissions::ALL };
+    let grant = Grant { permissions, ..Grant::OPEN };
     let (id, join) = (ParticipantId(50), JoinCommand { grant, ..join_command("mute and blind") });
     world.clients.insert(id, Client::new(&["VP8"]));
     world.apply(RoomCommand::Join { participant: id, join: Box::new(join), local: local(id) });

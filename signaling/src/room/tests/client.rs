@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::protocol::{
-    BindingEntry, Kind, MediaSections, Offer, ParticipantInfo, ParticipantState, Ready, Source,
-    TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
+    BindingEntry, Kind, MediaSections, Offer, ParticipantInfo, ParticipantState, ParticipantUpdate,
+    Permissions, Ready, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
 };
 use crate::testing::{FakePeer, Way, direction};
 use std::collections::BTreeSet;
@@ -27,6 +27,9 @@ pub(super) struct Client {
     pub(super) status_count: usize,
     /// Which layers of its own have viewers.
     pub(super) watched: BTreeMap<TrackId, Vec<String>>,
+    pub(super) permissions: Permissions,
+    /// Own tracks that somebody else muted.
+    pub(super) muted: Vec<TrackId>,
     /// An offer is due.
     pub(super) dirty: bool,
     /// An answer was applied and is yet to be reported.
@@ -52,6 +55,8 @@ impl Client {
             statuses: BTreeMap::new(),
             status_count: 0,
             watched: BTreeMap::new(),
+            permissions: Permissions::ALL,
+            muted: Vec::new(),
             dirty: false,
             ready: None,
             offers: 0,
@@ -109,6 +114,7 @@ impl Client {
                 self.welcome = true;
                 self.dirty = true;
                 self.sections = welcome.media_sections;
+                self.permissions = welcome.permissions;
                 self.participants =
                     welcome.participants.into_iter().map(|p| (p.participant, p)).collect();
                 return;
@@ -159,8 +165,10 @@ impl Client {
                 let left = self.participants.remove(&participant).expect("somebody who was there");
                 left.tracks.iter().for_each(|track| self.forget(track.track));
             }
-            ServerMessage::ParticipantUpdated { participant, state } => {
-                self.participants.get_mut(&participant).unwrap().state = state;
+            ServerMessage::ParticipantUpdated(update) => self.handle_update(*update),
+            ServerMessage::Permissions(permissions) => {
+                assert_ne!(permissions, self.permissions);
+                self.permissions = permissions;
             }
             ServerMessage::TrackPublished { participant, track } => {
                 let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
@@ -168,6 +176,10 @@ impl Client {
                 tracks.push(track);
                 tracks.sort_by_key(|known| known.number);
             }
+            ServerMessage::TrackUnpublished { track, .. } if self.is_own(track) => {
+                self.own.retain(|_, own| *own != track);
+            }
+            ServerMessage::TrackMuted { track, .. } if self.is_own(track) => self.muted.push(track),
             ServerMessage::TrackUnpublished { participant, track } => {
                 let tracks = &mut self.participants.get_mut(&participant).unwrap().tracks;
                 let count = tracks.len();
@@ -188,6 +200,22 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    fn is_own(&self, track: TrackId) -> bool {
+        self.own.values().any(|own| *own == track)
+    }
+
+    /// About itself it is told too.
+    fn handle_update(&mut self, update: ParticipantUpdate) {
+        let Some(known) = self.participants.get_mut(&update.participant) else {
+            assert!(update.state.is_none(), "of somebody else, who is not there");
+            return;
+        };
+        known.state = update.state.unwrap_or(known.state);
+        known.name = update.name.unwrap_or_else(|| known.name.clone());
+        known.metadata = update.metadata.unwrap_or_else(|| known.metadata.clone());
+        known.attributes = update.attributes.unwrap_or_else(|| known.attributes.clone());
     }
 
     fn forget(&mut self, track: TrackId) {
@@ -240,8 +268,10 @@ impl Client {
             let decodable = track.kind == Kind::Audio || self.codecs.contains(&track.codec());
             assert_eq!(unavailable, !decodable, "{id} at {own}");
             if let Some(entry) = unbound.first() {
-                let by_wish = entry.reason == UnboundReason::Unsubscribed;
-                assert_eq!(by_wish, self.unsubscribed.contains(&id));
+                let forbidden = !self.permissions.can_subscribe;
+                assert_eq!(entry.reason == UnboundReason::NotAllowed, forbidden);
+                let by_wish = forbidden || entry.reason == UnboundReason::Unsubscribed;
+                assert_eq!(by_wish, forbidden || self.unsubscribed.contains(&id));
                 let kind =
                     |mid: &str| self.peer.sections.iter().find(|s| s.mid == mid).unwrap().kind;
                 let mut same = self.bindings.iter().filter(|entry| kind(&entry.mid) == track.kind);
@@ -250,6 +280,7 @@ impl Client {
                     "{id} waits while a slot is free"
                 );
             }
+            assert!(bound == 0 || self.permissions.can_subscribe, "{id} at {own}");
             if bound == 1 {
                 let section =
                     self.peer.sections.iter().find(|s| Some(s.mid.as_str()) == self.showing(id));

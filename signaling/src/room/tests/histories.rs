@@ -24,17 +24,15 @@ enum Step {
     Wait(u64),
     Settings(usize, Vec<(usize, u16, bool, Priority)>),
     Speak(Vec<usize>),
+    Permit { identity: u8, publish: bool, subscribe: bool, sources: Vec<Source> },
+    Remove(u8),
+    MuteByOthers(usize),
+    Withdrawn(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let who = || 0usize..6;
     let which = || 0usize..8;
-    let source = prop_oneof![
-        Just(Source::Camera),
-        Just(Source::Microphone),
-        Just(Source::ScreenShare),
-        Just(Source::ScreenShareAudio)
-    ];
     prop_oneof![
         4 => (0u8..8, any::<bool>(), limit(), limit()).prop_map(
             |(identity, codecs, max_video, max_audio)| {
@@ -43,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         1 => who().prop_map(Step::Leave),
         1 => who().prop_map(Step::Lose),
-        8 => (who(), source).prop_map(|(who, source)| Step::Publish(who, source)),
+        8 => (who(), source()).prop_map(|(who, source)| Step::Publish(who, source)),
         2 => (who(), which()).prop_map(|(who, which)| Step::Unpublish(who, which)),
         2 => (who(), which()).prop_map(|(who, which)| Step::Withdraw(who, which)),
         2 => (who(), which(), any::<bool>()).prop_map(|(who, which, on)| Step::Mute(who, which, on)),
@@ -58,6 +56,23 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who(), prop::collection::vec((0usize..30, size(), any::<bool>(), priority()), 1..6))
             .prop_map(|(who, settings)| Step::Settings(who, settings)),
         4 => prop::collection::vec(0usize..30, 0..5).prop_map(Step::Speak),
+        2 => (0u8..8, any::<bool>(), any::<bool>(), prop::collection::vec(source(), 0..2)).prop_map(
+            |(identity, publish, subscribe, sources)| {
+                Step::Permit { identity, publish, subscribe, sources }
+            }
+        ),
+        1 => (0u8..8).prop_map(Step::Remove),
+        1 => (0usize..30).prop_map(Step::MuteByOthers),
+        1 => (0usize..30).prop_map(Step::Withdrawn),
+    ]
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![
+        Just(Source::Camera),
+        Just(Source::Microphone),
+        Just(Source::ScreenShare),
+        Just(Source::ScreenShareAudio)
     ]
 }
 
@@ -96,7 +111,8 @@ impl World {
             Step::Lose(who) => self.lose(self.pick(who)?),
             Step::Publish(who, source) => {
                 let id = self.pick(who)?;
-                if self.clients[&id].own.len() < MAX_TRACKS {
+                let client = &self.clients[&id];
+                if client.own.len() < MAX_TRACKS && client.permissions.allows(source) {
                     self.publish(id, source);
                 }
             }
@@ -153,12 +169,47 @@ impl World {
             Step::Wait(seconds) => self.advance(seconds),
             Step::Settings(who, settings) => self.say_settings(who, &settings)?,
             Step::Speak(who) => self.speak_of(&who),
+            Step::Permit { identity, publish, subscribe, sources } => {
+                let change = PermissionChange {
+                    can_publish: Some(publish),
+                    can_subscribe: Some(subscribe),
+                    can_publish_sources: Some(sources),
+                    can_publish_data: None,
+                };
+                self.permit(&self.present(identity)?, change);
+            }
+            Step::Remove(identity) => {
+                let identity = self.present(identity)?;
+                self.administer(AdminCommand::Remove { identity });
+            }
+            Step::MuteByOthers(which) => {
+                let track = self.any_track(which)?;
+                self.administer(AdminCommand::Mute { track });
+            }
+            Step::Withdrawn(which) => {
+                let track = self.any_track(which)?;
+                self.administer(AdminCommand::Unpublish { track });
+            }
         }
         Some(())
     }
 
+    /// An identity, if somebody has it.
+    fn present(&self, identity: u8) -> Option<String> {
+        let identity = format!("i{identity}");
+        self.room.participants.values().any(|p| p.identity == identity).then_some(identity)
+    }
+
+    fn any_track(&self, which: usize) -> Option<TrackId> {
+        let tracks: Vec<_> = self.room.tracks.keys().collect();
+        tracks.get(which.checked_rem(tracks.len())?).map(|track| **track)
+    }
+
     fn say_settings(&mut self, who: usize, choices: &[(usize, u16, bool, Priority)]) -> Option<()> {
         let id = self.pick(who)?;
+        if !self.clients[&id].permissions.can_subscribe {
+            return None;
+        }
         let others = self.room.tracks.values().filter(|track| track.owner != id);
         let others: Vec<TrackId> = others.map(|track| track.id).collect();
         let mut settings = BTreeMap::new();
@@ -207,7 +258,8 @@ impl World {
             .collect();
         let track = *others.get(which.checked_rem(others.len())?)?;
         let request = TrackRequest { request: None, track };
-        if self.client(id).unavailable.contains(&track) {
+        let client = self.client(id);
+        if client.unavailable.contains(&track) || !client.permissions.can_subscribe {
             return None;
         }
         if wanted {

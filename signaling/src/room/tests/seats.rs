@@ -35,7 +35,7 @@ impl World {
 
     /// What is on a subscriber's screen has a slot before anything that is not, and so has who speaks.
     pub(super) fn check_seats(&self) {
-        for (id, client) in &self.clients {
+        for (id, client) in self.clients.iter().filter(|(_, c)| c.permissions.can_subscribe) {
             let (bound, waiting): (Vec<&Track>, Vec<&Track>) = self
                 .room
                 .tracks

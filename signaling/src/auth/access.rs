@@ -1,0 +1,44 @@
+//! The one door: what a token is worth here and now.
+
+use super::{Admin, AuthError, Grant, Keys, Revocations, unix_seconds};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Keys, and what was revoked.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    keys: Keys,
+    pub(crate) revocations: Arc<Revocations>,
+}
+
+impl Access {
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self { keys, revocations: Arc::default() }
+    }
+
+    /// There are no keys: nobody needs a token.
+    pub(crate) fn is_open(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// What the bearer of a token may do in a room.
+    ///
+    /// # Errors
+    /// [`AuthError`]; without keys there is none, and the token is not looked at.
+    pub(crate) fn verify(&self, token: Option<&str>, room: &str) -> Result<Grant, AuthError> {
+        if self.is_open() {
+            return Ok(Grant::OPEN);
+        }
+        let mut grant = self.keys.claims(token)?.grant(room)?;
+        self.revocations.apply(unix_seconds(SystemTime::now()), room, &mut grant)?;
+        Ok(grant)
+    }
+
+    /// What the bearer of a token may do by the HTTP API.
+    ///
+    /// # Errors
+    /// [`AuthError`]; without keys there is no token that allows anything.
+    pub(crate) fn admin(&self, token: Option<&str>) -> Result<Admin, AuthError> {
+        self.keys.claims(token).map(super::claims::Claims::admin)
+    }
+}

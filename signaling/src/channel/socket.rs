@@ -1,0 +1,117 @@
+//! A plain WebSocket of the relay, at `/channel`.
+
+use super::message::{Asked, Message};
+use super::outbox::{OutboxReader, outbox};
+use super::{Admission, COUNTED_BYTES, ChannelError, MESSAGE_BYTES_MAX, Membership, Parcel};
+use crate::http::{AppState, sized};
+use crate::ws::{Frame, Frames, Gone, Limits};
+use axum::extract::ws::{Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde_json::json;
+use std::sync::Arc;
+
+const LIMITS: Limits = Limits { message_bytes: MESSAGE_BYTES_MAX, counted_bytes: COUNTED_BYTES };
+
+/// How a socket ended.
+enum End {
+    Closed,
+    /// We close it, with this code and for this reason.
+    Refused(u16, &'static str),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Closed
+    }
+}
+
+/// The route.
+pub(crate) async fn upgrade(
+    State(state): State<Arc<AppState>>,
+    Query(admission): Query<Admission>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    sized(upgrade, MESSAGE_BYTES_MAX).on_upgrade(move |socket| run(socket, admission, state))
+}
+
+async fn run(socket: WebSocket, admission: Admission, state: Arc<AppState>) {
+    let mut frames = Frames::new(socket, LIMITS);
+    let (sender, reader) = outbox();
+    let entered = admission
+        .check(&state.access)
+        .and_then(|room| state.channels.enter(room, Arc::new(sender)));
+    let end = match entered {
+        Ok(membership) => converse(&mut frames, membership, reader, &state).await,
+        Err(error) => {
+            // A page cannot read why an upgrade was refused, but it can read a message.
+            frames.write_last(refusal(&error.to_string())).await;
+            End::Refused(close_code::POLICY, "refused")
+        }
+    };
+    if let End::Refused(code, reason) = end {
+        frames.close(code, reason).await;
+    }
+}
+
+/// Runs until the socket ends, which then has left its channels.
+async fn converse(
+    frames: &mut Frames,
+    mut membership: Membership,
+    mut outbox: OutboxReader,
+    state: &AppState,
+) -> End {
+    let mut pings = Frames::pings();
+    let overflow = outbox.overflow.clone();
+    loop {
+        let result = tokio::select! {
+            biased;
+            () = overflow.cancelled() => Err(End::Refused(close_code::POLICY, "Messages were not read fast enough.")),
+            () = state.shutdown.cancelled() => Err(End::Refused(close_code::AWAY, "The server stops or restarts.")),
+            _ = pings.tick() => frames.ping().await.map_err(End::from),
+            // Before what waits to be written: the rate keeps it from taking all the time.
+            frame = frames.read() => match handle(frame, &mut membership) {
+                Ok(Some(answer)) => frames.write(answer).await.map_err(End::from),
+                Ok(None) => Ok(()),
+                Err(end) => Err(end),
+            },
+            Some(text) = outbox.next() => frames.write(text).await.map_err(End::from),
+        };
+        if let Err(end) = result {
+            if let End::Refused(_, sentence) = end {
+                frames.write_last(refusal(sentence)).await;
+            }
+            return end;
+        }
+    }
+}
+
+/// What the socket is answered.
+fn handle(frame: Frame, membership: &mut Membership) -> Result<Option<Utf8Bytes>, End> {
+    match frame {
+        Frame::Text(text) => Ok(answer(&text, membership)),
+        Frame::Binary => Ok(Some(refusal("A message is a text frame, not a binary one."))),
+        Frame::Heartbeat => Ok(None),
+        Frame::TooLarge => Err(End::Refused(close_code::SIZE, "A message has at most 64 KiB.")),
+        Frame::Closed { .. } => Err(End::Closed),
+    }
+}
+
+fn answer(text: &str, membership: &mut Membership) -> Option<Utf8Bytes> {
+    let done = Message::decode(text).and_then(|(channel, asked)| {
+        let done = match asked {
+            Asked::Open => membership.open(&channel).map(|()| None),
+            Asked::Presence => membership.is_present(&channel).map(Some),
+            Asked::Say(data) => membership.send(&channel, data, Parcel::message).map(|()| None),
+        };
+        done.map_err(|error: ChannelError| error.to_string())
+    });
+    match done {
+        Ok(present) => Some(json!({ "isChannelPresent": present? }).to_string().into()),
+        Err(error) => Some(refusal(&error)),
+    }
+}
+
+fn refusal(sentence: &str) -> Utf8Bytes {
+    json!({ "error": sentence }).to_string().into()
+}

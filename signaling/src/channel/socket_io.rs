@@ -1,0 +1,300 @@
+//! The relay for Socket.IO clients, at `/socket.io/`: a namespace is a channel, and the root namespace tells which there are.
+//!
+//! Engine.IO (polling, upgrade, heartbeats) is a library's; Socket.IO on top of it is the handful of packets in `packet`. The
+//! library for that layer keeps a namespace for every name that a client makes up, and two sockets that open a new one in the
+//! same moment can end in two of them.
+
+use super::message::ChannelName;
+use super::packet::{self, Packet, Version};
+use super::{
+    Admission, COUNTED_BYTES, ChannelError, Deliver, Delivery, MESSAGE_BYTES_MAX, Membership,
+    NAME_BYTES_MAX, Parcel,
+};
+use crate::http::AppState;
+use crate::ws::TokenBucket;
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use bytes::Bytes;
+use engineioxide::config::EngineIoConfig;
+use engineioxide::handler::EngineIoHandler;
+use engineioxide::service::EngineIoService;
+use engineioxide::{DisconnectReason, ProtocolVersion, Socket, Str};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const PATH: &str = "/socket.io/";
+/// Packets that may wait for a client that does not fetch them, [`MESSAGE_BYTES_MAX`] each.
+const WAITING_MAX: usize = 256;
+/// How long a refused client is left to read why.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// The route, open to pages of the origins that may use this server.
+pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
+    let config = EngineIoConfig::builder()
+        .req_path(PATH)
+        .max_buffer_size(WAITING_MAX)
+        .max_payload(2 * MESSAGE_BYTES_MAX as u64)
+        .ws_max_message_size(2 * MESSAGE_BYTES_MAX)
+        .ws_max_frame_size(2 * MESSAGE_BYTES_MAX)
+        .ws_read_buffer_size(COUNTED_BYTES)
+        .build();
+    let service = EngineIoService::with_config(Arc::new(Relay(state.clone())), config);
+    Router::new()
+        .route_service(PATH, service)
+        .layer(middleware::from_fn_with_state(state, add_cors))
+}
+
+/// Old clients poll with credentials, which a page may read only where the answer names its origin. There are none that we look at.
+async fn add_cors(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let allowed = state.trust.cors(request.headers()).is_some();
+    let mut response = next.run(request).await;
+    if let Some(origin) = origin.filter(|_| allowed) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let yes = HeaderValue::from_static("true");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+/// Takes what Engine.IO hands on.
+#[derive(Debug)]
+struct Relay(Arc<AppState>);
+
+/// What is kept for one connection: nothing before it has been let in, and after its end.
+#[derive(Debug, Default)]
+struct Session(Mutex<Option<Client>>);
+
+#[derive(Debug)]
+struct Client {
+    membership: Membership,
+    bucket: TokenBucket,
+    outbox: Arc<Outbox>,
+    /// What the page calls whoever speaks from here, by channel.
+    users: HashMap<String, Box<RawValue>>,
+}
+
+/// Where packets for one connection go.
+struct Outbox {
+    socket: Weak<Socket<Session>>,
+    /// Channels whose namespace the client has connected: it knows nothing of others yet.
+    connected: Mutex<HashSet<String>>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outbox").field(&self.connected).finish()
+    }
+}
+
+impl Outbox {
+    fn connected(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deliver for Outbox {
+    fn deliver(&self, channel: &str, parcel: &Parcel) -> Delivery {
+        let Some(socket) = self.socket.upgrade() else { return Delivery::Skipped };
+        if socket.is_closed() || !self.connected().contains(channel) {
+            return Delivery::Skipped;
+        }
+        if socket.emit(parcel.packet.clone()).is_err() {
+            socket.close(DisconnectReason::TransportClose);
+            return Delivery::Slow;
+        }
+        Delivery::Taken
+    }
+}
+
+#[derive(Deserialize)]
+struct NewChannel {
+    channel: ChannelName,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Speaker<'a> {
+    #[serde(borrow)]
+    sender: &'a RawValue,
+}
+
+impl Session {
+    fn lock(&self) -> MutexGuard<'_, Option<Client>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EngineIoHandler for Relay {
+    type Data = Session;
+
+    fn on_connect(self: Arc<Self>, socket: Arc<Socket<Session>>) {
+        let outbox =
+            Arc::new(Outbox { socket: Arc::downgrade(&socket), connected: Mutex::default() });
+        let entered = Query::<Admission>::try_from_uri(&socket.req_parts.uri)
+            .map_err(|error| ChannelError::Refused(error.to_string()))
+            .and_then(|Query(admission)| admission.check(&self.0.access))
+            .and_then(|room| self.0.channels.enter(room, outbox.clone()));
+        match entered {
+            Ok(membership) => {
+                let bucket = TokenBucket::new(Instant::now());
+                *socket.data.lock() =
+                    Some(Client { membership, bucket, outbox, users: HashMap::new() });
+                // Old clients are in the root namespace without asking.
+                if version(&socket) == Version::Old {
+                    emit(&socket, packet::connected(Version::Old, "/", socket.id));
+                }
+            }
+            Err(error) => {
+                emit(&socket, packet::refused(version(&socket), "/", &error.to_string()));
+                tokio::spawn(async move {
+                    tokio::time::sleep(REFUSED_FOR).await;
+                    socket.close(DisconnectReason::TransportClose);
+                });
+            }
+        }
+    }
+
+    fn on_disconnect(&self, socket: Arc<Socket<Session>>, _: DisconnectReason) {
+        let Some(mut client) = socket.data.lock().take() else { return };
+        let channels: Vec<String> = client.users.keys().cloned().collect();
+        channels.iter().for_each(|channel| client.leave(channel));
+    }
+
+    fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Session>>) {
+        let mut session = socket.data.lock();
+        let Some(client) = session.as_mut() else { return };
+        let now = Instant::now();
+        if client.bucket.ready_at() > now || text.len() > MESSAGE_BYTES_MAX {
+            let sentence = "Too many messages, or one over 64 KiB.";
+            emit(&socket, packet::event("/", "error", serde_json::Value::from(sentence)));
+            socket.close(DisconnectReason::TransportClose);
+            return;
+        }
+        let count = text.len().div_ceil(COUNTED_BYTES).max(1);
+        client.bucket.take(now, u32::try_from(count).unwrap_or(u32::MAX));
+        if let Some(answer) = client.answer(&text, &socket) {
+            emit(&socket, answer);
+        }
+    }
+
+    fn on_binary(self: &Arc<Self>, _: Bytes, socket: Arc<Socket<Session>>) {
+        let sentence = serde_json::Value::from("The relay takes JSON, and nothing binary.");
+        emit(&socket, packet::event("/", "error", sentence));
+    }
+}
+
+impl Client {
+    fn answer(&mut self, text: &str, socket: &Socket<Session>) -> Option<String> {
+        match Packet::decode(text)? {
+            Packet::Connect { namespace } => {
+                let opened = channel_of(namespace).map(|channel| self.connect(channel));
+                Some(match opened {
+                    Some(Err(error)) => {
+                        packet::refused(version(socket), namespace, &error.to_string())
+                    }
+                    Some(Ok(())) | None => packet::connected(version(socket), namespace, socket.id),
+                })
+            }
+            Packet::Disconnect { namespace } => {
+                self.leave(channel_of(namespace)?);
+                None
+            }
+            Packet::Event { namespace, json } => match self.handle(namespace, json) {
+                Ok(answer) => answer,
+                Err(sentence) => {
+                    let sentence = serde_json::Value::from(sentence);
+                    Some(packet::event(namespace, "error", sentence))
+                }
+            },
+        }
+    }
+
+    fn connect(&mut self, channel: &str) -> Result<(), ChannelError> {
+        self.membership.open(channel)?;
+        self.outbox.connected().insert(channel.to_owned());
+        Ok(())
+    }
+
+    fn handle(&mut self, namespace: &str, json: &str) -> Result<Option<String>, String> {
+        let refused = |error: ChannelError| error.to_string();
+        let wrong = |error: serde_json::Error| format!("Not understood: {error}.");
+        let (name, argument): (&str, &RawValue) = serde_json::from_str(json).map_err(wrong)?;
+        match (channel_of(namespace), name) {
+            (None, "new-channel") => {
+                let new: NewChannel = serde_json::from_str(argument.get()).map_err(wrong)?;
+                self.membership.open(&new.channel.0).map_err(refused)?;
+                Ok(None)
+            }
+            (None, "presence") => {
+                let channel: ChannelName = serde_json::from_str(argument.get()).map_err(wrong)?;
+                let present = self.membership.is_present(&channel.0).map_err(refused)?;
+                Ok(Some(packet::event("/", "presence", present)))
+            }
+            (Some(channel), "message") => {
+                let said: Said<'_> = serde_json::from_str(argument.get()).map_err(wrong)?;
+                self.membership.send(channel, said.data, Parcel::message).map_err(refused)?;
+                self.note_user(channel, said.data);
+                Ok(None)
+            }
+            _ => Err(format!(
+                "There is no event {name:.32} here: new-channel and presence are for the root namespace, message for a channel's."
+            )),
+        }
+    }
+
+    /// The first message says whom the others are told of at the end.
+    fn note_user(&mut self, channel: &str, data: &RawValue) {
+        if self.users.contains_key(channel) {
+            return;
+        }
+        if let Ok(Speaker { sender }) = serde_json::from_str(data.get())
+            && sender.get().len() <= NAME_BYTES_MAX
+        {
+            self.users.insert(channel.to_owned(), sender.to_owned());
+        }
+    }
+
+    fn leave(&mut self, channel: &str) {
+        self.outbox.connected().remove(channel);
+        if let Some(user) = self.users.remove(channel) {
+            // Whoever has left it already has nobody to tell.
+            let _ = self.membership.send(channel, &user, Parcel::user_left);
+        }
+        self.membership.leave(channel);
+    }
+}
+
+/// `None`: the root namespace, which is no channel.
+fn channel_of(namespace: &str) -> Option<&str> {
+    namespace.strip_prefix('/').filter(|channel| !channel.is_empty())
+}
+
+fn version(socket: &Socket<Session>) -> Version {
+    match socket.protocol {
+        ProtocolVersion::V3 => Version::Old,
+        ProtocolVersion::V4 => Version::New,
+    }
+}
+
+/// A client that does not fetch what is for it is at its end.
+fn emit(socket: &Socket<Session>, packet: String) {
+    if !socket.is_closed() && socket.emit(packet).is_err() {
+        socket.close(DisconnectReason::TransportClose);
+    }
+}

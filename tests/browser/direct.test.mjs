@@ -1,0 +1,280 @@
+/** Direct calls: two browsers find each other through the relay, then talk without the server, also through coturn. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { after, before } from 'node:test';
+import { startCoturn, TURN_ADDRESS } from './lib/coturn.mjs';
+import { scene } from './lib/scene.mjs';
+import { OUT } from './lib/server.mjs';
+import { PICTURE, colourOf, readPicture, readTone, toneOf } from './lib/synthetic.mjs';
+import { until } from './lib/until.mjs';
+
+const SECRET = randomBytes(16).toString('hex');
+const FILE_BYTES = 20_000_000;
+mkdirSync(OUT, { recursive: true });
+const servers = `[[ice_servers]]\nurls = ["stun:${TURN_ADDRESS}"]\n[[ice_servers]]\nurls = ["turn:${TURN_ADDRESS}?transport=udp"]\nsecret = "${SECRET}"\n`;
+writeFileSync(`${OUT}direct.toml`, servers, { mode: 0o600 });
+const content = randomBytes(FILE_BYTES);
+const checksum = createHash('sha256').update(content).digest('hex');
+writeFileSync(`${OUT}twenty-megabytes.bin`, content);
+
+let coturn;
+before(async () => {
+  coturn = await startCoturn(SECRET);
+});
+const direct = scene({ args: ['serve', '--config', `${OUT}direct.toml`] });
+after(() => coturn?.stop());
+
+/** Browsers show a page their addresses once it captures something, and the synthetic devices are nothing that they know of. */
+function captureSomething() {
+  void MediaDevices.prototype.getUserMedia.call(navigator.mediaDevices, { audio: true }).then((stream) => (window.captured = stream));
+}
+
+const state = (person) => person.page.evaluate(() => document.body.dataset.state);
+const reaches = (person, wanted) =>
+  until(`${person.name} to be ${wanted}`, async () => {
+    const found = await state(person);
+    return found === wanted || { error: found, complaints: person.complaints, panel: await person.page.$eval('#stages', ({ innerText }) => innerText) };
+  });
+const text = (person, selector) => person.page.$eval(selector, ({ textContent }) => textContent);
+const hidden = (person, selector) => person.page.$eval(selector, (element) => element.hidden);
+const stat = (person, stage, name) => person.page.$eval(`[data-stage="${stage}"] dd[data-stat="${name}"]`, ({ textContent }) => textContent).catch(() => '');
+
+async function join(browser, room, index, query = '') {
+  return direct.open(browser, `/direct?room=${room}&name=P${index}&autostart=1${query}`, { index, before: captureSomething });
+}
+
+async function call(browsers, room, query) {
+  const ada = await join(browsers[0], room, 0, query);
+  await reaches(ada, 'waiting');
+  const bob = await join(browsers[1], room, 1, query);
+  for (const one of [ada, bob]) await reaches(one, 'connected');
+  return [ada, bob];
+}
+
+function sees(person, other, device = 'camera') {
+  return until(`${person.name} to see the ${device} of ${other.name}`, async () => {
+    const seen = await person.page.evaluate(readPicture, `#remote-${device}`, PICTURE);
+    if (seen.error) return seen;
+    return (seen.index === other.index && seen.device === device && seen.colour === colourOf(other.index, device)) || { error: 'somebody else', seen };
+  });
+}
+
+function hears(person, other) {
+  return until(`${person.name} to hear ${other.name}`, async () => {
+    const heard = await person.page.evaluate(readTone, '#remote-camera');
+    return (Math.abs(heard.hertz - toneOf(other.index)) < 20 && heard.level > -50) || { error: heard };
+  });
+}
+
+async function chat(from, to, words) {
+  await from.page.type('#chat-text', words);
+  await from.page.keyboard.press('Enter');
+  await until(`${to.name} to read ${words}`, async () => (await text(to, '#messages')).includes(words));
+}
+
+async function offer(from, to) {
+  const rows = (await to.page.$$('#transfers li')).length;
+  const input = await from.page.$('#file');
+  await input.uploadFile(`${OUT}twenty-megabytes.bin`);
+  await until('the offer', async () => (await to.page.$$('#transfers li')).length > rows);
+}
+
+/** The last file in somebody's list. */
+const lastFile = (person) =>
+  person.page.$eval('#transfers li:last-child', (row) => ({ ...row.dataset, text: row.innerText, moved: row.querySelector('progress').value }));
+const press = (person, action) => person.page.click(`#transfers li:last-child [data-action="${action}"]`);
+
+/** Runs in the page: cancels the last file as soon as some of it has moved; returns how much. From outside, all of it may have moved by then. */
+function cancelOnceItMoves() {
+  const row = document.querySelector('#transfers li:last-child');
+  const progress = row.querySelector('progress');
+  return new Promise((resolve) => {
+    new MutationObserver((_, observer) => {
+      if (progress.value === 0) return;
+      observer.disconnect();
+      row.querySelector('[data-action="cancel"]').click();
+      resolve(progress.value);
+    }).observe(row, { subtree: true, childList: true, attributes: true, characterData: true });
+  });
+}
+
+async function send(from, to) {
+  await offer(from, to);
+  const began = performance.now();
+  await press(to, 'accept');
+  for (const one of [from, to]) {
+    await until(`the file at ${one.name}`, async () => {
+      const file = await lastFile(one);
+      return file.state === 'done' || { error: file };
+    }, 120_000);
+    assert.equal((await lastFile(one)).sha256, checksum);
+  }
+  assert.equal((await lastFile(to)).moved, FILE_BYTES);
+  const saved = await to.page.$eval('#transfers li:last-child a', ({ href, download }) => ({ scheme: new URL(href).protocol, download }));
+  assert.deepEqual(saved, { scheme: 'blob:', download: 'twenty-megabytes.bin' });
+  return Math.round(performance.now() - began);
+}
+
+async function allStagesAreDone(person) {
+  await until(`all stages to be done at ${person.name}`, async () => {
+    const stages = await person.page.$$eval('#stages > li', (items) => items.map(({ dataset }) => `${dataset.stage} ${dataset.progress}`));
+    return stages.every((stage) => stage.endsWith(' done')) || { error: stages };
+  });
+  assert.match(await stat(person, 'signaling', 'State'), /agree/);
+  await until('the rate', () => stat(person, 'communicating', 'Rate'));
+}
+
+const browsers = {};
+let ada;
+let bob;
+
+direct.test('two Chromiums call each other: picture, sound, and the four stages of it', async () => {
+  browsers.chromium = [await direct.browser(), await direct.browser()];
+  [ada, bob] = await call(browsers.chromium, 'den');
+  for (const [one, other] of [[ada, bob], [bob, ada]]) {
+    await sees(one, other);
+    await hears(one, other);
+    await allStagesAreDone(one);
+    assert.match(await stat(one, 'connecting', 'Chosen pair'), /^(host|prflx|srflx) udp 10\.99\.0\.1:\d+ ↔ (host|prflx|srflx) udp/);
+    assert.match(await stat(one, 'securing', 'Version'), /^DTLS 1\.[23]$/);
+    assert.match(await stat(one, 'securing', 'SRTP profile'), /AES/);
+    assert.match(await stat(one, 'communicating', 'Media in'), /opus/i);
+  }
+  await ada.screenshot('direct-ada');
+});
+
+direct.test('the page fits a phone, light and dark, and every control has a name', async () => {
+  for (const [name, scheme, viewport] of [['phone-dark', 'dark', { width: 390, height: 844 }], ['desktop-dark', 'dark', { width: 1280, height: 1000 }], ['phone', 'light', { width: 390, height: 844 }]]) {
+    await ada.page.setViewport(viewport);
+    await ada.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    const overflow = await ada.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(overflow <= 0, `${name}: ${overflow} pixels too wide`);
+    await ada.page.screenshot({ path: `${OUT}direct-${name}.png`, fullPage: true });
+  }
+  const nameless = await ada.page.$$eval('button, input, a', (all) =>
+    all.filter((one) => one.checkVisibility() && !one.innerText.trim() && !one.ariaLabel && !one.labels?.length).map(({ outerHTML }) => outerHTML),
+  );
+  assert.deepEqual(nameless, []);
+  await ada.page.setViewport({ width: 1280, height: 800 });
+});
+
+direct.test('they write to each other', async () => {
+  await chat(ada, bob, 'Hello <b>Bob</b>');
+  await chat(bob, ada, 'Hello Ada');
+});
+
+direct.test('20 MB arrive with an equal checksum', async (t) => {
+  t.diagnostic(`20 MB between two Chromiums: ${await send(ada, bob)} ms`);
+});
+
+direct.test('either side cancels a file on its way, and the next one arrives whole', async () => {
+  for (const [who, other, words] of [[bob, ada, /does not want it/], [ada, bob, /cancelled it/]]) {
+    await offer(ada, bob);
+    const cancelled = who.page.evaluate(cancelOnceItMoves);
+    await press(bob, 'accept');
+    const moved = await cancelled;
+    assert.ok(moved > 0 && moved < FILE_BYTES, `${moved}`);
+    await until('both to say so', async () => (await lastFile(ada)).state === 'cancelled' && (await lastFile(bob)).state === 'cancelled');
+    assert.match((await lastFile(other)).text, words);
+  }
+  await offer(ada, bob);
+  await press(bob, 'cancel');
+  await until('the refusal to arrive', async () => (await lastFile(ada)).state === 'cancelled');
+  await send(ada, bob);
+});
+
+direct.test('a screen is shared beside the camera, and taken back', async () => {
+  await bob.click('toggle-screen');
+  await sees(ada, bob, 'screen');
+  await sees(ada, bob);
+  await ada.screenshot('direct-screen');
+  await bob.click('toggle-screen');
+  await until('the screen to be gone', () => hidden(ada, '#remote-screen'));
+  await sees(ada, bob);
+});
+
+direct.test('a camera goes off and on, a microphone too', async () => {
+  await ada.click('toggle-camera');
+  await until('no picture', () => hidden(bob, '#remote-camera'));
+  await ada.click('toggle-mic');
+  await until('silence', async () => (await bob.page.evaluate(readTone, '#remote-camera')).level < -70);
+  await ada.click('toggle-mic');
+  await ada.click('toggle-camera');
+  await sees(bob, ada);
+  await hears(bob, ada);
+});
+
+direct.test('both change something in the same moment, and still agree', async () => {
+  await Promise.all([ada.click('toggle-screen'), bob.click('toggle-screen')]);
+  await sees(ada, bob, 'screen');
+  await sees(bob, ada, 'screen');
+  await Promise.all([ada.click('toggle-screen'), bob.click('toggle-screen')]);
+  for (const one of [ada, bob]) await until('the screen to be gone', () => hidden(one, '#remote-screen'));
+});
+
+direct.test('a third waits, is told why, and gets in when one leaves', async () => {
+  const eve = await join(browsers.chromium[1], 'den', 2);
+  await until('the sentence', async () => /Two people/.test(await text(eve, '#notice')));
+  await ada.click('hang-up');
+  await reaches(ada, 'setup');
+  for (const one of [bob, eve]) await reaches(one, 'connected');
+  await sees(bob, eve);
+  await bob.page.reload();
+  for (const one of [bob, eve]) await reaches(one, 'connected');
+  await sees(bob, eve);
+  for (const one of [ada, bob, eve]) await one.close();
+});
+
+for (const pair of [['chromium', 'firefox'], ['firefox', 'firefox']]) {
+  direct.test(`${pair.join(' and ')} call each other, chat and send a file`, async (t) => {
+    browsers.firefox ??= [await direct.browser('firefox'), await direct.browser('firefox')];
+    const [one, other] = await call(pair.map((kind, index) => browsers[kind][index]), pair.join('-'));
+    for (const [from, to] of [[one, other], [other, one]]) {
+      await sees(from, to);
+      await hears(from, to);
+      await allStagesAreDone(from);
+      await chat(from, to, `from ${from.name}`);
+    }
+    t.diagnostic(`20 MB between ${pair.join(' and ')}: ${await send(one, other)} ms`);
+    await other.screenshot(`direct-${pair.join('-')}`);
+    for (const person of [one, other]) await person.close();
+  });
+}
+
+for (const pair of [['chromium', 'chromium'], ['chromium', 'firefox']]) {
+  direct.test(`${pair.join(' and ')} are relayed by coturn, with credentials for a time`, async (t) => {
+    const [one, other] = await call(pair.map((kind, index) => browsers[kind][index]), `relayed-${pair.join('-')}`, '&relay=1');
+    for (const [from, to] of [[one, other], [other, one]]) {
+      await sees(from, to);
+      await hears(from, to);
+      assert.match(await stat(from, 'connecting', 'Chosen pair'), /^relay .*udp 10\.99\.0\.1:\d+ ↔ relay udp 10\.99\.0\.1:\d+/);
+    }
+    await chat(one, other, 'by a detour');
+    if (pair[1] === 'chromium') t.diagnostic(`20 MB through coturn: ${await send(one, other)} ms`);
+    assert.match(coturn.log(), /user <\d{10}:[\w-]{22}>.*ALLOCATE processed, success/);
+    for (const person of [one, other]) await person.close();
+  });
+}
+
+direct.test('wrong credentials are refused by coturn', async () => {
+  const person = await join(browsers.chromium[0], 'alone', 0);
+  const types = await person.page.evaluate(async () => {
+    const [, { urls, username, credential }] = await (await fetch('/ice-servers?room=alone')).json();
+    const gather = async (password) => {
+      const connection = new RTCPeerConnection({ iceServers: [{ urls, username, credential: password }], iceTransportPolicy: 'relay' });
+      connection.createDataChannel('any');
+      let found = 0;
+      const done = new Promise((resolve) => {
+        connection.onicecandidate = ({ candidate }) => (candidate ? (found += 1) : resolve(undefined));
+      });
+      await connection.setLocalDescription();
+      await done;
+      connection.close();
+      return found;
+    };
+    return { right: await gather(credential), wrong: await gather(`${credential}x`) };
+  });
+  assert.ok(types.right > 0 && types.wrong === 0, JSON.stringify(types));
+  await person.close();
+});

@@ -1,0 +1,80 @@
+//! Networks that break: nothing passes for a while, and clients that come back from another address. Numbers are those of the reliability figures
+//! in `tests/README.md`.
+
+use crate::net::{MS, Micros, Path, SECOND};
+use crate::world::{SlotSpec, Tracks, World};
+use sfu_core::Event;
+use std::net::SocketAddr;
+
+const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
+/// A round trip of 100 ms.
+const FAR: Path = Path { delay: 50 * MS, ..Path::CLEAN };
+
+fn room(seed: u64) -> World {
+    let mut world = World::new(seed, FAR, FAR);
+    world.add_publisher(TRACKS);
+    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
+    world.bind(0, 0, Some(World::video_of(0)));
+    world.bind(0, 1, Some(World::audio_of(0)));
+    world.run_seconds(3);
+    world
+}
+
+/// When frames were whole at the subscriber, in order.
+fn whole(world: &World) -> Vec<Micros> {
+    let frames = world.subscribers[0].slots[0].frames.values();
+    let mut whole: Vec<Micros> = frames.filter_map(|frame| frame.complete).collect();
+    whole.sort_unstable();
+    whole
+}
+
+fn assert_nobody_closed(world: &World) {
+    let closed = |event: &Event| matches!(event, Event::TransportClosed { .. });
+    assert!(!world.events.iter().any(|(_, event)| closed(event)));
+}
+
+#[test]
+fn figure_08_five_seconds_without_a_network_cost_no_reconnect() {
+    for seed in [1, 2, 3] {
+        let mut world = room(seed);
+        let paths = (world.net.up, world.net.down);
+        (world.net.up.loss, world.net.down.loss) = (1.0, 1.0);
+        world.run_seconds(5);
+        (world.net.up, world.net.down) = paths;
+        let back = world.now;
+        world.run_seconds(5);
+        assert_nobody_closed(&world);
+        // A keyframe is needed, for none of the frames before it came.
+        let shown = world.subscribers[0].slots[0]
+            .frames
+            .values()
+            .filter_map(|frame| frame.complete.filter(|at| *at > back && frame.stamp.keyframe));
+        let first = shown.min().expect("a keyframe") - back;
+        assert!(first <= SECOND, "seed {seed}: the first frame after {first} µs");
+        let last_second = whole(&world).iter().filter(|at| **at > world.now - SECOND).count();
+        assert!(last_second >= 29, "seed {seed}: {last_second} frames in the last second");
+        world.taps[0].assert_continuous(world.ssrc(0, 0));
+    }
+}
+
+#[test]
+fn figure_09_a_client_that_changes_its_network_misses_little() {
+    let mut world = room(4);
+    let mut gaps = Vec::new();
+    for step in 0..100_u16 {
+        let address = SocketAddr::from(([192, 0, 2, 9], 5000 + step));
+        world.subscribers[0].endpoint.priority += 1;
+        let (moved, old) = (world.now, world.subscribers[0].endpoint.address);
+        world.move_subscriber(0, address);
+        world.lose_address(old);
+        world.run(2 * SECOND + u64::from(step) * 7 * MS % SECOND);
+        let whole = whole(&world);
+        let around = whole.windows(2).filter(|pair| pair[1] > moved);
+        gaps.push(around.map(|pair| pair[1] - pair[0]).max().expect("frames"));
+    }
+    gaps.sort_unstable();
+    let (p95, most) = (gaps[94], gaps[99]);
+    assert!(p95 <= 500 * MS && most <= SECOND, "p95 {p95} µs, at most {most} µs");
+    assert_nobody_closed(&world);
+    world.taps[0].assert_continuous(world.ssrc(0, 0));
+}

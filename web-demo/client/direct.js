@@ -1,0 +1,344 @@
+/**
+ * @module
+ * A call of two without a server in between: offers, answers and candidates go through a channel, media and data directly.
+ *
+ * The negotiation is "perfect": either side may change what it sends at any time. When both offer at once, the polite one, whose
+ * id is smaller, takes its own offer back. The first offer is the other's alone: nothing is gained by two.
+ */
+import { Channel } from './channel.js';
+import { Emitter } from './events.js';
+
+/** @typedef {'camera' | 'screen'} Picture */
+/** @typedef {'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'closed'} CallState `waiting`: nobody else is there yet */
+/** @typedef {{sent: boolean, what: string, detail: string, at: number}} Exchanged one message of the signaling; `at` in ms since the call began */
+/** @typedef {Record<string, Picture>} Pictures stream id → what it is */
+
+/**
+ * What one says to the other. Without `to` it is for everybody.
+ * @typedef {object} Note
+ * @property {string} from
+ * @property {string} [to]
+ * @property {string} [name]
+ * @property {true} [hello] I am here
+ * @property {true} [busy] there are two already
+ * @property {true} [bye]
+ * @property {RTCSessionDescriptionInit} [description]
+ * @property {Pictures} [pictures] with a description: what its streams are
+ * @property {RTCIceCandidateInit | null} [candidate]
+ */
+
+/**
+ * Events and their `detail`.
+ * @typedef {object} CallEvents
+ * @property {{state: CallState, message: string}} statechange `message` is a sentence for people, or empty
+ * @property {{connection: RTCPeerConnection, chat: RTCDataChannel, files: RTCDataChannel}} connection a new one, for a new peer
+ * @property {{picture: Picture, stream: MediaStream | null}} picture of the other; null: it is gone
+ * @property {{entry: Exchanged}} exchanged
+ */
+
+/**
+ * @typedef {object} CallOptions
+ * @property {string} channel
+ * @property {string} name for the other
+ * @property {RTCIceServer[]} iceServers
+ * @property {boolean} [relayOnly] through a TURN server even where a direct way exists
+ */
+
+const HELLO_EVERY_MS = 3000;
+
+/** @extends {Emitter<CallEvents>} */
+export class DirectCall extends Emitter {
+  /** @type {CallState} */
+  state = 'waiting';
+  /** @type {RTCPeerConnection | null} */
+  connection = null;
+  peerName = '';
+  #options;
+  #channel;
+  #id = randomId();
+  #peer = '';
+  #began = performance.now();
+  #hello = 0;
+  /** Whether what is sent is on the connection. */
+  #filled = false;
+  #makingOffer = false;
+  #ignoredOffer = false;
+  /** One message after the other, also where one takes time. */
+  #queue = Promise.resolve();
+  /** What is sent. @type {Map<MediaStreamTrack, MediaStream>} */
+  #local = new Map();
+  /** @type {Pictures} */
+  #localPictures = {};
+  /** @type {Pictures} */
+  #remotePictures = {};
+
+  /**
+   * @param {string | URL} url of the relay, for example `wss://example.org/channel`
+   * @param {CallOptions} options
+   */
+  constructor(url, options) {
+    super();
+    this.#options = options;
+    this.#channel = new Channel(url, options.channel);
+    this.#channel.on('open', () => this.#sayHello());
+    this.#channel.on('message', ({ data }) => this.#enqueue(/** @type {Note} */ (data)));
+    this.#channel.on('lost', ({ message }) => {
+      // A call that stands needs the relay no more, until something changes.
+      if (this.state === 'waiting') this.#setState('waiting', `${message} Trying again…`);
+    });
+    this.#channel.on('refused', ({ message }) => this.#end(message));
+    this.#hello = window.setInterval(() => this.#peer === '' && this.#sayHello(), HELLO_EVERY_MS);
+  }
+
+  /**
+   * Sends a track, from now on and to whoever comes.
+   * @param {MediaStreamTrack} track
+   * @param {MediaStream} stream
+   * @param {Picture} picture what the stream is
+   */
+  add(track, stream, picture) {
+    this.#local.set(track, stream);
+    this.#localPictures[stream.id] = picture;
+    if (this.#filled) this.connection?.addTrack(track, stream);
+  }
+
+  /** @param {MediaStreamTrack} track */
+  remove(track) {
+    this.#local.delete(track);
+    const sender = this.connection?.getSenders().find((one) => one.track === track);
+    if (sender) this.connection?.removeTrack(sender);
+  }
+
+  close() {
+    if (this.state === 'closed') return;
+    if (this.#peer) this.#say({ bye: true });
+    this.#end('');
+  }
+
+  /** @param {string} message */
+  #end(message) {
+    clearInterval(this.#hello);
+    this.#channel.close();
+    this.#dropConnection();
+    this.#setState('closed', message);
+  }
+
+  #sayHello() {
+    if (this.#peer === '') this.#channel.say({ from: this.#id, name: this.#options.name, hello: true });
+  }
+
+  /** @param {Omit<Note, 'from' | 'to'>} note for the peer */
+  #say(note) {
+    this.#channel.say({ from: this.#id, to: this.#peer, ...note });
+    this.#log(true, note);
+  }
+
+  /** @param {Note} note */
+  #enqueue(note) {
+    if (typeof note !== 'object' || note === null || typeof note.from !== 'string') return;
+    if (note.to !== undefined && note.to !== this.#id) return;
+    this.#queue = this.#queue.then(() => this.#handle(note)).catch((error) => console.warn('direct call:', error));
+  }
+
+  /** @param {Note} note */
+  async #handle(note) {
+    if (this.state === 'closed') return;
+    if (note.busy) {
+      if (this.#peer === '') this.#setState('waiting', 'Two people are in this call already. You get in when one of them leaves.');
+      return;
+    }
+    if (note.hello) this.#greet(note);
+    if (note.from !== this.#peer) return;
+    if (!note.hello) this.#log(false, note);
+    if (note.bye) this.#lostPeer('The other has left.');
+    else if (note.description) await this.#takeDescription(note.description, note.pictures ?? {});
+    else if (note.candidate !== undefined) await this.#takeCandidate(note.candidate);
+  }
+
+  /** @param {Note} note */
+  #greet(note) {
+    if (note.from === this.#peer) return;
+    // Whoever has lost the other takes who comes: it may be the same person with a new page.
+    if (this.#peer !== '' && this.state !== 'reconnecting') {
+      this.#channel.say({ from: this.#id, to: note.from, busy: true });
+      return;
+    }
+    this.#peer = note.from;
+    this.peerName = String(note.name ?? '').slice(0, 64);
+    // The other may have come before us, and then has not heard us yet.
+    this.#channel.say({ from: this.#id, to: note.from, name: this.#options.name, hello: true });
+    this.#log(false, note);
+    this.#connect();
+  }
+
+  #connect() {
+    this.#dropConnection();
+    this.#filled = false;
+    const { iceServers, relayOnly } = this.#options;
+    const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: relayOnly ? 'relay' : 'all' });
+    this.connection = connection;
+    this.#remotePictures = {};
+    connection.onnegotiationneeded = () => void this.#offer(connection);
+    connection.onicecandidate = ({ candidate }) => this.#say({ candidate: candidate?.toJSON() ?? null });
+    connection.ontrack = ({ track, streams: [stream] }) => this.#takeTrack(track, stream);
+    connection.onconnectionstatechange = () => this.#follow(connection);
+    this.#setState('connecting', '');
+    if (!this.#isPolite()) this.#fill(connection);
+  }
+
+  #isPolite() {
+    return this.#id < this.#peer;
+  }
+
+  /** Puts all that is sent onto a new connection. @param {RTCPeerConnection} connection */
+  #fill(connection) {
+    this.#filled = true;
+    // Both sides agree on the numbers beforehand, so neither has to open them for the other.
+    const chat = connection.createDataChannel('chat', { negotiated: true, id: 0 });
+    const files = connection.createDataChannel('files', { negotiated: true, id: 1 });
+    this.emit('connection', { connection, chat, files });
+    for (const [track, stream] of this.#local) connection.addTrack(track, stream);
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  async #offer(connection) {
+    try {
+      this.#makingOffer = true;
+      await connection.setLocalDescription();
+      this.#describe(connection);
+    } catch (error) {
+      console.warn('direct call:', error);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #describe(connection) {
+    if (connection === this.connection && connection.localDescription) {
+      this.#say({ description: connection.localDescription.toJSON(), pictures: this.#localPictures });
+    }
+  }
+
+  /**
+   * @param {RTCSessionDescriptionInit} description
+   * @param {Pictures} pictures
+   */
+  async #takeDescription(description, pictures) {
+    const { connection } = this;
+    if (!connection) return;
+    const collision = description.type === 'offer' && (this.#makingOffer || connection.signalingState !== 'stable');
+    this.#ignoredOffer = collision && !this.#isPolite();
+    if (this.#ignoredOffer) return;
+    this.#remotePictures = pictures;
+    await connection.setRemoteDescription(description);
+    if (description.type !== 'offer') return;
+    if (!this.#filled) this.#fill(connection);
+    await connection.setLocalDescription();
+    this.#describe(connection);
+  }
+
+  /** @param {RTCIceCandidateInit | null} candidate */
+  async #takeCandidate(candidate) {
+    try {
+      await this.connection?.addIceCandidate(candidate ?? undefined);
+    } catch (error) {
+      // It belongs to the offer that was not taken.
+      if (!this.#ignoredOffer) throw error;
+    }
+  }
+
+  /**
+   * @param {MediaStreamTrack} track
+   * @param {MediaStream} stream
+   */
+  #takeTrack(track, stream) {
+    const picture = this.#remotePictures[stream.id] ?? 'camera';
+    const show = () => this.emit('picture', { picture, stream: stream.getTracks().length > 0 ? stream : null });
+    stream.onremovetrack = show;
+    track.onunmute = show;
+    show();
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #follow(connection) {
+    if (connection !== this.connection) return;
+    switch (connection.connectionState) {
+      case 'connected':
+        this.#setState('connected', '');
+        break;
+      case 'disconnected':
+        this.#setState('reconnecting', 'The connection is interrupted.');
+        break;
+      case 'failed':
+        this.#setState('reconnecting', 'No way between the two was found. Trying again…');
+        connection.restartIce();
+        break;
+      case 'closed':
+        break;
+    }
+  }
+
+  /** @param {string} message */
+  #lostPeer(message) {
+    this.#peer = '';
+    this.#dropConnection();
+    this.#setState('waiting', message);
+  }
+
+  #dropConnection() {
+    const { connection } = this;
+    this.connection = null;
+    connection?.close();
+    for (const picture of /** @type {Picture[]} */ (['camera', 'screen'])) this.emit('picture', { picture, stream: null });
+  }
+
+  /**
+   * @param {CallState} state
+   * @param {string} message
+   */
+  #setState(state, message) {
+    this.state = state;
+    this.emit('statechange', { state, message });
+  }
+
+  /**
+   * @param {boolean} sent
+   * @param {Partial<Note>} note
+   */
+  #log(sent, note) {
+    this.emit('exchanged', { entry: { sent, ...describe(note), at: performance.now() - this.#began } });
+  }
+}
+
+/** @param {Partial<Note>} note */
+function describe({ description, candidate, bye }) {
+  if (description) {
+    const sections = description.sdp?.match(/^m=\w+/gm)?.map((line) => line.slice(2)) ?? [];
+    return { what: description.type, detail: sections.join(', ') };
+  }
+  if (candidate === null) return { what: 'end of candidates', detail: '' };
+  if (candidate) {
+    const [, , protocol, , address, port, , type] = (candidate.candidate ?? '').split(' ');
+    return type ? { what: 'candidate', detail: `${type}, ${protocol} ${address}:${port}` } : { what: 'end of candidates', detail: '' };
+  }
+  return { what: bye ? 'bye' : 'hello', detail: '' };
+}
+
+/**
+ * The STUN and TURN servers of a server's configuration. Rejects with a sentence.
+ * @param {string | URL} url for example `https://example.org/ice-servers?room=R`
+ * @param {string | null} token
+ * @returns {Promise<RTCIceServer[]>}
+ */
+export async function fetchIceServers(url, token) {
+  const response = await fetch(url, token ? { headers: { authorization: `Bearer ${token}` } } : {}).catch(() => {
+    throw new Error('The server cannot be reached. It may be stopped, or the network is down.');
+  });
+  if (!response.ok) throw new Error((await response.text()).trim());
+  return response.json();
+}
+
+function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
