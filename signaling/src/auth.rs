@@ -10,7 +10,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-pub use access::Access;
+pub(crate) use access::Access;
 pub use keys::{Key, KeyError, Keys};
 pub(crate) use revocations::{Revocations, Verdict};
 pub use sign::{SigningKey, TokenRequest, sign};

@@ -231,6 +231,8 @@ async fn a_certificate_is_replaced_while_connections_go_on() {
     let deadline = Instant::now() + Duration::from_secs(30);
     while shown(&client()).await != second {
         assert!(Instant::now() < deadline, "the new certificate is shown");
+        // An idle connection would be closed after 5 s.
+        assert_eq!(shown(&old).await, first, "the old connection lives on");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(shown(&old).await, first, "the old connection lives on");

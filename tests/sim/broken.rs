@@ -66,7 +66,7 @@ fn figure_09_a_client_that_changes_its_network_misses_little() {
         world.subscribers[0].endpoint.priority += 1;
         let (moved, old) = (world.now, world.subscribers[0].endpoint.address);
         world.move_subscriber(0, address);
-        world.lose_address(old);
+        world.net.lose(old);
         world.run(2 * SECOND + u64::from(step) * 7 * MS % SECOND);
         let whole = whole(&world);
         let around = whole.windows(2).filter(|pair| pair[1] > moved);

@@ -3,7 +3,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// Of the shaper for real browsers: what is simulated and what is shaped is the same.
@@ -99,6 +99,8 @@ pub(crate) struct Net {
     pub(crate) links: Vec<Link>,
     /// Which link leads to a peer, and which one from it.
     linked: HashMap<(SocketAddr, To), usize>,
+    /// Addresses that nobody is at any more.
+    lost: HashSet<SocketAddr>,
     rng: SmallRng,
     heap: BinaryHeap<Reverse<UnderWay>>,
     order: u64,
@@ -112,6 +114,7 @@ impl Net {
             down,
             links: Vec::new(),
             linked: HashMap::new(),
+            lost: HashSet::new(),
             rng,
             heap: BinaryHeap::new(),
             order: 0,
@@ -128,12 +131,17 @@ impl Net {
         self.linked.insert((peer, To::Engine), link);
     }
 
+    /// Nobody is at that address any more.
+    pub(crate) fn lose(&mut self, peer: SocketAddr) {
+        self.lost.insert(peer);
+    }
+
     pub(crate) fn send(&mut self, now: Micros, delivery: Delivery) {
         let path = match delivery.to {
             To::Engine => self.up,
             To::Peer => self.down,
         };
-        if self.rng.random_bool(path.loss) {
+        if self.rng.random_bool(path.loss) || self.lost.contains(&delivery.peer) {
             return;
         }
         let link = self.linked.get(&(delivery.peer, delivery.to));

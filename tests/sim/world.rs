@@ -19,7 +19,7 @@ use sfu_core::transport::srtp::SrtpProfile;
 use sfu_core::{
     Command, ConsumerId, Engine, EngineConfig, Event, ProducerId, RouterId, TransportId, WorkerId,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use switchyard_tests::peer::{peer_keys, transport_params};
@@ -107,8 +107,6 @@ pub(crate) struct World {
     /// Parallel to `subscribers`.
     pub(crate) taps: Vec<Tap>,
     peers: HashMap<SocketAddr, Peer>,
-    /// Addresses that nobody is at any more.
-    lost: HashSet<SocketAddr>,
     numbers: u64,
     tracks: u32,
     ssrcs: u32,
@@ -167,7 +165,6 @@ impl World {
             subscribers: Vec::new(),
             taps: Vec::new(),
             peers: HashMap::new(),
-            lost: HashSet::new(),
             numbers: 0,
             tracks: 0,
             ssrcs: 100,
@@ -336,11 +333,6 @@ impl World {
         self.subscribers[subscriber].endpoint.move_to(self.now, address);
     }
 
-    /// Nobody is at that address any more.
-    pub(crate) fn lose_address(&mut self, address: SocketAddr) {
-        self.lost.insert(address);
-    }
-
     /// Anybody's datagram for the engine.
     pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         self.note(from, &bytes);
@@ -409,9 +401,6 @@ impl World {
                 let engine = pick(&mut self.engine, &mut self.far, home);
                 engine.handle_datagram(now, datagram, &mut egress);
                 egress.flush();
-                continue;
-            }
-            if self.lost.contains(&peer) {
                 continue;
             }
             match self.peers.get(&peer) {

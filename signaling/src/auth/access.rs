@@ -6,14 +6,13 @@ use std::time::SystemTime;
 
 /// Keys, and what was revoked.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub(crate) struct Access {
     keys: Keys,
     pub(crate) revocations: Arc<Revocations>,
 }
 
 impl Access {
-    /// Nothing is revoked yet.
-    pub fn new(keys: Keys) -> Self {
+    pub(crate) fn new(keys: Keys) -> Self {
         Self { keys, revocations: Arc::default() }
     }
 
@@ -26,7 +25,7 @@ impl Access {
     ///
     /// # Errors
     /// [`AuthError`]; without keys there is none, and the token is not looked at.
-    pub fn verify(&self, token: Option<&str>, room: &str) -> Result<Grant, AuthError> {
+    pub(crate) fn verify(&self, token: Option<&str>, room: &str) -> Result<Grant, AuthError> {
         if self.is_open() {
             return Ok(Grant::OPEN);
         }
