@@ -68,11 +68,11 @@ async function goLive(browser, room, options = {}) {
   return host;
 }
 
-live.test('the first page leads to both, and a stream is watched in Chromium and in Firefox', async () => {
+live.test('the first page leads to all others, and a stream is watched in Chromium and in Firefox', async () => {
   const chromium = await live.browser();
   const home = await live.open(chromium, '/?room=stage', { index: 0 });
   const pages = await home.page.$$eval('#pages a', (links) => links.map((link) => new URL(link.href).pathname + new URL(link.href).search));
-  assert.deepEqual(pages, ['/?room=stage', '/live?room=stage', '/watch?room=stage']);
+  assert.deepEqual(pages, ['/?room=stage', '/live?room=stage', '/watch?room=stage', '/direct?room=stage']);
   await shoot(home, 'home');
   await home.close();
 
