@@ -11,7 +11,7 @@
 //! - Packets of a probe, and those right behind it, are left out of the trend; or each probe on a full link ends in a decrease.
 //! - Probes come every 5 s for as long as more is wanted than estimated, also when the application is not what limits the rate: the sum
 //!   of some layers may be 70 % of an estimate that could be five times as high. When the estimate is enough, more is looked for rarely,
-//!   up to twice what is wanted: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
+//!   until 1.5 times what is wanted got through: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
 //!   after a drop, which asks for 0.85 times what was there before.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
 //! - The hold after a decrease by loss ends at 5 s instead of 60 s, and 8 observations without loss end the memory of it: a viewer's radio
@@ -270,7 +270,7 @@ impl BandwidthEstimator {
         Estimate { bits_per_second: self.estimate.round() as u64, cause: self.cause }
     }
 
-    /// Much more got through than is wanted, and nothing has been in its way since.
+    /// 1.5 times what is wanted got through, and nothing has been in its way since.
     pub(crate) fn has_room(&self) -> bool {
         !self.probes.is_tight()
     }

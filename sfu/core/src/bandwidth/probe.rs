@@ -212,8 +212,10 @@ impl ProbeController {
             (true, true) => EAGER_INTERVAL_US,
         };
         if heard && since >= interval && self.state == State::Complete && self.is_tight() {
-            let later = self.room_interval_us * ROOM_BACKOFF;
-            self.room_interval_us = later.min(ROOM_INTERVAL_US_MAX);
+            if !self.is_short() {
+                let later = self.room_interval_us * ROOM_BACKOFF;
+                self.room_interval_us = later.min(ROOM_INTERVAL_US_MAX);
+            }
             self.probe_again(now_us);
         }
     }
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_probed_that_nobody_wants() {
+    fn little_more_than_twice_what_is_wanted_is_probed() {
         let mut controller = ProbeController::new(0, 300e3, 100e6);
         controller.set_wanted(0, 250e3);
         assert_eq!(rates(&mut controller, 0), [562]);
