@@ -1,24 +1,14 @@
 //! Networks that break: nothing passes for a while, and clients that come back from another address. Numbers are those of the reliability figures
 //! in `tests/README.md`.
 
+use crate::call::call;
 use crate::net::{MS, Micros, Path, SECOND};
-use crate::world::{SlotSpec, Tracks, World};
+use crate::world::World;
 use sfu_core::Event;
 use std::net::SocketAddr;
 
-const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
 /// A round trip of 100 ms.
 const FAR: Path = Path { delay: 50 * MS, ..Path::CLEAN };
-
-fn room(seed: u64) -> World {
-    let mut world = World::new(seed, FAR, FAR);
-    world.add_publisher(TRACKS);
-    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
-    world.bind(0, 0, Some(World::video_of(0)));
-    world.bind(0, 1, Some(World::audio_of(0)));
-    world.run_seconds(3);
-    world
-}
 
 /// When frames were whole at the subscriber, in order.
 fn whole(world: &World) -> Vec<Micros> {
@@ -36,7 +26,7 @@ fn assert_nobody_closed(world: &World) {
 #[test]
 fn figure_08_five_seconds_without_a_network_cost_no_reconnect() {
     for seed in [1, 2, 3] {
-        let mut world = room(seed);
+        let mut world = call(seed, FAR);
         let paths = (world.net.up, world.net.down);
         (world.net.up.loss, world.net.down.loss) = (1.0, 1.0);
         world.run_seconds(5);
@@ -59,7 +49,7 @@ fn figure_08_five_seconds_without_a_network_cost_no_reconnect() {
 
 #[test]
 fn figure_09_a_client_that_changes_its_network_misses_little() {
-    let mut world = room(4);
+    let mut world = call(4, FAR);
     let mut gaps = Vec::new();
     for step in 0..100_u16 {
         let address = SocketAddr::from(([192, 0, 2, 9], 5000 + step));

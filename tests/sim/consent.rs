@@ -1,24 +1,14 @@
 //! Whose datagrams count, and for how long.
 
+use crate::call::{TRACKS, call};
 use crate::net::{MS, Path, SECOND};
-use crate::world::{SlotSpec, Tracks, World};
+use crate::world::{SlotSpec, World};
 use sfu_core::{CloseReason, Event, TransportId};
 use std::net::SocketAddr;
 use switchyard_tests::peer::check;
 
-const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
 /// Checks come every 2.5 s, and the engine looks every 500 ms.
 const SLACK: u64 = 4 * SECOND;
-
-fn room() -> World {
-    let mut world = World::new(8, Path::CLEAN, Path::CLEAN);
-    world.add_publisher(TRACKS);
-    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
-    world.bind(0, 0, Some(World::video_of(0)));
-    world.bind(0, 1, Some(World::audio_of(0)));
-    world.run_seconds(3);
-    world
-}
 
 fn silent_at(world: &World, id: TransportId, expected: bool) -> Option<u64> {
     world.events.iter().find_map(|(at, event)| match event {
@@ -45,7 +35,7 @@ fn whole_frames(world: &World, since: u64) -> usize {
 
 #[test]
 fn row_12_consent_ends_for_a_receiver_and_for_a_sender_of_media() {
-    let mut world = room();
+    let mut world = call(8, Path::CLEAN);
     let start = world.now;
     world.publishers[0].endpoint.checks = false;
     world.subscribers[0].endpoint.checks = false;
@@ -70,7 +60,7 @@ fn row_12_consent_ends_for_a_receiver_and_for_a_sender_of_media() {
 
 #[test]
 fn a_silence_that_ends_is_told() {
-    let mut world = room();
+    let mut world = call(8, Path::CLEAN);
     let id = world.transport_of_subscriber(0);
     world.subscribers[0].endpoint.checks = false;
     world.run_seconds(20);
@@ -83,7 +73,7 @@ fn a_silence_that_ends_is_told() {
 
 #[test]
 fn media_follows_a_client_to_its_new_address() {
-    let mut world = room();
+    let mut world = call(8, Path::CLEAN);
     let old = world.subscribers[0].endpoint.address;
     let new: SocketAddr = "192.0.2.9:5555".parse().unwrap();
     world.subscribers[0].endpoint.priority += 1;
@@ -107,7 +97,7 @@ fn media_follows_a_client_to_its_new_address() {
 
 #[test]
 fn row_03_unproved_addresses_get_nothing_and_change_nothing() {
-    let mut world = room();
+    let mut world = call(8, Path::CLEAN);
     let population = world.engine.population();
     let of_transports = |world: &World| {
         let other = |event: &Event| {

@@ -7,23 +7,16 @@ mod identity;
 mod requests;
 mod viewers;
 
+use crate::call::{TRACKS, call};
 use crate::net::{Micros, Path};
-use crate::world::{SlotSpec, Tracks, World};
+use crate::world::World;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use std::net::SocketAddr;
 
-const TRACKS: Tracks = Tracks { rids: &[], video: true, audio: true };
-
-/// A publisher with sound and picture, and one who watches: those who must not notice.
+/// Those who must not notice.
 fn room(seed: u64) -> World {
-    let mut world = World::new(seed, Path::CLEAN, Path::CLEAN);
-    world.add_publisher(TRACKS);
-    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
-    world.bind(0, 0, Some(World::video_of(0)));
-    world.bind(0, 1, Some(World::audio_of(0)));
-    world.run_seconds(3);
-    world
+    call(seed, Path::CLEAN)
 }
 
 fn stranger() -> SocketAddr {

@@ -3,6 +3,7 @@
 
 mod adapt;
 mod broken;
+mod call;
 mod consent;
 mod continuity;
 mod counters;
