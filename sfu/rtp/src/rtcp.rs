@@ -102,6 +102,23 @@ impl<'a> RtcpPacket<'a> {
 }
 
 impl RtcpPacket<'_> {
+    /// Has it all that its type and count promise? Checked for what parsers are given: reports and goodbyes (RFC 3550 sections 6.4 and 6.6), NACK and
+    /// PLI (RFC 4585 section 6), FIR (RFC 5104 section 4.3.1).
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let count = usize::from(self.count);
+        let least = match (self.packet_type, count) {
+            (200, _) => 24 + 24 * count,
+            (201, _) => 4 + 24 * count,
+            (203, _) => 4 * count,
+            (205, 1) => 12,
+            (206, 1) => 8,
+            (206, 4) => 16,
+            _ => 0,
+        };
+        self.body.len() >= least
+    }
+
     /// The bits per second that a REMB names (draft-alvestrand-rmcat-remb-03 section 2.2), for all its SSRCs together. `None`: it is none.
     #[must_use]
     pub fn remb(&self) -> Option<u64> {
@@ -233,6 +250,33 @@ mod tests {
         assert_eq!(remb([0, 0, 0]), Some(0));
         assert_eq!(remb([0xFF, 0xFF, 0xFF]), Some(u64::MAX));
         assert_eq!(compound(&COMPOUND).nth(1).unwrap().remb(), None);
+    }
+
+    /// Type, count, and how many words such a packet has at least.
+    #[test]
+    fn row_16_what_promises_more_than_it_has_is_not_whole() {
+        let cases = [
+            (200, 0, 6),
+            (200, 2, 18),
+            (201, 0, 1),
+            (201, 31, 187),
+            (203, 3, 3),
+            (205, 1, 3),
+            (206, 1, 2),
+            (206, 4, 4),
+        ];
+        for (packet_type, count, words) in cases {
+            for (there, whole) in [(words, true), (words - 1, false)] {
+                let mut packet = vec![0x80 | count, packet_type, 0, there];
+                packet.resize(4 + 4 * usize::from(there), 1);
+                let packet = compound(&packet).next().unwrap();
+                assert_eq!(packet.is_whole(), whole, "{packet_type}/{count}: {there} words");
+                if whole {
+                    let mut bytes = packet.bytes;
+                    assert!(rtcp::packet::unmarshal(&mut bytes).is_ok(), "{packet_type}/{count}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -61,7 +61,8 @@ pub(super) fn dependency_descriptor(data: &[u8]) {
             let _ = (structure.decode_target_layers(target), structure.dimensions(target));
         }
         let layers = structure.layers_of(structure.all_decode_targets());
-        assert!(layers.count() <= 32);
+        // One for each template that is in use; a layer may come twice.
+        assert!(layers.count() <= usize::from(structure.templates()));
     }
     for value in [first, reader.0] {
         let Ok(descriptor) = DependencyDescriptor::parse(value, structure.as_ref()) else {
@@ -110,7 +111,7 @@ pub(super) fn rtcp(data: &[u8]) {
             206 => matches!(packet.count, 1 | 4),
             _ => false,
         };
-        if read {
+        if read && packet.is_whole() {
             let _ = rtcp::packet::unmarshal(&mut Bytes::copy_from_slice(packet.bytes));
         }
     }

@@ -225,6 +225,10 @@ impl Engine {
 
 /// One packet through the `rtcp` crate. A panic there is one dropped packet.
 fn parse(packet: &RtcpPacket<'_>) -> Result<Boxed, DropReason> {
+    // A NACK of 8 bytes makes it panic.
+    if !packet.is_whole() {
+        return Err(DropReason::BadRtcp);
+    }
     let mut bytes = packet.bytes;
     let parsed = catch_unwind(AssertUnwindSafe(|| rtcp::packet::unmarshal(&mut bytes)))
         .map_err(|_| DropReason::Panicked)?;
