@@ -251,6 +251,9 @@ pub struct Ping {
     pub time: u64,
 }
 
+/// Longest sentence about a message that was refused; the longest of our own words has about half of it.
+const MAX_SENTENCE_BYTES: usize = 380;
+
 /// Why a message was refused, in a sentence for the person who wrote the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -259,6 +262,17 @@ pub struct DecodeError {
     pub request: Option<u64>,
     /// Names the field.
     pub message: String,
+}
+
+impl DecodeError {
+    fn new(request: Option<u64>, mut message: String) -> Self {
+        // A sentence repeats names that the client chose.
+        if message.len() > MAX_SENTENCE_BYTES {
+            message.truncate(message.floor_char_boundary(MAX_SENTENCE_BYTES));
+            message.push('…');
+        }
+        Self { request, message }
+    }
 }
 
 impl ClientMessage {
@@ -270,12 +284,10 @@ impl ClientMessage {
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
         if text.len() > MAX_MESSAGE_BYTES {
             let message = format!("a message may have at most {MAX_MESSAGE_BYTES} bytes");
-            return Err(DecodeError { request: None, message });
+            return Err(DecodeError::new(None, message));
         }
-        let StrictObject(mut fields) = serde_json::from_str(text).map_err(|error| DecodeError {
-            request: None,
-            message: format!("not a JSON object: {error}"),
-        })?;
+        let StrictObject(mut fields) = serde_json::from_str(text)
+            .map_err(|error| DecodeError::new(None, format!("not a JSON object: {error}")))?;
         let request = fields.get("request").and_then(Value::as_u64);
         let message = match fields.remove("type") {
             Some(Value::String(kind)) => Self::from_fields(&kind, fields),
@@ -284,7 +296,7 @@ impl ClientMessage {
         };
         message
             .and_then(|message| message.check().map(|()| message))
-            .map_err(|message| DecodeError { request, message })
+            .map_err(|message| DecodeError::new(request, message))
     }
 
     fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {

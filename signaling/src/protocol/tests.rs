@@ -98,6 +98,17 @@ fn refused(text: &str) -> (Option<u64>, String) {
 }
 
 #[test]
+fn row_28_a_sentence_does_not_repeat_whatever_was_sent() {
+    for sent in [
+        format!(r#"{{"type":"ready","{}":1}}"#, "ü".repeat(50_000)),
+        format!(r#"{{"type":"publish","mid":"1","source":"{}"}}"#, "x".repeat(50_000)),
+    ] {
+        let error = ClientMessage::decode(&sent).unwrap_err();
+        assert!(error.message.len() <= 384 && error.message.ends_with('…'), "{error}");
+    }
+}
+
+#[test]
 fn row_26_what_is_wrong_is_named() {
     let cases = [
         ("[]", "an object"),
