@@ -85,6 +85,7 @@ export class Room extends Emitter {
     this.name = options.name;
     this.roomName = options.room;
     this.identity = options.identity ?? '';
+    this.encrypted = options.encryption !== undefined;
     this.#secrecy = new Secrecy(options.encryption, this.#roster, (track, wanted) => (wanted ? this.subscribe(track) : this.unsubscribe(track)));
   }
 
