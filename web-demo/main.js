@@ -12,6 +12,7 @@ import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
 import { LocalMedia } from './local-media.js';
 import { Meeting } from './meeting.js';
+import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
 import { Prejoin } from './prejoin.js';
@@ -20,6 +21,7 @@ import { StatsOverlay } from './stats-overlay.js';
 import { recall, remember, rememberedDevices } from './storage.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
+/** @typedef {import('./client/index.js').Encryption} Encryption */
 /** @typedef {import('./prejoin.js').Choice} Choice */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
 /** @typedef {'prejoin' | 'joining' | 'connected' | 'reconnecting' | 'closed'} PageState */
@@ -34,12 +36,17 @@ const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') 
 const exposed = { room: null, media: null };
 /** @type {Window & {switchyard?: Exposed}} */ (window).switchyard = exposed;
 
+/** Of the meeting, empty if it is not encrypted end to end. */
+let passphrase = passphraseOfLink();
+/** @type {Encryption | undefined} */
+let encryption;
 /** @type {{meeting: Meeting, stats: StatsOverlay, direct: GoDirect} | null} */
 let shown = null;
 
 const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
+  passphrase: passphraseOfLink(),
   wanted,
   join: (choice) => void join(choice),
 });
@@ -71,7 +78,7 @@ function autojoin() {
   const name = localName();
   const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
   const ids = rememberedDevices();
-  void join({ name, room, ids, tracks: openWanted(wanted, ids) });
+  void join({ name, room, passphrase, ids, tracks: openWanted(wanted, ids) });
 }
 
 function localName() {
@@ -79,7 +86,8 @@ function localName() {
 }
 
 /** Joins; the room does not wait for devices that are still being opened. @param {Choice} choice */
-async function join({ name, room: roomName, ids, tracks }) {
+async function join({ name, room: roomName, passphrase: chosen, ids, tracks }) {
+  passphrase = chosen;
   showState('joining');
   clearNotices();
   prejoin.notify('');
@@ -89,9 +97,11 @@ async function join({ name, room: roomName, ids, tracks }) {
   let room;
   try {
     const [token, adaptiveStream] = [query.get('token') ?? undefined, query.get('adaptive') !== '0'];
-    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream });
+    encryption = await encryptionOf(passphrase, roomName);
+    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream, encryption });
   } catch (error) {
     void tracks.then(stopTracks);
+    encryption?.close();
     prejoin.setBusy(false);
     prejoin.hide();
     showPrejoin(/** @type {Error} */ (error).message);
@@ -138,7 +148,7 @@ function enter(room, ids) {
   shown = { meeting, stats, direct };
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
-  const link = pageLink('/', room.roomName);
+  const link = withPassphrase(pageLink('/', room.roomName), passphrase);
   useControls({ media, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
@@ -148,13 +158,15 @@ function enter(room, ids) {
   room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
     media.close();
+    encryption?.close();
     leaveMeeting();
     if (reason === 'left') showEnd('You can come back at any time.', 'You left the room');
     else showEnd(message, 'You are out of the room');
   });
   showState('connected');
   const others = [...room.participants.values()].map(({ name: other }) => other);
-  announce(`You are in the room ${room.roomName}. ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
+  const secret = encryption ? ' It is encrypted end to end.' : '';
+  announce(`You are in the room ${room.roomName}.${secret} ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
   return media;
 }
 

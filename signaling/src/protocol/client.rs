@@ -75,6 +75,9 @@ pub struct Publish {
     /// Simulcast layers, lowest first; empty without simulcast.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<PublishLayer>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// One simulcast layer that a publisher announces.

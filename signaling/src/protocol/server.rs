@@ -242,6 +242,9 @@ pub struct TrackInfo {
     pub simulcast: bool,
     /// Encodings, lowest first; empty without simulcast.
     pub layers: Vec<String>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// A layer of a track by its names.

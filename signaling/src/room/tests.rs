@@ -5,6 +5,7 @@
 mod admin;
 mod cases;
 mod client;
+mod encrypted;
 mod explain;
 mod histories;
 mod media;
