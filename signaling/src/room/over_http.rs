@@ -218,7 +218,7 @@ impl Room {
         let wanted = sdp::wanted_offer(&sections)
             .map_err(|_| refuse("What is live here cannot be offered to you."))?;
         // What came of the client's own offer is forgotten.
-        viewer.negotiation = Negotiation::new(&mut self.rng);
+        viewer.negotiation = Negotiation::new(viewer.local.worker, &mut self.rng);
         let wishes = Wishes { publishes: &|_, _| false, slots: viewer.sections, over_http: true };
         let local = viewer.local.clone();
         let sdp = viewer.negotiation.counter_offer(&wanted, &local, &wishes, &mut self.rng);
