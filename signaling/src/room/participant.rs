@@ -132,7 +132,7 @@ impl Participant {
             max: MediaSections::default(),
             wished: MediaSections::default(),
             sections: MediaSections::default(),
-            negotiation: Negotiation::new(rng),
+            negotiation: Negotiation::new(local.worker, rng),
             local,
             transport: None,
             announced: BTreeMap::new(),

@@ -49,6 +49,7 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
             digest: vec![1; 32],
         },
         candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+        tcp_candidates: Vec::new(),
     })
 }
 
