@@ -429,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn what_an_older_socket_still_brings_counts_for_nothing() {
         let sfu = sfu::Config { workers: 1, ..sfu::Config::default() };
-        let media = Media::new(sfu::Sfu::start(sfu).unwrap().0);
+        let media = Media::new(sfu::Sfu::start(sfu).unwrap().0, Vec::new());
         let (settings, webhooks) = (RoomSettings::default(), Webhooks::default());
         let registry = Registry::new(settings, media, Arc::default(), webhooks);
         let (sender, mut reader) = outbox();
