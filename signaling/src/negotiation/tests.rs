@@ -23,9 +23,14 @@ impl Server {
         let fingerprint = Fingerprint { hash: FingerprintHash::Sha256, digest: vec![7; 32] };
         let candidates = vec!["192.0.2.1:8080".parse().unwrap()];
         Self {
-            negotiation: Negotiation::new(&mut rng),
+            negotiation: Negotiation::new(WorkerId(0), &mut rng),
             rng,
-            local: LocalMedia { worker: WorkerId(0), fingerprint, candidates },
+            local: LocalMedia {
+                worker: WorkerId(0),
+                fingerprint,
+                candidates,
+                tcp_candidates: Vec::new(),
+            },
             announced: Vec::new(),
             encrypted: String::new(),
             slots: MediaSections { audio: 4, video: 4 },

@@ -222,7 +222,7 @@ impl Room {
         let wanted = sdp::wanted_offer(&sections)
             .map_err(|_| refuse("What is live here cannot be offered to you."))?;
         // What came of the client's own offer is forgotten.
-        viewer.negotiation = Negotiation::new(&mut self.rng);
+        viewer.negotiation = Negotiation::new(viewer.local.worker, &mut self.rng);
         let wishes = Wishes {
             publishes: &|_, _| false,
             encrypted: &|_| false,

@@ -10,6 +10,7 @@ mod explain;
 mod histories;
 mod media;
 mod quality;
+mod resumption;
 mod seats;
 mod viewers;
 
@@ -49,6 +50,7 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
             digest: vec![1; 32],
         },
         candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+        tcp_candidates: Vec::new(),
     })
 }
 
@@ -135,7 +137,10 @@ impl World {
                 Effect::Reply(reply) => {
                     reply.unwrap();
                 }
-                Effect::Outlook { .. } | Effect::Revoke { .. } | Effect::Happened(_) => {}
+                Effect::Outlook { .. }
+                | Effect::Revoke { .. }
+                | Effect::Happened(_)
+                | Effect::Resumed(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }
