@@ -31,8 +31,11 @@ fn main() -> io::Result<()> {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?;
         let packed = out.join(format!("{}.gz", list.len()));
         fs::write(&packed, compress(&fs::read(&file)?)?)?;
-        writeln!(list, "({name:?}, {mime:?}, include_bytes!({file:?}), include_bytes!({packed:?})),")
-            .map_err(io::Error::other)?;
+        writeln!(
+            list,
+            "({name:?}, {mime:?}, include_bytes!({file:?}), include_bytes!({packed:?})),"
+        )
+        .map_err(io::Error::other)?;
     }
     list.push(']');
     fs::write(out.join("web_demo.rs"), list)

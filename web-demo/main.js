@@ -6,11 +6,12 @@
  * another video codec, `&mode=L3T3_KEY` VP9 or AV1 in layers of one stream; `&adaptive=0` wants every picture in full; `&token=T` is passed on.
  */
 import { connect } from './client/index.js';
-import { openWanted } from './devices.js';
+import { openWanted } from './client/devices.js';
 import { button, element } from './dom.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
-import { LocalMedia } from './local-media.js';
+import { LocalMedia } from './client/local-media.js';
+import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
 import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
 import { announce, clearNotices, toast } from './notices.js';
@@ -18,7 +19,7 @@ import { linkPages, pageLink, relayUrl } from './pages.js';
 import { Prejoin } from './prejoin.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
-import { recall, remember, rememberedDevices } from './storage.js';
+import { recall, remember, rememberedChoices } from './client/storage.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').Encryption} Encryption */
@@ -77,8 +78,8 @@ function start() {
 function autojoin() {
   const name = localName();
   const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
-  const ids = rememberedDevices();
-  void join({ name, room, passphrase, ids, tracks: openWanted(wanted, ids) });
+  const choices = rememberedChoices();
+  void join({ name, room, passphrase, choices, tracks: openWanted(wanted, choices) });
 }
 
 function localName() {
@@ -86,7 +87,7 @@ function localName() {
 }
 
 /** Joins; the room does not wait for devices that are still being opened. @param {Choice} choice */
-async function join({ name, room: roomName, passphrase: chosen, ids, tracks }) {
+async function join({ name, room: roomName, passphrase: chosen, choices, tracks }) {
   passphrase = chosen;
   showState('joining');
   clearNotices();
@@ -109,7 +110,7 @@ async function join({ name, room: roomName, passphrase: chosen, ids, tracks }) {
   }
   prejoin.setBusy(false);
   prejoin.hide();
-  const media = enter(room, ids);
+  const media = enter(room, choices);
   const opened = await tracks;
   if (room.state === 'closed' || !room.canPublish) {
     stopTracks(opened);
@@ -124,7 +125,7 @@ async function join({ name, room: roomName, passphrase: chosen, ids, tracks }) {
   }
 }
 
-/** @param {import('./devices.js').Opened} opened */
+/** @param {import('./client/devices.js').Opened} opened */
 function stopTracks({ camera, microphone }) {
   camera?.stop();
   microphone?.stop();
@@ -132,11 +133,12 @@ function stopTracks({ camera, microphone }) {
 
 /**
  * @param {Room} room
- * @param {{camera: string, microphone: string}} ids
+ * @param {import('./client/storage.js').Choices} choices
  */
-function enter(room, ids) {
-  const media = new LocalMedia(room, { codec, scalabilityMode, ids, changed: showControls, lost: (sentence) => toast(sentence) });
-  const meeting = new Meeting(room);
+function enter(room, choices) {
+  const media = new LocalMedia(room, { codec, scalabilityMode, choices, changed: showControls, lost: (sentence) => toast(sentence) });
+  const speaker = new Speaker(choices.speaker);
+  const meeting = new Meeting(room, speaker);
   const stats = new StatsOverlay(room, () => meeting.tiles);
   const direct = new GoDirect(room, relayUrl(room.roomName, query.get('token')), {
     show: (coming) => meeting.showDirect(coming),
@@ -149,7 +151,7 @@ function enter(room, ids) {
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, speaker, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
     if (state === 'connected') announce('Connected again.');

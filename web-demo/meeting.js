@@ -44,11 +44,16 @@ export class Meeting {
   #direct = null;
   /** The voice that comes directly. @type {HTMLAudioElement | null} */
   #directVoice = null;
+  #speaker;
   #stop;
 
-  /** @param {Room} room */
-  constructor(room) {
+  /**
+   * @param {Room} room
+   * @param {import('./client/speaker.js').Speaker} speaker
+   */
+  constructor(room, speaker) {
     this.#room = room;
+    this.#speaker = speaker;
     this.#stop = this.#listen();
     this.#updateLocal();
     for (const participant of room.participants.values()) this.#update(participant);
@@ -66,7 +71,9 @@ export class Meeting {
   showDirect(direct) {
     this.#direct = direct;
     if (this.#directVoice) this.#directVoice.srcObject = null;
+    if (this.#directVoice) this.#speaker.release(this.#directVoice);
     this.#directVoice = direct?.audio ? Object.assign(document.createElement('audio'), { autoplay: true, srcObject: new MediaStream([direct.audio]) }) : null;
+    if (this.#directVoice) this.#speaker.lead(this.#directVoice);
     for (const participant of this.#room.participants.values()) this.#update(participant);
   }
 
@@ -77,7 +84,7 @@ export class Meeting {
       detach();
       tile.close();
     }
-    for (const voice of this.#voices.values()) voice.remove();
+    for (const [id, voice] of this.#voices) this.#removeVoice(id, voice);
     this.#tiles.clear();
     this.#voices.clear();
     this.#grid.clear();
@@ -262,6 +269,7 @@ export class Meeting {
     voice.autoplay = true;
     voice.srcObject = track.stream;
     voice.muted = this.#isDirect(track);
+    this.#speaker.lead(voice);
     element('meeting').append(voice);
     this.#voices.set(track.id, voice);
     voice.play().catch((error) => {
@@ -284,6 +292,7 @@ export class Meeting {
    * @param {HTMLAudioElement} voice
    */
   #removeVoice(id, voice) {
+    this.#speaker.release(voice);
     voice.srcObject = null;
     voice.remove();
     this.#voices.delete(id);

@@ -91,3 +91,41 @@ fn is_zero(parameter: &str) -> bool {
     let weight = parameter.strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
     weight == Some(0.0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn get(lines: &[(header::HeaderName, &str)]) -> (StatusCode, HeaderMap) {
+        let lines = lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        let response =
+            Assets::new().serve(&Uri::from_static("/main.js"), &lines.collect::<HeaderMap>());
+        (response.status(), response.headers().clone())
+    }
+
+    #[test]
+    fn whoever_takes_gzip_gets_it_and_each_form_has_a_tag_of_its_own() {
+        let encoding = |accepted: &str| {
+            let (_, headers) = get(&[(header::ACCEPT_ENCODING, accepted)]);
+            assert_eq!(headers[header::VARY], "accept-encoding");
+            (headers.contains_key(header::CONTENT_ENCODING), headers[header::ETAG].clone())
+        };
+        let ((plain, plain_tag), (gzip, tag)) = (encoding("br"), encoding("deflate, gzip;q=0.5"));
+        assert!(!plain && gzip && plain_tag != tag);
+        assert!(!encoding("gzip;q=0, identity").0 && !encoding("").0);
+        let tagged = |tag: &HeaderValue| {
+            let tag = tag.to_str().unwrap();
+            get(&[(header::ACCEPT_ENCODING, "gzip"), (header::IF_NONE_MATCH, tag)]).0
+        };
+        assert_eq!(tagged(&tag), StatusCode::NOT_MODIFIED);
+        assert_eq!(tagged(&plain_tag), StatusCode::OK);
+    }
+
+    #[test]
+    fn what_is_compressed_is_smaller() {
+        for (path, _, content, packed) in FILES {
+            assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < content.len(), "{path}");
+        }
+    }
+}
