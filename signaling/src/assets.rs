@@ -123,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn pages_name_their_modules_and_each_is_there() {
+        let file = |name: &str| FILES.iter().find(|(path, ..)| *path == name).map(|file| file.2);
+        let page = std::str::from_utf8(file("index.html").unwrap()).unwrap();
+        let named = page.split("rel=\"modulepreload\" href=\"").skip(1);
+        let named: Vec<&str> = named.map(|rest| rest.split('"').next().unwrap()).collect();
+        for module in ["dom.js", "client/room.js", "client/e2ee/keys.js"] {
+            assert!(named.contains(&module), "{named:?}");
+        }
+        assert!(named.iter().all(|module| file(module).is_some()), "{named:?}");
+        assert!(!named.contains(&"main.js") && !named.contains(&"client/e2ee/worker.js"));
+    }
+
+    #[test]
     fn what_is_compressed_is_smaller() {
         for (path, _, content, packed) in FILES {
             assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < content.len(), "{path}");
