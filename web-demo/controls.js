@@ -2,17 +2,21 @@
  * @module
  * The toolbar, its keys, and the device dialog. Turns clicks into actions of LocalMedia, and its state into buttons.
  */
-import { button, element, label, select, setIcon } from './dom.js';
-import { fillDevices, onDevicesChanged } from './devices.js';
+import { button, element, input, label, select, setIcon } from './dom.js';
+import { onDevicesChanged } from './client/devices.js';
+import { Speaker } from './client/speaker.js';
+import { rememberChoices } from './client/storage.js';
+import { fillDevices } from './device-lists.js';
 import { copyLink, toast } from './notices.js';
 
-/** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
 /** @typedef {import('./go-direct.js').GoDirect} GoDirect */
 
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
+ * @property {import('./client/speaker.js').Speaker} speaker
  * @property {StatsOverlay} stats
  * @property {GoDirect} direct
  * @property {string} link to this room
@@ -42,12 +46,19 @@ const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'togg
 /** Of no use to somebody who may only watch. */
 const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
 
+/** Boxes of the dialog. */
+const PROCESSING = /** @type {const} */ ([['noise-suppression', 'noiseSuppression'], ['echo-cancellation', 'echoCancellation']]);
+
 /** Wires the buttons once per page. */
 export function setUpControls() {
   for (const id of Object.keys(ACTIONS)) button(id).addEventListener('click', () => void act(id));
   document.addEventListener('keydown', handleKey);
   select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
   select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
+  select('room-speakers').addEventListener('change', () => void attempt(({ speaker }) => chooseSpeaker(speaker, select('room-speakers').value)));
+  for (const [id, name] of PROCESSING) {
+    input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
+  }
   onDevicesChanged(() => void fillDialog());
   label(button('open-devices'), 'Camera and microphone', 'd');
   label(button('copy-link'), 'Copy the link to this room', 'l');
@@ -125,17 +136,38 @@ async function openDialog() {
 
 async function fillDialog() {
   if (!parts) return;
-  const { camera, microphone } = parts.media.inUse();
-  await Promise.all([fillDevices(select('room-cameras'), 'camera', camera), fillDevices(select('room-microphones'), 'microphone', microphone)]);
+  const { media, speaker } = parts;
+  const { camera, microphone } = media.inUse();
+  for (const [id, name] of PROCESSING) input(id).checked = media.choices[name];
+  element('room-speaker-field').hidden = !Speaker.supported;
+  await Promise.all([
+    fillDevices(select('room-cameras'), 'camera', camera),
+    fillDevices(select('room-microphones'), 'microphone', microphone),
+    fillDevices(select('room-speakers'), 'speaker', speaker.id),
+  ]);
 }
 
 /**
  * @param {'camera' | 'microphone'} device
  * @param {string} id
  */
-async function choose(device, id) {
+function choose(device, id) {
+  return attempt(({ media }) => media.choose(device, id));
+}
+
+/**
+ * @param {import('./client/speaker.js').Speaker} speaker
+ * @param {string} id
+ */
+async function chooseSpeaker(speaker, id) {
+  await speaker.choose(id);
+  rememberChoices({ speaker: id });
+}
+
+/** @param {(parts: Parts) => Promise<void>} change */
+async function attempt(change) {
   try {
-    await parts?.media.choose(device, id);
+    if (parts) await change(parts);
   } catch (error) {
     toast(error instanceof Error ? error.message : String(error));
   }

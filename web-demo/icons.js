@@ -17,6 +17,7 @@ document.body.insertAdjacentHTML(
     <symbol id="icon-settings" viewBox="0 0 24 24"><path d="M4 7h9m4 0h3M4 17h3m4 0h9" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round"/><circle cx="15" cy="7" r="2" fill="none" stroke="currentColor" stroke-width="2"/><circle cx="9" cy="17" r="2" fill="none" stroke="currentColor" stroke-width="2"/></symbol>
     <symbol id="icon-direct" viewBox="0 0 24 24"><path d="M4 9h15m-4-4 4 4-4 4M20 16H5m4-4-4 4 4 4" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></symbol>
     <symbol id="icon-leave" viewBox="0 0 24 24"><path d="M3 14.5c0-5 18-5 18 0l-.4 1.3a1 1 0 0 1-1.2.7l-3-.7a1 1 0 0 1-.8-1l.1-1.6a12 12 0 0 0-7.4 0l.1 1.6a1 1 0 0 1-.8 1l-3 .7a1 1 0 0 1-1.2-.7Z" fill="currentColor"/></symbol>
+    <symbol id="icon-lock" viewBox="0 0 24 24"><path d="M8 11V7.5a4 4 0 0 1 8 0V11" fill="none" stroke="currentColor" stroke-width="2"/><rect x="5" y="11" width="14" height="9.5" rx="2" fill="currentColor"/></symbol>
     <symbol id="icon-close" viewBox="0 0 24 24"><path d="m6 6 12 12M18 6 6 18" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round"/></symbol>
     <symbol id="icon-play" viewBox="0 0 24 24"><path d="M7 4.5v15a1 1 0 0 0 1.5.9l12-7.5a1 1 0 0 0 0-1.8l-12-7.5A1 1 0 0 0 7 4.5Z" fill="currentColor"/></symbol>
     <symbol id="icon-pause" viewBox="0 0 24 24"><path d="M7 4h3v16H7ZM14 4h3v16h-3Z" fill="currentColor"/></symbol>

@@ -17,6 +17,7 @@ export class Tile {
   #name;
   #note;
   #micOff;
+  #lock;
   #stats;
   #quality;
   #local;
@@ -45,8 +46,14 @@ export class Tile {
     this.#micOff.setAttribute('role', 'img');
     this.#micOff.setAttribute('aria-label', 'Microphone off');
     this.#micOff.hidden = true;
+    this.#lock = make('span', 'lock');
+    this.#lock.append(icon('lock'));
+    this.#lock.setAttribute('role', 'img');
+    this.#lock.setAttribute('aria-label', 'Encrypted end to end');
+    this.#lock.title = 'Encrypted end to end';
+    this.#lock.hidden = true;
     this.#name = make('span', 'name');
-    caption.append(this.#micOff, this.#name);
+    caption.append(this.#micOff, this.#lock, this.#name);
     this.#stats = make('dl', 'stats');
     this.#stats.hidden = true;
     this.#quality = make('p', 'quality');
@@ -116,6 +123,11 @@ export class Tile {
   /** @param {boolean} off */
   setMicOff(off) {
     this.#micOff.hidden = !off;
+  }
+
+  /** @param {boolean} encrypted */
+  setLock(encrypted) {
+    this.#lock.hidden = !encrypted;
   }
 
   /** @param {boolean} speaking */

@@ -37,6 +37,8 @@ pub(crate) struct LocalMedia {
 pub(crate) struct Wishes<'a> {
     /// Whether a section on which the client sends is to become a track.
     pub(crate) publishes: &'a dyn Fn(&str, Kind) -> bool,
+    /// Whether what the client sends on a section is sealed end to end.
+    pub(crate) encrypted: &'a dyn Fn(&str) -> bool,
     /// How many slots there may be.
     pub(crate) slots: MediaSections,
     /// By the rules of WHIP and WHEP: a section that both sends and receives may be a slot even if nothing was announced for it, and
@@ -402,7 +404,8 @@ impl Negotiation {
 }
 
 /// What is accepted of a section on which the client sends. One format only: whoever cannot decode it must be told so, which
-/// is impossible if the sender may change to another whenever it likes. RED counts as the Opus in it.
+/// is impossible if the sender may change to another whenever it likes. RED counts as the Opus in it, but nobody could take it apart where it
+/// is sealed.
 fn receive(
     section: &Section,
     mid: &str,
@@ -416,7 +419,10 @@ fn receive(
     let mut negotiated = NegotiatedSection::receive(section)?;
     let is_opus = |spec| matches!(spec, CodecSpec::Opus | CodecSpec::Red);
     if negotiated.codecs.first().is_some_and(|codec| is_opus(codec.spec)) {
-        negotiated.codecs.retain(|codec| is_opus(codec.spec));
+        let sealed = (wishes.encrypted)(mid);
+        negotiated.codecs.retain(|codec| {
+            codec.spec == CodecSpec::Opus || (!sealed && codec.spec == CodecSpec::Red)
+        });
     } else {
         negotiated.codecs.truncate(1);
     }

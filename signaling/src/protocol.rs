@@ -6,6 +6,7 @@
 mod client;
 mod id;
 mod permissions;
+mod resume;
 mod server;
 
 pub use client::{
@@ -15,6 +16,7 @@ pub use client::{
 };
 pub use id::{ParticipantId, TrackId};
 pub use permissions::{Permissions, check_attributes, check_metadata};
+pub use resume::Resume;
 pub use server::{
     BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
     ParticipantState, ParticipantUpdate, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit,

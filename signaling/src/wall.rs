@@ -263,7 +263,8 @@ impl Wall {
         }
         for person in &mut self.people {
             let other = if person.room == "a" { "in-b" } else { "in-a" };
-            while let Ok(text) = person.outbox.messages.try_recv() {
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
                 assert!(!text.contains(other), "{} in {}: {text}", person.identity, person.room);
                 assert_eq!(Some(person.room), asked, "{text}");
             }

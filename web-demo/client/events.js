@@ -21,7 +21,8 @@
  * @property {{participant: RemoteParticipant, track: RemoteTrack, mediaStreamTrack: MediaStreamTrack, stream: MediaStream}} tracksubscribed
  * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunsubscribed
  * @property {{participant: RemoteParticipant, track: RemoteTrack, reason: string, codec: string}} trackunavailable
- *   reason `codec`: this browser cannot play it; `slots`: too many at once
+ *   reason `codec`: this browser cannot play it; `slots`: too many at once; `encrypted`, `key`, `plain`: see `RemoteTrack.unavailable`
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackavailable it can be decrypted now
  * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
  * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
  * @property {{participant: RemoteParticipant, track: RemoteTrack, status: import('./protocol.js').TrackStatus}} trackstatus what is shown of it and why

@@ -19,6 +19,7 @@
  * @property {boolean} muted
  * @property {boolean} simulcast
  * @property {string[]} layers rids, lowest first
+ * @property {boolean} [encrypted] sealed end to end
  */
 
 /**

@@ -3,6 +3,7 @@
  * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
+import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
 import { Peer } from './peer.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
@@ -19,17 +20,7 @@ import { Viewport } from './viewport.js';
 /** @typedef {import('./events.js').RoomState} RoomState */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
-/**
- * @typedef {object} ConnectOptions
- * @property {string} room
- * @property {string} name shown to the others
- * @property {string} [identity] one identity is in the room once: the newer replaces the older
- * @property {string} [token]
- * @property {number} [maxVideo] most videos received at once
- * @property {number} [maxAudio]
- * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
- */
-
+/** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
 
 const GIVE_UP_MS = 120_000;
@@ -64,10 +55,13 @@ export class Room extends Emitter {
   #roster = new Roster(
     (type, detail) => {
       if (type === 'trackpublished') this.#viewport?.refresh();
+      if (type === 'trackunavailable') this.#secrecy.noteUnavailable(/** @type {import('./events.js').RoomEvents['trackunavailable']} */ (detail));
       this.emit(type, detail);
     },
     (mid) => this.#peer?.slot(mid),
+    (track) => this.#secrecy.obstacle(track),
   );
+  #secrecy;
   #stats = new StatsReader();
   /** @type {Viewport | null} */
   #viewport = null;
@@ -91,6 +85,8 @@ export class Room extends Emitter {
     this.name = options.name;
     this.roomName = options.room;
     this.identity = options.identity ?? '';
+    this.encrypted = options.encryption !== undefined;
+    this.#secrecy = new Secrecy(options.encryption, this.#roster, (track, wanted) => (wanted ? this.subscribe(track) : this.unsubscribe(track)));
   }
 
   /** The peer connection in use, for statistics and tests. */
@@ -105,11 +101,13 @@ export class Room extends Emitter {
 
   /** Joins. Called by `connect`, and again after a loss. */
   async join() {
-    const peer = new Peer({
+    const handlers = {
       onNegotiated: () => this.#roster.applyBindings(),
-      onState: (state) => this.#handleMediaState(peer, state),
-      onError: (error) => this.#reportNegotiationError(error),
-    });
+      onState: (/** @type {RTCPeerConnectionState} */ state) => this.#handleMediaState(peer, state),
+      onReadable: this.#roster.setReadable.bind(this.#roster),
+      onError: (/** @type {Error} */ error) => this.#reportNegotiationError(error),
+    };
+    const peer = new Peer(handlers, this.#options.encryption);
     /** @type {Signaling | null} */
     let signaling = null;
     try {
@@ -466,6 +464,7 @@ export class Room extends Emitter {
     this.#signaling = null;
     this.#dropPeer();
     this.#viewport?.close();
+    this.#secrecy.close();
     this.emit('closed', { reason, message });
   }
 

@@ -17,14 +17,17 @@ export class Roster {
   #bindings = [];
   #emit;
   #slot;
+  #obstacle;
 
   /**
    * @param {Emit} emit
    * @param {(mid: string) => RTCRtpTransceiver | undefined} slot the receiving transceiver with this mid
+   * @param {(track: RemoteTrack) => string | null} obstacle why it may not be shown
    */
-  constructor(emit, slot) {
+  constructor(emit, slot, obstacle) {
     this.#emit = emit;
     this.#slot = slot;
+    this.#obstacle = obstacle;
   }
 
   /**
@@ -32,11 +35,25 @@ export class Roster {
    * @param {string} id
    */
   track(id) {
-    for (const { tracks } of this.participants.values()) {
-      const track = tracks.get(id);
-      if (track) return track;
-    }
-    return undefined;
+    return this.tracks().find((track) => track.id === id);
+  }
+
+  /** Everybody's. */
+  tracks() {
+    return [...this.participants.values()].flatMap(({ tracks }) => [...tracks.values()]);
+  }
+
+  /**
+   * What comes in a slot can be decrypted, or not. Packets name their track, where the browser tells; a slot may have another one by now.
+   * @param {{mid: string | null, number: number, readable: boolean}} report
+   */
+  setReadable({ mid, number, readable }) {
+    const track = this.tracks().find((one) => (number ? one.number === number : one.transceiver?.mid === mid));
+    if (!track?.transceiver) return;
+    if (!readable) return this.#setUnavailable(track, 'key', track.codec);
+    if (track.unavailable !== 'key') return;
+    track.unavailable = null;
+    this.#emit('trackavailable', { participant: track.participant, track });
   }
 
   /** @param {ServerMessage} message */
@@ -81,7 +98,7 @@ export class Roster {
     /** @type {Map<string, string>} */
     const midOf = new Map();
     for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
-    const tracks = [...this.participants.values()].flatMap(({ tracks: own }) => [...own.values()]);
+    const tracks = this.tracks();
     for (const track of tracks) {
       if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
     }
@@ -189,11 +206,9 @@ export class Roster {
     this.#bindings = bindings;
     this.applyBindings();
     const crowdedOut = new Set(unbound.filter(({ reason }) => reason === 'slots').map(({ track }) => track));
-    for (const { tracks } of this.participants.values()) {
-      for (const track of tracks.values()) {
-        if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
-        else if (track.unavailable === 'slots') track.unavailable = null;
-      }
+    for (const track of this.tracks()) {
+      if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
+      else if (track.unavailable === 'slots') track.unavailable = null;
     }
   }
 
@@ -202,6 +217,8 @@ export class Roster {
    * @param {RTCRtpTransceiver} transceiver
    */
   #bind(track, transceiver) {
+    const obstacle = this.#obstacle(track);
+    if (obstacle) return this.#setUnavailable(track, obstacle, track.codec);
     const mediaStreamTrack = transceiver.receiver.track;
     const stream = new MediaStream([mediaStreamTrack]);
     Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });

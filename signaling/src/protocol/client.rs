@@ -1,6 +1,6 @@
 //! What a client may say.
 
-use super::{MAX_MESSAGE_BYTES, Source, TrackId};
+use super::{MAX_MESSAGE_BYTES, Resume, Source, TrackId};
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant is named for the struct that documents it")]
 pub enum ClientMessage {
     Join(Join),
+    Resume(Resume),
     Publish(Publish),
     Offer(Offer),
     Ready(Ready),
@@ -75,6 +76,9 @@ pub struct Publish {
     /// Simulcast layers, lowest first; empty without simulcast.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<PublishLayer>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// One simulcast layer that a publisher announces.
@@ -249,6 +253,9 @@ pub struct Renew {
 pub struct Ping {
     /// Echoed in `pong`; any number the client likes.
     pub time: u64,
+    /// Number of the last event that came: those until then need not be kept for `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
 }
 
 /// Longest sentence about a message that was refused; the longest of our own words has about half of it.
@@ -302,6 +309,7 @@ impl ClientMessage {
     fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {
         Ok(match kind {
             "join" => Self::Join(read(kind, fields)?),
+            "resume" => Self::Resume(read(kind, fields)?),
             "publish" => Self::Publish(read(kind, fields)?),
             "offer" => Self::Offer(read(kind, fields)?),
             "ready" => Self::Ready(read(kind, fields)?),
@@ -328,6 +336,7 @@ impl ClientMessage {
                 check_name(&join.name)?;
                 join.identity.as_deref().map_or(Ok(()), check_identity)
             }
+            Self::Resume(resume) => resume.check(),
             Self::Publish(publish) => publish.check(),
             Self::Candidate(candidate) => {
                 check_length("mid", candidate.mid.as_deref().unwrap_or("0"), 1, MAX_MID)?;

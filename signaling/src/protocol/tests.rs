@@ -5,8 +5,9 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 15] = [
+const CLIENT_TYPES: [&str; 16] = [
     "join",
+    "resume",
     "publish",
     "offer",
     "ready",
@@ -22,8 +23,9 @@ const CLIENT_TYPES: [&str; 15] = [
     "leave",
     "ping",
 ];
-const SERVER_TYPES: [&str; 23] = [
+const SERVER_TYPES: [&str; 24] = [
     "welcome",
+    "resumed",
     "media_sections",
     "answer",
     "published",

@@ -3,6 +3,7 @@
 use super::Refusal;
 use super::demand::Settings;
 use super::outlook::Outlook;
+use super::resumption::Resumption;
 use super::slots::SlotTable;
 use super::status::Known;
 use super::watching::Viewing;
@@ -64,6 +65,7 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) signaling: Signaling,
+    pub(super) resumption: Resumption,
     /// Nobody is told about it: a viewer by WHEP, or a token says so.
     pub(crate) hidden: bool,
     /// It was sent an offer of ours, and has so long to answer it.
@@ -125,6 +127,7 @@ impl Participant {
             name,
             grant,
             signaling,
+            resumption: Resumption::new(rng),
             hidden,
             answer_by: None,
             viewing: None,

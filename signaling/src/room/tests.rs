@@ -5,10 +5,12 @@
 mod admin;
 mod cases;
 mod client;
+mod encrypted;
 mod explain;
 mod histories;
 mod media;
 mod quality;
+mod resumption;
 mod seats;
 mod viewers;
 
@@ -135,7 +137,10 @@ impl World {
                 Effect::Reply(reply) => {
                     reply.unwrap();
                 }
-                Effect::Outlook { .. } | Effect::Revoke { .. } | Effect::Happened(_) => {}
+                Effect::Outlook { .. }
+                | Effect::Revoke { .. }
+                | Effect::Happened(_)
+                | Effect::Resumed(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }
