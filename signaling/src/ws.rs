@@ -280,7 +280,7 @@ pub(crate) fn renewed(
 
 fn token_refused(error: AuthError) -> (ErrorCode, String) {
     let code = match error {
-        AuthError::Revoked => ErrorCode::NotAllowed,
+        AuthError::Revoked | AuthError::Banned => ErrorCode::NotAllowed,
         _ => ErrorCode::Unauthorized,
     };
     (code, error.to_string())

@@ -1,6 +1,6 @@
 //! What a client may say.
 
-use super::{MAX_MESSAGE_BYTES, Source, TrackId};
+use super::{ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, Source, TrackId};
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -26,6 +26,12 @@ pub enum ClientMessage {
     Renew(Renew),
     Leave {},
     Ping(Ping),
+    #[serde(untagged)]
+    Chat(ChatRequest),
+    #[serde(untagged)]
+    Presence(PresenceRequest),
+    #[serde(untagged)]
+    Moderate(Moderate),
 }
 
 /// First message of every socket.
@@ -299,7 +305,16 @@ impl ClientMessage {
             .map_err(|message| DecodeError::new(request, message))
     }
 
-    fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {
+    fn from_fields(kind: &str, mut fields: Map<String, Value>) -> Result<Self, String> {
+        if let Some(chat) = ChatRequest::from_fields(kind, &mut fields) {
+            return chat.map(Self::Chat);
+        }
+        if let Some(presence) = PresenceRequest::from_fields(kind, &mut fields) {
+            return presence.map(Self::Presence);
+        }
+        if let Some(moderate) = Moderate::from_fields(kind, &mut fields) {
+            return moderate.map(Self::Moderate);
+        }
         Ok(match kind {
             "join" => Self::Join(read(kind, fields)?),
             "publish" => Self::Publish(read(kind, fields)?),
@@ -335,6 +350,9 @@ impl ClientMessage {
             }
             Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
             Self::TrackSettings(settings) => settings.check(),
+            Self::Chat(chat) => chat.check(),
+            Self::Presence(presence) => presence.check(),
+            Self::Moderate(moderate) => moderate.check(),
             Self::TrackLimited(_)
             | Self::Renew(_)
             | Self::Offer(_)
@@ -375,7 +393,7 @@ impl TrackSettings {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -415,7 +433,7 @@ fn check_rid(rid: &str) -> Result<(), String> {
     check_length("rid", rid, 1, 32)
 }
 
-fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
+pub(super) fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
     if (min..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         return Ok(());
     }
@@ -423,7 +441,10 @@ fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), S
 }
 
 /// Reads the fields of one message; the error names the path to the wrong one.
-fn read<T: DeserializeOwned>(kind: &str, fields: Map<String, Value>) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(
+    kind: &str,
+    fields: Map<String, Value>,
+) -> Result<T, String> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();

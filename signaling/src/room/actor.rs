@@ -142,6 +142,8 @@ pub(super) struct Actor {
     pub(super) room: Room,
     pub(super) place: Place,
     outboxes: HashMap<ParticipantId, Outbox>,
+    /// Of those who wait to be let in; what is said to all is not for them.
+    lobby: HashMap<ParticipantId, Outbox>,
     /// Somebody to whom nothing was said yet; what is said to all before its welcome is not for it.
     entering: Option<(ParticipantId, Outbox)>,
     replies: HashMap<ParticipantId, oneshot::Sender<HttpAnswer>>,
@@ -152,6 +154,8 @@ pub(super) struct Actor {
     webhooks: Webhooks,
     /// Where it writes down whose token is worth less than it says.
     revocations: Arc<Revocations>,
+    /// To be done before anything else.
+    corrections: Vec<RoomCommand>,
     /// Who waits for an explanation.
     explaining: Vec<oneshot::Sender<Arc<Explanation>>>,
     next_participant: u32,
@@ -178,10 +182,12 @@ impl Actor {
             room,
             place,
             outboxes: HashMap::new(),
+            lobby: HashMap::new(),
             entering: None,
             replies: HashMap::new(),
             sessions: HashMap::new(),
             asking: None,
+            corrections: Vec::new(),
             explaining: Vec::new(),
             next_participant: 1,
         }
@@ -236,8 +242,12 @@ impl Actor {
                 RoomCommand::JoinOverHttp { participant, join, local }
             }
         };
-        for effect in self.room.apply(Instant::now(), command) {
-            self.carry_out(effect).await;
+        let mut next = Some(command);
+        while let Some(command) = next {
+            for effect in self.room.apply(Instant::now(), command) {
+                self.carry_out(effect).await;
+            }
+            next = self.corrections.pop();
         }
     }
 
@@ -258,8 +268,28 @@ impl Actor {
                 }
                 self.deliver(to, &message);
             }
+            Effect::Wait { participant } => {
+                if let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == participant) {
+                    self.lobby.insert(id, outbox);
+                }
+            }
+            Effect::Admit { participant, grant } => {
+                if let Some(outbox) = self.lobby.remove(&participant) {
+                    self.outboxes.insert(participant, outbox);
+                }
+                // A token may have been revoked while its bearer waited.
+                self.corrections.extend(self.revocations.correction(
+                    &self.facts.name,
+                    participant,
+                    &grant,
+                ));
+            }
+            Effect::Bans(bans) => {
+                self.revocations.bans.set(Instant::now(), &self.facts.name, &bans)
+            }
             Effect::Hangup { participant } => {
                 self.outboxes.remove(&participant);
+                self.lobby.remove(&participant);
                 self.sessions.remove(&participant);
                 self.place.leave(participant);
             }
@@ -306,15 +336,16 @@ impl Actor {
     }
 
     fn deliver(&self, to: Recipients, message: &ServerMessage) {
+        let one = |id: &ParticipantId| self.outboxes.get(id).or_else(|| self.lobby.get(id));
         // Who came over HTTP has no socket.
-        if matches!(to, Recipients::One(id) if !self.outboxes.contains_key(&id)) {
+        if matches!(&to, Recipients::One(id) if one(id).is_none()) {
             return;
         }
         let text = Utf8Bytes::from(message.encode());
         let everybody = self.outboxes.iter();
         match to {
             Recipients::One(id) => {
-                self.outboxes.get(&id).into_iter().for_each(|outbox| outbox.push(text.clone()));
+                one(&id).into_iter().for_each(|outbox| outbox.push(text.clone()));
             }
             Recipients::All => everybody.for_each(|(_, outbox)| outbox.push(text.clone())),
             Recipients::AllBut(id) => everybody

@@ -8,8 +8,10 @@ mod client;
 mod explain;
 mod histories;
 mod media;
+mod moderation;
 mod quality;
 mod seats;
+mod social;
 mod viewers;
 
 use super::*;
@@ -134,7 +136,12 @@ impl World {
                 Effect::Reply(reply) => {
                     reply.unwrap();
                 }
-                Effect::Outlook { .. } | Effect::Revoke { .. } | Effect::Happened(_) => {}
+                Effect::Outlook { .. }
+                | Effect::Revoke { .. }
+                | Effect::Happened(_)
+                | Effect::Wait { .. }
+                | Effect::Admit { .. }
+                | Effect::Bans(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }
@@ -199,7 +206,7 @@ impl World {
 
     /// Every view equals the server's, and the media plane does what the views say.
     fn check(&self) {
-        for (id, client) in &self.clients {
+        for (id, client) in self.clients.iter().filter(|(_, client)| client.is_welcome()) {
             client.check(*id, &self.room);
         }
         for (id, participant) in &self.room.participants {
