@@ -1,6 +1,9 @@
-//! Lists the web demo's files so that the binary carries them.
+//! Lists the web demo's files so that the binary carries them, as they are and compressed.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -18,6 +21,7 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     let mut list = String::from("&[\n");
     for file in files {
         let extension = file.extension().and_then(|extension| extension.to_str());
@@ -25,12 +29,20 @@ fn main() -> io::Result<()> {
             continue;
         };
         let name = file.strip_prefix(&root).map_err(io::Error::other)?;
-        writeln!(list, "({name:?}, {mime:?}, include_bytes!({file:?})),")
+        let packed = out.join(format!("{}.gz", list.len()));
+        fs::write(&packed, compress(&fs::read(&file)?)?)?;
+        writeln!(list, "({name:?}, {mime:?}, include_bytes!({file:?}), include_bytes!({packed:?})),")
             .map_err(io::Error::other)?;
     }
     list.push(']');
-    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     fs::write(out.join("web_demo.rs"), list)
+}
+
+/// Browsers ask for Brotli over https only.
+fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    encoder.finish()
 }
 
 /// All files below a folder; folders of tools and hidden ones are not looked into.

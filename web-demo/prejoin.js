@@ -14,6 +14,7 @@ import { remember, rememberedDevices } from './storage.js';
  * @typedef {object} Choice
  * @property {string} name
  * @property {string} room
+ * @property {string} passphrase empty: not encrypted end to end
  * @property {Record<Device, string>} ids chosen devices
  * @property {Promise<Opened>} tracks may still be opening; the receiver's to close
  */
@@ -36,13 +37,14 @@ export class Prejoin {
   #opening = null;
 
   /**
-   * @param {{name: string, room: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
+   * @param {{name: string, room: string, passphrase: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
    */
-  constructor({ name, room, wanted, join }) {
+  constructor({ name, room, passphrase, wanted, join }) {
     this.#wanted = { ...wanted };
     this.#join = join;
     input('name').value = name;
     input('room-name').value = room;
+    input('passphrase').value = passphrase;
     element('join-form').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -101,7 +103,7 @@ export class Prejoin {
     input('room-name').value = room;
     const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
     this.#opening = null;
-    this.#join({ name, room, ids: { ...this.#ids }, tracks });
+    this.#join({ name, room, passphrase: input('passphrase').value.trim(), ids: { ...this.#ids }, tracks });
   }
 
   /**

@@ -35,6 +35,16 @@ impl Secret {
         Self(secret)
     }
 
+    /// For whoever is to know it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this one, in a time that does not tell how much of it is.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.as_bytes(), other.as_bytes()).is_ok()
+    }
+
     /// What keyed hashes take.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -77,6 +87,13 @@ pub(crate) struct Validity {
     pub(crate) made: u64,
     /// From `exp`.
     pub(crate) ends: u64,
+}
+
+impl Validity {
+    /// Whether the token has ended by now, the leeway included.
+    pub(crate) fn is_over(self, now: u64) -> bool {
+        self.ends.saturating_add(LEEWAY_SECONDS) < now
+    }
 }
 
 impl Grant {

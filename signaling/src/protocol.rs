@@ -5,10 +5,12 @@
 
 mod chat;
 mod client;
+mod decode;
 mod id;
 mod moderation;
 mod permissions;
 mod presence;
+mod resume;
 mod server;
 
 pub use chat::{Chat, ChatDelete, ChatMessage, ChatNews, ChatRequest, Typing};
@@ -25,6 +27,7 @@ pub use moderation::{
 };
 pub use permissions::{PermissionChange, Permissions, check_attributes, check_metadata};
 pub use presence::{Presence, PresenceNews, PresenceRequest, React, RoomState, Standing};
+pub use resume::Resume;
 pub use server::{
     BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
     ParticipantState, ParticipantUpdate, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit,

@@ -14,12 +14,14 @@ mod events;
 mod explain;
 mod lobby;
 mod moderation;
+mod outbox;
 mod outlook;
 mod over_http;
 mod participant;
 mod presence;
 mod publishing;
 mod registry;
+mod resumption;
 mod seating;
 mod slots;
 mod standing;
@@ -29,17 +31,19 @@ mod tests;
 mod track;
 mod watching;
 
-pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use actor::{ResumeRequest, Resumption, RoomHandle, Seat, SocketCommand};
 pub(crate) use admin::{
     AdminCommand, ParticipantChange, ParticipantReport, RoomChange, RoomReport,
 };
 pub(crate) use command::{Effect, JoinCommand, Recipients, RoomCommand};
 pub(crate) use explain::Explanation;
+pub(crate) use outbox::{OutboxReader, Outgoing, outbox};
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
 pub(crate) use outlook::{Farewell, LayerWish, Outlook};
 pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};
+pub(crate) use resumption::{Resumed, Unresumable, nothing_to_resume};
 pub(crate) use watching::Watch;
 
 use crate::ice::ConfiguredIceServer;
@@ -54,6 +58,7 @@ use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use resumption::Departed;
 use seating::Voices;
 use sfu::{Command, ConsumerId, Event, RouterId};
 use std::collections::{BTreeMap, HashMap};
@@ -122,11 +127,12 @@ impl MediaIds {
 fn is_news(command: &RoomCommand) -> bool {
     !matches!(
         command,
-        RoomCommand::Media(
-            Event::ConsumerLayer { .. }
-                | Event::ConsumerStatus { .. }
-                | Event::PublishedLayers { .. }
-        )
+        RoomCommand::Heard { .. }
+            | RoomCommand::Media(
+                Event::ConsumerLayer { .. }
+                    | Event::ConsumerStatus { .. }
+                    | Event::PublishedLayers { .. }
+            )
     )
 }
 
@@ -153,6 +159,7 @@ pub(crate) struct Room {
     /// What viewers of the whole room are shown.
     stage: Stage,
     voices: Voices,
+    departed: Departed,
     /// Of the command that is being executed.
     now: Instant,
     viewer_count: ViewerCount,
@@ -189,6 +196,7 @@ impl Room {
             consumers: HashMap::new(),
             stage: Stage::default(),
             voices: Voices::default(),
+            departed: Departed::default(),
             now,
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
@@ -239,6 +247,13 @@ impl Room {
                 self.effects.push(Effect::HttpAnswer { participant, answer });
             }
             RoomCommand::Message { from, message } => self.handle_message(now, from, message),
+            RoomCommand::Refuse { participant, request, refusal } => {
+                self.refuse_unread(participant, request, refusal);
+            }
+            RoomCommand::Resume { participant, secret, covered, unix } => {
+                self.resume_signaling(now, participant, &secret, covered, unix);
+            }
+            RoomCommand::Heard { participant } => self.heard(participant),
             RoomCommand::SignalingClosed { participant, clean } => {
                 self.signaling_closed(now, participant, clean);
             }
@@ -295,7 +310,7 @@ impl Room {
     }
 
     fn handle_message(&mut self, now: Instant, from: ParticipantId, message: ClientMessage) {
-        if self.hear_waiting(from, &message) || !self.participants.contains_key(&from) {
+        if self.hear_waiting(from, &message) || !self.takes(from, message.request()) {
             return;
         }
         let (request, result) = match message {
@@ -348,7 +363,10 @@ impl Room {
             }
             ClientMessage::Moderate(it) => return self.moderate(from, it),
             // The socket's task answers these itself.
-            ClientMessage::Join(_) | ClientMessage::Ping(_) | ClientMessage::Renew(_) => return,
+            ClientMessage::Join(_)
+            | ClientMessage::Resume(_)
+            | ClientMessage::Ping(_)
+            | ClientMessage::Renew(_) => return,
         };
         match result {
             Ok(()) => self.send(from, ServerMessage::Ok { request }),

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::http::{AppState, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
+use crate::port::SocketLimit;
 use crate::protocol::{ModeratorAction, Nothing, Permissions, Source};
 use crate::room::{AdminCommand, OutboxReader, Registry, Reply, RoomSettings};
 use crate::testing::{FakePeer, Way};
@@ -117,7 +118,7 @@ impl Wall {
         let media_ips = vec!["127.0.0.1".parse().unwrap()];
         let sfu = sfu::Config { media_ips, workers: 1, ..sfu::Config::default() };
         let (handle, events) = sfu::Sfu::start(sfu).unwrap();
-        let media = Media::new(handle);
+        let media = Media::new(handle, Vec::new());
         let keys = Keys::new([("k".to_owned(), Key::secret(SECRET.into()).unwrap())]);
         let access = Access::new(keys.clone());
         let (settings, revocations) = (RoomSettings::default(), access.revocations.clone());
@@ -130,6 +131,7 @@ impl Wall {
             trust: Trust { tokens: true, tls: false, allowed_origins: Vec::new() },
             assets: Assets::new(),
             sessions: Sessions::default(),
+            limit: Arc::new(SocketLimit::new(1)),
             media,
             sockets: Census::default(),
             channels: Arc::default(),
@@ -283,13 +285,15 @@ impl Wall {
             }
         }
         for person in &mut self.people {
-            while let Ok(text) = person.outbox.messages.try_recv() {
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
                 person.check_heard(&text);
                 assert_eq!(Some(person.room), asked, "{text}");
             }
         }
         for person in &mut self.waiting {
-            while let Ok(text) = person.outbox.messages.try_recv() {
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
                 assert!(
                     text.starts_with(r#"{"type":"waiting""#),
                     "who waits hears nothing: {text}"

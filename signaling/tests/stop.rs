@@ -101,6 +101,23 @@ async fn told_to_stop_it_lets_nobody_in_and_ends_when_the_last_one_leaves() {
 }
 
 #[tokio::test]
+async fn whoever_is_in_goes_on_over_another_socket_while_it_stops() {
+    let program = Program::start("30").await;
+    let mut ada = Socket::open(&program.server).await;
+    let welcome = ada.join("r", "").await;
+    program.signal("TERM");
+    ada.next("closing").await;
+    drop(ada);
+    let mut ada = Socket::open(&program.server).await;
+    assert_eq!(ada.join("r", "").await["code"], "unavailable");
+    let resumed = ada.resume(&welcome, 1).await;
+    assert_eq!(resumed["type"], "resumed", "{resumed}");
+    assert_eq!(ada.next("closing").await["event"], 2);
+    ada.say(json!({"type": "leave"})).await;
+    assert_eq!(program.end().await.0, 0);
+}
+
+#[tokio::test]
 async fn at_the_deadline_people_are_sent_away_and_the_exit_code_says_so() {
     let program = Program::start("1").await;
     let mut ada = Socket::open(&program.server).await;

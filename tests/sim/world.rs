@@ -346,7 +346,7 @@ impl World {
         bytes: &mut [u8],
     ) -> Vec<(SocketAddr, Vec<u8>)> {
         let now = self.epoch + Duration::from_micros(self.now);
-        let tuple = Tuple { local: SERVER, remote: from };
+        let tuple = Tuple::udp(SERVER, from);
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         self.engine.handle_datagram(now, Datagram { tuple, arrival: now, bytes }, &mut egress);
         egress.flush();
@@ -394,7 +394,7 @@ impl World {
                         self.captured.push(bytes.clone());
                     }
                 }
-                let tuple = Tuple { local: SERVER, remote: peer };
+                let tuple = Tuple::udp(SERVER, peer);
                 let mut egress = Egress::new(&mut self.arena, &mut self.sink);
                 let datagram = Datagram { tuple, arrival: now, bytes: &mut bytes };
                 let home = self.homes.get(&peer).copied().unwrap_or(WorkerId(0));

@@ -25,12 +25,17 @@ export class Chat extends Emitter {
   /** What was said, oldest first. @type {ChatMessage[]} */
   messages = [];
   #request;
+  #send;
   #typingSaid = 0;
 
-  /** @param {(type: string, fields: object) => Promise<any>} request */
-  constructor(request) {
+  /**
+   * @param {(type: string, fields: object) => Promise<any>} request
+   * @param {(type: string, fields: object) => void} send says what has no answer
+   */
+  constructor(request, send) {
     super();
     this.#request = request;
+    this.#send = send;
   }
 
   /**
@@ -56,8 +61,7 @@ export class Chat extends Emitter {
     const now = performance.now();
     if (typing ? this.#typingSaid > 0 && now - this.#typingSaid < TYPING_EVERY_MS : this.#typingSaid === 0) return;
     this.#typingSaid = typing ? now : 0;
-    // It has no answer, and what is lost is not missed.
-    void this.#request('typing', { typing });
+    this.#send('typing', { typing });
   }
 
   /**

@@ -11,12 +11,13 @@
  */
 import { Room } from './room.js';
 
+export { Encryption } from './e2ee/encryption.js';
 export { Room } from './room.js';
 export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
 /** @typedef {import('./events.js').RoomEvents} RoomEvents */
-/** @typedef {import('./room.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 
 /**
  * Joins a room. Rejects with a SwitchyardError whose message is a plain sentence.

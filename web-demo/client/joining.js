@@ -6,19 +6,7 @@ import { SwitchyardError } from './signaling.js';
 
 /** @typedef {import('./signaling.js').Signaling} Signaling */
 /** @typedef {import('./protocol.js').Welcome} Welcome */
-
-/**
- * @typedef {object} ConnectOptions
- * @property {string} room
- * @property {string} name shown to the others
- * @property {string} [identity] one identity is in the room once: the newer replaces the older
- * @property {string} [token]
- * @property {number} [maxVideo] most videos received at once
- * @property {number} [maxAudio]
- * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
- * @property {(place: number) => void} [waiting] we wait to be let in by a moderator: 1 is who comes next
- * @property {AbortSignal} [signal] ends the waiting
- */
+/** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 
 /** Somebody who waits to be let in, until then. */
 export class Door {
@@ -67,9 +55,11 @@ export class Door {
   handle(message) {
     if (!this.#waits) return false;
     if (message.type === 'welcome') this.#waits.resolve(message);
-    else if (message.type === 'waiting') return this.#waiting?.(message.place) ?? true;
     else if (message.type === 'closed') this.fail(message.reason, message.message);
-    else return true;
+    else {
+      if (message.type === 'waiting') this.#waiting?.(message.place);
+      return true;
+    }
     this.#waits = null;
     return true;
   }

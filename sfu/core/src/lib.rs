@@ -18,6 +18,7 @@ pub mod engine;
 mod event;
 mod feedback;
 mod forward;
+pub mod framing;
 mod id;
 pub mod params;
 pub mod pipe;

@@ -1,7 +1,8 @@
 //! Chat: what is said, and who writes.
 
 use super::ParticipantId;
-use super::client::{check_identity, read};
+use super::client::check_identity;
+use super::decode::read;
 use super::id::MessageId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,6 +101,14 @@ impl ChatRequest {
             "typing" => read(kind, fields()).map(Self::Typing),
             _ => return None,
         })
+    }
+
+    pub(super) fn request(&self) -> Option<u64> {
+        match self {
+            Self::Chat(it) => it.request,
+            Self::ChatDelete(it) => it.request,
+            Self::Typing(_) => None,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

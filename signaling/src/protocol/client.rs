@@ -1,10 +1,9 @@
 //! What a client may say.
 
-use super::{ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, Source, TrackId};
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::decode::{StrictObject, read, shorten};
+use super::{ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, Resume, Source, TrackId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
 
 /// A message from a client, decoded and checked field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +11,7 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant is named for the struct that documents it")]
 pub enum ClientMessage {
     Join(Join),
+    Resume(Resume),
     Publish(Publish),
     Offer(Offer),
     Ready(Ready),
@@ -81,6 +81,9 @@ pub struct Publish {
     /// Simulcast layers, lowest first; empty without simulcast.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<PublishLayer>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// One simulcast layer that a publisher announces.
@@ -255,6 +258,9 @@ pub struct Renew {
 pub struct Ping {
     /// Echoed in `pong`; any number the client likes.
     pub time: u64,
+    /// Number of the last event that came: those until then need not be kept for `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
 }
 
 /// Longest sentence about a message that was refused; the longest of our own words has about half of it.
@@ -317,6 +323,7 @@ impl ClientMessage {
         }
         Ok(match kind {
             "join" => Self::Join(read(kind, fields)?),
+            "resume" => Self::Resume(read(kind, fields)?),
             "publish" => Self::Publish(read(kind, fields)?),
             "offer" => Self::Offer(read(kind, fields)?),
             "ready" => Self::Ready(read(kind, fields)?),
@@ -343,6 +350,7 @@ impl ClientMessage {
                 check_name(&join.name)?;
                 join.identity.as_deref().map_or(Ok(()), check_identity)
             }
+            Self::Resume(resume) => resume.check(),
             Self::Publish(publish) => publish.check(),
             Self::Candidate(candidate) => {
                 check_length("mid", candidate.mid.as_deref().unwrap_or("0"), 1, MAX_MID)?;
@@ -438,55 +446,4 @@ pub(super) fn check_length(field: &str, text: &str, min: usize, max: usize) -> R
         return Ok(());
     }
     Err(format!("field `{field}`: expected {min} to {max} characters without control characters"))
-}
-
-/// Reads the fields of one message; the error names the path to the wrong one.
-pub(super) fn read<T: DeserializeOwned>(
-    kind: &str,
-    fields: Map<String, Value>,
-) -> Result<T, String> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." {
-            format!("{kind}: {inner}")
-        } else {
-            format!("{kind}: field `{path}`: {inner}")
-        }
-    })
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-/// A JSON object without repeated keys: two parsers must never read two different messages from one text.
-struct StrictObject(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for StrictObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Map<String, Value>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a `type`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format!(
-                            "repeated field `{}`",
-                            shorten(&key)
-                        )));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Fields).map(Self)
-    }
 }

@@ -1,6 +1,7 @@
 //! What moderators ask for, and what is told of it.
 
-use super::client::{check_identity, read};
+use super::client::check_identity;
+use super::decode::read;
 use super::{PermissionChange, TrackId, check_attributes, check_metadata, check_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

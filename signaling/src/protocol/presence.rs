@@ -1,7 +1,8 @@
 //! How somebody is here: a raised hand, a status, a reaction.
 
 use super::ParticipantId;
-use super::client::{check_length, is_default, read};
+use super::client::{check_length, is_default};
+use super::decode::read;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -95,6 +96,13 @@ impl PresenceRequest {
             "react" => read(kind, fields()).map(Self::React),
             _ => return None,
         })
+    }
+
+    pub(super) fn request(&self) -> Option<u64> {
+        match self {
+            Self::Presence(it) => it.request,
+            Self::React(it) => it.request,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

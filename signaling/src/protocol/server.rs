@@ -15,6 +15,14 @@ use utoipa::ToSchema;
 pub enum ServerMessage {
     /// Answer to `join`.
     Welcome(Box<Welcome>),
+    /// Answer to `resume`.
+    Resumed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        participant: ParticipantId,
+        secret: String,
+        taken: u64,
+    },
     /// How many receive sections the next offer must have.
     MediaSections(MediaSections),
     /// Answer to `offer`.
@@ -103,6 +111,8 @@ pub struct Welcome {
     pub participant: ParticipantId,
     /// The client's own identity, as the server understood it.
     pub identity: String,
+    /// What `resume` needs.
+    pub secret: String,
     /// For RTCPeerConnection.
     pub ice_servers: Vec<IceServer>,
     /// Receive sections of the first offer.
@@ -278,6 +288,9 @@ pub struct TrackInfo {
     pub simulcast: bool,
     /// Encodings, lowest first; empty without simulcast.
     pub layers: Vec<String>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// A layer of a track by its names.

@@ -5,8 +5,9 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 35] = [
+const CLIENT_TYPES: [&str; 36] = [
     "join",
+    "resume",
     "publish",
     "offer",
     "ready",
@@ -42,8 +43,9 @@ const CLIENT_TYPES: [&str; 35] = [
     "set_moderator",
     "end_room",
 ];
-const SERVER_TYPES: [&str; 32] = [
+const SERVER_TYPES: [&str; 33] = [
     "welcome",
+    "resumed",
     "media_sections",
     "answer",
     "published",

@@ -237,6 +237,9 @@ impl Room {
 
     /// A newer token of somebody who is here. Whether it is hidden was decided when it came.
     pub(super) fn renew(&mut self, id: ParticipantId, request: Option<u64>, grant: Grant) {
+        if !self.takes(id, request) {
+            return;
+        }
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let before = participant.is_moderator();
         participant.grant.validity = grant.validity;

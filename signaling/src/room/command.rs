@@ -2,8 +2,9 @@
 
 use super::{
     AdminCommand, Explanation, HttpJoin, IfMatch, Joined, LayerWish, Outlook, Refusal, Reply,
+    Resumed, Unresumable,
 };
-use crate::auth::{Ban, Grant, Verdict};
+use crate::auth::{Ban, Grant, Secret, Verdict};
 use crate::negotiation::LocalMedia;
 use crate::protocol::{ClientMessage, ParticipantId, ServerMessage};
 use crate::sdp::IceFragment;
@@ -38,6 +39,31 @@ pub(crate) enum RoomCommand {
         from: ParticipantId,
         /// What.
         message: ClientMessage,
+    },
+    /// A message of somebody who is in that was refused before the room saw it.
+    Refuse {
+        /// Whose.
+        participant: ParticipantId,
+        /// Of the message.
+        request: Option<u64>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A participant confirmed events over its newest socket.
+    Heard {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody wants to go on over another socket; answered by [`Effect::Resumed`].
+    Resume {
+        /// Who.
+        participant: ParticipantId,
+        /// Proves it.
+        secret: Secret,
+        /// Everything that it has missed is still there.
+        covered: bool,
+        /// Seconds since 1970.
+        unix: u64,
     },
     /// The socket of a participant ended.
     SignalingClosed {
@@ -151,6 +177,8 @@ pub(crate) enum Effect {
         /// What it is let in with.
         answer: Result<Joined, Refusal>,
     },
+    /// Answers [`RoomCommand::Resume`].
+    Resumed(Result<Resumed, Unresumable>),
     /// Answers the command that is being executed.
     Reply(Result<Reply, Refusal>),
     /// Answers [`RoomCommand::Explain`], and all others that came since the last explanation.

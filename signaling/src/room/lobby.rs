@@ -178,7 +178,7 @@ impl Room {
             self.stop_waiting(from);
         } else {
             let text = "You wait to be let in.";
-            self.refuse(from, None, Refusal::new(ErrorCode::BadState, text));
+            self.refuse(from, message.request(), Refusal::new(ErrorCode::BadState, text));
         }
         true
     }

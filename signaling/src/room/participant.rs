@@ -3,6 +3,7 @@
 use super::Refusal;
 use super::demand::Settings;
 use super::outlook::Outlook;
+use super::resumption::Resumption;
 use super::slots::SlotTable;
 use super::standing::Social;
 use super::status::Known;
@@ -65,6 +66,7 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) signaling: Signaling,
+    pub(super) resumption: Resumption,
     /// Nobody is told about it: a viewer by WHEP, or a token says so.
     pub(crate) hidden: bool,
     /// It was sent an offer of ours, and has so long to answer it.
@@ -128,6 +130,7 @@ impl Participant {
             name,
             grant,
             signaling,
+            resumption: Resumption::new(rng),
             hidden,
             answer_by: None,
             viewing: None,
@@ -135,7 +138,7 @@ impl Participant {
             max: MediaSections::default(),
             wished: MediaSections::default(),
             sections: MediaSections::default(),
-            negotiation: Negotiation::new(rng),
+            negotiation: Negotiation::new(local.worker, rng),
             local,
             transport: None,
             announced: BTreeMap::new(),

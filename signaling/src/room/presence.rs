@@ -63,6 +63,7 @@ impl Room {
             Participant::new(id, identity, name, grant, signaling, local, &mut self.rng);
         participant.social = social;
         participant.max = max;
+        participant.resumption.takes(join.request);
         participant.wished = slots_granted(&Permissions::ALL, join.max_audio, join.max_video);
         participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());
         self.welcome(&participant, join.request);
@@ -119,6 +120,7 @@ impl Room {
             room: self.name.clone(),
             participant: participant.id,
             identity: participant.identity.clone(),
+            secret: participant.resumption.secret(),
             ice_servers: ice::issue(&self.settings.ice_servers, SystemTime::now()),
             media_sections: participant.sections,
             max_video: participant.max.video,
@@ -161,6 +163,9 @@ impl Room {
             self.effects.push(Effect::Outlook { participant, outlook });
         }
         let (reason, message) = (reason.to_owned(), text.to_owned());
+        if matches!(left, LeaveReason::Replaced | LeaveReason::Removed) {
+            self.note_departure(participant, &reason, &message);
+        }
         self.send(participant, ServerMessage::Closed { reason, message });
         self.remove(participant, left);
     }

@@ -1,6 +1,7 @@
 //! Which rooms there are. A room appears on the first join and ends when nobody is in it.
 
-use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle, Seat};
+use super::actor::{self, Actor, HttpAnswer, Mail, RoomHandle, Seat};
+use super::outbox::Outbox;
 use super::{
     AdminCommand, HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomChange, RoomCommand,
     RoomSettings,

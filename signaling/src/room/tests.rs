@@ -5,11 +5,13 @@
 mod admin;
 mod cases;
 mod client;
+mod encrypted;
 mod explain;
 mod histories;
 mod media;
 mod moderation;
 mod quality;
+mod resumption;
 mod seats;
 mod social;
 mod viewers;
@@ -50,6 +52,7 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
             digest: vec![1; 32],
         },
         candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+        tcp_candidates: Vec::new(),
     })
 }
 
@@ -139,6 +142,7 @@ impl World {
                 Effect::Outlook { .. }
                 | Effect::Revoke { .. }
                 | Effect::Happened(_)
+                | Effect::Resumed(_)
                 | Effect::Wait { .. }
                 | Effect::Admit { .. }
                 | Effect::Bans(_) => {}

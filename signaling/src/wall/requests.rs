@@ -4,7 +4,7 @@ use super::{Person, ROOMS, Session, Token, Wall, offer};
 use crate::protocol::{ClientMessage, Permissions, Source};
 use crate::room::RoomCommand;
 use crate::testing::Way;
-use crate::ws::{enter, renewed};
+use crate::ws::{Entered, enter, renewed};
 use rand::Rng as _;
 use serde_json::{Value, json};
 
@@ -21,7 +21,9 @@ impl Wall {
         let joined = enter(&self.state, join).await;
         assert_eq!(joined.is_ok(), expected.is_some(), "{token:?} into {room}");
         self.note(format!("join {}", joined.is_ok()));
-        let (Ok((membership, outbox)), Some((identity, permissions))) = (joined, expected) else {
+        let (Ok(Entered { membership, outbox, .. }), Some((identity, permissions))) =
+            (joined, expected)
+        else {
             return None;
         };
         let free = self.is_free_to_enter(room, identity, &token);

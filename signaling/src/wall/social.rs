@@ -107,7 +107,7 @@ impl Wall {
         person.membership.room.send(RoomCommand::Message { from, message }).await;
         loop {
             let text = timeout(Duration::from_secs(10), person.outbox.messages.recv()).await;
-            let text = text.expect("an answer in time").expect("an answer");
+            let text = text.expect("an answer in time").expect("an answer").message;
             person.check_heard(&text);
             let answer: Value = serde_json::from_str(&text).unwrap();
             if answer["request"] == request {

@@ -186,6 +186,19 @@ impl Socket {
         self.answer(1).await
     }
 
+    /// Asks to go on as whoever was given this `welcome`, and returns the answer.
+    pub(crate) async fn resume(&mut self, welcome: &Value, event: u64) -> Value {
+        let (room, participant) = (&welcome["room"], &welcome["participant"]);
+        let secret = &welcome["secret"];
+        self.say(json!({"type": "resume", "request": 900, "version": 1, "room": room, "participant": participant, "secret": secret, "event": event})).await;
+        loop {
+            let message = self.message().await.expect("an answer");
+            if message["request"] == 900 || message["type"] == "closed" {
+                return message;
+            }
+        }
+    }
+
     /// The next message of a type.
     pub(crate) async fn next(&mut self, kind: &str) -> Value {
         loop {

@@ -1,8 +1,12 @@
 //! The SCTP association under the data channels (RFC 8831, RFC 9260).
 //!
-//! Owns one association that the peer opens. Never opens a channel: what arrives on one is read, counted and dropped, so
-//! that nothing grows. Packets travel inside DTLS; this module never sees an address.
+//! Owns one association and its channels, all of which the peer opens. Messages stay in the association until they are read, so
+//! that a reader who takes its time closes the window of the peer. Packets travel inside DTLS; this module never sees an address.
 //! The protocol is `sctp-proto`, which draws its tags and sequence numbers itself.
+
+mod channel;
+
+pub use channel::{CHANNELS_MAX, Channel, LABEL_LEN_MAX, LOSSY, RELIABLE};
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,9 +15,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use channel::Delivery;
 use sctp_proto::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event,
-    Payload, ServerConfig, StreamEvent, StreamId, TransportConfig,
+    Payload, PayloadProtocolIdentifier, ServerConfig, StreamEvent, StreamId, TransportConfig,
 };
 
 use super::dtls::APPLICATION_DATA_LEN_MAX;
@@ -35,9 +40,35 @@ const INIT: u8 = 1;
 /// Chunks with user data (RFC 9260 section 3.3.1, RFC 8260 section 2.1). Both name their stream at the same place.
 const DATA: u8 = 0;
 const I_DATA: u8 = 64;
+/// Flag of the last piece of a message.
+const ENDING: u8 = 1;
+/// What may wait to be read: messages, and bytes with their headers. Of the rest, packets are kept …
+const UNREAD_MESSAGES_MAX: usize = 1024;
+const UNREAD_BYTES_MAX: usize = RECEIVE_BUFFER_LEN as usize * 3 / 4;
+/// … up to so many, which is what the window still allows.
+const PARKED_MAX: usize = 128;
+/// Other pieces than the last one are longer than this, header included, …
+const CRUMB_LEN: usize = 64;
+/// … but for one in a packet of at least so many bytes.
+const FILLED_LEN: usize = 512;
 
 /// The library routes by verification tag, but wants an address.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+
+/// Streams of channels that both sides know without an opening message: [`RELIABLE`] and [`LOSSY`].
+const NEGOTIATED: [(&str, Delivery); 2] =
+    [(RELIABLE, Delivery::RELIABLE), (LOSSY, Delivery::LOSSY)];
+
+/// A message that came on a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// On which.
+    pub stream: StreamId,
+    /// A string; else bytes.
+    pub text: bool,
+    /// Possibly empty.
+    pub payload: Bytes,
+}
 
 /// One association, which waits for the peer's INIT.
 pub struct Sctp {
@@ -46,8 +77,15 @@ pub struct Sctp {
     open: bool,
     failed: bool,
     transmits: VecDeque<Vec<u8>>,
-    discarded_messages: u64,
-    discarded_bytes: u64,
+    channels: Vec<Channel>,
+    /// Streams with messages that were not read.
+    readable: VecDeque<StreamId>,
+    /// What was received since everything was read.
+    unread: Load,
+    /// Packets with data that came while too much was not read.
+    parked: VecDeque<Bytes>,
+    /// Messages that came on no channel.
+    stray: u64,
 }
 
 impl std::fmt::Debug for Sctp {
@@ -82,8 +120,11 @@ impl Sctp {
             open: false,
             failed: false,
             transmits: VecDeque::new(),
-            discarded_messages: 0,
-            discarded_bytes: 0,
+            channels: Vec::new(),
+            readable: VecDeque::new(),
+            unread: Load::default(),
+            parked: VecDeque::new(),
+            stray: 0,
         }
     }
 
@@ -92,11 +133,66 @@ impl Sctp {
         // The library closes an open association over a late copy of its INIT.
         let is_init = packet.get(FIRST_CHUNK_TYPE_AT) == Some(&INIT);
         // … and makes a stream of every number that it hears, whatever was negotiated.
-        if self.failed || (self.open && is_init) || names_foreign_stream(packet) {
+        let Some(load) = load_of(packet) else { return };
+        if self.failed || (self.open && is_init) {
             return;
         }
         let packet = Bytes::copy_from_slice(packet);
+        // If the library dropped it for want of room, the peer would repeat it after its timeout only.
+        if load.bytes > 0 && (self.unread.is_full() || !self.parked.is_empty()) {
+            if self.parked.len() < PARKED_MAX {
+                self.parked.push_back(packet);
+            }
+            return;
+        }
+        self.unread.messages += load.messages;
+        self.unread.bytes += load.bytes;
         self.catching(|sctp| sctp.receive(now, packet));
+    }
+
+    /// The next message on a channel. What is not read waits, and in the end the peer with it.
+    pub fn read(&mut self, now: Instant) -> Option<Received> {
+        loop {
+            let mut received = None;
+            self.catching(|sctp| received = sctp.next_message());
+            if let Some(received) = received {
+                self.unread.messages = self.unread.messages.saturating_sub(1);
+                self.unread.bytes = self.unread.bytes.saturating_sub(received.payload.len());
+                return Some(received);
+            }
+            self.unread = Load::default();
+            let packet = self.parked.pop_front()?;
+            self.catching(|sctp| sctp.receive(now, packet));
+        }
+    }
+
+    /// Queues a message for a channel; [`Self::flush`] lets it leave. `false`: there is no such channel, or the peer takes no message so long.
+    pub fn send(&mut self, stream: StreamId, text: bool, payload: &Bytes) -> bool {
+        let mut sent = false;
+        self.catching(|sctp| sent = sctp.write(stream, text, payload));
+        sent
+    }
+
+    /// Bytes that were queued and not acknowledged yet.
+    pub fn buffered(&mut self) -> usize {
+        let Some((_, association)) = &mut self.association else { return 0 };
+        let mut of = |channel: &Channel| association.stream(channel.stream)?.buffered_amount();
+        self.channels.iter().filter_map(|channel| of(channel).ok()).sum()
+    }
+
+    /// Those that are open, in the order in which they were opened.
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    /// Closes a channel: what waits in it is lost.
+    pub fn close(&mut self, stream: StreamId) {
+        self.catching(|sctp| sctp.reset(stream));
+    }
+
+    /// Lets what was queued leave, as far as the peer takes it.
+    pub fn flush(&mut self, now: Instant) {
+        self.catching(|sctp| sctp.drain(now));
     }
 
     /// Fires what is due: retransmissions and delayed acknowledgements.
@@ -130,17 +226,17 @@ impl Sctp {
         self.failed
     }
 
-    /// Messages and bytes that arrived on channels and were dropped.
-    pub fn discarded(&self) -> (u64, u64) {
-        (self.discarded_messages, self.discarded_bytes)
+    /// Messages that came on no channel since the last call; they are gone.
+    pub fn take_stray(&mut self) -> u64 {
+        std::mem::take(&mut self.stray)
     }
 
     fn catching(&mut self, call: impl FnOnce(&mut Self)) {
         if !self.failed && catch_unwind(AssertUnwindSafe(|| call(&mut *self))).is_err() {
             self.failed = true;
-            self.open = false;
             self.association = None;
             self.transmits.clear();
+            self.end();
         }
     }
 
@@ -151,6 +247,7 @@ impl Sctp {
                 // A new INIT replaces an association that never opened, or has closed.
                 if let Some((old, _)) = self.association.replace((handle, association)) {
                     self.forget(old);
+                    self.end();
                 }
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
@@ -173,10 +270,11 @@ impl Sctp {
             match event {
                 Event::Connected => self.open = true,
                 Event::HandshakeFailed { .. } | Event::AssociationLost { .. } => over = true,
-                Event::Stream(StreamEvent::Readable { id } | StreamEvent::Finished { id }) => {
-                    let (messages, bytes) = discard(association, id);
-                    self.discarded_messages += messages;
-                    self.discarded_bytes += bytes;
+                Event::Stream(StreamEvent::Readable { id }) if !self.readable.contains(&id) => {
+                    self.readable.push_back(id);
+                }
+                Event::Stream(StreamEvent::Finished { id }) => {
+                    self.channels.retain(|channel| channel.stream != id);
                 }
                 _ => {}
             }
@@ -190,10 +288,118 @@ impl Sctp {
             self.transmits.extend(packets.iter().take(room).map(|packet| packet.to_vec()));
         }
         if over {
-            self.open = false;
             self.association = None;
             self.forget(handle);
+            self.end();
         }
+    }
+
+    /// The association is gone, and all that was in it.
+    fn end(&mut self) {
+        self.open = false;
+        self.channels.clear();
+        self.readable.clear();
+        self.parked.clear();
+    }
+
+    fn next_message(&mut self) -> Option<Received> {
+        while let Some(id) = self.readable.pop_front() {
+            let (_, association) = self.association.as_mut()?;
+            let Ok(Some(mut message)) = association.stream(id).and_then(|mut s| s.read_sctp())
+            else {
+                continue;
+            };
+            // The others come first before it is read again.
+            self.readable.push_back(id);
+            let bytes = message.next(message.len()).map(|chunk| chunk.bytes).unwrap_or_default();
+            let (text, payload) = match message.ppi {
+                PayloadProtocolIdentifier::Dcep => {
+                    self.establish(id, &bytes);
+                    continue;
+                }
+                PayloadProtocolIdentifier::String => (true, bytes),
+                PayloadProtocolIdentifier::Binary => (false, bytes),
+                PayloadProtocolIdentifier::StringEmpty => (true, Bytes::new()),
+                PayloadProtocolIdentifier::BinaryEmpty => (false, Bytes::new()),
+                PayloadProtocolIdentifier::Unknown => {
+                    self.stray += 1;
+                    continue;
+                }
+            };
+            if self.is_channel(id) {
+                return Some(Received { stream: id, text, payload });
+            }
+            self.stray += 1;
+        }
+        None
+    }
+
+    /// Whether a message on this stream is one of a channel: the first one opens those that need no opening message.
+    fn is_channel(&mut self, id: StreamId) -> bool {
+        if self.channels.iter().any(|channel| channel.stream == id) {
+            return true;
+        }
+        let Some((label, delivery)) = NEGOTIATED.get(usize::from(id)) else { return false };
+        self.add(id, (*label).to_owned(), delivery)
+    }
+
+    /// An opening message is answered by an acknowledgement, or by closing the channel.
+    fn establish(&mut self, id: StreamId, message: &[u8]) {
+        if self.channels.iter().any(|channel| channel.stream == id) || message == channel::ACK {
+            return;
+        }
+        let added = channel::read_open(message)
+            .is_some_and(|(label, delivery)| self.add(id, label, &delivery));
+        let Some((_, association)) = &mut self.association else { return };
+        let Ok(mut stream) = association.stream(id) else { return };
+        let ack = Bytes::from_static(channel::ACK);
+        let answered =
+            added && stream.write_sctp(&ack, PayloadProtocolIdentifier::Dcep).is_ok();
+        if !answered {
+            self.reset(id);
+        }
+    }
+
+    fn add(&mut self, id: StreamId, label: String, delivery: &Delivery) -> bool {
+        let Some((_, association)) = &mut self.association else { return false };
+        let Delivery { unordered, reliability, value } = *delivery;
+        let set = association
+            .stream(id)
+            .and_then(|mut stream| stream.set_reliability_params(unordered, reliability, value));
+        let room = self.channels.len() < CHANNELS_MAX;
+        if room && set.is_ok() {
+            self.channels.push(Channel::new(id, label, delivery));
+        }
+        room && set.is_ok()
+    }
+
+    fn reset(&mut self, id: StreamId) {
+        self.channels.retain(|channel| channel.stream != id);
+        self.readable.retain(|&other| other != id);
+        if let Some((_, association)) = &mut self.association
+            && let Ok(mut stream) = association.stream(id)
+        {
+            // Before the association is established there is nothing to close.
+            let _ = stream.close();
+        }
+    }
+
+    fn write(&mut self, id: StreamId, text: bool, payload: &Bytes) -> bool {
+        if !self.channels.iter().any(|channel| channel.stream == id) {
+            return false;
+        }
+        let Some((_, association)) = &mut self.association else { return false };
+        let Ok(mut stream) = association.stream(id) else { return false };
+        let kind = match (text, payload.is_empty()) {
+            (true, false) => PayloadProtocolIdentifier::String,
+            (false, false) => PayloadProtocolIdentifier::Binary,
+            (true, true) => PayloadProtocolIdentifier::StringEmpty,
+            (false, true) => PayloadProtocolIdentifier::BinaryEmpty,
+        };
+        // SCTP has no empty messages (RFC 8831 section 6.6).
+        let empty = Bytes::from_static(&[0]);
+        let bytes = if payload.is_empty() { &empty } else { payload };
+        stream.write_sctp(bytes, kind).is_ok()
     }
 
     fn forget(&mut self, handle: AssociationHandle) {
@@ -201,30 +407,39 @@ impl Sctp {
     }
 }
 
-/// Is there data for a stream that is none of those that we said there may be?
-fn names_foreign_stream(packet: &[u8]) -> bool {
-    let mut rest = packet.get(FIRST_CHUNK_TYPE_AT..).unwrap_or_default();
-    while let &[kind, _, high, low, ref body @ ..] = rest {
-        if let (DATA | I_DATA, &[_, _, _, _, high, low, ..]) = (kind, body)
-            && u16::from_be_bytes([high, low]) >= STREAMS_MAX
-        {
-            return true;
-        }
-        let len = usize::from(u16::from_be_bytes([high, low])).max(4).next_multiple_of(4);
-        rest = rest.get(len..).unwrap_or_default();
-    }
-    false
+/// Messages and bytes of data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    messages: usize,
+    bytes: usize,
 }
 
-/// Reads what a stream holds: messages and bytes.
-fn discard(association: &mut Association, id: StreamId) -> (u64, u64) {
-    let (mut messages, mut bytes) = (0, 0);
-    while let Ok(mut stream) = association.stream(id) {
-        let Ok(Some(message)) = stream.read() else { break };
-        messages += 1;
-        bytes += message.len() as u64;
+impl Load {
+    fn is_full(self) -> bool {
+        self.messages >= UNREAD_MESSAGES_MAX || self.bytes >= UNREAD_BYTES_MAX
     }
-    (messages, bytes)
+}
+
+/// What a packet has of data. `None`: some of it is for a stream that is none of those that we said there may be, or a message is cut
+/// smaller than anybody does who means to send it: the library looks at all pieces of a message for each one that comes.
+fn load_of(packet: &[u8]) -> Option<Load> {
+    let mut rest = packet.get(FIRST_CHUNK_TYPE_AT..).unwrap_or_default();
+    let (mut load, mut crumbs) = (Load::default(), 0);
+    while let &[kind, flags, high, low, ref body @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([high, low])).max(4);
+        if let (DATA | I_DATA, &[_, _, _, _, high, low, ..]) = (kind, body) {
+            if u16::from_be_bytes([high, low]) >= STREAMS_MAX {
+                return None;
+            }
+            load.messages += usize::from(flags & ENDING);
+            load.bytes += len;
+            crumbs += usize::from(flags & ENDING == 0 && len < CRUMB_LEN);
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    // Browsers fill what is left of a packet with the beginning of the next message.
+    let allowed = usize::from(packet.len() >= FILLED_LEN);
+    (crumbs <= allowed).then_some(load)
 }
 
 #[cfg(test)]

@@ -126,6 +126,7 @@ impl Client {
             name: String::new(),
             muted: false,
             layers: Vec::new(),
+            encrypted: false,
         }
     }
 

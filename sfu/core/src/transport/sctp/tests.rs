@@ -52,12 +52,37 @@ impl Browser {
         }
     }
 
+    /// Opens a channel where there is none, and sends a message on it.
     fn write(&mut self, id: StreamId, len: usize) {
-        let binary = PayloadProtocolIdentifier::Binary;
-        let _ = self.association.open_stream(id, binary);
-        let message = Bytes::from(vec![1; len]);
-        self.association.stream(id).unwrap().write_sctp(&message, binary).unwrap();
+        if !self.association.stream_ids().contains(&id) {
+            self.open(id, 0, "chat");
+        }
+        self.send(id, PayloadProtocolIdentifier::Binary, &vec![1; len]);
     }
+
+    fn open(&mut self, id: StreamId, kind: u8, label: &str) {
+        self.association.open_stream(id, PayloadProtocolIdentifier::Binary).unwrap();
+        let mut message = vec![3, kind, 0, 0, 0, 0, 0, 0, 0, label.len() as u8, 0, 0];
+        message.extend(label.as_bytes());
+        self.send(id, PayloadProtocolIdentifier::Dcep, &message);
+    }
+
+    fn send(&mut self, id: StreamId, kind: PayloadProtocolIdentifier, message: &[u8]) {
+        let message = Bytes::copy_from_slice(message);
+        self.association.stream(id).unwrap().write_sctp(&message, kind).unwrap();
+    }
+
+    fn read(&mut self, id: StreamId) -> Option<(PayloadProtocolIdentifier, Vec<u8>)> {
+        let mut message = self.association.stream(id).ok()?.read_sctp().ok()??;
+        let bytes = message.next(message.len())?.bytes.to_vec();
+        Some((message.ppi, bytes))
+    }
+}
+
+/// Reads everything that there is: messages and bytes.
+fn drain(now: Instant, sctp: &mut Sctp) -> (usize, usize) {
+    let read = std::iter::from_fn(|| sctp.read(now));
+    read.fold((0, 0), |(n, bytes), message| (n + 1, bytes + message.payload.len()))
 }
 
 fn transmits(sctp: &mut Sctp) -> Vec<Vec<u8>> {
@@ -72,26 +97,42 @@ fn run(
     span: Duration,
     sctp: &mut Sctp,
     browser: &mut Browser,
-    mut lost: impl FnMut() -> bool,
+    lost: impl FnMut() -> bool,
 ) {
+    let _ = run_reading(now, span, sctp, browser, lost);
+}
+
+/// The same, while everything that comes is read: messages and bytes.
+fn run_reading(
+    now: &mut Instant,
+    span: Duration,
+    sctp: &mut Sctp,
+    browser: &mut Browser,
+    mut lost: impl FnMut() -> bool,
+) -> (usize, usize) {
     let end = *now + span;
+    let mut sum = (0, 0);
     while *now < end {
         let up = browser.packets(*now);
         for packet in up.iter().filter(|_| !lost()) {
             sctp.handle_data(*now, packet);
         }
+        let (messages, bytes) = drain(*now, sctp);
+        sum = (sum.0 + messages, sum.1 + bytes);
+        sctp.flush(*now);
         let down = transmits(sctp);
         for packet in down.iter().filter(|_| !lost()) {
             browser.handle_data(*now, packet.clone());
         }
         if up.is_empty() && down.is_empty() {
             let timeouts = [sctp.poll_timeout(), browser.association.poll_timeout()];
-            let Some(next) = timeouts.into_iter().flatten().min() else { return };
+            let Some(next) = timeouts.into_iter().flatten().min() else { return sum };
             *now = (*now).max(next);
             sctp.handle_timeout(*now);
             browser.association.handle_timeout(*now);
         }
     }
+    sum
 }
 
 fn open() -> (Instant, Sctp, Browser) {
@@ -108,14 +149,15 @@ fn the_browser_opens_an_association() {
 }
 
 #[test]
-fn messages_are_read_counted_and_dropped() {
+fn messages_are_read() {
     let (mut now, mut sctp, mut browser) = open();
     for id in 0..20 {
         browser.write(id, 100_000);
         browser.write(id, 1);
     }
-    run(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, || false);
-    assert_eq!(sctp.discarded(), (40, 20 * 100_001));
+    let read =
+        run_reading(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, || false);
+    assert_eq!(read, (40, 20 * 100_001));
     assert!(sctp.is_open() && !browser.lost);
 }
 
@@ -125,17 +167,156 @@ fn four_times_the_receive_buffer_passes_through_it() {
     for _ in 0..8 {
         browser.write(1, MESSAGE_LEN_MAX as usize);
     }
-    run(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
-    assert_eq!(sctp.discarded(), (8, 8 * u64::from(MESSAGE_LEN_MAX)));
+    let read =
+        run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    assert_eq!(read, (8, 8 * MESSAGE_LEN_MAX as usize));
 }
 
 #[test]
 fn row_25_a_message_beyond_the_limit_does_not_pass() {
     let (mut now, mut sctp, mut browser) = open();
     browser.write(1, 8 << 20);
-    run(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
-    assert_eq!(sctp.discarded().0, 0);
+    let read =
+        run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    assert_eq!(read, (0, 0));
     assert!(!sctp.is_open() && !sctp.has_failed());
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn channels_are_acknowledged_and_speak_both_ways() {
+    let (mut now, mut sctp, mut browser) = open();
+    browser.open(4, 0, "chat");
+    browser.open(6, 0x81, LOSSY);
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    let opened = |stream, label: &str, reliable| Channel { stream, label: label.into(), reliable };
+    assert_eq!(sctp.channels(), [opened(4, "chat", true), opened(6, LOSSY, false)]);
+    let ack = (PayloadProtocolIdentifier::Dcep, vec![2]);
+    assert_eq!((browser.read(4), browser.read(6)), (Some(ack.clone()), Some(ack)));
+    assert!(sctp.send(4, true, &Bytes::from_static(b"hi")));
+    assert!(sctp.send(6, false, &Bytes::new()));
+    assert!(!sctp.send(8, false, &Bytes::new()), "no such channel");
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert_eq!(browser.read(4), Some((PayloadProtocolIdentifier::String, b"hi".to_vec())));
+    assert_eq!(browser.read(6), Some((PayloadProtocolIdentifier::BinaryEmpty, vec![0])));
+    assert_eq!(sctp.buffered(), 0);
+}
+
+#[test]
+fn empty_messages_and_kinds_survive() {
+    let (mut now, mut sctp, mut browser) = open();
+    browser.open(2, 0, "chat");
+    for (kind, bytes) in [
+        (PayloadProtocolIdentifier::String, &b"hi"[..]),
+        (PayloadProtocolIdentifier::StringEmpty, &[0]),
+        (PayloadProtocolIdentifier::Binary, &[7]),
+        (PayloadProtocolIdentifier::BinaryEmpty, &[0]),
+    ] {
+        browser.send(2, kind, bytes);
+    }
+    for packet in browser.packets(now) {
+        sctp.handle_data(now, &packet);
+    }
+    let read: Vec<_> = std::iter::from_fn(|| sctp.read(now)).collect();
+    let of = |text, payload: &'static [u8]| {
+        let payload = Bytes::from_static(payload);
+        Received { stream: 2, text, payload }
+    };
+    assert_eq!(read, [of(true, b"hi"), of(true, b""), of(false, &[7]), of(false, b"")]);
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+}
+
+#[test]
+fn two_streams_need_no_opening_message() {
+    let (mut now, mut sctp, mut browser) = open();
+    for id in 0..3 {
+        browser.association.open_stream(id, PayloadProtocolIdentifier::Binary).unwrap();
+        browser.send(id, PayloadProtocolIdentifier::Binary, &[1]);
+    }
+    let read = run_reading(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert_eq!((read, sctp.take_stray()), ((2, 2), 1));
+    let labels: Vec<_> = sctp.channels().iter().map(|c| (c.stream, c.label.as_str())).collect();
+    assert_eq!(labels, [(0, RELIABLE), (1, LOSSY)]);
+}
+
+#[test]
+fn either_side_closes_a_channel_and_its_stream_may_be_used_again() {
+    let (mut now, mut sctp, mut browser) = open();
+    browser.open(2, 0, "chat");
+    browser.open(4, 0, "game");
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert!(browser.read(2).is_some() && browser.read(4).is_some());
+    browser.association.stream(2).unwrap().close().unwrap();
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.channels().len(), 1);
+    sctp.close(4);
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert!(sctp.channels().is_empty());
+    assert!(!browser.association.stream_ids().contains(&4), "the peer was told");
+    browser.open(2, 0, "chat");
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.channels().len(), 1);
+}
+
+#[test]
+fn channels_are_capped_and_refused_by_closing_them() {
+    let (mut now, mut sctp, mut browser) = open();
+    let count = CHANNELS_MAX as u16 + 3;
+    for id in 0..count {
+        browser.open(2 * id, 0, "chat");
+    }
+    run(&mut now, SECOND, &mut sctp, &mut browser, || false);
+    assert_eq!(sctp.channels().len(), CHANNELS_MAX);
+    assert_eq!(browser.association.stream_ids().len(), CHANNELS_MAX);
+}
+
+#[test]
+fn what_is_not_read_holds_the_peer_back_and_goes_on_at_once_when_it_is() {
+    let (mut now, mut sctp, mut browser) = open();
+    const LEN: usize = 64 * 1024;
+    for _ in 0..32 {
+        browser.write(1, LEN);
+    }
+    // Nobody reads.
+    let end = now + 20 * SECOND;
+    while now < end {
+        for packet in browser.packets(now) {
+            sctp.handle_data(now, &packet);
+        }
+        for packet in transmits(&mut sctp) {
+            browser.handle_data(now, packet);
+        }
+        now += Duration::from_millis(50);
+        sctp.handle_timeout(now);
+        browser.association.handle_timeout(now);
+    }
+    let held = browser.association.stream(1).unwrap().buffered_amount().unwrap();
+    assert!(held >= 32 * LEN - RECEIVE_BUFFER_LEN as usize - 2000, "{held} bytes are held back");
+    let read = run_reading(&mut now, SECOND / 2, &mut sctp, &mut browser, || false);
+    assert_eq!(read, (32, 32 * LEN));
+}
+
+#[test]
+fn row_25_messages_that_are_not_read_are_bounded_by_number() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    let messages = (0..100_000_u32).map(|n| data(&header, 7, tsn.wrapping_add(n), 1, 53, &[7]));
+    let held = held(&mut sctp, now, messages);
+    assert!(held <= 2 << 20, "{held} bytes");
+    assert_eq!(drain(now, &mut sctp).0, UNREAD_MESSAGES_MAX + PARKED_MAX);
+}
+
+#[test]
+fn row_25_crumbs_of_messages_are_refused() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    let pieces = (0..20_000_u32).map(|piece| {
+        let flags = if piece == 0 { 2 } else { 0 };
+        data(&header, flags, tsn.wrapping_add(piece), 1, 53, &[7])
+    });
+    let held = held(&mut sctp, now, pieces);
+    assert!(held <= 4096, "{held} bytes");
 }
 
 #[test]
@@ -149,8 +330,9 @@ fn losses_are_recovered() {
     run(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, &mut lost);
     assert!(sctp.is_open() && browser.connected);
     browser.write(1, 50_000);
-    run(&mut now, Duration::from_secs(120), &mut sctp, &mut browser, &mut lost);
-    assert_eq!(sctp.discarded(), (1, 50_000));
+    let read =
+        run_reading(&mut now, Duration::from_secs(120), &mut sctp, &mut browser, &mut lost);
+    assert_eq!(read, (1, 50_000));
 }
 
 #[test]
@@ -165,8 +347,9 @@ fn a_late_copy_of_init_does_not_close_an_open_association() {
     sctp.handle_data(now, &init[0]);
     assert!(sctp.is_open());
     browser.write(1, 10);
-    run(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
-    assert_eq!(sctp.discarded(), (1, 10));
+    let read =
+        run_reading(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+    assert_eq!(read, (1, 10));
 }
 
 #[test]
