@@ -356,17 +356,7 @@ impl Actor {
                     self.lobby.insert(id, Delivery::new(outbox));
                 }
             }
-            Effect::Admit { participant, grant } => {
-                if let Some(delivery) = self.lobby.remove(&participant) {
-                    self.deliveries.insert(participant, delivery);
-                }
-                // A token may have been revoked while its bearer waited.
-                self.corrections.extend(self.revocations.correction(
-                    &self.facts.name,
-                    participant,
-                    &grant,
-                ));
-            }
+            Effect::Admit { participant, grant } => self.admit(participant, &grant),
             Effect::Bans(bans) => {
                 self.revocations.bans.set(Instant::now(), &self.facts.name, &bans)
             }
@@ -417,6 +407,16 @@ impl Actor {
             }
             Effect::Media(command) => self.place.execute(command).await,
         }
+    }
+
+    /// Somebody who waited in the lobby is let in.
+    fn admit(&mut self, participant: ParticipantId, grant: &crate::auth::Grant) {
+        if let Some(delivery) = self.lobby.remove(&participant) {
+            self.deliveries.insert(participant, delivery);
+        }
+        // A token may have been revoked meanwhile.
+        let correction = self.revocations.correction(&self.facts.name, participant, grant);
+        self.corrections.extend(correction);
     }
 
     /// To somebody who is here, or waits to be let in.
