@@ -48,6 +48,7 @@ export class ChatPanel {
     this.#stop = [
       room.chat.on('message', ({ message, old }) => this.#add(message, old)),
       room.chat.on('deleted', ({ id }) => this.#remove(id)),
+      room.chat.on('cleared', () => this.#clear()),
       room.chat.on('typing', ({ participant, typing }) => {
         this.#typing[typing ? 'add' : 'delete'](participant);
         this.#showTyping();
@@ -76,7 +77,7 @@ export class ChatPanel {
 
   close() {
     for (const stop of this.#stop) stop();
-    element('messages').replaceChildren();
+    this.#clear();
     this.#text.value = '';
   }
 
@@ -133,6 +134,14 @@ export class ChatPanel {
     if (this.#isOpen()) return;
     this.unread += 1;
     this.#changed();
+  }
+
+  #clear() {
+    element('messages').replaceChildren();
+    this.#items.clear();
+    this.#typing.clear();
+    this.#showTyping();
+    this.#showEmpty();
   }
 
   /** @param {string} id */

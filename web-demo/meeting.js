@@ -126,6 +126,7 @@ export class Meeting {
       room.on('trackavailable', changed),
       room.on('trackstatus', ({ track }) => this.#tileOf(track.id)?.refreshQuality()),
       room.on('localtrackupdated', () => this.#updateLocal()),
+      room.people.on('changed', () => this.#updateLocal()),
       room.on('statechange', () => {
         this.#showSpeakers(new Set());
         this.#updateLocal();
@@ -148,6 +149,7 @@ export class Meeting {
       encrypted: track.encrypted,
     }));
     this.#reconcile(participantId, wantedTiles({ id: participantId, name: `${name} (you)`, seed: this.#room.identity, local: true, note: '' }, tracks));
+    this.#showHand(participantId, this.#room.people.hand);
   }
 
   /** @param {RemoteParticipant} participant */
@@ -168,8 +170,16 @@ export class Meeting {
       };
     });
     const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
-    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: titleOf(participant), seed: participant.identity, local: false, note }, shown));
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: `${participant.name}${participant.status === 'away' ? ' (away)' : ''}`, seed: participant.identity, local: false, note }, shown));
+    this.#showHand(participant.id, participant.hand);
     this.#updateVoices(participant);
+  }
+
+  /** @param {string} participant @param {number} hand */
+  #showHand(participant, hand) {
+    for (const { participant: owner, tile } of this.#tiles.values()) {
+      if (owner === participant) tile.setHand(hand > 0 && tile.element.dataset.source !== 'screen_share');
+    }
   }
 
   /** @param {RemoteParticipant} participant */
@@ -340,11 +350,6 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
     wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false, locked: locked(track, screenAudio) });
   }
   return wanted;
-}
-
-/** @param {RemoteParticipant} participant */
-function titleOf({ name, hand, status }) {
-  return `${hand > 0 ? '✋ ' : ''}${name}${status === 'away' ? ' (away)' : ''}`;
 }
 
 /** @param {RemoteTrack} track */

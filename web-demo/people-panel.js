@@ -91,8 +91,7 @@ export class PeoplePanel {
     const rows = this.#rows();
     element('roster-title').textContent = `People (${participants.size + 1})`;
     keepFocus(element('roster-list'), rows.map((row) => this.#row(row)));
-    label(button('raise'), people.hand > 0 ? 'Take your hand down' : 'Raise your hand');
-    button('raise').textContent = people.hand > 0 ? '✋ Hand down' : '✋ Raise hand';
+    button('raise').textContent = people.hand > 0 ? 'Take hand down' : 'Raise hand';
     button('raise').setAttribute('aria-pressed', String(people.hand > 0));
     button('away').setAttribute('aria-pressed', String(people.status === 'away'));
     button('away').textContent = people.status === 'away' ? 'I am back' : 'Away';
@@ -132,17 +131,11 @@ export class PeoplePanel {
     name.textContent = row.own ? `${row.name} (you)` : row.name;
     const marks = document.createElement('span');
     marks.className = 'marks';
-    if (row.hand > 0) marks.append(mark('✋', 'Hand raised'));
+    if (row.hand > 0) marks.append(sign('hand', 'Hand raised'));
     if (row.moderator) marks.append(mark('Moderator'));
     if (row.status) marks.append(mark(row.status === 'away' ? 'Away' : row.status));
     if (row.reconnecting) marks.append(mark('Reconnecting'));
-    if (row.micOff) {
-      const off = icon('mic-off');
-      off.setAttribute('aria-hidden', 'false');
-      off.setAttribute('role', 'img');
-      off.setAttribute('aria-label', 'Microphone off');
-      marks.append(off);
-    }
+    if (row.micOff) marks.append(sign('mic-off', 'Microphone off'));
     item.append(name, marks);
     if (this.#room.people.moderator && !row.own) {
       const more = action('', `Moderate ${row.name}`, () => {
@@ -227,18 +220,23 @@ function keepFocus(list, items) {
   again?.focus();
 }
 
-/**
- * @param {string} text
- * @param {string} [spoken]
- */
-function mark(text, spoken) {
+/** @param {string} text */
+function mark(text) {
   const made = document.createElement('span');
-  made.className = 'mark';
   made.textContent = text;
-  if (spoken) {
-    made.setAttribute('role', 'img');
-    made.setAttribute('aria-label', spoken);
-  }
+  return made;
+}
+
+/**
+ * @param {string} name of the icon
+ * @param {string} spoken
+ */
+function sign(name, spoken) {
+  const made = document.createElement('span');
+  made.className = `sign ${name}`;
+  made.append(icon(name));
+  made.setAttribute('role', 'img');
+  made.setAttribute('aria-label', spoken);
   return made;
 }
 

@@ -18,6 +18,7 @@ export class Tile {
   #name;
   #note;
   #micOff;
+  #hand;
   #lock;
   #stats;
   #quality;
@@ -53,8 +54,13 @@ export class Tile {
     this.#lock.setAttribute('aria-label', 'Encrypted end to end');
     this.#lock.title = 'Encrypted end to end';
     this.#lock.hidden = true;
+    this.#hand = make('span', 'hand');
+    this.#hand.append(icon('hand'));
+    this.#hand.setAttribute('role', 'img');
+    this.#hand.setAttribute('aria-label', 'Hand raised');
+    this.#hand.hidden = true;
     this.#name = make('span', 'name');
-    caption.append(this.#micOff, this.#lock, this.#name);
+    caption.append(this.#hand, this.#micOff, this.#lock, this.#name);
     this.#stats = make('dl', 'stats');
     this.#stats.hidden = true;
     this.#quality = make('p', 'quality');
@@ -131,6 +137,11 @@ export class Tile {
     this.#lock.hidden = !encrypted;
   }
 
+  /** @param {boolean} raised */
+  setHand(raised) {
+    this.#hand.hidden = !raised;
+  }
+
   /** Shows a reaction for a moment. @param {string} reaction */
   react(reaction) {
     const shown = make('span', 'reaction');
@@ -200,7 +211,7 @@ function make(tag, className) {
 
 /** @param {string} name */
 function initials(name) {
-  const words = name.replace(/^✋ |\(.*\)/gu, '').trim().split(/\s+/u).filter(Boolean);
+  const words = name.replace(/\(.*\)/, '').trim().split(/\s+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
   return letters.map((word) => [...word][0].toUpperCase()).join('') || '?';
 }

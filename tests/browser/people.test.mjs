@@ -78,9 +78,9 @@ people.test('a message is deleted by its author and by the moderator, and a memb
 people.test('a raised hand comes first in the list, and a reaction is seen for a moment', async () => {
   await ada.click('toggle-people');
   await bob.page.$eval('#raise-hand', (element) => element.click());
-  await until('the hand', async () => /✋/.test(await textOf(ada, '#roster-list li:first-child')));
+  await until('the hand', async () => (await ada.page.$('#roster-list li:first-child .sign.hand')) !== null);
   assert.match(await textOf(ada, '#roster-list li:first-child'), /P1/);
-  assert.match(await ada.page.$eval(`${ada.tileOf(bob)} .name`, ({ textContent }) => textContent), /✋ P1/);
+  assert.equal(await ada.page.$eval(`${ada.tileOf(bob)} .hand`, ({ hidden }) => hidden), false);
   await bob.page.evaluate(() => window.switchyard.room.people.react('👏'));
   await until('the reaction', async () => (await ada.page.$(`${ada.tileOf(bob)} .reaction`)) !== null);
 });
@@ -92,7 +92,7 @@ people.test('a moderator mutes and makes moderators, members cannot, and they ar
   await shows(bob, '#toasts', /P0 muted your microphone.*echo/);
   await until('the button to say so', () => bob.page.$eval('#toggle-mic', (element) => !element.classList.contains('on')));
   await moderate(ada, bob, 'lower-hand');
-  await until('the hand to be down', async () => !/✋/.test(await textOf(ada, '#roster-list')));
+  await until('the hand to be down', async () => (await ada.page.$('#roster-list .sign.hand')) === null);
   const refused = await eve.page.evaluate((identity) => window.switchyard.room.people.kick(identity).catch(({ code }) => code), await identityOf(bob));
   assert.equal(refused, 'not_allowed');
   await moderate(ada, bob, 'promote');

@@ -12,6 +12,7 @@ import { Emitter } from './events.js';
  * @typedef {object} ChatEvents
  * @property {{message: ChatMessage, old: boolean}} message somebody said something, we ourselves too; `old`: before we came
  * @property {{id: string}} deleted
+ * @property {{}} cleared we came into the room, for the first time or again: what was said there comes as history
  * @property {{participant: string, typing: boolean}} typing
  */
 
@@ -88,13 +89,17 @@ export class Chat extends Emitter {
     }
   }
 
+  /** The room may be another one than before, and count from one again. */
+  enter() {
+    this.messages = [];
+    this.emit('cleared', {});
+  }
+
   /**
-   * After a reconnect the history comes again.
    * @param {ChatMessage} message
    * @param {boolean} old
    */
   #add(message, old) {
-    if (this.messages.some(({ message: id }) => id === message.message)) return;
     this.messages.push(message);
     if (this.messages.length > MESSAGES_MAX) this.messages.shift();
     this.emit('message', { message, old });

@@ -282,6 +282,7 @@ export class Room extends Emitter {
     this.identity = welcome.identity;
     this.metadata = welcome.metadata ?? '';
     this.#setPermissions(welcome);
+    this.chat.enter();
     this.people.enter(welcome);
     this.#stats = new StatsReader();
     this.#roster.replace(welcome.participants);
