@@ -10,13 +10,16 @@ import { openWanted } from './client/devices.js';
 import { button, element } from './dom.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
+import { ChatPanel } from './chat-panel.js';
 import { LocalMedia } from './client/local-media.js';
 import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
 import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
+import { PeoplePanel } from './people-panel.js';
 import { Prejoin } from './prejoin.js';
+import { Side } from './side.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
@@ -25,7 +28,7 @@ import { recall, remember, rememberedChoices } from './client/storage.js';
 /** @typedef {import('./client/index.js').Encryption} Encryption */
 /** @typedef {import('./prejoin.js').Choice} Choice */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
-/** @typedef {'prejoin' | 'joining' | 'connected' | 'reconnecting' | 'closed'} PageState */
+/** @typedef {'prejoin' | 'joining' | 'waiting' | 'connected' | 'reconnecting' | 'closed'} PageState */
 /** @typedef {{room: Room | null, media: LocalMedia | null}} Exposed */
 
 const query = new URLSearchParams(location.search);
@@ -41,8 +44,10 @@ const exposed = { room: null, media: null };
 let passphrase = passphraseOfLink();
 /** @type {Encryption | undefined} */
 let encryption;
-/** @type {{meeting: Meeting, stats: StatsOverlay, direct: GoDirect} | null} */
-let shown = null;
+/** @type {{close: () => void}[]} */
+let shown = [];
+/** Ends the waiting in the lobby. */
+let waiting = new AbortController();
 
 const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
@@ -59,6 +64,7 @@ function start() {
   linkPages();
   button('rejoin').addEventListener('click', () => autojoin());
   button('back').addEventListener('click', () => showPrejoin(''));
+  button('stop-waiting').addEventListener('click', () => waiting.abort());
   window.addEventListener('pagehide', () => exposed.room?.close());
   window.addEventListener('pageshow', (event) => {
     // The browser kept the page, but we left the room when it went.
@@ -97,15 +103,18 @@ async function join({ name, room: roomName, passphrase: chosen, choices, tracks 
   /** @type {Room} */
   let room;
   try {
+    waiting = new AbortController();
     const [token, adaptiveStream] = [query.get('token') ?? undefined, query.get('adaptive') !== '0'];
     encryption = await encryptionOf(passphrase, roomName);
-    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream, encryption });
+    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream, encryption, waiting: showWaiting, signal: waiting.signal });
   } catch (error) {
     void tracks.then(stopTracks);
     encryption?.close();
     prejoin.setBusy(false);
     prejoin.hide();
-    showPrejoin(/** @type {Error} */ (error).message);
+    const { code, message } = /** @type {import('./client/index.js').SwitchyardError} */ (error);
+    if (code === 'denied' || code === 'banned') showEnd(message, 'You were not let in');
+    else showPrejoin(code === 'aborted' ? '' : message);
     return;
   }
   prejoin.setBusy(false);
@@ -147,11 +156,12 @@ function enter(room, choices) {
     tell: (sentence) => toast(sentence),
   });
   Object.assign(exposed, { room, media });
-  shown = { meeting, stats, direct };
+  const social = showPeople(room, meeting);
+  shown = [...social.panels, direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, speaker, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
     if (state === 'connected') announce('Connected again.');
@@ -172,14 +182,37 @@ function enter(room, choices) {
   return media;
 }
 
+/** Chat and people beside the tiles. @param {Room} room @param {Meeting} meeting */
+function showPeople(room, meeting) {
+  const side = new Side(showControls);
+  const chat = new ChatPanel(room, () => side.open === 'chat', showControls);
+  const people = new PeoplePanel(room, showControls);
+  const reactions = room.people.on('reaction', ({ participant, reaction }) => {
+    meeting.react(participant, reaction);
+    announce(`${room.participants.get(participant)?.name ?? 'You'}: ${reaction}`);
+  });
+  const toggle = /** @param {'chat' | 'roster'} panel */ (panel) => {
+    side.toggle(panel);
+    if (side.open === 'chat') chat.read();
+    showControls();
+  };
+  return { people: room.people, side, toggle, unread: () => chat.unread, panels: [side, chat, people, { close: reactions }] };
+}
+
 function leaveMeeting() {
   useControls(null);
-  shown?.direct.close();
-  shown?.stats.close();
-  shown?.meeting.close();
-  shown = null;
+  for (const part of shown.splice(0)) part.close();
   clearNotices();
   document.title = 'Switchyard';
+}
+
+/** @param {number} place */
+function showWaiting(place) {
+  const first = document.body.dataset.state !== 'waiting';
+  showState('waiting');
+  const before = place === 2 ? 'one person is' : `${place - 1} people are`;
+  element('waiting-message').textContent = `A moderator of this room has to let you in. ${place === 1 ? 'You are next.' : `Before you ${before} waiting.`}`;
+  if (first) element('waiting-title').focus();
 }
 
 /** @param {string} notice */
@@ -206,7 +239,8 @@ function showEnd(message, title) {
 function showState(state, message = '') {
   document.body.dataset.state = state;
   const inRoom = state === 'connected' || state === 'reconnecting';
-  element('prejoin').hidden = inRoom || state === 'closed';
+  element('prejoin').hidden = inRoom || state === 'closed' || state === 'waiting';
+  element('waiting').hidden = state !== 'waiting';
   element('meeting').hidden = !inRoom;
   element('ended').hidden = state !== 'closed';
   element('banner').hidden = state !== 'reconnecting';

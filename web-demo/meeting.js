@@ -77,6 +77,17 @@ export class Meeting {
     for (const participant of this.#room.participants.values()) this.#update(participant);
   }
 
+  /**
+   * Shows for a moment how somebody reacts.
+   * @param {string} participant
+   * @param {string} reaction
+   */
+  react(participant, reaction) {
+    for (const { participant: owner, tile } of this.#tiles.values()) {
+      if (owner === participant && tile.element.dataset.source !== 'screen_share') tile.react(reaction);
+    }
+  }
+
   close() {
     this.showDirect(null);
     for (const stop of this.#stop) stop();
@@ -157,7 +168,7 @@ export class Meeting {
       };
     });
     const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
-    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.name, seed: participant.identity, local: false, note }, shown));
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: titleOf(participant), seed: participant.identity, local: false, note }, shown));
     this.#updateVoices(participant);
   }
 
@@ -329,6 +340,11 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
     wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false, locked: locked(track, screenAudio) });
   }
   return wanted;
+}
+
+/** @param {RemoteParticipant} participant */
+function titleOf({ name, hand, status }) {
+  return `${hand > 0 ? '✋ ' : ''}${name}${status === 'away' ? ' (away)' : ''}`;
 }
 
 /** @param {RemoteTrack} track */

@@ -5,6 +5,7 @@
 import { icon } from './dom.js';
 
 const AVATAR_HUES = 12;
+const REACTION_MS = 4000;
 let firstFrameSeen = false;
 let tilesMade = 0;
 
@@ -130,6 +131,16 @@ export class Tile {
     this.#lock.hidden = !encrypted;
   }
 
+  /** Shows a reaction for a moment. @param {string} reaction */
+  react(reaction) {
+    const shown = make('span', 'reaction');
+    shown.textContent = reaction;
+    shown.setAttribute('aria-hidden', 'true');
+    this.element.querySelector('.reaction')?.remove();
+    this.element.append(shown);
+    setTimeout(() => shown.remove(), REACTION_MS);
+  }
+
   /** @param {boolean} speaking */
   setSpeaking(speaking) {
     this.element.classList.toggle('speaking', speaking);
@@ -189,7 +200,7 @@ function make(tag, className) {
 
 /** @param {string} name */
 function initials(name) {
-  const words = name.replace(/\(.*\)/, '').trim().split(/\s+/u).filter(Boolean);
+  const words = name.replace(/^✋ |\(.*\)/gu, '').trim().split(/\s+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
   return letters.map((word) => [...word][0].toUpperCase()).join('') || '?';
 }

@@ -120,8 +120,8 @@ pub(crate) fn admit(
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Result<Option<Permit>, (StatusCode, &'static str)> {
-    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|list| list.to_str().ok());
-    let last = lists.last().and_then(|list| list.rsplit(',').next()).map(str::trim);
+    let list = headers.get_all("x-forwarded-for").iter().next_back();
+    let last = list.and_then(|list| list.to_str().ok()?.rsplit(',').next()).map(str::trim);
     match last.and_then(|address| address.parse().ok()) {
         Some(address) if peer.ip().to_canonical().is_loopback() => {
             let text = "Too many sockets are open from this address.\n";

@@ -7,10 +7,13 @@ mod actor;
 mod admin;
 mod binding;
 mod bitrates;
+mod chat;
 mod command;
 mod demand;
 mod events;
 mod explain;
+mod lobby;
+mod moderation;
 mod outbox;
 mod outlook;
 mod over_http;
@@ -21,6 +24,7 @@ mod registry;
 mod resumption;
 mod seating;
 mod slots;
+mod standing;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -29,7 +33,7 @@ mod watching;
 
 pub(crate) use actor::{ResumeRequest, Resumption, RoomHandle, Seat, SocketCommand};
 pub(crate) use admin::{
-    AdminCommand, ParticipantChange, ParticipantReport, PermissionChange, RoomChange, RoomReport,
+    AdminCommand, ParticipantChange, ParticipantReport, RoomChange, RoomReport,
 };
 pub(crate) use command::{Effect, JoinCommand, Recipients, RoomCommand};
 pub(crate) use explain::Explanation;
@@ -43,9 +47,13 @@ pub(crate) use resumption::{Resumed, Unresumable, nothing_to_resume};
 pub(crate) use watching::Watch;
 
 use crate::ice::ConfiguredIceServer;
-use crate::protocol::{ClientMessage, ErrorCode, ParticipantId, ServerMessage, TrackId};
+use crate::protocol::{
+    ChatRequest, ClientMessage, ErrorCode, ParticipantId, PresenceRequest, ServerMessage, TrackId,
+};
 use bitrates::Bitrates;
+use chat::ChatLog;
 use explain::Inquiry;
+use lobby::Door;
 use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
@@ -157,6 +165,10 @@ pub(crate) struct Room {
     viewer_count: ViewerCount,
     bitrates: Bitrates,
     inquiry: Option<Inquiry>,
+    chat: ChatLog,
+    door: Door,
+    /// Numbers raised hands.
+    last_hand: u64,
     effects: Vec<Effect>,
 }
 
@@ -189,13 +201,16 @@ impl Room {
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
             inquiry: None,
+            chat: ChatLog::default(),
+            door: Door::default(),
+            last_hand: 0,
             effects: Vec::new(),
         }
     }
 
     /// Whether nobody is here, nor awaited any longer.
     pub(crate) fn is_over(&self) -> bool {
-        self.participants.is_empty() && self.ends_at.is_none()
+        self.participants.is_empty() && self.ends_at.is_none() && self.door.is_clear()
     }
 
     /// Text of the application's.
@@ -226,7 +241,7 @@ impl Room {
         self.now = now;
         let news = is_news(&command);
         match command {
-            RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
+            RoomCommand::Join { participant, join, local } => self.join(participant, join, local),
             RoomCommand::JoinOverHttp { participant, join, local } => {
                 let answer = self.join_over_http(now, participant, *join, local);
                 self.effects.push(Effect::HttpAnswer { participant, answer });
@@ -262,8 +277,8 @@ impl Room {
             RoomCommand::Renew { participant, request, grant } => {
                 self.renew(participant, request, *grant);
             }
-            RoomCommand::Correct { participant, permissions } => {
-                self.correct(participant, permissions.as_ref());
+            RoomCommand::Correct { participant, grant } => {
+                self.correct(participant, grant.as_deref());
             }
             RoomCommand::Admin(command) => {
                 let reply = self.administer(command);
@@ -276,6 +291,7 @@ impl Room {
             RoomCommand::Shutdown => self.shutdown(),
         }
         if news {
+            self.pass_role_on();
             self.measure(now);
             self.tell_followers(now);
         }
@@ -286,11 +302,15 @@ impl Room {
         if self.ends_at.is_some_and(|end| end <= now) {
             (self.linger, self.ends_at) = (None, None);
         }
+        if self.is_over() {
+            // Somebody may come in this very moment: they find a new room.
+            (self.door.locked, self.door.lobby, self.chat) = (false, false, self.chat.emptied());
+        }
         std::mem::take(&mut self.effects)
     }
 
     fn handle_message(&mut self, now: Instant, from: ParticipantId, message: ClientMessage) {
-        if !self.takes(from, message.request()) {
+        if self.hear_waiting(from, &message) || !self.takes(from, message.request()) {
             return;
         }
         let (request, result) = match message {
@@ -328,6 +348,20 @@ impl Room {
                     Err(refusal) => self.refuse(from, None, refusal),
                 };
             }
+            ClientMessage::Chat(ChatRequest::Typing(it)) => return self.typing(from, it.typing),
+            ClientMessage::Chat(ChatRequest::Chat(it)) => {
+                (it.request, self.say(from, it.text, it.to))
+            }
+            ClientMessage::Chat(ChatRequest::ChatDelete(it)) => {
+                (it.request, self.take_back(from, it.message))
+            }
+            ClientMessage::Presence(PresenceRequest::Presence(it)) => {
+                (it.request, self.set_presence(from, it))
+            }
+            ClientMessage::Presence(PresenceRequest::React(it)) => {
+                (it.request, self.react(from, it.reaction))
+            }
+            ClientMessage::Moderate(it) => return self.moderate(from, it),
             // The socket's task answers these itself.
             ClientMessage::Join(_)
             | ClientMessage::Resume(_)

@@ -98,9 +98,9 @@ pub async fn run(
         Some(tls) => {
             let _ends_with_us = match files {
                 Some(Tls::Files { certificate, key }) => {
-                    Some(shutdown_guard(tls::watch(certificate, key, tls.config.clone())))
+                    shutdown_guard(tls::watch(certificate, key, tls.config.clone()))
                 }
-                _ => None,
+                _ => shutdown_guard(tls::nothing_to_reload()),
             };
             let acceptor = RustlsAcceptor::new(tls.config).acceptor(port);
             let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
@@ -109,6 +109,7 @@ pub async fn run(
             server.serve(service).await?;
         }
         None => {
+            let _ends_with_us = shutdown_guard(tls::nothing_to_reload());
             let mut server = axum_server::from_tcp(listener)?.acceptor(port).handle(handle);
             server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
             server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
@@ -116,15 +117,16 @@ pub async fn run(
         }
     }
     let ending = ending.await?;
-    // What happened at the end is told too, as far as that goes quickly.
-    let told = async {
-        let mut look = interval(LOOK_EVERY);
-        while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
-            look.tick().await;
-        }
-    };
-    let _ = timeout(CLOSE, told).await;
+    let _ = timeout(CLOSE, all_told(&webhooks)).await;
     Ok(ending)
+}
+
+/// What happened at the end is told too, as far as that goes quickly.
+async fn all_told(webhooks: &Webhooks) {
+    let mut look = interval(LOOK_EVERY);
+    while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
+        look.tick().await;
+    }
 }
 
 /// Runs something beside the server, until the guard is dropped.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod requests;
+mod social;
 
 use crate::assets::Assets;
 use crate::auth::{Access, Key, Keys, Secret, TokenRequest, sign};
@@ -11,7 +12,7 @@ use crate::http::{AppState, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
 use crate::port::SocketLimit;
-use crate::protocol::{Permissions, Source};
+use crate::protocol::{ModeratorAction, Nothing, Permissions, Source};
 use crate::room::{AdminCommand, OutboxReader, Registry, Reply, RoomSettings};
 use crate::testing::{FakePeer, Way};
 use crate::trust::Trust;
@@ -60,6 +61,9 @@ struct Person {
     outbox: OutboxReader,
     room: &'static str,
     identity: &'static str,
+    /// The last that it brought.
+    token: Token,
+    permissions: Permissions,
 }
 
 /// A WHIP or WHEP session.
@@ -88,6 +92,15 @@ struct Wall {
     names: [&'static str; 3],
     removed: BTreeSet<(&'static str, &'static str)>,
     changed: HashMap<(&'static str, &'static str), Permissions>,
+    banned: BTreeSet<(&'static str, &'static str)>,
+    /// Moderators without a token that says so.
+    appointed: BTreeSet<(&'static str, &'static str)>,
+    /// Those who wait to be let in.
+    waiting: Vec<Person>,
+    /// Rooms that are locked, and those that have a lobby.
+    locked: BTreeSet<&'static str>,
+    lobbies: BTreeSet<&'static str>,
+    requests: u64,
     /// How often each outcome was seen, so that a test that tests nothing is noticed.
     seen: BTreeMap<String, usize>,
 }
@@ -136,6 +149,12 @@ impl Wall {
             names: ["x", "y", "z"],
             removed: BTreeSet::new(),
             changed: HashMap::new(),
+            banned: BTreeSet::new(),
+            appointed: BTreeSet::new(),
+            waiting: Vec::new(),
+            locked: BTreeSet::new(),
+            lobbies: BTreeSet::new(),
+            requests: 0,
             seen: BTreeMap::new(),
         }
     }
@@ -159,6 +178,7 @@ impl Wall {
             can_publish: rng.random_bool(0.8),
             can_subscribe: rng.random_bool(0.8),
             can_publish_data: rng.random_bool(0.8),
+            can_update_metadata: rng.random_bool(0.5),
             can_publish_sources: sources,
         };
         let (admin, hidden) = (rng.random_bool(0.4), rng.random_bool(0.1));
@@ -177,6 +197,7 @@ impl Wall {
             can_publish: Some(permissions.can_publish),
             can_subscribe: Some(permissions.can_subscribe),
             can_publish_data: Some(permissions.can_publish_data),
+            can_update_own_metadata: permissions.can_update_metadata,
             can_publish_sources: permissions.can_publish_sources.clone(),
             hidden,
             room_admin: admin,
@@ -196,7 +217,7 @@ impl Wall {
     fn entry(&self, token: &Token, room: &str) -> Option<(&'static str, Permissions)> {
         let identity = token.identity.filter(|_| token.good && token.room == room)?;
         let name = (token.room, identity);
-        if token.old && self.removed.contains(&name) {
+        if self.banned.contains(&name) || (token.old && self.removed.contains(&name)) {
             return None;
         }
         let changed = self.changed.get(&name).filter(|_| token.old).cloned();
@@ -240,9 +261,11 @@ impl Wall {
                 None => None,
             };
             let report = match report {
-                Some(Ok(Reply::Report(report))) => report.participants,
-                _ => Vec::new(),
+                Some(Ok(Reply::Report(report))) => Some(report),
+                _ => None,
             };
+            self.check_door(room, report.as_deref());
+            let report = report.map(|report| report.participants).unwrap_or_default();
             let found: BTreeMap<_, _> = report
                 .iter()
                 .map(|p| (p.identity.as_str(), (p.permissions.clone(), p.hidden, p.over_http)))
@@ -262,11 +285,19 @@ impl Wall {
             }
         }
         for person in &mut self.people {
-            let other = if person.room == "a" { "in-b" } else { "in-a" };
             while let Ok(outgoing) = person.outbox.messages.try_recv() {
                 let text = outgoing.message;
-                assert!(!text.contains(other), "{} in {}: {text}", person.identity, person.room);
+                person.check_heard(&text);
                 assert_eq!(Some(person.room), asked, "{text}");
+            }
+        }
+        for person in &mut self.waiting {
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
+                assert!(
+                    text.starts_with(r#"{"type":"waiting""#),
+                    "who waits hears nothing: {text}"
+                );
             }
         }
     }
@@ -281,12 +312,11 @@ impl Wall {
                 assert_eq!(status, 403, "{session:?}: {body}");
                 let handle = self.state.registry.find(session.room).unwrap();
                 let identity = session.identity.to_owned();
-                handle.administer(AdminCommand::Remove { identity }).await.unwrap().unwrap();
+                let remove = AdminCommand::Remove { identity, reason: String::new() };
+                handle.administer(remove).await.unwrap().unwrap();
                 let name = (session.room, session.identity);
                 self.removed.insert(name);
-                self.people.retain(|p| (p.room, p.identity) != name);
-                self.members.remove(&name);
-                self.sessions.retain(|s| (s.room, s.identity) != name);
+                self.gone(name);
                 continue;
             }
             self.end(self.sessions.len() - 1);
@@ -308,10 +338,14 @@ impl Wall {
         self.tidy().await;
         for room in ROOMS {
             if let Some(handle) = self.state.registry.find(room) {
-                let _ = handle.administer(AdminCommand::Close).await;
+                let action = ModeratorAction::EndRoom(Nothing {});
+                let reason = String::new();
+                let _ = handle.administer(AdminCommand::Moderate { action, reason }).await;
             }
         }
         self.people.clear();
+        self.waiting.clear();
+        self.appointed.clear();
         self.members.clear();
         self.names = ["x", "y", "z"].map(|name| &*format!("{name}{step}").leak());
     }
@@ -322,12 +356,14 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
     let steps = std::env::var("WALL_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(STEPS);
     let (mut wall, mut tidied) = (Wall::new(30), Instant::now());
     for step in 0..steps {
-        let asked = match wall.rng.random_range(0..10) {
+        let asked = match wall.rng.random_range(0..13) {
             0..=2 => wall.join().await,
             3 | 4 => wall.say().await,
             5 => wall.renew().await,
             6 => wall.post().await,
             7 => wall.touch().await,
+            8 => wall.talk().await,
+            9 | 10 => wall.moderate().await,
             _ => wall.manage().await,
         };
         wall.check(asked).await;
@@ -354,6 +390,19 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
         "PATCH 7 204",
         "PATCH 10 204",
         "DELETE 11 204",
+        "talk 0 true",
+        "talk 1 true",
+        "moderate kick true",
+        "moderate ban true",
+        "moderate unban true",
+        "moderate set_permissions true",
+        "moderate admit true",
+        "moderate deny true",
+        "moderate set_moderator true",
+        "moderate update_participant true",
+        "moderate kick false",
+        "door locked",
+        "door waits",
     ] {
         assert!(seen(what) * 10_000 >= steps, "{what} was hardly seen: {:?}", wall.seen);
     }

@@ -29,7 +29,7 @@
  *   not more; also `track.status`
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {import('./protocol.js').Permissions} permissionschanged what we may do is another thing now; what goes beyond it has ended
- * @property {{metadata: string}} roomupdated
+ * @property {{metadata?: string, locked?: boolean, lobby?: boolean}} roomupdated
  * @property {{seconds: number, message: string}} closing the server will stop: in so many seconds at most
  * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
  * @property {{reason: string, message: string}} closed the end: no reconnect follows

@@ -13,6 +13,8 @@
  * @property {number} [maxAudio]
  * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
  * @property {import('./e2ee/encryption.js').Encryption} [encryption] all that is published is sealed end to end, and nothing else is shown; stays yours
+ * @property {(place: number) => void} [waiting] we wait to be let in by a moderator: 1 is who comes next
+ * @property {AbortSignal} [signal] ends the waiting
  */
 
 export {};

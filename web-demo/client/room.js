@@ -3,9 +3,12 @@
  * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
+import { Chat } from './chat.js';
 import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
+import { Door } from './joining.js';
 import { Peer } from './peer.js';
+import { People } from './people.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
 import { LimitReporter, activateLayers, obey } from './sending.js';
@@ -18,7 +21,6 @@ import { Viewport } from './viewport.js';
 /** @typedef {import('./protocol.js').Welcome} Welcome */
 /** @typedef {import('./protocol.js').Source} Source */
 /** @typedef {import('./events.js').RoomState} RoomState */
-/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
 /** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
@@ -27,9 +29,9 @@ const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
 /** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced', 'removed', 'room_deleted'];
+const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted'];
 /** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
+const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message', ...FINAL_REASONS];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -38,12 +40,17 @@ export class Room extends Emitter {
   identity = '';
   canPublish = true;
   canSubscribe = true;
+  canPublishData = true;
   /** What may be published; empty: every source. @type {Source[]} */
   canPublishSources = [];
   /** Of the room, the application's. */
   metadata = '';
   /** @type {Set<LocalTrack>} */
   localTracks = new Set();
+  /** What is said. */
+  chat = new Chat((type, fields) => this.#request(type, fields), (type, fields) => this.#signaling?.send(type, fields));
+  /** How everybody is here, and what moderators do. */
+  people = new People((type, fields) => this.#request(type, fields));
   /** @type {RoomState} */
   state = 'connecting';
   #url;
@@ -61,6 +68,7 @@ export class Room extends Emitter {
     (mid) => this.#peer?.slot(mid),
     (track) => this.#secrecy.obstacle(track),
   );
+  #door;
   #secrecy;
   #stats = new StatsReader();
   /** @type {Viewport | null} */
@@ -84,6 +92,7 @@ export class Room extends Emitter {
     this.#options = options;
     this.name = options.name;
     this.roomName = options.room;
+    this.#door = new Door(options.waiting);
     this.identity = options.identity ?? '';
     this.encrypted = options.encryption !== undefined;
     this.#secrecy = new Secrecy(options.encryption, this.#roster, (track, wanted) => (wanted ? this.subscribe(track) : this.unsubscribe(track)));
@@ -221,14 +230,9 @@ export class Room extends Emitter {
   }
 
   /** @param {string} track */
-  async subscribe(track) {
-    await this.#request('subscribe', { track });
-  }
-
+  subscribe = (track) => this.#request('subscribe', { track });
   /** @param {string} track */
-  async unsubscribe(track) {
-    await this.#request('unsubscribe', { track });
-  }
+  unsubscribe = (track) => this.#request('unsubscribe', { track });
 
   /**
    * Asks for a simulcast layer of a track.
@@ -260,17 +264,8 @@ export class Room extends Emitter {
 
   /** @param {Signaling} signaling */
   #sendJoin(signaling) {
-    const { room, name, token, maxVideo, maxAudio } = this.#options;
     performance.mark('sy-join');
-    return signaling.request('join', {
-      version: 1,
-      room,
-      name,
-      ...(this.identity && { identity: this.identity }),
-      ...(token && { token }),
-      ...(maxVideo !== undefined && { max_video: maxVideo }),
-      ...(maxAudio !== undefined && { max_audio: maxAudio }),
-    });
+    return this.#door.enter(signaling, this.#options, this.identity);
   }
 
   /**
@@ -287,6 +282,7 @@ export class Room extends Emitter {
     this.identity = welcome.identity;
     this.metadata = welcome.metadata ?? '';
     this.#setPermissions(welcome);
+    this.people.enter(welcome);
     this.#stats = new StatsReader();
     this.#roster.replace(welcome.participants);
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
@@ -320,6 +316,7 @@ export class Room extends Emitter {
 
   /** @param {ServerMessage} message */
   #handleMessage(message) {
+    if (this.#door.handle(message) || this.chat.handle(message) || this.people.handle(message, this.participantId)) return undefined;
     switch (message.type) {
       case 'media_sections':
         return this.#peer?.requireSections(message);
@@ -331,7 +328,7 @@ export class Room extends Emitter {
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);
       case 'room_updated':
-        this.metadata = message.metadata;
+        this.metadata = message.metadata ?? '';
         return this.emit('roomupdated', message);
       case 'closing':
         return this.emit('closing', { seconds: message.seconds, message: message.message });
@@ -352,6 +349,7 @@ export class Room extends Emitter {
   #setPermissions(permissions) {
     this.canPublish = permissions.can_publish;
     this.canSubscribe = permissions.can_subscribe;
+    this.canPublishData = permissions.can_publish_data;
     this.canPublishSources = permissions.can_publish_sources ?? [];
   }
 
@@ -417,6 +415,7 @@ export class Room extends Emitter {
 
   #handleLoss() {
     this.#signaling = null;
+    this.#door.fail('closed', 'The connection to the server was lost.');
     if (this.state !== 'connected') return;
     this.#restart(
       this.#farewell?.reason === 'shutdown'

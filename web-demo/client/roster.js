@@ -88,7 +88,7 @@ export class Roster {
       }
       for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
       for (const track of info.tracks) this.#addTrack(participant.id, track);
-      this.#updateParticipant(participant.id, { metadata: '', attributes: {}, ...info });
+      this.#updateParticipant(participant.id, { metadata: '', attributes: {}, moderator: false, hand: 0, status: '', ...info });
     }
     for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
   }
@@ -159,16 +159,14 @@ export class Roster {
    * @param {string} id
    * @param {import('./protocol.js').ParticipantChanges} changes what is absent stays as it is
    */
-  #updateParticipant(id, { state, name, metadata, attributes }) {
+  #updateParticipant(id, changes) {
     const participant = this.participants.get(id);
     if (!participant) return;
-    const before = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
-    participant.state = state ?? participant.state;
-    participant.name = name ?? participant.name;
-    participant.metadata = metadata ?? participant.metadata;
-    participant.attributes = attributes ?? participant.attributes;
-    const now = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
-    if (now !== before) this.#emit('participantupdated', { participant });
+    const { state, name, metadata, attributes, moderator, hand, status } = { ...participant, ...changes };
+    const now = { state, name, metadata, attributes, moderator, hand, status };
+    const changed = Object.entries(now).some(([key, value]) => JSON.stringify(value) !== JSON.stringify(participant[/** @type {keyof typeof now} */ (key)]));
+    Object.assign(participant, now);
+    if (changed) this.#emit('participantupdated', { participant });
   }
 
   /**

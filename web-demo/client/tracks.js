@@ -78,6 +78,11 @@ export class RemoteParticipant {
     /** The application's. */
     this.metadata = info.metadata ?? '';
     this.attributes = info.attributes ?? {};
+    /** Moderates the room. */
+    this.moderator = info.moderator ?? false;
+    /** Order of the raised hand: the lowest number came first; 0: it is down. */
+    this.hand = info.hand ?? 0;
+    this.status = info.status ?? '';
     for (const track of info.tracks) this.tracks.set(track.track, new RemoteTrack(track, this));
   }
 }

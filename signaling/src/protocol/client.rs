@@ -1,10 +1,9 @@
 //! What a client may say.
 
-use super::{MAX_MESSAGE_BYTES, Resume, Source, TrackId};
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::decode::{StrictObject, read, shorten};
+use super::{ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, Resume, Source, TrackId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
 
 /// A message from a client, decoded and checked field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +26,12 @@ pub enum ClientMessage {
     Renew(Renew),
     Leave {},
     Ping(Ping),
+    #[serde(untagged)]
+    Chat(ChatRequest),
+    #[serde(untagged)]
+    Presence(PresenceRequest),
+    #[serde(untagged)]
+    Moderate(Moderate),
 }
 
 /// First message of every socket.
@@ -306,7 +311,16 @@ impl ClientMessage {
             .map_err(|message| DecodeError::new(request, message))
     }
 
-    fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {
+    fn from_fields(kind: &str, mut fields: Map<String, Value>) -> Result<Self, String> {
+        if let Some(chat) = ChatRequest::from_fields(kind, &mut fields) {
+            return chat.map(Self::Chat);
+        }
+        if let Some(presence) = PresenceRequest::from_fields(kind, &mut fields) {
+            return presence.map(Self::Presence);
+        }
+        if let Some(moderate) = Moderate::from_fields(kind, &mut fields) {
+            return moderate.map(Self::Moderate);
+        }
         Ok(match kind {
             "join" => Self::Join(read(kind, fields)?),
             "resume" => Self::Resume(read(kind, fields)?),
@@ -344,6 +358,9 @@ impl ClientMessage {
             }
             Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
             Self::TrackSettings(settings) => settings.check(),
+            Self::Chat(chat) => chat.check(),
+            Self::Presence(presence) => presence.check(),
+            Self::Moderate(moderate) => moderate.check(),
             Self::TrackLimited(_)
             | Self::Renew(_)
             | Self::Offer(_)
@@ -384,7 +401,7 @@ impl TrackSettings {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -424,57 +441,9 @@ fn check_rid(rid: &str) -> Result<(), String> {
     check_length("rid", rid, 1, 32)
 }
 
-fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
+pub(super) fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
     if (min..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         return Ok(());
     }
     Err(format!("field `{field}`: expected {min} to {max} characters without control characters"))
-}
-
-/// Reads the fields of one message; the error names the path to the wrong one.
-fn read<T: DeserializeOwned>(kind: &str, fields: Map<String, Value>) -> Result<T, String> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." {
-            format!("{kind}: {inner}")
-        } else {
-            format!("{kind}: field `{path}`: {inner}")
-        }
-    })
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-/// A JSON object without repeated keys: two parsers must never read two different messages from one text.
-struct StrictObject(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for StrictObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Map<String, Value>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a `type`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format!(
-                            "repeated field `{}`",
-                            shorten(&key)
-                        )));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Fields).map(Self)
-    }
 }

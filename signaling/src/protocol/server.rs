@@ -1,6 +1,9 @@
 //! What the server says.
 
-use super::{Kind, ParticipantId, Permissions, Source, TrackId};
+use super::{
+    ChatNews, Kind, ModerationNews, ParticipantId, Permissions, PresenceNews, RoomState, Source,
+    Standing, TrackId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -67,7 +70,7 @@ pub enum ServerMessage {
     /// What this client may do has changed.
     Permissions(Permissions),
     /// Something about the room changed.
-    RoomUpdated { metadata: String },
+    RoomUpdated(RoomState),
     /// Somebody is gone.
     ParticipantLeft { participant: ParticipantId, reason: LeaveReason },
     /// A request was refused.
@@ -83,6 +86,15 @@ pub enum ServerMessage {
     Closed { reason: String, message: String },
     /// Answer to `ping`.
     Pong { time: u64 },
+    /// Of the chat.
+    #[serde(untagged)]
+    Chat(ChatNews),
+    /// Of how others are here.
+    #[serde(untagged)]
+    Presence(PresenceNews),
+    /// Of moderation.
+    #[serde(untagged)]
+    Moderation(ModerationNews),
 }
 
 /// Everything a client needs to know when it enters.
@@ -112,9 +124,12 @@ pub struct Welcome {
     /// What this client may do.
     #[serde(flatten)]
     pub permissions: Permissions,
-    /// Text of the application's about the room.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub metadata: String,
+    /// How the client itself is here.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What holds for the whole room.
+    #[serde(flatten)]
+    pub state: RoomState,
     /// The others.
     pub participants: Vec<ParticipantInfo>,
 }
@@ -190,12 +205,30 @@ pub struct ParticipantUpdate {
     /// All of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<BTreeMap<String, String>>,
+    /// Moderates the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<bool>,
+    /// Order of the raised hand; 0: it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand: Option<u64>,
+    /// Such as `away`; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 impl ParticipantUpdate {
     /// Nothing has changed.
     pub fn of(participant: ParticipantId) -> Self {
-        Self { participant, state: None, name: None, metadata: None, attributes: None }
+        Self {
+            participant,
+            state: None,
+            name: None,
+            metadata: None,
+            attributes: None,
+            moderator: None,
+            hand: None,
+            status: None,
+        }
     }
 }
 
@@ -216,6 +249,9 @@ pub struct ParticipantInfo {
     /// The same as names and values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// How they are here.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// What they publish.
     pub tracks: Vec<TrackInfo>,
 }

@@ -177,6 +177,8 @@ pub(super) struct Actor {
     pub(super) room: Room,
     pub(super) place: Place,
     deliveries: HashMap<ParticipantId, Delivery>,
+    /// To those who wait to be let in; what is said to all is not for them.
+    lobby: HashMap<ParticipantId, Delivery>,
     /// Somebody to whom nothing was said yet; what is said to all before its welcome is not for it.
     entering: Option<(ParticipantId, Outbox)>,
     /// Who waits for the answer to a resumption.
@@ -189,6 +191,8 @@ pub(super) struct Actor {
     webhooks: Webhooks,
     /// Where it writes down whose token is worth less than it says.
     revocations: Arc<Revocations>,
+    /// To be done before anything else.
+    corrections: Vec<RoomCommand>,
     /// Who waits for an explanation.
     explaining: Vec<oneshot::Sender<Arc<Explanation>>>,
     next_participant: u32,
@@ -215,11 +219,13 @@ impl Actor {
             room,
             place,
             deliveries: HashMap::new(),
+            lobby: HashMap::new(),
             entering: None,
             resuming: None,
             replies: HashMap::new(),
             sessions: HashMap::new(),
             asking: None,
+            corrections: Vec::new(),
             explaining: Vec::new(),
             next_participant: 1,
         }
@@ -289,8 +295,12 @@ impl Actor {
                 RoomCommand::JoinOverHttp { participant, join, local }
             }
         };
-        for effect in self.room.apply(Instant::now(), command) {
-            self.carry_out(effect).await;
+        let mut next = Some(command);
+        while let Some(command) = next {
+            for effect in self.room.apply(Instant::now(), command) {
+                self.carry_out(effect).await;
+            }
+            next = self.corrections.pop();
         }
     }
 
@@ -301,7 +311,7 @@ impl Actor {
         socket: u32,
         command: SocketCommand,
     ) -> Option<RoomCommand> {
-        let delivery = self.deliveries.get_mut(&participant);
+        let delivery = self.delivery(participant);
         let delivery = delivery.filter(|delivery| delivery.socket == socket)?;
         Some(match command {
             SocketCommand::Room(command) => command,
@@ -341,8 +351,28 @@ impl Actor {
                 }
                 self.deliver(to, &message);
             }
+            Effect::Wait { participant } => {
+                if let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == participant) {
+                    self.lobby.insert(id, Delivery::new(outbox));
+                }
+            }
+            Effect::Admit { participant, grant } => {
+                if let Some(delivery) = self.lobby.remove(&participant) {
+                    self.deliveries.insert(participant, delivery);
+                }
+                // A token may have been revoked while its bearer waited.
+                self.corrections.extend(self.revocations.correction(
+                    &self.facts.name,
+                    participant,
+                    &grant,
+                ));
+            }
+            Effect::Bans(bans) => {
+                self.revocations.bans.set(Instant::now(), &self.facts.name, &bans)
+            }
             Effect::Hangup { participant } => {
                 self.deliveries.remove(&participant);
+                self.lobby.remove(&participant);
                 self.sessions.remove(&participant);
                 self.place.leave(participant);
             }
@@ -389,16 +419,21 @@ impl Actor {
         }
     }
 
+    /// To somebody who is here, or waits to be let in.
+    fn delivery(&mut self, id: ParticipantId) -> Option<&mut Delivery> {
+        self.deliveries.get_mut(&id).or_else(|| self.lobby.get_mut(&id))
+    }
+
     fn deliver(&mut self, to: Recipients, message: &ServerMessage) {
         // Who came over HTTP has no socket.
-        if matches!(to, Recipients::One(id) if !self.deliveries.contains_key(&id)) {
+        if matches!(to, Recipients::One(id) if self.delivery(id).is_none()) {
             return;
         }
         let subject = Subject::of(message);
         let text = Utf8Bytes::from(message.encode());
         let push = |delivery: &mut Delivery| delivery.push(subject, text.clone());
         match to {
-            Recipients::One(id) => self.deliveries.get_mut(&id).into_iter().for_each(push),
+            Recipients::One(id) => self.delivery(id).into_iter().for_each(push),
             Recipients::All => self.deliveries.values_mut().for_each(push),
             Recipients::AllBut(id) => {
                 let others = self.deliveries.iter_mut().filter(|(other, _)| **other != id);

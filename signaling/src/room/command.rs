@@ -4,9 +4,9 @@ use super::{
     AdminCommand, Explanation, HttpJoin, IfMatch, Joined, LayerWish, Outlook, Refusal, Reply,
     Resumed, Unresumable,
 };
-use crate::auth::{Grant, Secret, Verdict};
+use crate::auth::{Ban, Grant, Secret, Verdict};
 use crate::negotiation::LocalMedia;
-use crate::protocol::{ClientMessage, ParticipantId, Permissions, ServerMessage};
+use crate::protocol::{ClientMessage, ParticipantId, ServerMessage};
 use crate::sdp::IceFragment;
 use crate::webhook::Happening;
 use sfu::{Command, Event, TransportId, WorkerId};
@@ -119,7 +119,7 @@ pub(crate) enum RoomCommand {
         /// Who.
         participant: ParticipantId,
         /// `None`: not even be here.
-        permissions: Option<Permissions>,
+        grant: Option<Box<Grant>>,
     },
     /// Somebody who manages the room asks; answered by [`Effect::Reply`].
     Admin(AdminCommand),
@@ -190,6 +190,20 @@ pub(crate) enum Effect {
         /// What it is worth.
         verdict: Verdict,
     },
+    /// Somebody waits to be let in: what is said to all is not for them.
+    Wait {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody who waited is in.
+    Admit {
+        /// Who.
+        participant: ParticipantId,
+        /// With what they came.
+        grant: Box<Grant>,
+    },
+    /// Whoever is kept out of the room, also after it has ended.
+    Bans(Vec<Ban>),
     /// For the operator's programs.
     Happened(Happening),
     /// For the event streams of a viewer.

@@ -133,6 +133,7 @@ impl Room {
         let bad_sdp = |error: sdp::SdpError| Refusal::new(ErrorCode::BadSdp, error.to_string());
         let offer = sdp::parse_offer(&sdp).map_err(bad_sdp)?;
         check_offer(role, &offer)?;
+        self.check_door_over_http(&identity, &grant)?;
         if !publisher {
             self.check_viewer(&watch)?;
         }

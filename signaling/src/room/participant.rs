@@ -5,6 +5,7 @@ use super::demand::Settings;
 use super::outlook::Outlook;
 use super::resumption::Resumption;
 use super::slots::SlotTable;
+use super::standing::Social;
 use super::status::Known;
 use super::watching::Viewing;
 use crate::auth::Grant;
@@ -108,6 +109,8 @@ pub(crate) struct Participant {
     /// New slots start then, unless the client says earlier that it is ready.
     pub(crate) resume_at: Option<Instant>,
     pub(crate) told: Bindings,
+    /// How it is here besides media.
+    pub(super) social: Social,
 }
 
 impl Participant {
@@ -153,6 +156,7 @@ impl Participant {
             last_offer: None,
             resume_at: None,
             told: Bindings::default(),
+            social: Social::default(),
         }
     }
 
@@ -164,6 +168,7 @@ impl Participant {
             state: self.state(),
             metadata: self.grant.metadata.clone(),
             attributes: self.grant.attributes.clone(),
+            standing: self.standing(),
             tracks,
         }
     }
@@ -195,9 +200,10 @@ impl Participant {
         }
     }
 
-    /// When something is due: see [`Participant::is_gone`], `resume_at` and `reseat_at`.
+    /// When something is due: see [`Participant::is_gone`], `resume_at`, `reseat_at` and `typing_until`.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.gone_at(), self.resume_at, self.reseat_at].into_iter().flatten().min()
+        let typing_until = self.social.typing_until;
+        [self.gone_at(), self.resume_at, self.reseat_at, typing_until].into_iter().flatten().min()
     }
 
     /// Whether nothing was heard of the participant for too long.

@@ -9,9 +9,11 @@ mod encrypted;
 mod explain;
 mod histories;
 mod media;
+mod moderation;
 mod quality;
 mod resumption;
 mod seats;
+mod social;
 mod viewers;
 
 use super::*;
@@ -140,7 +142,10 @@ impl World {
                 Effect::Outlook { .. }
                 | Effect::Revoke { .. }
                 | Effect::Happened(_)
-                | Effect::Resumed(_) => {}
+                | Effect::Resumed(_)
+                | Effect::Wait { .. }
+                | Effect::Admit { .. }
+                | Effect::Bans(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }
@@ -205,7 +210,7 @@ impl World {
 
     /// Every view equals the server's, and the media plane does what the views say.
     fn check(&self) {
-        for (id, client) in &self.clients {
+        for (id, client) in self.clients.iter().filter(|(_, client)| client.is_welcome()) {
             client.check(*id, &self.room);
         }
         for (id, participant) in &self.room.participants {

@@ -59,7 +59,10 @@ impl Response {
 }
 
 pub(crate) fn start(config: Config) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    start_on(TcpListener::bind("127.0.0.1:0").unwrap(), config)
+}
+
+pub(crate) fn start_on(listener: TcpListener, config: Config) -> Server {
     let address = listener.local_addr().unwrap();
     let media_ips = vec!["127.0.0.1".parse().unwrap()];
     let (media_port, workers, drain) = (0, Some(1), Duration::ZERO);

@@ -122,7 +122,7 @@ fn who_may_not_be_here_may_not_go_on() {
     assert_eq!(code(&world.resume_at(ada, &key, true, UNIX + 61)), ErrorCode::Unauthorized);
     let key = world.resume_at(ada, &key, true, UNIX + 60).unwrap().secret;
     world.cut(ada);
-    let remove = AdminCommand::Remove { identity: "ada".to_owned() };
+    let remove = AdminCommand::Remove { identity: "ada".to_owned(), reason: String::new() };
     world.apply(RoomCommand::Admin(remove));
     assert_eq!(code(&world.resume(ada, "guess")), ErrorCode::NotFound);
     let answer = world.resume(ada, &key);
