@@ -11,7 +11,8 @@ const WORD = 'correct horse';
 
 /** Runs in the page: joins, publishes camera and microphone, plays whatever comes, and notes what is said of it. */
 async function enter(room, name, { passphrase, codec, maxVideo }) {
-  const { connect, Encryption } = await import('/client/index.js');
+  const { connect } = await import('/client/index.js');
+  const { Encryption } = await import('/client/e2ee/encryption.js');
   const encryption = passphrase ? await Encryption.fromPassphrase(passphrase, room) : undefined;
   const joined = await connect(`ws://${location.host}/ws`, { room, name, encryption, maxVideo });
   Object.assign(window, { joined, encryption, told: [] });

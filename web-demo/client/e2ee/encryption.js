@@ -4,6 +4,8 @@
  * client/e2ee/formats.js leaves open, and nothing else.
  *
  * ```js
+ * import { Encryption } from 'switchyard-client/encryption';
+ *
  * const encryption = await Encryption.fromPassphrase('correct horse battery staple', 'demo');
  * const room = await connect('wss://example.org/ws', { room: 'demo', name: 'Ada', encryption });
  * ```
