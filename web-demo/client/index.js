@@ -11,7 +11,6 @@
  */
 import { Room } from './room.js';
 
-export { Encryption } from './e2ee/encryption.js';
 export { Room } from './room.js';
 export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';

@@ -149,6 +149,7 @@ export class Peer {
     const kind = /** @type {Kind} */ (track.kind);
     const codec = kind === 'video' ? sendableCodec(local.options.codec) : 'vp8';
     const scalabilityMode = codec === 'vp9' || codec === 'av1' ? local.options.scalabilityMode : undefined;
+    this.#encryption?.checkCodec(kind === 'video' ? codec : 'opus');
     const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec, scalabilityMode });
     local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? '', scalabilityMode ?? ''].join(' ');
     local.codec = kind === 'video' ? codec : 'opus';
