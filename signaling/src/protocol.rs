@@ -4,6 +4,7 @@
 //! a sentence that names the field; nothing here panics on any input.
 
 mod client;
+mod data;
 mod id;
 mod permissions;
 mod server;
@@ -13,6 +14,7 @@ pub use client::{
     Publish, PublishLayer, PublisherLimit, Ready, Renew, TrackLimited, TrackRequest, TrackSetting,
     TrackSettings, check_identity, check_name, check_room,
 };
+pub use data::{Data, MAX_PUBLISHED_BYTES, PublishData, SubscribeTopics};
 pub use id::{ParticipantId, TrackId};
 pub use permissions::{Permissions, check_attributes, check_metadata};
 pub use server::{

@@ -8,6 +8,7 @@ mod admin;
 mod binding;
 mod bitrates;
 mod command;
+mod data;
 mod demand;
 mod events;
 mod explain;
@@ -118,7 +119,8 @@ fn is_news(command: &RoomCommand) -> bool {
             Event::ConsumerLayer { .. }
                 | Event::ConsumerStatus { .. }
                 | Event::PublishedLayers { .. }
-        )
+                | Event::Data { .. }
+        ) | RoomCommand::Message { message: ClientMessage::PublishData(_), .. }
     )
 }
 
@@ -150,6 +152,8 @@ pub(crate) struct Room {
     viewer_count: ViewerCount,
     bitrates: Bitrates,
     inquiry: Option<Inquiry>,
+    /// The media plane passes data on to the room.
+    data_tapped: bool,
     effects: Vec<Effect>,
 }
 
@@ -181,6 +185,7 @@ impl Room {
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
             inquiry: None,
+            data_tapped: false,
             effects: Vec::new(),
         }
     }
@@ -262,6 +267,7 @@ impl Room {
         }
         if news {
             self.measure(now);
+            self.tap_data();
             self.tell_followers(now);
         }
         self.ends_at = match self.linger.filter(|_| self.participants.is_empty()) {
@@ -301,6 +307,20 @@ impl Room {
             }
             ClientMessage::Ready(ready) => return self.ready(from, ready.offer_id),
             ClientMessage::Leave {} => return self.leave(from),
+            ClientMessage::PublishData(publish) => {
+                let request = publish.request;
+                let result = self.publish_data(now, from, publish);
+                // Whoever does not ask is told of refusals only.
+                if result.is_ok() && request.is_none() {
+                    return;
+                }
+                (request, result)
+            }
+            ClientMessage::SubscribeTopics(it) => {
+                let request = it.request;
+                self.subscribe_topics(from, it);
+                (request, Ok(()))
+            }
             ClientMessage::Unpublish(it) => (it.request, self.unpublish(from, it.track)),
             ClientMessage::Mute(it) => (it.request, self.mute(from, it.track, it.muted)),
             ClientMessage::Subscribe(it) => (it.request, self.subscribe(from, it.track, true)),

@@ -131,6 +131,7 @@ impl Connection {
                     Some(text) => self.write_text(text).await,
                     None => Err(End::HungUp),
                 },
+                Some(data) = outbox.data.recv() => self.write_text(data.text).await,
                 incoming = self.read() => self.handle(incoming, state, membership).await,
                 _ = pings.tick() => self.frames.ping().await.map_err(End::from),
             };

@@ -7,6 +7,7 @@ mod call;
 mod consent;
 mod continuity;
 mod counters;
+mod data;
 mod endpoint;
 mod feedback;
 mod hostile;

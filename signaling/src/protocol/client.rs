@@ -1,6 +1,6 @@
 //! What a client may say.
 
-use super::{MAX_MESSAGE_BYTES, Source, TrackId};
+use super::{MAX_MESSAGE_BYTES, PublishData, Source, SubscribeTopics, TrackId};
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -24,6 +24,8 @@ pub enum ClientMessage {
     TrackSettings(TrackSettings),
     TrackLimited(TrackLimited),
     Renew(Renew),
+    PublishData(PublishData),
+    SubscribeTopics(SubscribeTopics),
     Leave {},
     Ping(Ping),
 }
@@ -314,6 +316,8 @@ impl ClientMessage {
             "track_settings" => Self::TrackSettings(read(kind, fields)?),
             "track_limited" => Self::TrackLimited(read(kind, fields)?),
             "renew" => Self::Renew(read(kind, fields)?),
+            "publish_data" => Self::PublishData(read(kind, fields)?),
+            "subscribe_topics" => Self::SubscribeTopics(read(kind, fields)?),
             "leave" if fields.is_empty() => Self::Leave {},
             "leave" => return Err("leave has no fields".to_owned()),
             "ping" => Self::Ping(read(kind, fields)?),
@@ -335,6 +339,8 @@ impl ClientMessage {
             }
             Self::SetLayer(layer) => layer.rid.as_deref().map_or(Ok(()), check_rid),
             Self::TrackSettings(settings) => settings.check(),
+            Self::PublishData(publish) => publish.check(),
+            Self::SubscribeTopics(topics) => topics.check(),
             Self::TrackLimited(_)
             | Self::Renew(_)
             | Self::Offer(_)
@@ -415,7 +421,7 @@ fn check_rid(rid: &str) -> Result<(), String> {
     check_length("rid", rid, 1, 32)
 }
 
-fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
+pub(super) fn check_length(field: &str, text: &str, min: usize, max: usize) -> Result<(), String> {
     if (min..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! What the server says.
 
-use super::{Kind, ParticipantId, Permissions, Source, TrackId};
+use super::{Data, Kind, ParticipantId, Permissions, Source, TrackId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -60,6 +60,10 @@ pub enum ServerMessage {
     Permissions(Permissions),
     /// Something about the room changed.
     RoomUpdated { metadata: String },
+    /// Somebody said something.
+    Data(Box<Data>),
+    /// A data channel of this client was closed.
+    DataClosed { channel: String, reason: String, message: String },
     /// Somebody is gone.
     ParticipantLeft { participant: ParticipantId, reason: LeaveReason },
     /// A request was refused.

@@ -16,7 +16,7 @@ use sfu::{Event, WorkerId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Commands that may wait for a room. Sockets wait when it is full, so a flood slows its senders down.
@@ -25,12 +25,26 @@ const MAILBOX: usize = 1024;
 /// Messages that may wait for one participant: a whole room's worth of tracks being published at once.
 const OUTBOX: usize = 1024;
 
+/// Data that may wait for one participant beside them.
+const DATA_MESSAGES: usize = 1024;
+const DATA_BYTES: usize = 1024 * 1024;
+
 /// Where messages for one participant go; the other end is its socket's task.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     messages: mpsc::Sender<Utf8Bytes>,
+    data: mpsc::Sender<QueuedData>,
+    /// Bytes of data that may still be queued.
+    data_bytes: Arc<Semaphore>,
     /// Cancelled when the participant reads too slowly.
     overflow: CancellationToken,
+}
+
+/// A message of another participant; its bytes count until it is dropped.
+#[derive(Debug)]
+pub(crate) struct QueuedData {
+    pub(crate) text: Utf8Bytes,
+    _bytes: OwnedSemaphorePermit,
 }
 
 /// The socket's end of an [`Outbox`].
@@ -38,6 +52,8 @@ pub(crate) struct Outbox {
 pub(crate) struct OutboxReader {
     /// Encoded messages; ends when the room hangs up.
     pub(crate) messages: mpsc::Receiver<Utf8Bytes>,
+    /// What other participants say.
+    pub(crate) data: mpsc::Receiver<QueuedData>,
     /// Cancelled when messages had to be dropped: the socket must be closed.
     pub(crate) overflow: CancellationToken,
 }
@@ -46,8 +62,11 @@ pub(crate) struct OutboxReader {
 pub(crate) fn outbox() -> (Outbox, OutboxReader) {
     let (sender, receiver) = mpsc::channel(OUTBOX);
     let overflow = CancellationToken::new();
-    let reader = OutboxReader { messages: receiver, overflow: overflow.clone() };
-    (Outbox { messages: sender, overflow }, reader)
+    let (data, data_receiver) = mpsc::channel(DATA_MESSAGES);
+    let data_bytes = Arc::new(Semaphore::new(DATA_BYTES));
+    let reader =
+        OutboxReader { messages: receiver, data: data_receiver, overflow: overflow.clone() };
+    (Outbox { messages: sender, data, data_bytes, overflow }, reader)
 }
 
 #[derive(Debug)]
@@ -258,6 +277,11 @@ impl Actor {
                 }
                 self.deliver(to, &message);
             }
+            Effect::Data { to, reliable, message } => {
+                let text = Utf8Bytes::from(message.encode());
+                let outboxes = to.iter().filter_map(|id| self.outboxes.get(id));
+                outboxes.for_each(|outbox| outbox.push_data(text.clone(), reliable));
+            }
             Effect::Hangup { participant } => {
                 self.outboxes.remove(&participant);
                 self.sessions.remove(&participant);
@@ -332,6 +356,19 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// Data that may be lost is left out where there is no room for it.
+    fn push_data(&self, text: Utf8Bytes, reliable: bool) {
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.data_bytes).try_acquire_many_owned(bytes);
+        let queued =
+            room.is_ok_and(|bytes| self.data.try_send(QueuedData { text, _bytes: bytes }).is_ok());
+        if !queued && reliable {
+            self.overflow.cancel();
+        }
+    }
+}
+
 /// Waits until then, or for ever.
 async fn at(deadline: Option<Instant>) {
     match deadline {
@@ -343,6 +380,24 @@ async fn at(deadline: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_that_is_not_read_is_bounded_and_only_what_must_arrive_costs_the_reader() {
+        let (outbox, mut reader) = outbox();
+        let text = Utf8Bytes::from("x".repeat(DATA_BYTES / 4));
+        for _ in 0..6 {
+            outbox.push_data(text.clone(), false);
+        }
+        assert!(!reader.overflow.is_cancelled());
+        let queued = std::iter::from_fn(|| reader.data.try_recv().ok()).count();
+        assert_eq!(queued, 4);
+        for _ in 0..4 {
+            outbox.push_data(text.clone(), true);
+        }
+        assert!(!reader.overflow.is_cancelled(), "what was read makes room");
+        outbox.push_data(text, true);
+        assert!(reader.overflow.is_cancelled());
+    }
 
     #[test]
     fn a_full_outbox_gives_its_reader_up_and_waits_for_nobody() {
