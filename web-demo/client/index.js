@@ -16,7 +16,8 @@ export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
 /** @typedef {import('./events.js').RoomEvents} RoomEvents */
-/** @typedef {import('./room.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./joining.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./data.js').DataOptions} DataOptions */
 
 /**
  * Joins a room. Rejects with a SwitchyardError whose message is a plain sentence.

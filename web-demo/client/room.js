@@ -3,7 +3,9 @@
  * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
+import { fromSignaling, toSignaling } from './data.js';
 import { Emitter } from './events.js';
+import { FINAL_CODES, FINAL_REASONS, joinFields } from './joining.js';
 import { Peer } from './peer.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
@@ -19,26 +21,12 @@ import { Viewport } from './viewport.js';
 /** @typedef {import('./events.js').RoomState} RoomState */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
-/**
- * @typedef {object} ConnectOptions
- * @property {string} room
- * @property {string} name shown to the others
- * @property {string} [identity] one identity is in the room once: the newer replaces the older
- * @property {string} [token]
- * @property {number} [maxVideo] most videos received at once
- * @property {number} [maxAudio]
- * @property {boolean} [adaptiveStream] default: true; false: everything is wanted in full, whatever `attach` says
- */
-
+/** @typedef {import('./joining.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
 
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
-/** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced', 'removed', 'room_deleted'];
-/** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -47,6 +35,7 @@ export class Room extends Emitter {
   identity = '';
   canPublish = true;
   canSubscribe = true;
+  canPublishData = true;
   /** What may be published; empty: every source. @type {Source[]} */
   canPublishSources = [];
   /** Of the room, the application's. */
@@ -73,6 +62,8 @@ export class Room extends Emitter {
   #viewport = null;
   /** @type {LimitReporter | null} */
   #limits = null;
+  /** @type {string[] | null} */
+  #topics = null;
   #mediaTimer = 0;
   #mediaRestarted = false;
   /** Joins in a row that never got media through. */
@@ -109,6 +100,7 @@ export class Room extends Emitter {
       onNegotiated: () => this.#roster.applyBindings(),
       onState: (state) => this.#handleMediaState(peer, state),
       onError: (error) => this.#reportNegotiationError(error),
+      onData: (received) => this.emit('data', received),
     });
     /** @type {Signaling | null} */
     let signaling = null;
@@ -119,7 +111,8 @@ export class Room extends Emitter {
       });
       if (this.state === 'closed') throw new SwitchyardError('aborted', 'You left.');
       this.#signaling = signaling;
-      const welcome = await this.#sendJoin(signaling);
+      performance.mark('sy-join');
+      const welcome = await signaling.request('join', joinFields(this.#options, this.identity));
       this.#enter(welcome, signaling, peer);
     } catch (error) {
       peer.close();
@@ -222,6 +215,22 @@ export class Room extends Emitter {
     if (this.state === 'connected') await this.#request('renew', { token });
   }
 
+  /**
+   * Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way.
+   * @param {string | ArrayBuffer | ArrayBufferView} payload
+   * @param {import('./data.js').DataOptions} [options]
+   */
+  async publishData(payload, { topic = '', reliable = true, to = [] } = {}) {
+    const options = { topic, reliable, to };
+    await (this.#peer?.data.send(payload, options) ?? this.#request('publish_data', toSignaling(payload, options)));
+  }
+
+  /** Chooses what `data` tells of; null: all. @param {string[] | null} topics */
+  async subscribeTopics(topics) {
+    this.#topics = topics;
+    if (this.state === 'connected') await this.#request('subscribe_topics', { topics });
+  }
+
   /** @param {string} track */
   async subscribe(track) {
     await this.#request('subscribe', { track });
@@ -260,21 +269,6 @@ export class Room extends Emitter {
     this.#finish('left', 'You left the room.');
   }
 
-  /** @param {Signaling} signaling */
-  #sendJoin(signaling) {
-    const { room, name, token, maxVideo, maxAudio } = this.#options;
-    performance.mark('sy-join');
-    return signaling.request('join', {
-      version: 1,
-      room,
-      name,
-      ...(this.identity && { identity: this.identity }),
-      ...(token && { token }),
-      ...(maxVideo !== undefined && { max_video: maxVideo }),
-      ...(maxAudio !== undefined && { max_audio: maxAudio }),
-    });
-  }
-
   /**
    * @param {Welcome} welcome
    * @param {Signaling} signaling
@@ -294,6 +288,7 @@ export class Room extends Emitter {
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     this.#viewport?.reset();
+    if (this.#topics) void this.#request('subscribe_topics', { topics: this.#topics }).catch(() => undefined);
     this.#limits = new LimitReporter(
       () => this.localTracks,
       (id) => this.getStats(id),
@@ -329,6 +324,10 @@ export class Room extends Emitter {
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
         return this.#handleLayers(message);
+      case 'data':
+        return this.emit('data', fromSignaling(message));
+      case 'data_closed':
+        return this.emit('dataclosed', message);
       case 'permissions':
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);
@@ -354,6 +353,7 @@ export class Room extends Emitter {
   #setPermissions(permissions) {
     this.canPublish = permissions.can_publish;
     this.canSubscribe = permissions.can_subscribe;
+    this.canPublishData = permissions.can_publish_data;
     this.canPublishSources = permissions.can_publish_sources ?? [];
   }
 
