@@ -25,7 +25,7 @@ import { StatsOverlay } from './stats-overlay.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
-/** @typedef {import('./client/index.js').Encryption} Encryption */
+/** @typedef {import('./client/e2ee/encryption.js').Encryption} Encryption */
 /** @typedef {import('./prejoin.js').Choice} Choice */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
 /** @typedef {'prejoin' | 'joining' | 'waiting' | 'connected' | 'reconnecting' | 'closed'} PageState */

@@ -2,8 +2,6 @@
  * @module
  * The passphrase of a meeting, and what is made of it. It may come with a link, behind the `#`, which browsers keep to themselves.
  */
-import { Encryption } from './client/index.js';
-
 /** @typedef {import('./client/index.js').RemoteTrack} RemoteTrack */
 
 const NAME = 'key';
@@ -27,7 +25,10 @@ export function withPassphrase(link, passphrase) {
  * @param {string} room
  */
 export async function encryptionOf(passphrase, room) {
-  return passphrase ? Encryption.fromPassphrase(passphrase, room) : undefined;
+  if (!passphrase) return undefined;
+  // Most meetings do without.
+  const { Encryption } = await import('./client/e2ee/encryption.js');
+  return Encryption.fromPassphrase(passphrase, room);
 }
 
 /** Why a track is not shown, if that has to do with encryption. @param {RemoteTrack} track @returns {string} a sentence, or empty */

@@ -91,8 +91,7 @@ export class PeoplePanel {
     const rows = this.#rows();
     element('roster-title').textContent = `People (${participants.size + 1})`;
     keepFocus(element('roster-list'), rows.map((row) => this.#row(row)));
-    button('raise').textContent = people.hand > 0 ? 'Take hand down' : 'Raise hand';
-    button('raise').setAttribute('aria-pressed', String(people.hand > 0));
+    button('raise').textContent = people.hand > 0 ? 'Take your hand down' : 'Raise your hand';
     button('away').setAttribute('aria-pressed', String(people.status === 'away'));
     button('away').textContent = people.status === 'away' ? 'I am back' : 'Away';
     element('moderation').hidden = !people.moderator;

@@ -11,7 +11,8 @@ const WORD = 'correct horse';
 
 /** Runs in the page: joins, publishes camera and microphone, plays whatever comes, and notes what is said of it. */
 async function enter(room, name, { passphrase, codec, maxVideo }) {
-  const { connect, Encryption } = await import('/client/index.js');
+  const { connect } = await import('/client/index.js');
+  const { Encryption } = await import('/client/e2ee/encryption.js');
   const encryption = passphrase ? await Encryption.fromPassphrase(passphrase, room) : undefined;
   const joined = await connect(`ws://${location.host}/ws`, { room, name, encryption, maxVideo });
   Object.assign(window, { joined, encryption, told: [] });
@@ -30,7 +31,8 @@ async function enter(room, name, { passphrase, codec, maxVideo }) {
   }
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
   const sources = { video: 'camera', audio: 'microphone' };
-  await Promise.all(stream.getTracks().map((track) => joined.publish(track, { source: sources[track.kind], codec, simulcast: false })));
+  const tracks = stream.getTracks().filter(({ kind }) => codec !== 'av1' || kind === 'video');
+  await Promise.all(tracks.map((track) => joined.publish(track, { source: sources[track.kind], codec, simulcast: false })));
 }
 
 async function join(browser, room, index, options) {
@@ -159,6 +161,22 @@ e2ee.test('H.264 and VP9 from Chromium to Chromium', async () => {
 e2ee.test('AV1, whose packets nobody could make of sealed frames, is refused in words', async () => {
   const page = await emptyPage(chromium, e2ee.server.url, 0);
   await assert.rejects(page.evaluate(enter, 'av1', 'P0', { passphrase: WORD, codec: 'av1' }), /AV1 cannot be encrypted end to end\. Choose VP8/);
+  const sections = await page.evaluate(() => window.joined.peerConnection.getTransceivers().filter(({ direction }) => direction === 'sendonly').length);
+  assert.equal(sections, 0, 'nothing of it waits to be sent openly');
+  await page.close();
+});
+
+e2ee.test('where the worker cannot be loaded nobody is left to believe that anything is sealed', async () => {
+  const page = await emptyPage(chromium, e2ee.server.url, 0);
+  await page.evaluate(() => {
+    const { Worker } = window;
+    window.Worker = class extends Worker {
+      constructor(url, options) {
+        super(`${url}.gone`, options);
+      }
+    };
+  });
+  await assert.rejects(page.evaluate(enter, 'gone', 'P0', { passphrase: WORD }), /could not be loaded/);
   await page.close();
 });
 

@@ -30,6 +30,8 @@
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {import('./protocol.js').Permissions} permissionschanged what we may do is another thing now; what goes beyond it has ended
  * @property {{metadata?: string, locked?: boolean, lobby?: boolean}} roomupdated
+ * @property {import('./data.js').Received} data somebody said something
+ * @property {{channel: string, reason: string, message: string}} dataclosed messages to us were lost, because we did not read fast enough
  * @property {{seconds: number, message: string}} closing the server will stop: in so many seconds at most
  * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
  * @property {{reason: string, message: string}} closed the end: no reconnect follows

@@ -11,13 +11,13 @@
  */
 import { Room } from './room.js';
 
-export { Encryption } from './e2ee/encryption.js';
 export { Room } from './room.js';
 export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
 /** @typedef {import('./events.js').RoomEvents} RoomEvents */
 /** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./data.js').DataOptions} DataOptions */
 
 /**
  * Joins a room. Rejects with a SwitchyardError whose message is a plain sentence.

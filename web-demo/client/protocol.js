@@ -110,6 +110,8 @@
 /** @typedef {{type: 'participant_left', participant: string, reason: string}} ParticipantLeft */
 /** @typedef {{type: 'permissions'} & Permissions} PermissionsMessage */
 /** @typedef {{type: 'room_updated', metadata?: string, locked?: boolean, lobby?: boolean}} RoomUpdated */
+/** @typedef {{type: 'data', participant: string, identity: string, topic: string, reliable: boolean, text?: string, bytes?: string}} DataMessage */
+/** @typedef {{type: 'data_closed', channel: string, reason: string, message: string}} DataClosed */
 /** @typedef {{type: 'closing', seconds: number, message: string}} Closing */
 /** @typedef {{type: 'closed', reason: string, message: string}} Closed */
 /** @typedef {{type: 'pong', time: number}} Pong */
@@ -118,7 +120,7 @@
 /**
  * @typedef {{request?: number} & (SocialMessage | Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
- *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
+ *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | DataMessage | DataClosed | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */
 
 export {};

@@ -4,9 +4,10 @@
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
 import { Chat } from './chat.js';
+import { Messages, fromSignaling } from './data.js';
 import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
-import { Door } from './joining.js';
+import { Door, FINAL_CODES, FINAL_REASONS } from './joining.js';
 import { Peer } from './peer.js';
 import { People } from './people.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
@@ -28,10 +29,6 @@ import { Viewport } from './viewport.js';
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
-/** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted'];
-/** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message', ...FINAL_REASONS];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -75,6 +72,7 @@ export class Room extends Emitter {
   #viewport = null;
   /** @type {LimitReporter | null} */
   #limits = null;
+  #messages = new Messages((type, fields) => this.#request(type, fields));
   #mediaTimer = 0;
   #mediaRestarted = false;
   /** Joins in a row that never got media through. */
@@ -115,6 +113,7 @@ export class Room extends Emitter {
       onState: (/** @type {RTCPeerConnectionState} */ state) => this.#handleMediaState(peer, state),
       onReadable: this.#roster.setReadable.bind(this.#roster),
       onError: (/** @type {Error} */ error) => this.#reportNegotiationError(error),
+      onData: (/** @type {import('./data.js').Received} */ received) => this.emit('data', received),
     };
     const peer = new Peer(handlers, this.#options.encryption);
     /** @type {Signaling | null} */
@@ -229,6 +228,16 @@ export class Room extends Emitter {
     if (this.state === 'connected') await this.#request('renew', { token });
   }
 
+  /**
+   * Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way.
+   * @param {string | ArrayBuffer | ArrayBufferView} payload
+   * @param {import('./data.js').DataOptions} [options]
+   */
+  publishData = (payload, options) => this.#messages.publish(this.#peer?.data ?? null, payload, options);
+
+  /** Chooses what `data` tells of; null: all. @param {string[] | null} topics */
+  subscribeTopics = (topics) => this.#messages.subscribe(this.state === 'connected', topics);
+
   /** @param {string} track */
   subscribe = (track) => this.#request('subscribe', { track });
   /** @param {string} track */
@@ -289,6 +298,7 @@ export class Room extends Emitter {
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     this.#viewport?.reset();
+    this.#messages.enter();
     this.#limits = new LimitReporter(
       () => this.localTracks,
       (id) => this.getStats(id),
@@ -325,6 +335,10 @@ export class Room extends Emitter {
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
         return this.#handleLayers(message);
+      case 'data':
+        return this.emit('data', fromSignaling(message));
+      case 'data_closed':
+        return this.emit('dataclosed', message);
       case 'permissions':
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);

@@ -9,7 +9,7 @@ use super::{
     AdminCommand, Effect, Explanation, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal,
     Reply, Resumed, Room, RoomCommand, Unresumable,
 };
-use crate::auth::{Revocations, Secret, unix_seconds};
+use crate::auth::{Grant, Revocations, Secret, unix_seconds};
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
 use crate::webhook::{Happening, RoomFacts, Webhooks};
@@ -351,6 +351,11 @@ impl Actor {
                 }
                 self.deliver(to, &message);
             }
+            Effect::Data { to, reliable, message } => {
+                let text = Utf8Bytes::from(message.encode());
+                let deliveries = to.iter().filter_map(|id| self.deliveries.get(id));
+                deliveries.for_each(|delivery| delivery.push_data(text.clone(), reliable));
+            }
             Effect::Wait { participant } => {
                 if let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == participant) {
                     self.lobby.insert(id, Delivery::new(outbox));
@@ -410,7 +415,7 @@ impl Actor {
     }
 
     /// Somebody who waited in the lobby is let in.
-    fn admit(&mut self, participant: ParticipantId, grant: &crate::auth::Grant) {
+    fn admit(&mut self, participant: ParticipantId, grant: &Grant) {
         if let Some(delivery) = self.lobby.remove(&participant) {
             self.deliveries.insert(participant, delivery);
         }
@@ -456,7 +461,6 @@ async fn at(deadline: Option<Instant>) {
 mod tests {
     use super::super::{RoomSettings, outbox};
     use super::*;
-    use crate::auth::Grant;
     use crate::media::Media;
     use serde_json::Value;
     use tokio::sync::mpsc::error::TryRecvError;

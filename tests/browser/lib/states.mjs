@@ -15,6 +15,8 @@ export const STATES = [
   { name: 'home', path: '/', ready: '#join' },
   { name: 'room-alone', path: '/?room=alone&name=Ada&autojoin=1', ready: '#alone' },
   { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile:nth-child(3) video' },
+  { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#toggle-chat'), shown: '#chat' },
+  { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#toggle-people'), shown: '#roster' },
   { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#open-devices'), shown: '#devices' },
   { name: 'room-left', path: '/?room=left&name=Ada&autojoin=1', ready: '#alone', then: click('#leave'), shown: '#ended' },
   { name: 'live', path: '/live', ready: 'main' },

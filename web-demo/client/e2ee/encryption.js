@@ -4,6 +4,8 @@
  * client/e2ee/formats.js leaves open, and nothing else.
  *
  * ```js
+ * import { Encryption } from 'switchyard-client/encryption';
+ *
  * const encryption = await Encryption.fromPassphrase('correct horse battery staple', 'demo');
  * const room = await connect('wss://example.org/ws', { room: 'demo', name: 'Ada', encryption });
  * ```
@@ -18,6 +20,8 @@ import { KEYS_MAX, secretOf, secretOfPassphrase } from './keys.js';
 
 export class Encryption {
   #worker;
+  /** @type {Promise<void>} */
+  #started;
   #bits;
   #slots = 0;
   /** @type {Map<number, Reporter>} */
@@ -48,7 +52,15 @@ export class Encryption {
     }
     this.#bits = bits;
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-    this.#worker.onmessage = ({ data }) => this.#reporters.get(data.slot)?.(data);
+    this.#started = new Promise((resolve, reject) => {
+      this.#worker.onmessage = ({ data }) => {
+        if (data.started) resolve();
+        else this.#reporters.get(data.slot)?.(data);
+      };
+      this.#worker.onerror = () => reject(new SwitchyardError('unsupported', 'The part of the page that encrypts could not be loaded.'));
+    });
+    // Whoever sets a key hears of it.
+    this.#started.catch(() => undefined);
   }
 
   /**
@@ -57,7 +69,7 @@ export class Encryption {
    * @param {KeyOptions} [options]
    */
   async setPassphrase(passphrase, salt, options) {
-    this.#set(await secretOfPassphrase(passphrase, salt), options);
+    await this.#set(await secretOfPassphrase(passphrase, salt), options);
   }
 
   /**
@@ -66,7 +78,7 @@ export class Encryption {
    */
   async setKey(bytes, options) {
     if (bytes.length < 16) throw new SwitchyardError('key', 'A key has at least 16 random bytes; for words use setPassphrase.');
-    this.#set(await secretOf(bytes), options);
+    await this.#set(await secretOf(bytes), options);
   }
 
   /** Seals with another secret, one that was set before. @param {number} id */
@@ -81,13 +93,17 @@ export class Encryption {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Throws where frames of this codec cannot be sealed. @param {string} codec */
+  checkCodec(codec) {
+    if (!isSealable(codec)) throw new SwitchyardError('codec', `${codec.toUpperCase()} cannot be encrypted end to end. Choose VP8, VP9 or H.264.`);
+  }
+
   /**
    * Before the sender sends anything.
    * @param {RTCRtpSender} sender
    * @param {string} codec
    */
   protectSender(sender, codec) {
-    if (!isSealable(codec)) throw new SwitchyardError('codec', `${codec.toUpperCase()} cannot be encrypted end to end. Choose VP8, VP9 or H.264.`);
     sender.transform = new RTCRtpScriptTransform(this.#worker, { side: 'send', codec, bits: this.#bits });
   }
 
@@ -112,8 +128,9 @@ export class Encryption {
    * @param {CryptoKey} secret
    * @param {KeyOptions} [options]
    */
-  #set(secret, { id = 0, use = true } = {}) {
+  async #set(secret, { id = 0, use = true } = {}) {
     check(id);
+    await this.#started;
     this.#worker.postMessage({ type: 'set', id, secret, use });
     for (const listener of this.#listeners) listener();
   }

@@ -18,6 +18,8 @@ const FAILURES_MAX = 3;
 const keys = new KeyRing();
 const scope = /** @type {any} */ (globalThis);
 
+scope.postMessage({ started: true });
+
 scope.onmessage = (/** @type {MessageEvent<Order>} */ { data }) => {
   if (data.type === 'set') keys.set(data.id, data.secret);
   if (data.type === 'use' || data.use) keys.use(data.id, performance.now());
