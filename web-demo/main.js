@@ -15,6 +15,7 @@ import { Meeting } from './meeting.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
 import { Prejoin } from './prejoin.js';
+import { ReconnectBanner } from './reconnect-banner.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
 import { recall, remember, rememberedDevices } from './storage.js';
@@ -37,6 +38,7 @@ const exposed = { room: null, media: null };
 /** @type {{meeting: Meeting, stats: StatsOverlay, direct: GoDirect} | null} */
 let shown = null;
 
+const banner = new ReconnectBanner(() => exposed.room?.reconnectNow());
 const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
@@ -141,9 +143,11 @@ function enter(room, ids) {
   const link = pageLink('/', room.roomName);
   useControls({ media, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
-    if (state === 'connected' || state === 'reconnecting') showState(state, message);
+    if (state === 'connected' || state === 'reconnecting') showState(state);
+    if (state === 'reconnecting') banner.show(message);
     if (state === 'connected') announce('Connected again.');
   });
+  room.on('reconnecting', (news) => banner.await(news));
   room.on('error', ({ message }) => toast(message));
   room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
@@ -185,18 +189,14 @@ function showEnd(message, title) {
   element('ended-title').focus();
 }
 
-/**
- * @param {PageState} state
- * @param {string} [message] for the banner
- */
-function showState(state, message = '') {
+/** @param {PageState} state */
+function showState(state) {
   document.body.dataset.state = state;
   const inRoom = state === 'connected' || state === 'reconnecting';
   element('prejoin').hidden = inRoom || state === 'closed';
   element('meeting').hidden = !inRoom;
   element('ended').hidden = state !== 'closed';
-  element('banner').hidden = state !== 'reconnecting';
-  element('banner').textContent = message;
+  if (state !== 'reconnecting') banner.hide();
 }
 
 function socketUrl() {

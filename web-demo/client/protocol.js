@@ -41,6 +41,7 @@
  * @property {string} room
  * @property {string} participant
  * @property {string} identity
+ * @property {string} secret for `resume`
  * @property {RTCIceServer[]} ice_servers
  * @property {MediaSections} media_sections
  * @property {boolean} can_publish
@@ -51,6 +52,7 @@
  * @property {ParticipantInfo[]} participants
  */
 
+/** @typedef {{type: 'resumed', secret: string, taken: number}} Resumed */
 /** @typedef {{type: 'answer', offer_id: number, sdp: string}} Answer */
 /** @typedef {{type: 'published', mid: string, track: string, number: number}} Published */
 /** @typedef {{type: 'ok'}} Ok */
@@ -92,7 +94,7 @@
 /** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
 
 /**
- * @typedef {{request?: number} & (Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
+ * @typedef {{request?: number, event?: number} & (Welcome | Resumed | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
  *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */

@@ -1,14 +1,15 @@
 /**
  * @module
- * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
- * socket or dead media leads to a new join with the same identity, and everything is published again.
+ * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: it goes on where a
+ * lost socket ended, while sound and pictures stay; where that cannot be, it joins anew with the same identity and publishes everything again.
  */
 import { Emitter } from './events.js';
 import { Peer } from './peer.js';
-import { retryDelayMs, sleepOrOnline } from './retry.js';
+import { MediaWatch } from './media-watch.js';
+import { FINAL_REASONS, Reconnection, describeLoss, goOn, isFinal } from './reconnect.js';
 import { Roster } from './roster.js';
 import { LimitReporter, activateLayers, obey } from './sending.js';
-import { Signaling, SwitchyardError } from './signaling.js';
+import { Signaling, SwitchyardError, isLoss, unlessLost } from './signaling.js';
 import { StatsReader } from './stats.js';
 import { LocalTrack } from './tracks.js';
 import { Viewport } from './viewport.js';
@@ -31,14 +32,6 @@ import { Viewport } from './viewport.js';
  */
 
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
-
-const GIVE_UP_MS = 120_000;
-const MEDIA_SILENCE_MS = 4000;
-const ICE_RESTART_MS = 8000;
-/** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced', 'removed', 'room_deleted'];
-/** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -73,8 +66,10 @@ export class Room extends Emitter {
   #viewport = null;
   /** @type {LimitReporter | null} */
   #limits = null;
-  #mediaTimer = 0;
-  #mediaRestarted = false;
+  /** @type {MediaWatch | null} */
+  #media = null;
+  /** @type {Reconnection | null} */
+  #reconnection = null;
   /** Joins in a row that never got media through. */
   #mediaFailures = 0;
   /** @type {{reason: string, message: string} | null} */
@@ -113,10 +108,7 @@ export class Room extends Emitter {
     /** @type {Signaling | null} */
     let signaling = null;
     try {
-      signaling = await Signaling.open(this.#url, {
-        onMessage: (message) => this.#handleMessage(message),
-        onClose: () => this.#handleLoss(),
-      });
+      signaling = await Signaling.open(this.#url, { onMessage: (message) => this.#handleMessage(message), onClose: () => this.#handleLoss() }, this.state === 'reconnecting');
       if (this.state === 'closed') throw new SwitchyardError('aborted', 'You left.');
       this.#signaling = signaling;
       const welcome = await this.#sendJoin(signaling);
@@ -141,12 +133,12 @@ export class Room extends Emitter {
     local.muted = muted;
     mediaStreamTrack.enabled = !muted;
     this.localTracks.add(local);
-    if (this.state !== 'connected') return local;
+    if (!this.#signaling) return local;
     try {
       await this.#publishNow(local);
     } catch (error) {
       // A loss in the middle is not a refusal: the next join publishes it again.
-      if (this.state === 'connected') {
+      if (!isLoss(error)) {
         this.localTracks.delete(local);
         throw error;
       }
@@ -161,7 +153,7 @@ export class Room extends Emitter {
     local.id = '';
     local.watchedLayers = null;
     const stopped = this.#peer?.unpublish(local);
-    if (id && this.state === 'connected') await this.#request('unpublish', { track: id });
+    if (id && this.#signaling) await this.#request('unpublish', { track: id }).catch(unlessLost);
     await stopped;
     this.emit('localtrackupdated', { track: local });
   }
@@ -188,7 +180,7 @@ export class Room extends Emitter {
     local.muted = muted;
     local.mediaStreamTrack.enabled = !muted;
     this.emit('localtrackupdated', { track: local });
-    if (local.id && this.state === 'connected') await this.#request('mute', { track: local.id, muted });
+    if (local.id && this.#signaling) await this.#request('mute', { track: local.id, muted }).catch(unlessLost);
   }
 
   /** @param {LocalTrack} local */
@@ -208,7 +200,7 @@ export class Room extends Emitter {
     if (this.#options.adaptiveStream === false || this.state === 'closed') return () => undefined;
     this.#viewport ??= new Viewport(
       (tracks) => void this.#request('track_settings', { tracks }).catch(() => undefined),
-      (id) => this.state === 'connected' && this.#roster.track(id) !== undefined,
+      (id) => this.#signaling !== null && this.#roster.track(id) !== undefined,
     );
     return this.#viewport.watch(track, element, priority);
   }
@@ -219,7 +211,7 @@ export class Room extends Emitter {
    */
   async renew(token) {
     this.#options = { ...this.#options, token };
-    if (this.state === 'connected') await this.#request('renew', { token });
+    if (this.#signaling) await this.#request('renew', { token }).catch(unlessLost);
   }
 
   /** @param {string} track */
@@ -253,6 +245,11 @@ export class Room extends Emitter {
     return this.#stats.read(`${id} ${transceiver.mid}`, transceiver, local ? 'sending' : 'receiving');
   }
 
+  /** While reconnecting: does not wait for the next attempt. */
+  reconnectNow() {
+    this.#reconnection?.now();
+  }
+
   /** Leaves the room. */
   close() {
     if (this.state === 'closed') return;
@@ -284,7 +281,11 @@ export class Room extends Emitter {
     this.#dropPeer();
     this.#peer = peer;
     this.#farewell = null;
-    this.#mediaRestarted = false;
+    this.#media = new MediaWatch(
+      peer,
+      () => this.state === 'connected',
+      () => this.#handleDeadMedia(),
+    );
     this.participantId = welcome.participant;
     this.identity = welcome.identity;
     this.metadata = welcome.metadata ?? '';
@@ -383,32 +384,18 @@ export class Room extends Emitter {
   }
 
   /**
-   * Dead media gets one ICE restart, then a new join.
    * @param {Peer} peer
    * @param {RTCPeerConnectionState} state
    */
   #handleMediaState(peer, state) {
     if (peer !== this.#peer || this.state === 'closed') return;
-    clearTimeout(this.#mediaTimer);
-    if (state === 'connected') {
-      this.#mediaRestarted = false;
-      this.#mediaFailures = 0;
-    } else if (state === 'disconnected') {
-      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), MEDIA_SILENCE_MS);
-    } else if (state === 'failed') {
-      this.#reviveMedia(peer);
-    }
+    if (state === 'connected') this.#mediaFailures = 0;
+    // What keeps media away may have cut the WebSocket too, and that would be noticed much later.
+    if (state === 'disconnected') this.#signaling?.probe();
+    this.#media?.look();
   }
 
-  /** @param {Peer} peer */
-  #reviveMedia(peer) {
-    if (peer !== this.#peer || this.state !== 'connected') return;
-    if (!this.#mediaRestarted) {
-      this.#mediaRestarted = true;
-      peer.restartIce();
-      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), ICE_RESTART_MS);
-      return;
-    }
+  #handleDeadMedia() {
     this.#mediaFailures += 1;
     if (this.#mediaFailures >= 3) {
       this.#finish('connection_failed', 'Sound and picture cannot reach the server. A firewall may block UDP.');
@@ -417,42 +404,54 @@ export class Room extends Emitter {
     this.#restart('Sound and picture were interrupted. Reconnecting…');
   }
 
+  /** The socket is gone. Media may live, and then nothing but the socket is replaced. */
   #handleLoss() {
-    this.#signaling = null;
     if (this.state !== 'connected') return;
-    this.#restart(
-      this.#farewell?.reason === 'shutdown'
-        ? 'The server is restarting. Reconnecting…'
-        : 'The connection to the server was lost. Reconnecting…',
-    );
+    const resumable = this.#signaling?.resumable ?? false;
+    const sentence = describeLoss(this.#farewell?.reason, resumable && this.#media?.alive);
+    if (resumable) this.#reconnect(sentence);
+    else this.#restart(sentence);
   }
 
   /** Leaves everything as it is on screen, and joins again in its place. @param {string} message */
   #restart(message) {
-    clearTimeout(this.#mediaTimer);
     this.#signaling?.close();
     this.#signaling = null;
-    this.#setState('reconnecting', message);
-    void this.#rejoin();
+    this.#reconnect(message);
   }
 
-  async #rejoin() {
-    const started = performance.now();
-    for (let attempt = 0; performance.now() - started < GIVE_UP_MS; attempt++) {
-      await sleepOrOnline(retryDelayMs(attempt));
-      if (this.state !== 'reconnecting') return;
-      try {
-        await this.join();
-        return;
-      } catch (error) {
-        if (this.state !== 'reconnecting') return;
-        if (error instanceof SwitchyardError && FINAL_CODES.includes(error.code)) {
-          this.#finish(error.code, error.message);
-          return;
-        }
-      }
+  /** @param {string} message */
+  #reconnect(message) {
+    this.#setState('reconnecting', message);
+    const reconnection = new Reconnection(
+      () => this.#comeBack(),
+      (news) => this.emit('reconnecting', { ...news, message }),
+    );
+    this.#reconnection?.stop();
+    this.#reconnection = reconnection;
+    void reconnection.run().then((over) => {
+      if (this.#reconnection !== reconnection) return;
+      this.#reconnection = null;
+      if (!over) this.#finish('unreachable', 'The server could not be reached for two minutes.');
+    });
+  }
+
+  /** One attempt. Returns whether it is over, one way or the other. */
+  async #comeBack() {
+    try {
+      const resumed = this.#signaling !== null && (await goOn(this.#signaling));
+      if (!resumed) await this.join();
+      this.#setState('connected', '');
+      this.#limits?.repeat();
+      this.#media?.look();
+      this.emit('reconnected', { resumed });
+    } catch (error) {
+      if (this.state !== 'reconnecting') return true;
+      if (!isFinal(error)) return false;
+      const { code, message } = /** @type {SwitchyardError} */ (error);
+      this.#finish(code, message);
     }
-    this.#finish('unreachable', 'The server could not be reached for two minutes.');
+    return true;
   }
 
   /**
@@ -462,6 +461,7 @@ export class Room extends Emitter {
   #finish(reason, message) {
     if (this.state === 'closed') return;
     this.#setState('closed', message);
+    this.#reconnection?.stop();
     this.#signaling?.close();
     this.#signaling = null;
     this.#dropPeer();
@@ -470,7 +470,8 @@ export class Room extends Emitter {
   }
 
   #dropPeer() {
-    clearTimeout(this.#mediaTimer);
+    this.#media?.close();
+    this.#media = null;
     this.#limits?.close();
     this.#limits = null;
     this.#peer?.close();
