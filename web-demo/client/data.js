@@ -23,6 +23,8 @@ import { SwitchyardError } from './signaling.js';
  * @property {string[]} [to] identities; none: everybody else
  */
 
+/** @typedef {(payload: string | ArrayBuffer | ArrayBufferView, options?: DataOptions) => Promise<void>} PublishData */
+
 const VERSION = 1;
 const TEXT = 1;
 const RELIABLE = 'reliable';

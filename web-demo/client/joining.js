@@ -8,11 +8,6 @@ import { SwitchyardError } from './signaling.js';
 /** @typedef {import('./protocol.js').Welcome} Welcome */
 /** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 
-/** `closed` reasons after which coming back would be wrong. */
-export const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted'];
-/** Errors at joining that a retry does not cure. */
-export const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message', ...FINAL_REASONS];
-
 /** Somebody who waits to be let in, until then. */
 export class Door {
   /** @type {{resolve: (welcome: Welcome) => void, reject: (error: Error) => void} | null} */

@@ -46,6 +46,7 @@
  * @property {string} room
  * @property {string} participant
  * @property {string} identity
+ * @property {string} secret for `resume`
  * @property {RTCIceServer[]} ice_servers
  * @property {MediaSections} media_sections
  * @property {boolean} can_publish
@@ -75,6 +76,7 @@
 /** @typedef {{type: 'bans', bans: Ban[]}} Bans */
 /** @typedef {ChatMessageMessage | ChatHistory | ChatDeleted | ParticipantTyping | Reaction | ModeratedMessage | Lobby | Waiting | Bans} SocialMessage */
 
+/** @typedef {{type: 'resumed', secret: string, taken: number}} Resumed */
 /** @typedef {{type: 'answer', offer_id: number, sdp: string}} Answer */
 /** @typedef {{type: 'published', mid: string, track: string, number: number}} Published */
 /** @typedef {{type: 'ok'}} Ok */
@@ -118,7 +120,7 @@
 /** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
 
 /**
- * @typedef {{request?: number} & (SocialMessage | Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
+ * @typedef {{request?: number, event?: number} & (SocialMessage | Welcome | Resumed | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
  *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | DataMessage | DataClosed | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */
