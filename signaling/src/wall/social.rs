@@ -180,7 +180,7 @@ impl Wall {
                 here && !outranked(false),
             ),
             4 => (json!({"type": "update_room", "locked": on && few}), true),
-            5 => (json!({"type": "update_room", "lobby": on}), true),
+            5 => (json!({"type": "update_room", "lobby": on && few}), true),
             6 => (json!({"type": "admit", "identity": who}), waits),
             7 => (json!({"type": "deny", "identity": who}), waits),
             8 => {

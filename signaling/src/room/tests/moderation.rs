@@ -383,7 +383,10 @@ fn the_lobby_has_a_limit() {
 #[test]
 fn without_keys_nobody_waits_for_nobody() {
     let mut world = World::new();
-    world.administer(admin::moderate(room(None, Some(true))));
+    let linger = Some(Duration::from_secs(300));
+    let lobby = UpdateRoom { lobby: Some(true), ..UpdateRoom::default() };
+    let change = RoomChange { linger, room: lobby, ..RoomChange::default() };
+    world.administer(AdminCommand::Configure(change));
     let ada = world.join("ada");
     assert!(world.is_in(ada) && world.moderates(ada), "nobody is there who could let them in");
     let [bob, eve] = ["bob", "eve"].map(|identity| world.join(identity));
