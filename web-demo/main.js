@@ -19,6 +19,7 @@ import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
 import { PeoplePanel } from './people-panel.js';
 import { Prejoin } from './prejoin.js';
+import { ReconnectBanner } from './reconnect-banner.js';
 import { Side } from './side.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
@@ -49,6 +50,7 @@ let shown = [];
 /** Ends the waiting in the lobby. */
 let waiting = new AbortController();
 
+const banner = new ReconnectBanner(() => exposed.room?.reconnectNow());
 const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
@@ -163,9 +165,11 @@ function enter(room, choices) {
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
   useControls({ media, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
-    if (state === 'connected' || state === 'reconnecting') showState(state, message);
+    if (state === 'connected' || state === 'reconnecting') showState(state);
+    if (state === 'reconnecting') banner.show(message);
     if (state === 'connected') announce('Connected again.');
   });
+  room.on('reconnecting', (news) => banner.await(news));
   room.on('error', ({ message }) => toast(message));
   room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
@@ -232,19 +236,15 @@ function showEnd(message, title) {
   element('ended-title').focus();
 }
 
-/**
- * @param {PageState} state
- * @param {string} [message] for the banner
- */
-function showState(state, message = '') {
+/** @param {PageState} state */
+function showState(state) {
   document.body.dataset.state = state;
   const inRoom = state === 'connected' || state === 'reconnecting';
   element('prejoin').hidden = inRoom || state === 'closed' || state === 'waiting';
   element('waiting').hidden = state !== 'waiting';
   element('meeting').hidden = !inRoom;
   element('ended').hidden = state !== 'closed';
-  element('banner').hidden = state !== 'reconnecting';
-  element('banner').textContent = message;
+  if (state !== 'reconnecting') banner.hide();
 }
 
 function socketUrl() {

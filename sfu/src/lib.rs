@@ -25,8 +25,9 @@ pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
 pub use sfu_core::transport::stun::ufrag_of;
 pub use sfu_core::{
     Acked, Bandwidth, ByKind, CloseReason, Command, ConsumerId, ConsumerStats, ConsumerStatus,
-    DropReason, Drops, Event, LayerStatus, Limit, MediaCounters, ProducerId, ProducerStats,
-    RouterId, Speaker, Traffic, TransportId, TransportStats, WorkerId, params,
+    DataCounters, DataFault, DataMessage, DataParams, DataSender, DropReason, Drops, Event,
+    LayerStatus, Limit, MediaCounters, PAYLOAD_LEN_MAX, ProducerId, ProducerStats, RECIPIENTS_MAX,
+    RouterId, Speaker, TOPIC_LEN_MAX, Traffic, TransportId, TransportStats, WorkerId, params,
 };
 
 /// What the workers tell control, in order per worker. Receive without pause: a control plane that falls more than 65 536 events of one worker

@@ -54,6 +54,11 @@ impl Outbox {
         self.backlog.is_empty()
     }
 
+    /// Is at least half of the queue free?
+    pub(crate) fn has_room(&self) -> bool {
+        self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
+    }
+
     /// How many are kept to be tried again.
     pub(crate) fn kept(&self) -> usize {
         self.backlog.len()

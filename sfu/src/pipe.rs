@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 /// Bytes that may wait from one worker to another: a second of 8 Mbit/s.
 const RING_BYTES: usize = 1024 * 1024;
 /// Before each message: its length.
-const PREFIX: usize = 2;
+const PREFIX: usize = 4;
 
 /// A ring's far end on its way to the worker that reads it.
 type Delivery = (WorkerId, Consumer<u8>);
@@ -104,14 +104,25 @@ fn message_len(ring: &mut Consumer<u8>) -> Option<usize> {
     let chunk = ring.read_chunk(PREFIX).ok()?;
     let (first, second) = chunk.as_slices();
     let mut bytes = first.iter().chain(second);
-    let len = [*bytes.next()?, *bytes.next()?];
-    Some(usize::from(u16::from_be_bytes(len)))
+    let len = [*bytes.next()?, *bytes.next()?, *bytes.next()?, *bytes.next()?];
+    usize::try_from(u32::from_be_bytes(len)).ok()
 }
 
 impl PipeTransmit for Pipes {
     fn transmit(&mut self, to: WorkerId, head: &[u8], body: &[u8]) -> bool {
+        self.put(to, head, body, 0)
+    }
+
+    fn transmit_data(&mut self, to: WorkerId, message: &[u8]) -> bool {
+        self.put(to, message, &[], RING_BYTES / 2)
+    }
+}
+
+impl Pipes {
+    /// Puts a message into a ring, unless less than `spare` bytes would stay free.
+    fn put(&mut self, to: WorkerId, head: &[u8], body: &[u8], spare: usize) -> bool {
         let len = head.len() + body.len();
-        let Ok(prefix) = u16::try_from(len).map(u16::to_be_bytes) else { return false };
+        let Ok(prefix) = u32::try_from(len).map(u32::to_be_bytes) else { return false };
         if to == self.id {
             return false;
         }
@@ -126,7 +137,7 @@ impl PipeTransmit for Pipes {
                 none.insert(ring)
             }
         };
-        if ring.slots() < PREFIX + len {
+        if ring.slots() < PREFIX + len + spare {
             return false;
         }
         // The reader waits for a whole message, so the parts may become visible one by one.
@@ -184,11 +195,24 @@ mod tests {
         while near.transmit(WorkerId(1), &[1; 10], &[2; 1190]) {
             sent += 1;
         }
-        assert_eq!(sent, RING_BYTES / 1202);
+        assert_eq!(sent, RING_BYTES / 1204);
         let mut received = 0;
         far.drain(|_, message| received += usize::from(message.len() == 1200));
         assert_eq!(received, sent);
         assert!(near.transmit(WorkerId(1), &[1; 10], &[2; 1190]));
+    }
+
+    #[test]
+    fn data_leaves_room_for_packets() {
+        let (mut near, mut far) = pair();
+        let message = vec![3; 256 * 1024 + 400];
+        assert!(near.transmit_data(WorkerId(1), &message));
+        assert!(!near.transmit_data(WorkerId(1), &message));
+        assert!(near.transmit(WorkerId(1), &[1; 10], &[2; 1190]));
+        let mut lens = Vec::new();
+        far.drain(|_, message| lens.push(message.len()));
+        assert_eq!(lens, [message.len(), 1200]);
+        assert!(near.transmit_data(WorkerId(1), &message));
     }
 
     #[test]

@@ -23,6 +23,8 @@ use tokio::sync::mpsc::Sender;
 const RECEIVE_ROUNDS: usize = 4;
 /// Commands executed per turn, so that control cannot starve media.
 const COMMANDS_PER_TURN: usize = 256;
+/// Time for data in a turn.
+const DATA_PER_TURN: Duration = Duration::from_micros(200);
 /// How soon a full event queue is tried again.
 const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 /// How soon a full ring to another worker is tried again.
@@ -94,6 +96,8 @@ pub(crate) struct Worker {
     /// Other workers know all that they should; else a ring was full.
     piped: bool,
     outbox: Outbox,
+    /// Messages for control found no room.
+    data_waits: bool,
     stop: Arc<AtomicBool>,
     load: Arc<Load>,
     published: Arc<Published>,
@@ -127,6 +131,7 @@ impl Worker {
             pipes: parts.pipes,
             piped: true,
             outbox: Outbox::new(parts.id, parts.events),
+            data_waits: false,
             stop: parts.stop,
             load: parts.load,
             published: parts.published,
@@ -175,7 +180,7 @@ impl Worker {
         if let Some(at) = self.engine.poll_timeout() {
             timeout = timeout.min(at.saturating_duration_since(before));
         }
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() || self.data_waits {
             timeout = timeout.min(BACKLOG_RETRY);
         }
         if !self.piped {
@@ -245,6 +250,7 @@ impl Worker {
         if readable.reports || (readable.media && now >= self.reports_pause) {
             self.take_reports(now);
         }
+        self.run_data(now);
         self.flush_pipes(now);
         self.report();
         more_commands
@@ -258,6 +264,18 @@ impl Worker {
         self.reports_pause = now + REPORTS_PAUSE;
         // What is over comes with the next turn, at once.
         self.reports_due = if more { now } else { self.engine.grid_after(self.reports_pause) };
+    }
+
+    /// Works on data when media has left, and for so long only that media does not wait for it.
+    fn run_data(&mut self, now: Instant) {
+        if !self.engine.has_data() {
+            return;
+        }
+        let start = Instant::now();
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
+        while self.engine.run_data(now, &mut egress) && start.elapsed() < DATA_PER_TURN {}
+        egress.flush();
+        self.unfinished |= self.engine.has_data();
     }
 
     /// Lets other workers begin with what is theirs.
@@ -356,6 +374,15 @@ impl Worker {
                 die(self.id.0, "has nobody who takes its events");
             }
         }
+        // Data takes what room is left, and else holds its senders back.
+        while self.outbox.has_room()
+            && let Some(event) = self.engine.poll_data_event()
+        {
+            // There is room.
+            let _ = self.outbox.push(event);
+        }
+        self.data_waits = self.engine.has_data_events();
+        self.unfinished |= self.engine.has_data();
     }
 }
 

@@ -60,8 +60,10 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
         let id = match &event {
             Event::TransportConnected { transport, .. }
             | Event::TransportClosed { transport, .. }
-            | Event::TransportSilent { transport, .. } => transport.0,
-            Event::ActiveSpeakers { router, .. } => router.0,
+            | Event::TransportSilent { transport, .. }
+            | Event::DataSlowReader { transport, .. }
+            | Event::DataRefused { transport, .. } => transport.0,
+            Event::ActiveSpeakers { router, .. } | Event::Data { router, .. } => router.0,
             Event::ConsumerLayer { consumer, .. } | Event::ConsumerStatus { consumer, .. } => {
                 consumer.0
             }

@@ -5,6 +5,7 @@
 
 mod chat;
 mod client;
+mod data;
 mod decode;
 mod id;
 mod moderation;
@@ -19,6 +20,7 @@ pub use client::{
     Publish, PublishLayer, PublisherLimit, Ready, Renew, TrackLimited, TrackRequest, TrackSetting,
     TrackSettings, check_identity, check_name, check_room,
 };
+pub use data::{Data, MAX_PUBLISHED_BYTES, PublishData, SubscribeTopics};
 pub use id::{MessageId, ParticipantId, TrackId};
 pub use moderation::{
     Ban, BanInfo, Moderate, Moderated, ModerationNews, ModeratorAction, Nothing, OnePerson,

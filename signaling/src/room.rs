@@ -9,6 +9,7 @@ mod binding;
 mod bitrates;
 mod chat;
 mod command;
+mod data;
 mod demand;
 mod events;
 mod explain;
@@ -132,7 +133,9 @@ fn is_news(command: &RoomCommand) -> bool {
                 Event::ConsumerLayer { .. }
                     | Event::ConsumerStatus { .. }
                     | Event::PublishedLayers { .. }
+                    | Event::Data { .. }
             )
+            | RoomCommand::Message { message: ClientMessage::PublishData(_), .. }
     )
 }
 
@@ -169,6 +172,8 @@ pub(crate) struct Room {
     door: Door,
     /// Numbers raised hands.
     last_hand: u64,
+    /// The media plane passes data on to the room.
+    data_tapped: bool,
     effects: Vec<Effect>,
 }
 
@@ -204,6 +209,7 @@ impl Room {
             chat: ChatLog::default(),
             door: Door::default(),
             last_hand: 0,
+            data_tapped: false,
             effects: Vec::new(),
         }
     }
@@ -293,6 +299,7 @@ impl Room {
         if news {
             self.pass_role_on();
             self.measure(now);
+            self.tap_data();
             self.tell_followers(now);
         }
         self.ends_at = match self.linger.filter(|_| self.participants.is_empty()) {
@@ -336,6 +343,20 @@ impl Room {
             }
             ClientMessage::Ready(ready) => return self.ready(from, ready.offer_id),
             ClientMessage::Leave {} => return self.leave(from),
+            ClientMessage::PublishData(publish) => {
+                let request = publish.request;
+                let result = self.publish_data(now, from, publish);
+                // Whoever does not ask is told of refusals only.
+                if result.is_ok() && request.is_none() {
+                    return;
+                }
+                (request, result)
+            }
+            ClientMessage::SubscribeTopics(it) => {
+                let request = it.request;
+                self.subscribe_topics(from, it);
+                (request, Ok(()))
+            }
             ClientMessage::Unpublish(it) => (it.request, self.unpublish(from, it.track)),
             ClientMessage::Mute(it) => (it.request, self.mute(from, it.track, it.muted)),
             ClientMessage::Subscribe(it) => (it.request, self.subscribe(from, it.track, true)),
@@ -349,18 +370,8 @@ impl Room {
                 };
             }
             ClientMessage::Chat(ChatRequest::Typing(it)) => return self.typing(from, it.typing),
-            ClientMessage::Chat(ChatRequest::Chat(it)) => {
-                (it.request, self.say(from, it.text, it.to))
-            }
-            ClientMessage::Chat(ChatRequest::ChatDelete(it)) => {
-                (it.request, self.take_back(from, it.message))
-            }
-            ClientMessage::Presence(PresenceRequest::Presence(it)) => {
-                (it.request, self.set_presence(from, it))
-            }
-            ClientMessage::Presence(PresenceRequest::React(it)) => {
-                (it.request, self.react(from, it.reaction))
-            }
+            ClientMessage::Chat(it) => (it.request(), self.chat_request(from, it)),
+            ClientMessage::Presence(it) => (it.request(), self.presence_request(from, it)),
             ClientMessage::Moderate(it) => return self.moderate(from, it),
             // The socket's task answers these itself.
             ClientMessage::Join(_)
@@ -371,6 +382,26 @@ impl Room {
         match result {
             Ok(()) => self.send(from, ServerMessage::Ok { request }),
             Err(refusal) => self.refuse(from, request, refusal),
+        }
+    }
+
+    fn chat_request(&mut self, from: ParticipantId, request: ChatRequest) -> Result<(), Refusal> {
+        match request {
+            ChatRequest::Chat(it) => self.say(from, it.text, it.to),
+            ChatRequest::ChatDelete(it) => self.take_back(from, it.message),
+            // It is not answered.
+            ChatRequest::Typing(_) => Ok(()),
+        }
+    }
+
+    fn presence_request(
+        &mut self,
+        from: ParticipantId,
+        request: PresenceRequest,
+    ) -> Result<(), Refusal> {
+        match request {
+            PresenceRequest::Presence(it) => self.set_presence(from, it),
+            PresenceRequest::React(it) => self.react(from, it.reaction),
         }
     }
 

@@ -150,6 +150,7 @@ impl Connection {
                     Some(outgoing) => self.write_text(outgoing.text()).await,
                     None => Err(End::HungUp),
                 },
+                Some(data) = outbox.data.recv() => self.write_text(data.text).await,
                 incoming = self.read() => self.handle(incoming, state, membership).await,
                 _ = pings.tick() => self.frames.ping().await.map_err(End::from),
             };

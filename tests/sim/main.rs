@@ -8,6 +8,7 @@ mod churn;
 mod consent;
 mod continuity;
 mod counters;
+mod data;
 mod day;
 mod endpoint;
 mod feedback;

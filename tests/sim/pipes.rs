@@ -60,6 +60,10 @@ pub(crate) struct PipeEnd<'a> {
 }
 
 impl PipeTransmit for PipeEnd<'_> {
+    fn transmit_data(&mut self, to: WorkerId, message: &[u8]) -> bool {
+        self.transmit(to, message, &[])
+    }
+
     fn transmit(&mut self, to: WorkerId, head: &[u8], body: &[u8]) -> bool {
         assert_ne!(to, self.from);
         if self.pipes.full {

@@ -30,8 +30,13 @@
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {import('./protocol.js').Permissions} permissionschanged what we may do is another thing now; what goes beyond it has ended
  * @property {{metadata?: string, locked?: boolean, lobby?: boolean}} roomupdated
+ * @property {import('./data.js').Received} data somebody said something
+ * @property {{channel: string, reason: string, message: string}} dataclosed messages to us were lost, because we did not read fast enough
  * @property {{seconds: number, message: string}} closing the server will stop: in so many seconds at most
  * @property {{state: RoomState, message: string}} statechange `message` is a sentence for people, or empty
+ * @property {{attempt: number, delayMs: number, message: string}} reconnecting the next attempt comes after so long; `attempt` from 0. `message` is a
+ *   sentence for people
+ * @property {{resumed: boolean}} reconnected `resumed`: everything is as it was; else we have joined anew
  * @property {{reason: string, message: string}} closed the end: no reconnect follows
  * @property {{code: string, message: string}} error something failed, the room lives on
  */

@@ -17,6 +17,7 @@ export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
 /** @typedef {import('./events.js').RoomEvents} RoomEvents */
 /** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./data.js').DataOptions} DataOptions */
 
 /**
  * Joins a room. Rejects with a SwitchyardError whose message is a plain sentence.

@@ -4,6 +4,7 @@
  * sets a flag and goes into the next offer. Receive sections are slots; what a slot shows is the room's business.
  */
 import { sendableCodec, encodingsFor, isLayered, trimReceiver, trimSender } from './codecs.js';
+import { DataChannels } from './data.js';
 import { activateLayers } from './sending.js';
 import { askForLostAudio, dropOrphanFeedback } from './sdp.js';
 import { SwitchyardError } from './signaling.js';
@@ -30,6 +31,7 @@ import { SwitchyardError } from './signaling.js';
  * @property {(state: RTCPeerConnectionState) => void} onState
  * @property {(report: {mid: string | null, number: number, readable: boolean}) => void} onReadable whether what comes in a slot can be decrypted
  * @property {(error: Error) => void} onError a negotiation failed; the previous state holds
+ * @property {(received: import('./data.js').Received) => void} onData a message of somebody else
  */
 
 export class Peer {
@@ -63,8 +65,7 @@ export class Peer {
     this.#handlers = handlers;
     this.#encryption = encryption;
     this.connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
-    // An m=application section from the first offer on: data channels later need no negotiation.
-    this.connection.createDataChannel('control', { negotiated: true, id: 0 });
+    this.data = new DataChannels(this.connection, handlers.onData);
     this.connection.onconnectionstatechange = () => {
       if (!this.#closed) handlers.onState(this.connection.connectionState);
     };

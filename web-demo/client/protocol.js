@@ -46,6 +46,7 @@
  * @property {string} room
  * @property {string} participant
  * @property {string} identity
+ * @property {string} secret for `resume`
  * @property {RTCIceServer[]} ice_servers
  * @property {MediaSections} media_sections
  * @property {boolean} can_publish
@@ -75,6 +76,7 @@
 /** @typedef {{type: 'bans', bans: Ban[]}} Bans */
 /** @typedef {ChatMessageMessage | ChatHistory | ChatDeleted | ParticipantTyping | Reaction | ModeratedMessage | Lobby | Waiting | Bans} SocialMessage */
 
+/** @typedef {{type: 'resumed', secret: string, taken: number}} Resumed */
 /** @typedef {{type: 'answer', offer_id: number, sdp: string}} Answer */
 /** @typedef {{type: 'published', mid: string, track: string, number: number}} Published */
 /** @typedef {{type: 'ok'}} Ok */
@@ -110,15 +112,17 @@
 /** @typedef {{type: 'participant_left', participant: string, reason: string}} ParticipantLeft */
 /** @typedef {{type: 'permissions'} & Permissions} PermissionsMessage */
 /** @typedef {{type: 'room_updated', metadata?: string, locked?: boolean, lobby?: boolean}} RoomUpdated */
+/** @typedef {{type: 'data', participant: string, identity: string, topic: string, reliable: boolean, text?: string, bytes?: string}} DataMessage */
+/** @typedef {{type: 'data_closed', channel: string, reason: string, message: string}} DataClosed */
 /** @typedef {{type: 'closing', seconds: number, message: string}} Closing */
 /** @typedef {{type: 'closed', reason: string, message: string}} Closed */
 /** @typedef {{type: 'pong', time: number}} Pong */
 /** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
 
 /**
- * @typedef {{request?: number} & (SocialMessage | Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
+ * @typedef {{request?: number, event?: number} & (SocialMessage | Welcome | Resumed | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
- *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
+ *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | DataMessage | DataClosed | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */
 
 export {};

@@ -1,18 +1,20 @@
 /**
  * @module
- * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
- * socket or dead media leads to a new join with the same identity, and everything is published again.
+ * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: it goes on where a
+ * lost socket ended, while sound and pictures stay; where that cannot be, it joins anew with the same identity and publishes everything again.
  */
 import { Chat } from './chat.js';
+import { Messages, fromSignaling } from './data.js';
 import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
 import { Door } from './joining.js';
 import { Peer } from './peer.js';
+import { MediaWatch } from './media-watch.js';
 import { People } from './people.js';
-import { retryDelayMs, sleepOrOnline } from './retry.js';
+import { FINAL_REASONS, Reconnection, describeLoss, goOn, isFinal } from './reconnect.js';
 import { Roster } from './roster.js';
-import { LimitReporter, activateLayers, obey } from './sending.js';
-import { Signaling, SwitchyardError } from './signaling.js';
+import { LimitReporter, obey, sendLayers } from './sending.js';
+import { Signaling, SwitchyardError, isLoss, unlessLost } from './signaling.js';
 import { StatsReader } from './stats.js';
 import { LocalTrack } from './tracks.js';
 import { Viewport } from './viewport.js';
@@ -21,17 +23,8 @@ import { Viewport } from './viewport.js';
 /** @typedef {import('./protocol.js').Welcome} Welcome */
 /** @typedef {import('./protocol.js').Source} Source */
 /** @typedef {import('./events.js').RoomState} RoomState */
-
 /** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
-
-const GIVE_UP_MS = 120_000;
-const MEDIA_SILENCE_MS = 4000;
-const ICE_RESTART_MS = 8000;
-/** `closed` reasons after which coming back would be wrong. */
-const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted'];
-/** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message', ...FINAL_REASONS];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -71,12 +64,11 @@ export class Room extends Emitter {
   #door;
   #secrecy;
   #stats = new StatsReader();
-  /** @type {Viewport | null} */
-  #viewport = null;
-  /** @type {LimitReporter | null} */
-  #limits = null;
-  #mediaTimer = 0;
-  #mediaRestarted = false;
+  #viewport = /** @type {Viewport | null} */ (null);
+  #limits = /** @type {LimitReporter | null} */ (null);
+  #messages = new Messages((type, fields) => this.#request(type, fields));
+  #media = /** @type {MediaWatch | null} */ (null);
+  #reconnection = /** @type {Reconnection | null} */ (null);
   /** Joins in a row that never got media through. */
   #mediaFailures = 0;
   /** @type {{reason: string, message: string} | null} */
@@ -115,15 +107,13 @@ export class Room extends Emitter {
       onState: (/** @type {RTCPeerConnectionState} */ state) => this.#handleMediaState(peer, state),
       onReadable: this.#roster.setReadable.bind(this.#roster),
       onError: (/** @type {Error} */ error) => this.#reportNegotiationError(error),
+      onData: (/** @type {import('./data.js').Received} */ received) => this.emit('data', received),
     };
     const peer = new Peer(handlers, this.#options.encryption);
     /** @type {Signaling | null} */
     let signaling = null;
     try {
-      signaling = await Signaling.open(this.#url, {
-        onMessage: (message) => this.#handleMessage(message),
-        onClose: () => this.#handleLoss(),
-      });
+      signaling = await Signaling.open(this.#url, { onMessage: (message) => this.#handleMessage(message), onClose: () => this.#handleLoss() }, this.state === 'reconnecting');
       if (this.state === 'closed') throw new SwitchyardError('aborted', 'You left.');
       this.#signaling = signaling;
       const welcome = await this.#sendJoin(signaling);
@@ -148,12 +138,12 @@ export class Room extends Emitter {
     local.muted = muted;
     mediaStreamTrack.enabled = !muted;
     this.localTracks.add(local);
-    if (this.state !== 'connected') return local;
+    if (!this.#signaling) return local;
     try {
       await this.#publishNow(local);
     } catch (error) {
       // A loss in the middle is not a refusal: the next join publishes it again.
-      if (this.state === 'connected') {
+      if (!isLoss(error)) {
         this.localTracks.delete(local);
         throw error;
       }
@@ -168,7 +158,7 @@ export class Room extends Emitter {
     local.id = '';
     local.watchedLayers = null;
     const stopped = this.#peer?.unpublish(local);
-    if (id && this.state === 'connected') await this.#request('unpublish', { track: id });
+    if (id && this.#signaling) await this.#request('unpublish', { track: id }).catch(unlessLost);
     await stopped;
     this.emit('localtrackupdated', { track: local });
   }
@@ -195,7 +185,7 @@ export class Room extends Emitter {
     local.muted = muted;
     local.mediaStreamTrack.enabled = !muted;
     this.emit('localtrackupdated', { track: local });
-    if (local.id && this.state === 'connected') await this.#request('mute', { track: local.id, muted });
+    if (local.id && this.#signaling) await this.#request('mute', { track: local.id, muted }).catch(unlessLost);
   }
 
   /** @param {LocalTrack} local */
@@ -215,7 +205,7 @@ export class Room extends Emitter {
     if (this.#options.adaptiveStream === false || this.state === 'closed') return () => undefined;
     this.#viewport ??= new Viewport(
       (tracks) => void this.#request('track_settings', { tracks }).catch(() => undefined),
-      (id) => this.state === 'connected' && this.#roster.track(id) !== undefined,
+      (id) => this.#signaling !== null && this.#roster.track(id) !== undefined,
     );
     return this.#viewport.watch(track, element, priority);
   }
@@ -226,8 +216,14 @@ export class Room extends Emitter {
    */
   async renew(token) {
     this.#options = { ...this.#options, token };
-    if (this.state === 'connected') await this.#request('renew', { token });
+    if (this.#signaling) await this.#request('renew', { token }).catch(unlessLost);
   }
+
+  /** Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way. @type {import('./data.js').PublishData} */
+  publishData = (payload, options) => this.#messages.publish(this.#peer?.data ?? null, payload, options);
+
+  /** Chooses what `data` tells of; null: all. @param {string[] | null} topics */
+  subscribeTopics = (topics) => this.#messages.subscribe(this.state === 'connected', topics);
 
   /** @param {string} track */
   subscribe = (track) => this.#request('subscribe', { track });
@@ -255,6 +251,11 @@ export class Room extends Emitter {
     return this.#stats.read(`${id} ${transceiver.mid}`, transceiver, local ? 'sending' : 'receiving');
   }
 
+  /** While reconnecting: does not wait for the next attempt. */
+  reconnectNow() {
+    this.#reconnection?.now();
+  }
+
   /** Leaves the room. */
   close() {
     if (this.state === 'closed') return;
@@ -277,7 +278,11 @@ export class Room extends Emitter {
     this.#dropPeer();
     this.#peer = peer;
     this.#farewell = null;
-    this.#mediaRestarted = false;
+    this.#media = new MediaWatch(
+      peer,
+      () => this.state === 'connected',
+      () => this.#handleDeadMedia(),
+    );
     this.participantId = welcome.participant;
     this.identity = welcome.identity;
     this.metadata = welcome.metadata ?? '';
@@ -288,6 +293,7 @@ export class Room extends Emitter {
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     this.#viewport?.reset();
+    this.#messages.enter();
     this.#limits = new LimitReporter(
       () => this.localTracks,
       (id) => this.getStats(id),
@@ -323,7 +329,11 @@ export class Room extends Emitter {
       case 'active_speakers':
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
-        return this.#handleLayers(message);
+        return sendLayers(this.localTracks, message);
+      case 'data':
+        return this.emit('data', fromSignaling(message));
+      case 'data_closed':
+        return this.emit('dataclosed', message);
       case 'permissions':
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);
@@ -338,7 +348,7 @@ export class Room extends Emitter {
       case 'error':
         return this.emit('error', { code: message.code, message: message.message });
       case 'closed':
-        this.#farewell = { reason: message.reason, message: message.message };
+        this.#farewell = message;
         return FINAL_REASONS.includes(message.reason) ? this.#finish(message.reason, message.message) : undefined;
       default:
         return this.#roster.handle(message);
@@ -361,14 +371,6 @@ export class Room extends Emitter {
     return this.emit('localtrackupdated', { track: local });
   }
 
-  /** @param {import('./protocol.js').PublishedLayers} message */
-  #handleLayers({ track, layers }) {
-    const local = [...this.localTracks].find(({ id }) => id === track);
-    if (!local?.transceiver) return;
-    local.watchedLayers = layers;
-    void activateLayers(local.transceiver.sender, layers);
-  }
-
   /** @param {Error} error */
   #reportNegotiationError(error) {
     if (this.state !== 'connected') return;
@@ -379,32 +381,18 @@ export class Room extends Emitter {
   }
 
   /**
-   * Dead media gets one ICE restart, then a new join.
    * @param {Peer} peer
    * @param {RTCPeerConnectionState} state
    */
   #handleMediaState(peer, state) {
     if (peer !== this.#peer || this.state === 'closed') return;
-    clearTimeout(this.#mediaTimer);
-    if (state === 'connected') {
-      this.#mediaRestarted = false;
-      this.#mediaFailures = 0;
-    } else if (state === 'disconnected') {
-      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), MEDIA_SILENCE_MS);
-    } else if (state === 'failed') {
-      this.#reviveMedia(peer);
-    }
+    if (state === 'connected') this.#mediaFailures = 0;
+    // What keeps media away may have cut the WebSocket too, and that would be noticed much later.
+    if (state === 'disconnected') this.#signaling?.probe();
+    this.#media?.look();
   }
 
-  /** @param {Peer} peer */
-  #reviveMedia(peer) {
-    if (peer !== this.#peer || this.state !== 'connected') return;
-    if (!this.#mediaRestarted) {
-      this.#mediaRestarted = true;
-      peer.restartIce();
-      this.#mediaTimer = window.setTimeout(() => this.#reviveMedia(peer), ICE_RESTART_MS);
-      return;
-    }
+  #handleDeadMedia() {
     this.#mediaFailures += 1;
     if (this.#mediaFailures >= 3) {
       this.#finish('connection_failed', 'Sound and picture cannot reach the server. A firewall may block UDP.');
@@ -413,43 +401,55 @@ export class Room extends Emitter {
     this.#restart('Sound and picture were interrupted. Reconnecting…');
   }
 
+  /** The socket is gone. Media may live, and then nothing but the socket is replaced. */
   #handleLoss() {
-    this.#signaling = null;
     this.#door.fail('closed', 'The connection to the server was lost.');
     if (this.state !== 'connected') return;
-    this.#restart(
-      this.#farewell?.reason === 'shutdown'
-        ? 'The server is restarting. Reconnecting…'
-        : 'The connection to the server was lost. Reconnecting…',
-    );
+    const resumable = this.#signaling?.resumable ?? false;
+    const sentence = describeLoss(this.#farewell?.reason, resumable && this.#media?.alive);
+    if (resumable) this.#reconnect(sentence);
+    else this.#restart(sentence);
   }
 
   /** Leaves everything as it is on screen, and joins again in its place. @param {string} message */
   #restart(message) {
-    clearTimeout(this.#mediaTimer);
     this.#signaling?.close();
     this.#signaling = null;
-    this.#setState('reconnecting', message);
-    void this.#rejoin();
+    this.#reconnect(message);
   }
 
-  async #rejoin() {
-    const started = performance.now();
-    for (let attempt = 0; performance.now() - started < GIVE_UP_MS; attempt++) {
-      await sleepOrOnline(retryDelayMs(attempt));
-      if (this.state !== 'reconnecting') return;
-      try {
-        await this.join();
-        return;
-      } catch (error) {
-        if (this.state !== 'reconnecting') return;
-        if (error instanceof SwitchyardError && FINAL_CODES.includes(error.code)) {
-          this.#finish(error.code, error.message);
-          return;
-        }
-      }
+  /** @param {string} message */
+  #reconnect(message) {
+    this.#setState('reconnecting', message);
+    const reconnection = new Reconnection(
+      () => this.#comeBack(),
+      (news) => this.emit('reconnecting', { ...news, message }),
+    );
+    this.#reconnection?.stop();
+    this.#reconnection = reconnection;
+    void reconnection.run().then((over) => {
+      if (this.#reconnection !== reconnection) return;
+      this.#reconnection = null;
+      if (!over) this.#finish('unreachable', 'The server could not be reached for two minutes.');
+    });
+  }
+
+  /** One attempt. Returns whether it is over, one way or the other. */
+  async #comeBack() {
+    try {
+      const resumed = this.#signaling !== null && (await goOn(this.#signaling));
+      if (!resumed) await this.join();
+      this.#setState('connected', '');
+      this.#limits?.repeat();
+      this.#media?.look();
+      this.emit('reconnected', { resumed });
+    } catch (error) {
+      if (this.state !== 'reconnecting') return true;
+      if (!isFinal(error)) return false;
+      const { code, message } = /** @type {SwitchyardError} */ (error);
+      this.#finish(code, message);
     }
-    this.#finish('unreachable', 'The server could not be reached for two minutes.');
+    return true;
   }
 
   /**
@@ -459,6 +459,7 @@ export class Room extends Emitter {
   #finish(reason, message) {
     if (this.state === 'closed') return;
     this.#setState('closed', message);
+    this.#reconnection?.stop();
     this.#signaling?.close();
     this.#signaling = null;
     this.#dropPeer();
@@ -468,7 +469,8 @@ export class Room extends Emitter {
   }
 
   #dropPeer() {
-    clearTimeout(this.#mediaTimer);
+    this.#media?.close();
+    this.#media = null;
     this.#limits?.close();
     this.#limits = null;
     this.#peer?.close();

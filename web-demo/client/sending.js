@@ -85,6 +85,11 @@ export class LimitReporter {
     }, LOOK_MS);
   }
 
+  /** What was told may have been lost. */
+  repeat() {
+    this.#told.clear();
+  }
+
   close() {
     clearInterval(this.#timer);
   }
@@ -97,7 +102,7 @@ export class LimitReporter {
   async #look(id, stats, tell) {
     const { limitation = '' } = (await stats(id)) ?? {};
     const reason = limitation === 'cpu' || limitation === 'bandwidth' ? limitation : 'none';
-    if (reason === (this.#told.get(id) ?? 'none')) return;
+    if (reason === this.#told.get(id)) return;
     this.#told.set(id, reason);
     tell(id, reason);
   }
@@ -119,4 +124,16 @@ export function obey(tracks, message) {
     Object.assign(local, { id: '', watchedLayers: null });
   }
   return local;
+}
+
+/**
+ * Sends of our own track what somebody watches.
+ * @param {Iterable<LocalTrack>} tracks
+ * @param {import('./protocol.js').PublishedLayers} message
+ */
+export function sendLayers(tracks, { track, layers }) {
+  const local = [...tracks].find(({ id }) => id === track);
+  if (!local?.transceiver) return;
+  local.watchedLayers = layers;
+  void activateLayers(local.transceiver.sender, layers);
 }

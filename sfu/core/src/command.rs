@@ -4,7 +4,7 @@ use crate::params::{
     Binding, ConsumerParams, Demand, ExtensionMapping, IceCredentials, PreferredLayer,
     ProducerParams, TransportParams,
 };
-use crate::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
+use crate::{ConsumerId, DataMessage, DataParams, ProducerId, RouterId, TransportId, WorkerId};
 
 /// A command. An id that is unknown (already closed) makes the command a counted no-op.
 #[derive(Clone, Debug)]
@@ -123,6 +123,30 @@ pub enum Command {
         consumer: ConsumerId,
         /// What.
         demand: Demand,
+    },
+    /// A peer connection takes part in the data of its room, from now on like this.
+    ConfigureData {
+        /// Which.
+        transport: TransportId,
+        /// Who it is and what it may do.
+        params: Box<DataParams>,
+    },
+    /// Where else a room has peer connections: data goes there too. To be told again with each new peer connection, because
+    /// a room is forgotten with its last one.
+    LinkRouter {
+        /// The room.
+        router: RouterId,
+        /// All other workers that have peer connections of it.
+        workers: Vec<WorkerId>,
+        /// Control wants every message, for participants without peer connection.
+        tapped: bool,
+    },
+    /// Data of a participant that has no channel for it: for all peer connections of the room on this worker.
+    SendData {
+        /// The room.
+        router: RouterId,
+        /// What.
+        message: Box<DataMessage>,
     },
     /// Answered by [`crate::Event::Stats`] with the same number.
     RequestStats {

@@ -31,6 +31,15 @@ impl ByKind {
     }
 }
 
+/// Messages between participants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataCounters {
+    /// From peers on this worker.
+    pub received: u64,
+    /// To peers on this worker, once for each.
+    pub delivered: u64,
+}
+
 /// Absolute counters of one engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MediaCounters {
@@ -42,6 +51,8 @@ pub struct MediaCounters {
     pub resent: ByKind,
     /// To subscribers again, to find out what their links carry.
     pub probing: ByKind,
+    /// On data channels.
+    pub data: DataCounters,
 }
 
 #[cfg(test)]

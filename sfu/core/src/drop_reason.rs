@@ -82,6 +82,14 @@ reasons! {
     PaceFull => "pace_full",
     /// Waited too long for its turn to leave.
     PaceOverdue => "pace_overdue",
+    /// Data of a peer that may send none.
+    DataNotAllowed => "data_not_allowed",
+    /// Data that may be lost, and came to its turn too late or made room for newer.
+    DataLate => "data_late",
+    /// Data for a channel that has closed, or on none.
+    DataNoChannel => "data_no_channel",
+    /// Data for a subscriber that was too slow.
+    DataSlowReader => "data_slow_reader",
     /// A library panicked.
     Panicked => "panicked",
 }

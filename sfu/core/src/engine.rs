@@ -1,11 +1,13 @@
 //! The engine of one worker: owns every transport, producer and consumer of it.
 //!
 //! Contract. Feed it with [`Engine::handle_datagram`], [`Engine::handle_command`] and, when
-//! [`Engine::poll_timeout`] has passed, [`Engine::handle_timeout`]; after a batch of those call [`Engine::flush`] once,
-//! then drain [`Engine::poll_event`]. Time never goes back between calls.
+//! [`Engine::poll_timeout`] has passed, [`Engine::handle_timeout`]; after a batch of those call [`Engine::flush`] once, and when media has left,
+//! [`Engine::run_data`] for as long as there is time; then drain [`Engine::poll_event`] and [`Engine::poll_data_event`]. Time never goes back between calls.
 
 mod allocation;
 mod commands;
+mod data;
+mod data_pipes;
 mod ingress;
 mod lifecycle;
 mod pipe_replay;
@@ -19,6 +21,7 @@ use crate::clock::MediaClock;
 use crate::command::Command;
 use crate::consumer::Consumer;
 use crate::counters::MediaCounters;
+use crate::data::queue::Outflow;
 use crate::demux::{Class, Demux, classify};
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Datagram, Egress};
@@ -30,7 +33,8 @@ use crate::timers::{TimerKind, TimerQueue};
 use crate::transport::Transport;
 use crate::transport::dtls::Certificate;
 use crate::transport::pace::SLOT;
-use crate::{ConsumerId, Event, ProducerId, RouterId, TransportId};
+use crate::{ConsumerId, Event, ProducerId, RouterId, TransportId, WorkerId};
+use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
@@ -117,6 +121,12 @@ pub struct Engine {
     given: Vec<Given>,
     /// Of the feedback that is read now.
     results: Vec<PacketResult>,
+    /// Transports that have data to receive or to send.
+    data_due: VecDeque<usize>,
+    /// Data for other workers …
+    data_pipes: BTreeMap<WorkerId, Outflow<Bytes>>,
+    /// … and for control.
+    data_events: Outflow<Event>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -160,6 +170,9 @@ impl Engine {
             allocator: Allocator::default(),
             given: Vec::new(),
             results: Vec::new(),
+            data_due: VecDeque::new(),
+            data_pipes: BTreeMap::new(),
+            data_events: Outflow::default(),
         }
     }
 

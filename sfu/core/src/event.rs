@@ -1,7 +1,7 @@
 //! What a worker's engine tells control.
 
 use crate::transport::srtp::SrtpProfile;
-use crate::{ConsumerId, ProducerId, RouterId, TransportId};
+use crate::{ConsumerId, DataFault, DataMessage, ProducerId, RouterId, TransportId};
 use std::time::Duration;
 
 /// Why a transport ended by itself.
@@ -83,6 +83,31 @@ pub enum Event {
         producer: ProducerId,
         /// Bit per encoding, lowest quality first.
         wanted: u8,
+    },
+    /// A message for participants who have no channel for it.
+    Data {
+        /// The room.
+        router: RouterId,
+        /// Those that have a peer connection.
+        recipients: Vec<TransportId>,
+        /// Also for whomever it is for among those without a peer connection.
+        others: bool,
+        /// What.
+        message: Box<DataMessage>,
+    },
+    /// A channel was closed because its peer did not read it.
+    DataSlowReader {
+        /// Whose.
+        transport: TransportId,
+        /// The channel's.
+        label: String,
+    },
+    /// A peer sends what it should not; told once a second at most.
+    DataRefused {
+        /// Which.
+        transport: TransportId,
+        /// Why.
+        fault: DataFault,
     },
     /// Answer to [`crate::Command::RequestStats`].
     Stats {

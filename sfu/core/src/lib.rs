@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod consumer;
 mod counters;
+mod data;
 mod demux;
 mod drop_reason;
 pub mod egress;
@@ -29,7 +30,10 @@ mod timers;
 pub mod transport;
 
 pub use command::Command;
-pub use counters::{ByKind, MediaCounters, Traffic};
+pub use counters::{ByKind, DataCounters, MediaCounters, Traffic};
+pub use data::{
+    DataFault, DataMessage, DataParams, DataSender, PAYLOAD_LEN_MAX, RECIPIENTS_MAX, TOPIC_LEN_MAX,
+};
 pub use drop_reason::{DropReason, Drops};
 pub use engine::{Engine, EngineConfig};
 pub use event::{

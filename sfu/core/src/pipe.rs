@@ -20,6 +20,9 @@ const WISH_INTERVAL: Duration = Duration::from_millis(500);
 pub trait PipeTransmit {
     /// Queues `head` and `body` as one message for the engine of `to`, whole or not at all. Must not block; `false`: there is no room.
     fn transmit(&mut self, to: WorkerId, head: &[u8], body: &[u8]) -> bool;
+
+    /// The same for data, which leaves room for packets: at least half of all that there is stays free. A message may have 320 KiB.
+    fn transmit_data(&mut self, to: WorkerId, message: &[u8]) -> bool;
 }
 
 /// The publisher's end: one worker that has consumers of a track.

@@ -1,6 +1,9 @@
 //! The media half of one room.
 
+use crate::WorkerId;
 use crate::speaker::SpeakerList;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Who is in it, by key, and who spoke last.
 #[derive(Debug, Default)]
@@ -9,4 +12,14 @@ pub(crate) struct Router {
     /// Audio producers.
     pub(crate) audio: Vec<usize>,
     pub(crate) speakers: SpeakerList,
+    /// Transports that take part in data.
+    pub(crate) members: Vec<usize>,
+    /// Other workers that have transports of the room.
+    pub(crate) links: Vec<WorkerId>,
+    /// Control wants every message.
+    pub(crate) tapped: bool,
+    /// Members whose next message waits for its recipients.
+    pub(crate) holding: Vec<usize>,
+    /// Identities on other workers for whom too much waits.
+    pub(crate) pressed: BTreeSet<(WorkerId, Arc<str>)>,
 }

@@ -11,6 +11,7 @@ pub mod srtp;
 pub(crate) mod streams;
 pub mod stun;
 
+use crate::data::port::DataPort;
 use crate::egress::{Egress, Tuple};
 use crate::params::{ExtensionKind, ExtensionMapping, Security, TransportParams};
 use crate::timers::{TimerKind, TimerTable};
@@ -65,6 +66,7 @@ pub(crate) struct Transport {
     /// Keys handed in, until the first nomination.
     pub(crate) keys: Option<Box<SrtpKeys>>,
     pub(crate) sctp: Option<Sctp>,
+    pub(crate) data: DataPort,
     pub(crate) srtp_in: Option<SrtpReceiver>,
     pub(crate) srtp_out: Option<SrtpSender>,
     pub(crate) extensions: ExtensionTable,
@@ -127,6 +129,7 @@ impl Transport {
             dtls,
             keys,
             sctp: params.sctp.map(|sctp| Sctp::new(&sctp)),
+            data: DataPort::default(),
             srtp_in: None,
             srtp_out: None,
             extensions: ExtensionTable::new(&[]),

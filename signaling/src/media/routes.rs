@@ -4,8 +4,8 @@
 //! peer connection lives. A track goes to another worker with the first slot there that shows it, and ends there with the last.
 
 use sfu::params::ProducerParams;
-use sfu::{Command, ConsumerId, ProducerId, Speaker, TransportId, WorkerId};
-use std::collections::{BTreeMap, HashMap};
+use sfu::{Command, ConsumerId, ProducerId, RouterId, Speaker, TransportId, WorkerId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A command with its worker.
 pub(crate) type Routed = (WorkerId, Command);
@@ -34,6 +34,10 @@ pub(crate) struct Routes {
     sinks: BTreeMap<ConsumerId, Sink>,
     /// Who speaks, as each worker hears it.
     speakers: BTreeMap<WorkerId, Vec<Speaker>>,
+    /// Where the room has peer connections, as its workers were told.
+    linked: BTreeSet<WorkerId>,
+    /// The room wants to be told all data.
+    tapped: bool,
 }
 
 impl Routes {
@@ -46,9 +50,22 @@ impl Routes {
     pub(crate) fn route(&mut self, command: Command) -> Vec<Routed> {
         let mut out = Vec::with_capacity(1);
         match command {
-            Command::CreateTransport { transport, .. }
-            | Command::RestartIce { transport, .. }
+            Command::CreateTransport { transport, router, .. } => {
+                if let Some(&worker) = self.transports.get(&transport) {
+                    out.push((worker, command));
+                    self.link(router, Some(worker), &mut out);
+                }
+            }
+            Command::LinkRouter { router, tapped, .. } => {
+                self.tapped = tapped;
+                out.extend(self.links(router));
+            }
+            Command::SendData { .. } => {
+                out.extend(self.linked.iter().map(|worker| (*worker, command.clone())));
+            }
+            Command::RestartIce { transport, .. }
             | Command::ConfigureTransport { transport, .. }
+            | Command::ConfigureData { transport, .. }
             | Command::ResumeConsumers { transport }
             | Command::RequestStats { transport, .. } => {
                 out.extend(self.transports.get(&transport).map(|worker| (*worker, command)));
@@ -115,6 +132,24 @@ impl Routes {
             self.speakers.values().flatten().filter(known).copied().collect();
         all.sort_by_key(|speaker| (speaker.level, speaker.producer));
         all
+    }
+
+    /// Tells the workers of each other where they are others than before. `created`: one that may have forgotten the room with its last
+    /// peer connection, of which we hear later.
+    fn link(&mut self, router: RouterId, created: Option<WorkerId>, out: &mut Vec<Routed>) {
+        let workers: BTreeSet<WorkerId> = self.transports.values().copied().collect();
+        let changed = std::mem::replace(&mut self.linked, workers) != self.linked;
+        let concerned = |(worker, _): &Routed| changed || created == Some(*worker);
+        out.extend(self.links(router).filter(concerned));
+    }
+
+    /// What each worker of the room is to know of the others.
+    fn links(&self, router: RouterId) -> impl Iterator<Item = Routed> {
+        let tapped = self.tapped;
+        self.linked.iter().map(move |&worker| {
+            let workers = self.linked.iter().copied().filter(|other| *other != worker).collect();
+            (worker, Command::LinkRouter { router, workers, tapped })
+        })
     }
 
     fn worker_of(&self, consumer: ConsumerId) -> Option<WorkerId> {

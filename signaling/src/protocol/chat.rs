@@ -103,7 +103,7 @@ impl ChatRequest {
         })
     }
 
-    pub(super) fn request(&self) -> Option<u64> {
+    pub(crate) fn request(&self) -> Option<u64> {
         match self {
             Self::Chat(it) => it.request,
             Self::ChatDelete(it) => it.request,

@@ -1,7 +1,10 @@
 //! What a client may say.
 
 use super::decode::{StrictObject, read, shorten};
-use super::{ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, Resume, Source, TrackId};
+use super::{
+    ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, PublishData, Resume, Source,
+    SubscribeTopics, TrackId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +27,8 @@ pub enum ClientMessage {
     TrackSettings(TrackSettings),
     TrackLimited(TrackLimited),
     Renew(Renew),
+    PublishData(PublishData),
+    SubscribeTopics(SubscribeTopics),
     Leave {},
     Ping(Ping),
     #[serde(untagged)]
@@ -336,6 +341,8 @@ impl ClientMessage {
             "track_settings" => Self::TrackSettings(read(kind, fields)?),
             "track_limited" => Self::TrackLimited(read(kind, fields)?),
             "renew" => Self::Renew(read(kind, fields)?),
+            "publish_data" => Self::PublishData(read(kind, fields)?),
+            "subscribe_topics" => Self::SubscribeTopics(read(kind, fields)?),
             "leave" if fields.is_empty() => Self::Leave {},
             "leave" => return Err("leave has no fields".to_owned()),
             "ping" => Self::Ping(read(kind, fields)?),
@@ -361,6 +368,8 @@ impl ClientMessage {
             Self::Chat(chat) => chat.check(),
             Self::Presence(presence) => presence.check(),
             Self::Moderate(moderate) => moderate.check(),
+            Self::PublishData(publish) => publish.check(),
+            Self::SubscribeTopics(topics) => topics.check(),
             Self::TrackLimited(_)
             | Self::Renew(_)
             | Self::Offer(_)

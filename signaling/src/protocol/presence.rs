@@ -98,7 +98,7 @@ impl PresenceRequest {
         })
     }
 
-    pub(super) fn request(&self) -> Option<u64> {
+    pub(crate) fn request(&self) -> Option<u64> {
         match self {
             Self::Presence(it) => it.request,
             Self::React(it) => it.request,

@@ -1,8 +1,8 @@
 //! What the server says.
 
 use super::{
-    ChatNews, Kind, ModerationNews, ParticipantId, Permissions, PresenceNews, RoomState, Source,
-    Standing, TrackId,
+    ChatNews, Data, Kind, ModerationNews, ParticipantId, Permissions, PresenceNews, RoomState,
+    Source, Standing, TrackId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +71,10 @@ pub enum ServerMessage {
     Permissions(Permissions),
     /// Something about the room changed.
     RoomUpdated(RoomState),
+    /// Somebody said something.
+    Data(Box<Data>),
+    /// A data channel of this client was closed.
+    DataClosed { channel: String, reason: String, message: String },
     /// Somebody is gone.
     ParticipantLeft { participant: ParticipantId, reason: LeaveReason },
     /// A request was refused.

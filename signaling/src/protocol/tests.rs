@@ -5,7 +5,7 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 36] = [
+const CLIENT_TYPES: [&str; 38] = [
     "join",
     "resume",
     "publish",
@@ -20,6 +20,8 @@ const CLIENT_TYPES: [&str; 36] = [
     "track_settings",
     "track_limited",
     "renew",
+    "publish_data",
+    "subscribe_topics",
     "leave",
     "ping",
     "chat",
@@ -43,7 +45,7 @@ const CLIENT_TYPES: [&str; 36] = [
     "set_moderator",
     "end_room",
 ];
-const SERVER_TYPES: [&str; 33] = [
+const SERVER_TYPES: [&str; 35] = [
     "welcome",
     "resumed",
     "media_sections",
@@ -63,6 +65,8 @@ const SERVER_TYPES: [&str; 33] = [
     "participant_updated",
     "participant_left",
     "permissions",
+    "data",
+    "data_closed",
     "room_updated",
     "error",
     "closing",
@@ -126,6 +130,29 @@ fn every_example_of_the_document_decodes_and_encodes_to_itself() {
 fn refused(text: &str) -> (Option<u64>, String) {
     let error = ClientMessage::decode(text).expect_err(text);
     (error.request, error.message)
+}
+
+#[test]
+fn data_has_one_payload_and_bounds() {
+    let topic = "x".repeat(65);
+    let long = "x".repeat(64 * 1024 + 1);
+    let many = vec!["x"; 201];
+    let wrong = [
+        (serde_json::json!({"topic": "a"}), "either"),
+        (serde_json::json!({"text": "a", "bytes": "YQ=="}), "either"),
+        (serde_json::json!({"bytes": "!"}), "Base64"),
+        (serde_json::json!({"text": "a", "topic": topic}), "`topic`"),
+        (serde_json::json!({"text": long}), "65536 bytes"),
+        (serde_json::json!({"text": "a", "to": many}), "`to`"),
+        (serde_json::json!({"text": "a", "to": [""]}), "`identity`"),
+    ];
+    for (mut message, part) in wrong {
+        message["type"] = "publish_data".into();
+        let (_, sentence) = refused(&message.to_string());
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    let (_, sentence) = refused(&format!(r#"{{"type":"subscribe_topics","topics":["{topic}"]}}"#));
+    assert!(sentence.contains("`topic`"), "{sentence}");
 }
 
 #[test]

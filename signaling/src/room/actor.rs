@@ -351,6 +351,11 @@ impl Actor {
                 }
                 self.deliver(to, &message);
             }
+            Effect::Data { to, reliable, message } => {
+                let text = Utf8Bytes::from(message.encode());
+                let deliveries = to.iter().filter_map(|id| self.deliveries.get(id));
+                deliveries.for_each(|delivery| delivery.push_data(text.clone(), reliable));
+            }
             Effect::Wait { participant } => {
                 if let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == participant) {
                     self.lobby.insert(id, Delivery::new(outbox));

@@ -265,6 +265,8 @@ impl Room {
             return;
         }
         participant.grant.permissions.clone_from(permissions);
+        self.configure_data(id);
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         let over_http = matches!(participant.signaling, Signaling::Http(_));
         if permissions.can_subscribe && !over_http {
             participant.max = participant.wished;

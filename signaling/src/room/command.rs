@@ -165,6 +165,15 @@ pub(crate) enum Effect {
         /// What.
         message: ServerMessage,
     },
+    /// Queue a message of other participants, which must not keep the room's own from anybody.
+    Data {
+        /// For whom.
+        to: Vec<ParticipantId>,
+        /// Who has no room for it is too slow; else it is left out.
+        reliable: bool,
+        /// What.
+        message: ServerMessage,
+    },
     /// Close the participant's socket once what is queued was sent; nothing more will come.
     Hangup {
         /// Whose.

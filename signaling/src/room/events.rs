@@ -24,6 +24,17 @@ impl Room {
                 let Some(id) = self.owner_of(transport) else { return };
                 self.transport_closed(id, &reason);
             }
+            Event::Data { recipients, others, message, .. } => {
+                self.pass_data(&message, &recipients, others);
+            }
+            Event::DataSlowReader { transport, label } => {
+                let Some(id) = self.owner_of(transport) else { return };
+                self.data_closed(id, label);
+            }
+            Event::DataRefused { transport, fault } => {
+                let Some(id) = self.owner_of(transport) else { return };
+                self.data_refused(id, fault);
+            }
             Event::ActiveSpeakers { speakers, .. } => self.active_speakers(now, &speakers),
             Event::ConsumerLayer { consumer, rid, temporal } => {
                 self.layer_changed(consumer, rid, temporal);

@@ -4,7 +4,8 @@
 use crate::protocol::{ServerMessage, TrackId};
 use axum::extract::ws::Utf8Bytes;
 use std::collections::{BTreeMap, HashMap};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait for one participant: a whole room's worth of tracks being published at once.
@@ -13,6 +14,10 @@ const OUTBOX: usize = 1024;
 const KEPT_EVENTS: usize = 1024;
 /// Most bytes of them.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// Data that may wait for one participant beside them.
+const DATA_MESSAGES: usize = 1024;
+const DATA_BYTES: usize = 1024 * 1024;
 
 /// One message on its way to a socket.
 #[derive(Clone, Debug)]
@@ -42,8 +47,18 @@ impl Outgoing {
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     messages: mpsc::Sender<Outgoing>,
+    data: mpsc::Sender<QueuedData>,
+    /// Bytes of data that may still be queued.
+    data_bytes: Arc<Semaphore>,
     /// Cancelled when the participant reads too slowly.
     overflow: CancellationToken,
+}
+
+/// A message of another participant; its bytes count until it is dropped.
+#[derive(Debug)]
+pub(crate) struct QueuedData {
+    pub(crate) text: Utf8Bytes,
+    _bytes: OwnedSemaphorePermit,
 }
 
 /// The socket's end of an [`Outbox`].
@@ -51,6 +66,8 @@ pub(crate) struct Outbox {
 pub(crate) struct OutboxReader {
     /// Encoded messages; ends when the room hangs up.
     pub(crate) messages: mpsc::Receiver<Outgoing>,
+    /// What other participants say.
+    pub(crate) data: mpsc::Receiver<QueuedData>,
     /// Cancelled when messages had to be dropped: the socket must be closed.
     pub(crate) overflow: CancellationToken,
 }
@@ -59,13 +76,27 @@ pub(crate) struct OutboxReader {
 pub(crate) fn outbox() -> (Outbox, OutboxReader) {
     let (sender, receiver) = mpsc::channel(OUTBOX);
     let overflow = CancellationToken::new();
-    let reader = OutboxReader { messages: receiver, overflow: overflow.clone() };
-    (Outbox { messages: sender, overflow }, reader)
+    let (data, data_receiver) = mpsc::channel(DATA_MESSAGES);
+    let data_bytes = Arc::new(Semaphore::new(DATA_BYTES));
+    let reader =
+        OutboxReader { messages: receiver, data: data_receiver, overflow: overflow.clone() };
+    (Outbox { messages: sender, data, data_bytes, overflow }, reader)
 }
 
 impl Outbox {
     fn push(&self, outgoing: Outgoing) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.messages.try_send(outgoing) {
+            self.overflow.cancel();
+        }
+    }
+
+    /// Data that may be lost is left out where there is no room for it.
+    fn push_data(&self, text: Utf8Bytes, reliable: bool) {
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.data_bytes).try_acquire_many_owned(bytes);
+        let queued =
+            room.is_ok_and(|bytes| self.data.try_send(QueuedData { text, _bytes: bytes }).is_ok());
+        if !queued && reliable {
             self.overflow.cancel();
         }
     }
@@ -88,6 +119,11 @@ impl Delivery {
     pub(super) fn push(&mut self, subject: Option<Subject>, message: Utf8Bytes) {
         let number = Some(self.events.record(subject, message.clone()));
         self.outbox.push(Outgoing { number, message });
+    }
+
+    /// Data of another participant: it is not kept for another socket.
+    pub(super) fn push_data(&self, text: Utf8Bytes, reliable: bool) {
+        self.outbox.push_data(text, reliable);
     }
 
     /// The participant has the events until this one.
@@ -221,6 +257,24 @@ mod tests {
         }
         assert!(!reader.overflow.is_cancelled());
         delivery.push(None, text("x"));
+        assert!(reader.overflow.is_cancelled());
+    }
+
+    #[test]
+    fn data_that_is_not_read_is_bounded_and_only_what_must_arrive_costs_the_reader() {
+        let (outbox, mut reader) = outbox();
+        let text = Utf8Bytes::from("x".repeat(DATA_BYTES / 4));
+        for _ in 0..6 {
+            outbox.push_data(text.clone(), false);
+        }
+        assert!(!reader.overflow.is_cancelled());
+        let queued = std::iter::from_fn(|| reader.data.try_recv().ok()).count();
+        assert_eq!(queued, 4);
+        for _ in 0..4 {
+            outbox.push_data(text.clone(), true);
+        }
+        assert!(!reader.overflow.is_cancelled(), "what was read makes room");
+        outbox.push_data(text, true);
         assert!(reader.overflow.is_cancelled());
     }
 

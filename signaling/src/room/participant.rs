@@ -1,6 +1,7 @@
 //! One participant as the room knows it.
 
 use super::Refusal;
+use super::data::DataState;
 use super::demand::Settings;
 use super::outlook::Outlook;
 use super::resumption::Resumption;
@@ -105,6 +106,7 @@ pub(crate) struct Participant {
     pub(super) crowded: bool,
     /// Somebody speaks and waits for a slot until then.
     pub(super) reseat_at: Option<Instant>,
+    pub(super) data: DataState,
     pub(crate) last_offer: Option<u64>,
     /// New slots start then, unless the client says earlier that it is ready.
     pub(crate) resume_at: Option<Instant>,
@@ -153,6 +155,7 @@ impl Participant {
             heard_since: BTreeMap::new(),
             crowded: false,
             reseat_at: None,
+            data: DataState::default(),
             last_offer: None,
             resume_at: None,
             told: Bindings::default(),

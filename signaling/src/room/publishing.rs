@@ -154,6 +154,7 @@ impl Room {
             self.effects.push(super::Effect::Settle { transport, worker });
             let (router, params) = (self.ids.router(), params.clone());
             self.media(Command::CreateTransport { transport, router, params });
+            self.configure_data(id);
         }
         let transport = self.participants.get(&id)?.transport?.id;
         if let Some(TransportChange::RestartIce { local, remote }) = &changes.transport {

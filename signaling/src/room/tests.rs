@@ -5,6 +5,7 @@
 mod admin;
 mod cases;
 mod client;
+mod data;
 mod encrypted;
 mod explain;
 mod histories;
@@ -39,6 +40,8 @@ struct World {
     speaking: BTreeSet<TrackId>,
     /// The last one.
     explanation: Option<serde_json::Value>,
+    /// What came of data through the room.
+    data: Vec<(ParticipantId, crate::protocol::Data)>,
     /// Clients whose socket is lost, or who are gone.
     last: u32,
 }
@@ -63,8 +66,8 @@ impl World {
         let room = Room::new("demo".into(), settings, MediaIds::new(3), [7; 32], now);
         let (routes, media) = (Routes::default(), MediaModel::default());
         let (clients, speaking) = (BTreeMap::new(), BTreeSet::new());
-        let explanation = None;
-        Self { room, routes, media, now, clients, speaking, explanation, last: 0 }
+        let (explanation, data) = (None, Vec::new());
+        Self { room, routes, media, now, clients, speaking, explanation, data, last: 0 }
     }
 
     fn join(&mut self, identity: &str) -> ParticipantId {
@@ -124,6 +127,12 @@ impl World {
         for effect in self.room.apply(self.now, command) {
             match effect {
                 Effect::Send { to, message } => self.deliver(to, &message),
+                Effect::Data { to, message, .. } => {
+                    assert!(!to.is_empty());
+                    let ServerMessage::Data(data) = message else { panic!("{message:?}") };
+                    let got = to.into_iter().map(|id| (id, (*data).clone()));
+                    self.data.extend(got);
+                }
                 Effect::Hangup { participant } => {
                     self.clients.remove(&participant);
                 }

@@ -26,6 +26,8 @@ export class Program {
   ports = {};
   seen = [];
   heard = [];
+  /** What others said to it. */
+  said = [];
   errors = '';
 
   /**
@@ -48,12 +50,13 @@ export class Program {
     this.child.stderr.on('data', (data) => (this.errors += data));
   }
 
-  #note({ joined, session, ports, seen, heard }) {
+  #note({ joined, session, ports, seen, heard, said }) {
     if (joined) this.id = joined;
     if (session) this.session = session;
     if (ports) this.ports = ports;
     if (seen) this.seen.push(seen);
     if (heard) this.heard.push(heard);
+    if (said) this.said.push(said);
   }
 
   /** Waits until there is an `id` or a `session`. */
@@ -98,6 +101,11 @@ const picture = ['--picture', JSON.stringify(PICTURE)];
 export function participant(library, url, room, index) {
   const args = ['--library', library, '--url', `${url.replace('http', 'ws')}/ws`, '--room', room, '--name', library];
   return new Program(PYTHON, [`${NATIVE}participant.py`, ...args, '--index', index, '--tone', toneOf(index), ...picture], { name: library, index });
+}
+
+/** A participant on aiortc that has a data channel for the topic `chat`, and nothing else. */
+export function dataSpeaker(url, room) {
+  return new Program(PYTHON, [`${NATIVE}data.py`, '--url', `${url.replace('http', 'ws')}/ws`, '--room', room], { name: 'aiortc' });
 }
 
 /** A WHEP viewer on `aiortc` or `wrtc`. */

@@ -77,6 +77,11 @@ impl Engine {
                 self.mark_allocation(self.consumers[key].transport);
                 Ok(())
             }
+            Command::ConfigureData { transport, params } => self.configure_data(transport, *params),
+            Command::LinkRouter { router, workers, tapped } => {
+                self.link_router(router, workers, tapped)
+            }
+            Command::SendData { router, message } => self.send_data(now, router, &message),
             Command::RequestStats { transport, request } => {
                 let key = self.transport_key(transport)?;
                 let stats = Box::new(self.stats(now, key));

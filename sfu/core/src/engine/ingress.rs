@@ -45,6 +45,9 @@ struct Extensions<'a> {
 /// ask for again, begins a little later.
 const AFTER_HANDSHAKE: Duration = Duration::from_millis(20);
 
+/// Content type of a DTLS record (RFC 6347).
+const APPLICATION_DATA: u8 = 23;
+
 impl Engine {
     pub(super) fn handle_stun(
         &mut self,
@@ -99,8 +102,15 @@ impl Engine {
         egress: &mut Egress<'_>,
     ) -> Result<(), DropReason> {
         let key = self.demux.transport_of(tuple).ok_or(DropReason::UnknownTuple)?;
-        let dtls = self.transports[key].dtls.as_mut().ok_or(DropReason::Malformed)?;
-        dtls.handle_datagram(now, datagram);
+        let transport = &mut self.transports[key];
+        match &mut transport.dtls {
+            Some(dtls) => dtls.handle_datagram(now, datagram),
+            // Keys were handed in: data is not encrypted.
+            None => {
+                transport.data.receive(datagram.get(1..).unwrap_or_default().to_vec());
+                self.mark_data(key);
+            }
+        }
         self.drain_dtls(now, key, egress);
         Ok(())
     }
@@ -110,12 +120,13 @@ impl Engine {
         loop {
             let transport = &mut self.transports[key];
             let tuple = transport.control_tuple();
-            let Some(dtls) = &mut transport.dtls else { break };
-            if let Some(sctp) = &mut transport.sctp {
-                while let Some(packet) = sctp.poll_transmit() {
-                    dtls.send(now, &packet);
-                }
-            }
+            let packets = transport.sctp.as_mut().into_iter();
+            let packets = packets.flat_map(|sctp| std::iter::from_fn(|| sctp.poll_transmit()));
+            let Some(dtls) = &mut transport.dtls else {
+                send_clear(tuple.as_ref(), packets, egress);
+                break;
+            };
+            packets.for_each(|packet| dtls.send(now, &packet));
             while let Some(record) = dtls.poll_transmit() {
                 if let Some(tuple) = &tuple {
                     egress.send(tuple, &record);
@@ -128,8 +139,9 @@ impl Engine {
                     continue;
                 }
                 Some(DtlsEvent::ApplicationData(data)) => {
-                    if let Some(sctp) = &mut transport.sctp {
-                        sctp.handle_data(now, &data);
+                    if transport.sctp.is_some() {
+                        transport.data.receive(data);
+                        self.mark_data(key);
                     }
                     continue;
                 }
@@ -332,6 +344,19 @@ impl Engine {
             }
         }
         self.transports[key].streams[stream].route = route;
+    }
+}
+
+/// Where keys were handed in: each packet behind the first byte of a DTLS record.
+fn send_clear(
+    tuple: Option<&Tuple>,
+    packets: impl Iterator<Item = Vec<u8>>,
+    egress: &mut Egress<'_>,
+) {
+    for packet in packets {
+        if let Some(tuple) = tuple {
+            egress.send(tuple, &[&[APPLICATION_DATA], &packet[..]].concat());
+        }
     }
 }
 

@@ -56,6 +56,7 @@ impl Engine {
             }
         }
         self.allocations.retain(|&other| other != key);
+        self.leave_data(key);
         for producer in std::mem::take(&mut self.transports[key].producers) {
             self.close_producer(producer);
         }

@@ -4,7 +4,7 @@
 //! own serves them, answers their NACKs, and sends up what they need. What may be lost when the ring is full is told again, because it is
 //! state; a packet is not, and its encoding then waits for a keyframe.
 
-use super::Engine;
+use super::{Engine, data_pipes};
 use crate::consumer::selector::Aim;
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
@@ -102,10 +102,11 @@ impl Engine {
         }
         self.pipes.media = media;
         let replayed = self.send_pipe_replays(out);
+        let data = self.send_data_pipes(out);
         // Full rings made wishes for keyframes, and those only concern producers that stay in the list.
         due.append(&mut self.pipes.due);
         self.pipes.due = due;
-        self.pipes.due.is_empty() && replayed
+        self.pipes.due.is_empty() && replayed && data
     }
 
     fn send_news(&mut self, key: usize, out: &mut impl PipeTransmit) -> bool {
@@ -229,7 +230,11 @@ impl Engine {
 
     /// Takes one message of another worker's engine. All workers share one clock: what they measured holds here.
     pub fn handle_pipe(&mut self, now: Instant, from: WorkerId, message: &[u8]) {
-        if let Err(reason) = self.take_pipe_message(now, from, message) {
+        let taken = match data_pipes::is_data(message) {
+            true => self.take_data(now, from, message),
+            false => self.take_pipe_message(now, from, message),
+        };
+        if let Err(reason) = taken {
             self.drops.count(reason);
         }
     }

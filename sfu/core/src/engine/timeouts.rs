@@ -61,6 +61,7 @@ impl Engine {
                     sctp.handle_timeout(now);
                 }
                 self.drain_dtls(now, key, egress);
+                self.mark_data(key);
             }
         }
     }
@@ -87,6 +88,8 @@ impl Engine {
             transport.silent = true;
             self.events.push_back(Event::TransportSilent { transport: transport.id, silent: true });
         }
+        self.close_stalled(now, key);
+        let transport = &mut self.transports[key];
         // Only what is received has to be looked at twice a second.
         let pause = if transport.producers.is_empty() { HOUSEKEEPING_IDLE } else { HOUSEKEEPING };
         let next = self.clock.on_grid(now + pause);

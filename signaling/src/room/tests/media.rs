@@ -1,7 +1,7 @@
 //! The media plane as far as control can get it wrong: what exists on which worker, what is bound to what, which SSRCs were used.
 
 use sfu::params::{Demand, PayloadMapping};
-use sfu::{Command, ConsumerId, ProducerId, TransportId, WorkerId};
+use sfu::{Command, ConsumerId, DataMessage, DataParams, ProducerId, TransportId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 #[derive(Debug, Default)]
@@ -19,6 +19,12 @@ pub(super) struct MediaModel {
     pub(super) binds: usize,
     /// For counters, unanswered.
     pub(super) requests: Vec<(TransportId, u64)>,
+    /// What was said of peer connections that take part in data.
+    pub(super) data: BTreeMap<TransportId, DataParams>,
+    /// The other workers of the room as each knows them, and whether it passes data on to the room.
+    pub(super) links: BTreeMap<WorkerId, (Vec<WorkerId>, bool)>,
+    /// What participants without channel said.
+    pub(super) said: Vec<(WorkerId, DataMessage)>,
 }
 
 #[derive(Debug)]
@@ -186,6 +192,15 @@ impl MediaModel {
                 self.assert_here(transport, worker);
                 self.requests.push((transport, request));
             }
+            Command::ConfigureData { transport, params } => {
+                self.assert_here(transport, worker);
+                self.data.insert(transport, *params);
+            }
+            Command::LinkRouter { workers, tapped, .. } => {
+                assert!(!workers.contains(&worker), "to itself");
+                self.links.insert(worker, (workers, tapped));
+            }
+            Command::SendData { message, .. } => self.said.push((worker, *message)),
             track => self.execute_on_track(worker, track),
         }
     }
@@ -241,6 +256,7 @@ impl MediaModel {
     /// The transport ended by itself.
     pub(super) fn close(&mut self, transport: TransportId) {
         let worker = self.transports.remove(&transport).expect("closed twice, or never there");
+        self.data.remove(&transport);
         let own = self.producers.iter().filter(|(_, p)| p.transport == Some(transport));
         for (producer, _) in own.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.close_producer(producer, worker);

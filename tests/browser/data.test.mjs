@@ -1,0 +1,81 @@
+/** Data between a Chromium, a Firefox and aiortc through the server: who says what to whom, files of a size, and who has no channel. */
+import assert from 'node:assert/strict';
+import { scene } from './lib/scene.mjs';
+import { dataSpeaker } from './lib/programs.mjs';
+import { until } from './lib/until.mjs';
+
+const data = scene();
+
+/** Keeps what comes; the page's room is the library's. */
+const listen = (person) =>
+  person.page.evaluate(() => {
+    window.got = [];
+    window.switchyard.room.on('data', ({ payload, topic, identity, reliable }) => {
+      const text = typeof payload === 'string';
+      window.got.push({ payload: text ? payload : [...payload.slice(0, 4), payload.length], topic, identity, reliable });
+    });
+  });
+
+const publish = (person, payload, options) =>
+  person.page.evaluate((payload, options) => window.switchyard.room.publishData(typeof payload === 'number' ? new Uint8Array(payload).fill(7) : payload, options), payload, options);
+
+const got = (person, topic) => person.page.evaluate((topic) => window.got.filter((message) => message.topic === topic), topic);
+
+const identityOf = (person) => person.page.evaluate(() => window.switchyard.room.identity);
+
+/** Both of its channels are open. */
+const channelled = (person) =>
+  until(`${person.name} to have its channels`, () =>
+    person.page.evaluate(async () => {
+      const stats = await window.switchyard.room.peerConnection.getStats();
+      return [...stats.values()].filter(({ type, state }) => type === 'data-channel' && state === 'open').length === 2;
+    }),
+  );
+
+/** The same messages, whichever browser says them. */
+async function talk(one, other) {
+  const [from, to] = [await identityOf(one), await identityOf(other)];
+  await publish(one, 'hello', { topic: 'chat' });
+  await publish(one, 200_000, { topic: 'large', to: [to] });
+  await publish(one, 'quick', { topic: 'game', reliable: false });
+  await publish(one, '', { topic: 'empty' });
+  for (const [topic, payload, reliable] of [
+    ['chat', 'hello', true],
+    ['large', [7, 7, 7, 7, 200_000], true],
+    ['game', 'quick', false],
+    ['empty', '', true],
+  ]) {
+    await until(`${other.name} to get ${topic}`, async () => (await got(other, topic)).length > 0 || { error: await got(other, topic) });
+    assert.deepEqual(await got(other, topic), [{ payload, topic, identity: from, reliable }]);
+  }
+}
+
+for (const kind of ['chromium', 'firefox']) {
+  data.test(`Chromium and ${kind === 'firefox' ? 'Firefox' : 'Chromium'} talk on data channels`, async () => {
+    const one = await data.join(await data.browser(), kind, 0);
+    const other = await data.join(await data.browser(kind), kind, 1);
+    for (const person of [one, other]) {
+      await listen(person);
+      await channelled(person);
+    }
+    await talk(one, other);
+    await talk(other, one);
+    await one.close();
+    await other.close();
+  });
+}
+
+data.test('aiortc and Chromium talk: framed on one side, by the label on the other', async () => {
+  const person = await data.join(await data.browser(), 'aiortc', 0);
+  await listen(person);
+  await channelled(person);
+  const program = dataSpeaker(data.server.url, 'aiortc');
+  await program.started('id');
+  await until('the page to get what aiortc says', async () => (await got(person, 'chat')).length === 1 || { error: program.errors.slice(-1000) });
+  const [{ payload }] = await got(person, 'chat');
+  assert.equal(payload, 'hello from aiortc');
+  await publish(person, 'hello from the page', { topic: 'chat' });
+  await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) });
+  await program.end();
+  await person.close();
+});

@@ -1,0 +1,62 @@
+/**
+ * @module
+ * What happens while the server cannot be reached: in words, with the seconds until the next attempt and a button that does not wait.
+ */
+import { element } from './dom.js';
+
+const TICK_MS = 250;
+
+export class ReconnectBanner {
+  #sentence = document.createElement('span');
+  #countdown = document.createElement('span');
+  #button = document.createElement('button');
+  #timer = 0;
+  #nextAt = 0;
+  #tryNow;
+
+  /** @param {() => void} tryNow */
+  constructor(tryNow) {
+    this.#tryNow = tryNow;
+    // The banner is a live region: of the seconds it does not speak.
+    this.#countdown.setAttribute('aria-hidden', 'true');
+    this.#countdown.className = 'countdown';
+    this.#button.type = 'button';
+    this.#button.id = 'try-now';
+    this.#button.textContent = 'Try now';
+    this.#button.addEventListener('click', () => {
+      this.#nextAt = 0;
+      this.#tick();
+      this.#tryNow();
+    });
+  }
+
+  /** @param {string} sentence */
+  show(sentence) {
+    const banner = element('banner');
+    banner.hidden = false;
+    if (this.#sentence.textContent !== sentence) this.#sentence.textContent = sentence;
+    if (!banner.contains(this.#sentence)) banner.replaceChildren(this.#sentence, this.#countdown, this.#button);
+  }
+
+  /** @param {{delayMs: number, message: string}} news */
+  await({ delayMs, message }) {
+    this.show(message);
+    this.#nextAt = performance.now() + delayMs;
+    clearInterval(this.#timer);
+    this.#timer = window.setInterval(() => this.#tick(), TICK_MS);
+    this.#tick();
+  }
+
+  hide() {
+    clearInterval(this.#timer);
+    element('banner').hidden = true;
+    element('banner').replaceChildren();
+  }
+
+  #tick() {
+    const seconds = Math.ceil((this.#nextAt - performance.now()) / 1000);
+    const waits = seconds > 0;
+    this.#countdown.textContent = waits ? `Next try in ${seconds} s.` : 'Trying now…';
+    this.#button.disabled = !waits;
+  }
+}
