@@ -16,7 +16,7 @@ type Numbered<'a> = &'a [WorkerMetrics];
 /// Name, meaning, and where the value is.
 type Row<S, T> = (&'static str, &'static str, fn(&S) -> T);
 
-const COUNTERS: [Row<WorkerMetrics, u64>; 9] = [
+const COUNTERS: [Row<WorkerMetrics, u64>; 11] = [
     ("udp_receive_calls", "System calls that received (recvmmsg).", |m| m.socket.receive_calls),
     ("udp_received_packets", "Datagrams received.", |m| m.socket.received),
     ("udp_received_bytes", "Their payload.", |m| m.socket.received_bytes),
@@ -36,6 +36,10 @@ const COUNTERS: [Row<WorkerMetrics, u64>; 9] = [
         "Messages that the kernel refused to segment and that were sent datagram by datagram.",
         |m| m.socket.unsegmented,
     ),
+    ("data_received_messages", "Messages on data channels.", |m| m.media.data.received),
+    ("data_delivered_messages", "Messages on data channels, once for each who gets them.", |m| {
+        m.media.data.delivered
+    }),
 ];
 
 const GAUGES: [Row<WorkerMetrics, usize>; 6] = [
