@@ -2,22 +2,36 @@
  * @module
  * The toolbar, its keys, and the device dialog. Turns clicks into actions of LocalMedia, and its state into buttons.
  */
-import { button, element, label, select, setIcon } from './dom.js';
-import { fillDevices, onDevicesChanged } from './devices.js';
+import { button, element, input, label, select, setIcon } from './dom.js';
+import { onDevicesChanged } from './client/devices.js';
+import { Speaker } from './client/speaker.js';
+import { rememberChoices } from './client/storage.js';
+import { fillDevices } from './device-lists.js';
 import { copyLink, toast } from './notices.js';
 
-/** @typedef {import('./local-media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
 /** @typedef {import('./go-direct.js').GoDirect} GoDirect */
 
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
+ * @property {import('./client/speaker.js').Speaker} speaker
  * @property {StatsOverlay} stats
  * @property {GoDirect} direct
+ * @property {Social} social
  * @property {string} link to this room
  * @property {boolean} canPublish
  * @property {() => void} leave
+ */
+
+/**
+ * Chat, people, and our hand.
+ * @typedef {object} Social
+ * @property {import('./client/people.js').People} people
+ * @property {import('./side.js').Side} side
+ * @property {() => number} unread
+ * @property {(panel: 'chat' | 'roster') => void} toggle
  */
 
 /** @type {Parts | null} */
@@ -32,15 +46,22 @@ const ACTIONS = {
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
   'open-devices': () => openDialog(),
+  'raise-hand': ({ social }) => social.people.raiseHand(social.people.hand === 0),
+  'toggle-chat': ({ social }) => social.toggle('chat'),
+  'toggle-people': ({ social }) => social.toggle('roster'),
+  more: () => button('more').setAttribute('aria-expanded', String(button('more').getAttribute('aria-expanded') !== 'true')),
   'go-direct': ({ direct }) => direct.toggle(),
   'copy-link': ({ link }) => copyLink(link, 'The link to this room is on the clipboard.'),
   leave: ({ leave }) => leave(),
 };
 /** @type {Record<string, string>} */
-const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link' };
+const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand' };
 
 /** Of no use to somebody who may only watch. */
 const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
+
+/** Boxes of the dialog. */
+const PROCESSING = /** @type {const} */ ([['noise-suppression', 'noiseSuppression'], ['echo-cancellation', 'echoCancellation']]);
 
 /** Wires the buttons once per page. */
 export function setUpControls() {
@@ -48,10 +69,15 @@ export function setUpControls() {
   document.addEventListener('keydown', handleKey);
   select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
   select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
+  select('room-speakers').addEventListener('change', () => void attempt(({ speaker }) => chooseSpeaker(speaker, select('room-speakers').value)));
+  for (const [id, name] of PROCESSING) {
+    input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
+  }
   onDevicesChanged(() => void fillDialog());
   label(button('open-devices'), 'Camera and microphone', 'd');
   label(button('copy-link'), 'Copy the link to this room', 'l');
   label(button('leave'), 'Leave the room');
+  label(button('more'), 'More');
 }
 
 /** @param {Parts | null} next null outside of a room */
@@ -69,7 +95,13 @@ export function useControls(next) {
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats, direct } = parts;
+  const { media, stats, direct, social } = parts;
+  const [unread, knocking] = [social.unread(), social.people.waiting.length];
+  show('raise-hand', social.people.hand > 0, ['hand', 'hand'], ['Take your hand down', 'Raise your hand'], 'h');
+  show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], ['Close the chat', counted('Open the chat', unread, 'new message')], 'c');
+  show('toggle-people', social.side.open === 'roster', ['people', 'people'], ['Close the list of people', counted('Show who is here', knocking, 'waiting', '')], 'o');
+  badge('unread', unread);
+  badge('knocking', knocking);
   show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on'], 'm');
   show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on'], 'v');
   show('toggle-screen', media.screenOn, ['screen', 'screen'], ['Stop sharing the screen', 'Share the screen'], 'p');
@@ -77,6 +109,25 @@ export function showControls() {
   button('go-direct').hidden = !direct.possible;
   button('go-direct').classList.toggle('on', direct.state !== 'off');
   label(button('go-direct'), { off: 'Go direct, without the server in between', offered: 'Take the offer to go direct back', on: 'Go through the server again' }[direct.state]);
+}
+
+/**
+ * @param {string} text
+ * @param {number} count
+ * @param {string} what
+ * @param {string} [plural]
+ */
+function counted(text, count, what, plural = 's') {
+  return count > 0 ? `${text}, ${count} ${what}${count > 1 ? plural : ''}` : text;
+}
+
+/**
+ * @param {string} id
+ * @param {number} count
+ */
+function badge(id, count) {
+  element(id).hidden = count === 0;
+  element(id).textContent = count > 99 ? '99+' : String(count);
 }
 
 /**
@@ -125,17 +176,38 @@ async function openDialog() {
 
 async function fillDialog() {
   if (!parts) return;
-  const { camera, microphone } = parts.media.inUse();
-  await Promise.all([fillDevices(select('room-cameras'), 'camera', camera), fillDevices(select('room-microphones'), 'microphone', microphone)]);
+  const { media, speaker } = parts;
+  const { camera, microphone } = media.inUse();
+  for (const [id, name] of PROCESSING) input(id).checked = media.choices[name];
+  element('room-speaker-field').hidden = !Speaker.supported;
+  await Promise.all([
+    fillDevices(select('room-cameras'), 'camera', camera),
+    fillDevices(select('room-microphones'), 'microphone', microphone),
+    fillDevices(select('room-speakers'), 'speaker', speaker.id),
+  ]);
 }
 
 /**
  * @param {'camera' | 'microphone'} device
  * @param {string} id
  */
-async function choose(device, id) {
+function choose(device, id) {
+  return attempt(({ media }) => media.choose(device, id));
+}
+
+/**
+ * @param {import('./client/speaker.js').Speaker} speaker
+ * @param {string} id
+ */
+async function chooseSpeaker(speaker, id) {
+  await speaker.choose(id);
+  rememberChoices({ speaker: id });
+}
+
+/** @param {(parts: Parts) => Promise<void>} change */
+async function attempt(change) {
   try {
-    await parts?.media.choose(device, id);
+    if (parts) await change(parts);
   } catch (error) {
     toast(error instanceof Error ? error.message : String(error));
   }

@@ -7,11 +7,11 @@
  */
 import { DirectCall, fetchIceServers } from './client/direct.js';
 import { ConnectionPanel } from './connection-panel.js';
-import { openDevice, openScreen, openWanted } from './devices.js';
+import { openDevice, openScreen, openWanted } from './client/devices.js';
 import { button, element, input, label, setIcon, video } from './dom.js';
 import { announce, clearNotices, copyLink, toast } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, personName, relayUrl, roomName } from './pages.js';
-import { recall, remember, rememberedDevices } from './storage.js';
+import { recall, remember, rememberedChoices } from './client/storage.js';
 import { TalkPanel } from './talk-panel.js';
 
 /** @typedef {import('./client/direct.js').Picture} Picture */
@@ -45,7 +45,7 @@ async function start() {
     return;
   }
   const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
-  const { camera, microphone, problems } = await openWanted(wanted, rememberedDevices());
+  const { camera, microphone, problems } = await openWanted(wanted, rememberedChoices());
   for (const track of [microphone, camera]) if (track) take(track);
   if (problems.length > 0) notify(problems.join(' '));
   changed();
@@ -151,14 +151,14 @@ function release(track) {
 async function toggleMicrophone() {
   const [track] = own.getAudioTracks();
   if (track) track.enabled = !track.enabled;
-  else take(await openDevice('microphone', rememberedDevices().microphone));
+  else take(await openDevice('microphone', rememberedChoices().microphone));
 }
 
 /** Off releases the camera, so that its light goes out. */
 async function toggleCamera() {
   const [track] = own.getVideoTracks();
   if (track) release(track);
-  else take(await openDevice('camera', rememberedDevices().camera));
+  else take(await openDevice('camera', rememberedChoices().camera));
 }
 
 async function toggleScreen() {

@@ -57,7 +57,8 @@ export class GoDirect {
 
   /** Whether there is somebody to go direct with, and nobody else. */
   get possible() {
-    return this.#room.participants.size === 1 && this.#room.canPublish;
+    // Who introduces two browsers to each other could stand between them: what is encrypted end to end stays with its own keys.
+    return this.#room.participants.size === 1 && this.#room.canPublish && !this.#room.encrypted;
   }
 
   /** @returns {'off' | 'offered' | 'on'} */

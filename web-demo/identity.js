@@ -2,7 +2,7 @@
  * @module
  * Who this page is for the server.
  */
-import { recall, remember } from './storage.js';
+import { recall, remember } from './client/storage.js';
 
 const CLAIM_MS = 300;
 /** The identity whose lock this page holds. */

@@ -6,14 +6,15 @@
  * `&codec=h264` sends another video codec; `&token=T` is passed on.
  */
 import { publishStream } from './client/whip.js';
-import { fillDevices, onDevicesChanged } from './devices.js';
+import { onDevicesChanged } from './client/devices.js';
+import { fillDevices } from './device-lists.js';
 import { button, element, input, label, select, setIcon, video } from './dom.js';
 import { identity } from './identity.js';
 import { LevelMeter } from './level-meter.js';
 import { LivePanel } from './live-panel.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, personName, roomName } from './pages.js';
-import { recall, remember } from './storage.js';
+import { recall, remember } from './client/storage.js';
 import { Studio } from './studio.js';
 
 /** @typedef {import('./client/whip.js').Publication} Publication */

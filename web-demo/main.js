@@ -6,23 +6,29 @@
  * another video codec, `&mode=L3T3_KEY` VP9 or AV1 in layers of one stream; `&adaptive=0` wants every picture in full; `&token=T` is passed on.
  */
 import { connect } from './client/index.js';
-import { openWanted } from './devices.js';
+import { openWanted } from './client/devices.js';
 import { button, element } from './dom.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
-import { LocalMedia } from './local-media.js';
+import { ChatPanel } from './chat-panel.js';
+import { LocalMedia } from './client/local-media.js';
+import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
+import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
+import { PeoplePanel } from './people-panel.js';
 import { Prejoin } from './prejoin.js';
+import { Side } from './side.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
-import { recall, remember, rememberedDevices } from './storage.js';
+import { recall, remember, rememberedChoices } from './client/storage.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
+/** @typedef {import('./client/e2ee/encryption.js').Encryption} Encryption */
 /** @typedef {import('./prejoin.js').Choice} Choice */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
-/** @typedef {'prejoin' | 'joining' | 'connected' | 'reconnecting' | 'closed'} PageState */
+/** @typedef {'prejoin' | 'joining' | 'waiting' | 'connected' | 'reconnecting' | 'closed'} PageState */
 /** @typedef {{room: Room | null, media: LocalMedia | null}} Exposed */
 
 const query = new URLSearchParams(location.search);
@@ -34,12 +40,19 @@ const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') 
 const exposed = { room: null, media: null };
 /** @type {Window & {switchyard?: Exposed}} */ (window).switchyard = exposed;
 
-/** @type {{meeting: Meeting, stats: StatsOverlay, direct: GoDirect} | null} */
-let shown = null;
+/** Of the meeting, empty if it is not encrypted end to end. */
+let passphrase = passphraseOfLink();
+/** @type {Encryption | undefined} */
+let encryption;
+/** @type {{close: () => void}[]} */
+let shown = [];
+/** Ends the waiting in the lobby. */
+let waiting = new AbortController();
 
 const prejoin = new Prejoin({
   name: query.get('name') ?? recall('localStorage', 'name') ?? '',
   room: query.get('room') ?? 'lobby',
+  passphrase: passphraseOfLink(),
   wanted,
   join: (choice) => void join(choice),
 });
@@ -51,6 +64,7 @@ function start() {
   linkPages();
   button('rejoin').addEventListener('click', () => autojoin());
   button('back').addEventListener('click', () => showPrejoin(''));
+  button('stop-waiting').addEventListener('click', () => waiting.abort());
   window.addEventListener('pagehide', () => exposed.room?.close());
   window.addEventListener('pageshow', (event) => {
     // The browser kept the page, but we left the room when it went.
@@ -70,8 +84,8 @@ function start() {
 function autojoin() {
   const name = localName();
   const room = exposed.room?.roomName ?? query.get('room') ?? 'lobby';
-  const ids = rememberedDevices();
-  void join({ name, room, ids, tracks: openWanted(wanted, ids) });
+  const choices = rememberedChoices();
+  void join({ name, room, passphrase, choices, tracks: openWanted(wanted, choices) });
 }
 
 function localName() {
@@ -79,7 +93,8 @@ function localName() {
 }
 
 /** Joins; the room does not wait for devices that are still being opened. @param {Choice} choice */
-async function join({ name, room: roomName, ids, tracks }) {
+async function join({ name, room: roomName, passphrase: chosen, choices, tracks }) {
+  passphrase = chosen;
   showState('joining');
   clearNotices();
   prejoin.notify('');
@@ -88,18 +103,23 @@ async function join({ name, room: roomName, ids, tracks }) {
   /** @type {Room} */
   let room;
   try {
+    waiting = new AbortController();
     const [token, adaptiveStream] = [query.get('token') ?? undefined, query.get('adaptive') !== '0'];
-    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream });
+    encryption = await encryptionOf(passphrase, roomName);
+    room = await connect(socketUrl(), { room: roomName, name, identity: await identity(), token, adaptiveStream, encryption, waiting: showWaiting, signal: waiting.signal });
   } catch (error) {
     void tracks.then(stopTracks);
+    encryption?.close();
     prejoin.setBusy(false);
     prejoin.hide();
-    showPrejoin(/** @type {Error} */ (error).message);
+    const { code, message } = /** @type {import('./client/index.js').SwitchyardError} */ (error);
+    if (code === 'denied' || code === 'banned') showEnd(message, 'You were not let in');
+    else showPrejoin(code === 'aborted' ? '' : message);
     return;
   }
   prejoin.setBusy(false);
   prejoin.hide();
-  const media = enter(room, ids);
+  const media = enter(room, choices);
   const opened = await tracks;
   if (room.state === 'closed' || !room.canPublish) {
     stopTracks(opened);
@@ -114,7 +134,7 @@ async function join({ name, room: roomName, ids, tracks }) {
   }
 }
 
-/** @param {import('./devices.js').Opened} opened */
+/** @param {import('./client/devices.js').Opened} opened */
 function stopTracks({ camera, microphone }) {
   camera?.stop();
   microphone?.stop();
@@ -122,11 +142,12 @@ function stopTracks({ camera, microphone }) {
 
 /**
  * @param {Room} room
- * @param {{camera: string, microphone: string}} ids
+ * @param {import('./client/storage.js').Choices} choices
  */
-function enter(room, ids) {
-  const media = new LocalMedia(room, { codec, scalabilityMode, ids, changed: showControls, lost: (sentence) => toast(sentence) });
-  const meeting = new Meeting(room);
+function enter(room, choices) {
+  const media = new LocalMedia(room, { codec, scalabilityMode, choices, changed: showControls, lost: (sentence) => toast(sentence) });
+  const speaker = new Speaker(choices.speaker);
+  const meeting = new Meeting(room, speaker);
   const stats = new StatsOverlay(room, () => meeting.tiles);
   const direct = new GoDirect(room, relayUrl(room.roomName, query.get('token')), {
     show: (coming) => meeting.showDirect(coming),
@@ -135,11 +156,12 @@ function enter(room, ids) {
     tell: (sentence) => toast(sentence),
   });
   Object.assign(exposed, { room, media });
-  shown = { meeting, stats, direct };
+  const social = showPeople(room, meeting);
+  shown = [...social.panels, direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
-  const link = pageLink('/', room.roomName);
-  useControls({ media, stats, direct, link, canPublish: room.canPublish, leave: () => room.close() });
+  const link = withPassphrase(pageLink('/', room.roomName), passphrase);
+  useControls({ media, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state, message);
     if (state === 'connected') announce('Connected again.');
@@ -148,24 +170,49 @@ function enter(room, ids) {
   room.on('closing', ({ message }) => toast(message));
   room.on('closed', ({ reason, message }) => {
     media.close();
+    encryption?.close();
     leaveMeeting();
     if (reason === 'left') showEnd('You can come back at any time.', 'You left the room');
     else showEnd(message, 'You are out of the room');
   });
   showState('connected');
   const others = [...room.participants.values()].map(({ name: other }) => other);
-  announce(`You are in the room ${room.roomName}. ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
+  const secret = encryption ? ' It is encrypted end to end.' : '';
+  announce(`You are in the room ${room.roomName}.${secret} ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
   return media;
+}
+
+/** Chat and people beside the tiles. @param {Room} room @param {Meeting} meeting */
+function showPeople(room, meeting) {
+  const side = new Side(showControls);
+  const chat = new ChatPanel(room, () => side.open === 'chat', showControls);
+  const people = new PeoplePanel(room, showControls);
+  const reactions = room.people.on('reaction', ({ participant, reaction }) => {
+    meeting.react(participant, reaction);
+    announce(`${room.participants.get(participant)?.name ?? 'You'}: ${reaction}`);
+  });
+  const toggle = /** @param {'chat' | 'roster'} panel */ (panel) => {
+    side.toggle(panel);
+    if (side.open === 'chat') chat.read();
+    showControls();
+  };
+  return { people: room.people, side, toggle, unread: () => chat.unread, panels: [side, chat, people, { close: reactions }] };
 }
 
 function leaveMeeting() {
   useControls(null);
-  shown?.direct.close();
-  shown?.stats.close();
-  shown?.meeting.close();
-  shown = null;
+  for (const part of shown.splice(0)) part.close();
   clearNotices();
   document.title = 'Switchyard';
+}
+
+/** @param {number} place */
+function showWaiting(place) {
+  const first = document.body.dataset.state !== 'waiting';
+  showState('waiting');
+  const before = place === 2 ? 'one person is' : `${place - 1} people are`;
+  element('waiting-message').textContent = `A moderator of this room has to let you in. ${place === 1 ? 'You are next.' : `Before you ${before} waiting.`}`;
+  if (first) element('waiting-title').focus();
 }
 
 /** @param {string} notice */
@@ -192,7 +239,8 @@ function showEnd(message, title) {
 function showState(state, message = '') {
   document.body.dataset.state = state;
   const inRoom = state === 'connected' || state === 'reconnecting';
-  element('prejoin').hidden = inRoom || state === 'closed';
+  element('prejoin').hidden = inRoom || state === 'closed' || state === 'waiting';
+  element('waiting').hidden = state !== 'waiting';
   element('meeting').hidden = !inRoom;
   element('ended').hidden = state !== 'closed';
   element('banner').hidden = state !== 'reconnecting';

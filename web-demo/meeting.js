@@ -7,6 +7,7 @@ import { Grid } from './grid.js';
 import { Tile } from './tile.js';
 import { announce, toast } from './notices.js';
 import { element } from './dom.js';
+import { secretNote } from './passphrase.js';
 import { describeQuality } from './quality.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -23,10 +24,11 @@ import { describeQuality } from './quality.js';
  * @property {boolean} muted
  * @property {MediaStreamTrack | null} picture
  * @property {string} note
+ * @property {boolean} encrypted
  * @property {boolean} [direct] the picture does not come through the server
  */
 
-/** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean}} Wanted */
+/** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean, locked: boolean}} Wanted */
 
 const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 'H.264', H265: 'H.265' });
 
@@ -42,11 +44,16 @@ export class Meeting {
   #direct = null;
   /** The voice that comes directly. @type {HTMLAudioElement | null} */
   #directVoice = null;
+  #speaker;
   #stop;
 
-  /** @param {Room} room */
-  constructor(room) {
+  /**
+   * @param {Room} room
+   * @param {import('./client/speaker.js').Speaker} speaker
+   */
+  constructor(room, speaker) {
     this.#room = room;
+    this.#speaker = speaker;
     this.#stop = this.#listen();
     this.#updateLocal();
     for (const participant of room.participants.values()) this.#update(participant);
@@ -64,8 +71,21 @@ export class Meeting {
   showDirect(direct) {
     this.#direct = direct;
     if (this.#directVoice) this.#directVoice.srcObject = null;
+    if (this.#directVoice) this.#speaker.release(this.#directVoice);
     this.#directVoice = direct?.audio ? Object.assign(document.createElement('audio'), { autoplay: true, srcObject: new MediaStream([direct.audio]) }) : null;
+    if (this.#directVoice) this.#speaker.lead(this.#directVoice);
     for (const participant of this.#room.participants.values()) this.#update(participant);
+  }
+
+  /**
+   * Shows for a moment how somebody reacts.
+   * @param {string} participant
+   * @param {string} reaction
+   */
+  react(participant, reaction) {
+    for (const { participant: owner, tile } of this.#tiles.values()) {
+      if (owner === participant && tile.element.dataset.source !== 'screen_share') tile.react(reaction);
+    }
   }
 
   close() {
@@ -75,7 +95,7 @@ export class Meeting {
       detach();
       tile.close();
     }
-    for (const voice of this.#voices.values()) voice.remove();
+    for (const [id, voice] of this.#voices) this.#removeVoice(id, voice);
     this.#tiles.clear();
     this.#voices.clear();
     this.#grid.clear();
@@ -103,6 +123,7 @@ export class Meeting {
       room.on('tracksubscribed', changed),
       room.on('trackunsubscribed', changed),
       room.on('trackunavailable', changed),
+      room.on('trackavailable', changed),
       room.on('trackstatus', ({ track }) => this.#tileOf(track.id)?.refreshQuality()),
       room.on('localtrackupdated', () => this.#updateLocal()),
       room.on('statechange', () => {
@@ -124,6 +145,7 @@ export class Meeting {
       muted: track.muted,
       picture: track.muted || track.mediaStreamTrack.readyState === 'ended' ? null : track.mediaStreamTrack,
       note: '',
+      encrypted: track.encrypted,
     }));
     this.#reconcile(participantId, wantedTiles({ id: participantId, name: `${name} (you)`, seed: this.#room.identity, local: true, note: '' }, tracks));
   }
@@ -139,13 +161,14 @@ export class Meeting {
         source: track.source,
         kind: track.kind,
         muted: track.muted,
-        picture: track.muted ? null : (direct ?? track.mediaStreamTrack),
+        picture: track.muted || track.unavailable === 'key' ? null : (direct ?? track.mediaStreamTrack),
         note: noteFor(track),
+        encrypted: track.encrypted,
         direct: direct !== null,
       };
     });
     const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
-    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.name, seed: participant.identity, local: false, note }, shown));
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: titleOf(participant), seed: participant.identity, local: false, note }, shown));
     this.#updateVoices(participant);
   }
 
@@ -186,7 +209,8 @@ export class Meeting {
       tile.setName(one.name);
       tile.setPicture(one.track?.id ?? '', one.track?.picture ?? null);
       tile.setMicOff(one.micOff);
-      tile.setNote(one.track?.note || one.note);
+      tile.setLock(one.locked);
+      tile.setNote(one.track?.note || one.audio?.note || one.note);
       this.#attach(entry, one);
       tile.statsOf = [one.track?.id, one.audio?.id].filter((id) => id !== undefined && id !== '').map(String);
     }
@@ -256,6 +280,7 @@ export class Meeting {
     voice.autoplay = true;
     voice.srcObject = track.stream;
     voice.muted = this.#isDirect(track);
+    this.#speaker.lead(voice);
     element('meeting').append(voice);
     this.#voices.set(track.id, voice);
     voice.play().catch((error) => {
@@ -278,6 +303,7 @@ export class Meeting {
    * @param {HTMLAudioElement} voice
    */
   #removeVoice(id, voice) {
+    this.#speaker.release(voice);
     voice.srcObject = null;
     voice.remove();
     this.#voices.delete(id);
@@ -303,22 +329,29 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
   const [camera, ...more] = tracks.filter(({ kind, source }) => kind === 'video' && source !== 'screen_share');
   const common = { participant: id, seed, local };
   const micOff = !microphone || microphone.muted;
+  const locked = /** @param {(Shown | undefined)[]} shown */ (...shown) => shown.some((one) => one) && shown.every((one) => !one || one.encrypted);
   /** @type {Wanted[]} */
-  const wanted = [{ ...common, key: `${id} person`, source: 'camera', name, track: camera, audio: microphone, note, micOff }];
+  const wanted = [{ ...common, key: `${id} person`, source: 'camera', name, track: camera, audio: microphone, note, micOff, locked: locked(camera, microphone) }];
   for (const track of more) {
-    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: `${name}, second camera`, track, audio: undefined, note: '', micOff: false });
+    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: `${name}, second camera`, track, audio: undefined, note: '', micOff: false, locked: track.encrypted });
   }
   for (const track of tracks.filter(({ source, kind }) => source === 'screen_share' && kind === 'video')) {
     const title = local ? 'Your screen' : `${name}’s screen`;
-    wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false });
+    wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false, locked: locked(track, screenAudio) });
   }
   return wanted;
 }
 
+/** @param {RemoteParticipant} participant */
+function titleOf({ name, hand, status }) {
+  return `${hand > 0 ? '✋ ' : ''}${name}${status === 'away' ? ' (away)' : ''}`;
+}
+
 /** @param {RemoteTrack} track */
 function noteFor(track) {
+  if (track.kind === 'audio') return secretNote(track);
   const thing = track.source === 'screen_share' ? 'screen' : 'camera';
   if (track.unavailable === 'codec') return `This ${thing} is sent as ${CODEC_NAMES[track.codec] ?? track.codec}, which this browser cannot play.`;
   if (track.unavailable === 'slots') return 'Not shown: too many videos at once.';
-  return '';
+  return secretNote(track);
 }

@@ -4,7 +4,7 @@
  */
 import { button, element, input, label, select, setIcon, video } from './dom.js';
 import { toast } from './notices.js';
-import { recall, remember } from './storage.js';
+import { recall, remember } from './client/storage.js';
 import { bits } from './stats-overlay.js';
 
 /** @typedef {import('./client/events.js').Layer} Layer */

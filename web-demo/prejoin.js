@@ -3,22 +3,25 @@
  * The first screen: name, room, and a look at one's own camera and microphone. Hands over open tracks, or none.
  */
 import { button, element, input, label, select, setIcon, video } from './dom.js';
-import { deviceIdOf, fillDevices, onDevicesChanged, openDevice, openWanted } from './devices.js';
+import { deviceIdOf, onDevicesChanged, openDevice, openWanted } from './client/devices.js';
+import { fillDevices } from './device-lists.js';
 import { LevelMeter } from './level-meter.js';
 import { ROOM_SENTENCE, personName, roomName } from './pages.js';
-import { remember, rememberedDevices } from './storage.js';
+import { rememberChoices, rememberedChoices } from './client/storage.js';
 
-/** @typedef {import('./devices.js').Opened} Opened */
+/** @typedef {import('./client/devices.js').Opened} Opened */
 
 /**
  * @typedef {object} Choice
  * @property {string} name
  * @property {string} room
- * @property {Record<Device, string>} ids chosen devices
+ * @property {string} passphrase empty: not encrypted end to end
+ * @property {Choices} choices chosen devices, and what is done to the sound
  * @property {Promise<Opened>} tracks may still be opening; the receiver's to close
  */
 
 /** @typedef {'camera' | 'microphone'} Device */
+/** @typedef {import('./client/storage.js').Choices} Choices */
 
 const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones' });
 
@@ -27,8 +30,8 @@ export class Prejoin {
   #tracks = { camera: null, microphone: null };
   /** Whether the user wants it; it may still be missing. @type {Record<Device, boolean>} */
   #wanted;
-  /** @type {Record<Device, string>} */
-  #ids = rememberedDevices();
+  /** @type {Choices} */
+  #choices = rememberedChoices();
   #meter = new LevelMeter(/** @type {HTMLMeterElement} */ (element('preview-level')));
   #shown = false;
   #join;
@@ -36,13 +39,14 @@ export class Prejoin {
   #opening = null;
 
   /**
-   * @param {{name: string, room: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
+   * @param {{name: string, room: string, passphrase: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
    */
-  constructor({ name, room, wanted, join }) {
+  constructor({ name, room, passphrase, wanted, join }) {
     this.#wanted = { ...wanted };
     this.#join = join;
     input('name').value = name;
     input('room-name').value = room;
+    input('passphrase').value = passphrase;
     element('join-form').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -61,7 +65,7 @@ export class Prejoin {
     this.notify(notice);
     this.#render();
     (input('name').value ? button('join') : input('name')).focus();
-    const opening = openWanted(this.#wanted, this.#ids);
+    const opening = openWanted(this.#wanted, this.#choices);
     this.#opening = opening;
     const opened = await opening;
     if (this.#opening !== opening) return;
@@ -101,7 +105,7 @@ export class Prejoin {
     input('room-name').value = room;
     const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
     this.#opening = null;
-    this.#join({ name, room, ids: { ...this.#ids }, tracks });
+    this.#join({ name, room, passphrase: input('passphrase').value.trim(), choices: { ...this.#choices }, tracks });
   }
 
   /**
@@ -131,8 +135,8 @@ export class Prejoin {
    * @param {string} id
    */
   async #choose(device, id) {
-    this.#ids[device] = id;
-    remember('localStorage', device, id);
+    this.#choices[device] = id;
+    rememberChoices({ [device]: id });
     if (!this.#wanted[device]) return;
     stop(this.#tracks[device]);
     this.#tracks[device] = null;
@@ -142,7 +146,7 @@ export class Prejoin {
   /** @param {Device} device */
   async #reopen(device) {
     try {
-      const track = await openDevice(device, this.#ids[device]);
+      const track = await openDevice(device, this.#choices[device], this.#choices);
       if (!this.#shown || !this.#wanted[device]) {
         stop(track);
         return;
@@ -158,7 +162,7 @@ export class Prejoin {
 
   async #fillLists() {
     for (const device of /** @type {const} */ (['camera', 'microphone'])) {
-      await fillDevices(select(LISTS[device]), device, deviceIdOf(this.#tracks[device]) || this.#ids[device]);
+      await fillDevices(select(LISTS[device]), device, deviceIdOf(this.#tracks[device]) || this.#choices[device]);
     }
   }
 

@@ -3,8 +3,8 @@
  * What a stream shows and sounds like: one picture, be it the camera, a screen or a card that says that there is none, and one sound.
  * Opens and releases devices, before going live and after; sends and shows nothing itself.
  */
-import { openDevice, openScreen, openWanted } from './devices.js';
-import { rememberedDevices } from './storage.js';
+import { openDevice, openScreen, openWanted } from './client/devices.js';
+import { rememberedChoices } from './client/storage.js';
 
 /** @typedef {'camera' | 'screen' | 'none'} Picture */
 
@@ -21,7 +21,7 @@ export class Studio {
   picture = 'none';
   microphoneOn = false;
   /** Chosen devices. */
-  ids = rememberedDevices();
+  ids = rememberedChoices();
   /** Of the camera's or screen's picture, in pixels. */
   #height = 720;
   /** @type {MediaStreamTrack | null} */

@@ -5,6 +5,7 @@
 import { icon } from './dom.js';
 
 const AVATAR_HUES = 12;
+const REACTION_MS = 4000;
 let firstFrameSeen = false;
 let tilesMade = 0;
 
@@ -17,6 +18,7 @@ export class Tile {
   #name;
   #note;
   #micOff;
+  #lock;
   #stats;
   #quality;
   #local;
@@ -45,8 +47,14 @@ export class Tile {
     this.#micOff.setAttribute('role', 'img');
     this.#micOff.setAttribute('aria-label', 'Microphone off');
     this.#micOff.hidden = true;
+    this.#lock = make('span', 'lock');
+    this.#lock.append(icon('lock'));
+    this.#lock.setAttribute('role', 'img');
+    this.#lock.setAttribute('aria-label', 'Encrypted end to end');
+    this.#lock.title = 'Encrypted end to end';
+    this.#lock.hidden = true;
     this.#name = make('span', 'name');
-    caption.append(this.#micOff, this.#name);
+    caption.append(this.#micOff, this.#lock, this.#name);
     this.#stats = make('dl', 'stats');
     this.#stats.hidden = true;
     this.#quality = make('p', 'quality');
@@ -118,6 +126,21 @@ export class Tile {
     this.#micOff.hidden = !off;
   }
 
+  /** @param {boolean} encrypted */
+  setLock(encrypted) {
+    this.#lock.hidden = !encrypted;
+  }
+
+  /** Shows a reaction for a moment. @param {string} reaction */
+  react(reaction) {
+    const shown = make('span', 'reaction');
+    shown.textContent = reaction;
+    shown.setAttribute('aria-hidden', 'true');
+    this.element.querySelector('.reaction')?.remove();
+    this.element.append(shown);
+    setTimeout(() => shown.remove(), REACTION_MS);
+  }
+
   /** @param {boolean} speaking */
   setSpeaking(speaking) {
     this.element.classList.toggle('speaking', speaking);
@@ -177,7 +200,7 @@ function make(tag, className) {
 
 /** @param {string} name */
 function initials(name) {
-  const words = name.replace(/\(.*\)/, '').trim().split(/\s+/u).filter(Boolean);
+  const words = name.replace(/^✋ |\(.*\)/gu, '').trim().split(/\s+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
   return letters.map((word) => [...word][0].toUpperCase()).join('') || '?';
 }

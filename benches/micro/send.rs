@@ -41,7 +41,7 @@ fn compare(group: &mut BenchmarkGroup<'_, ThreadCpu>, segments: usize, segment: 
         .enumerate()
         .map(|(place, address)| {
             let len = segments * segment;
-            let tuple = Tuple { local: LOCAL, remote: SocketAddr::V4(*address) };
+            let tuple = Tuple::udp(LOCAL, SocketAddr::V4(*address));
             Message { tuple, start: place * len, len, segment }
         })
         .collect();

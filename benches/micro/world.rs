@@ -81,7 +81,7 @@ pub(crate) struct World {
 
 fn tuple(number: u64) -> Tuple {
     let ip = IpAddr::V4(Ipv4Addr::from(0x0A10_0000 + number as u32));
-    Tuple { local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), remote: SocketAddr::new(ip, 40_000) }
+    Tuple::udp(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), SocketAddr::new(ip, 40_000))
 }
 
 fn credentials(side: char, number: u64) -> IceCredentials {

@@ -27,6 +27,10 @@ pub(crate) enum Scenario {
     Idle(Idle),
     /// N viewers come to a stream that is on, at random moments or at once: when each has its first frame
     Viewers(Viewers),
+    /// A broadcast that goes on, measured minute by minute: do the delay and the memory stay
+    Soak(Soak),
+    /// N people come and go, some without a word and some before they are connected: does anything of them stay
+    Churn(Churn),
 }
 
 /// How video is sent.
@@ -152,6 +156,28 @@ pub(crate) struct Viewers {
     /// The publisher makes a keyframe so often by itself
     #[arg(long)]
     pub(crate) keyframe_seconds: Option<u64>,
+    #[command(flatten)]
+    pub(crate) video: Video,
+}
+
+/// See [`Scenario`].
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Soak {
+    #[arg(long, value_delimiter = ',', default_value = "60")]
+    pub(crate) minutes: Vec<usize>,
+    /// As many as load the server by half
+    #[arg(long, default_value_t = 200)]
+    pub(crate) subscribers: usize,
+    #[command(flatten)]
+    pub(crate) video: Video,
+}
+
+/// See [`Scenario`].
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Churn {
+    /// That come and go
+    #[arg(long, value_delimiter = ',', default_value = "10000")]
+    pub(crate) cycles: Vec<usize>,
     #[command(flatten)]
     pub(crate) video: Video,
 }

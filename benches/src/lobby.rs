@@ -65,6 +65,15 @@ pub(crate) fn join(
     })
 }
 
+/// Lets one begin to join, and waits for nothing.
+///
+/// # Errors
+/// It is refused.
+pub(crate) fn begin(target: &dyn Target, load: &mut Load, joiner: Joiner) -> anyhow::Result<()> {
+    let phase = load.peers.len() as u64;
+    load.add(signal(target, joiner, phase, Instant::now())?)
+}
+
 fn connect(
     load: &mut Load,
     goal: usize,

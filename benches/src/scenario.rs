@@ -1,8 +1,10 @@
 //! What is run: who joins which room and sends what.
 
 mod capacity;
+mod churn;
 mod idle;
 mod joins;
+mod soak;
 mod steady;
 mod viewers;
 
@@ -92,6 +94,8 @@ impl Scenario {
             Self::Idle(own) => counted(&own.subscribers, "subscribers"),
             Self::Viewers(own) => counted(&own.viewers, "viewers"),
             Self::Joins(own) => counted(&own.joins, "joins"),
+            Self::Soak(own) => counted(&own.minutes, "minutes"),
+            Self::Churn(own) => counted(&own.cycles, "cycles"),
             Self::Meeting(own) => {
                 ensure!(
                     own.participants.iter().all(|count| *count >= 2),
@@ -123,7 +127,7 @@ impl Scenario {
     /// What is measured when the user names no target: where one peer connection takes several tracks, WHEP will not do.
     pub(crate) const fn default_target(&self) -> &'static str {
         match self {
-            Self::Meeting(_) => "switchyard-ws",
+            Self::Meeting(_) | Self::Churn(_) => "switchyard-ws",
             Self::Audio(own) if own.publishers > 1 => "switchyard-ws",
             _ => "switchyard",
         }
@@ -138,6 +142,8 @@ impl Scenario {
             Self::Joins(_) => [joins::JOIN_P99, VIDEO_P99],
             Self::Loss(_) => [CPU_PER_PACKET, steady::COMPLETE],
             Self::Idle(_) => [idle::IDLE, idle::ACTIVE],
+            Self::Soak(_) => [soak::P99_DRIFT, soak::MEMORY_DRIFT],
+            Self::Churn(_) => [churn::MEMORY_DRIFT, churn::RATE],
             Self::Viewers(_) => [viewers::FIRST_FRAME_P95, viewers::REQUESTS],
         }
     }
@@ -151,6 +157,8 @@ impl Scenario {
             Self::Joins(_) => "joins at once",
             Self::Loss(_) => "% of packets lost",
             Self::Viewers(_) => "viewers who come",
+            Self::Soak(_) => "minutes",
+            Self::Churn(_) => "people who come and go",
         }
     }
 
@@ -172,6 +180,8 @@ impl Scenario {
             Self::Joins(own) => joins::run(run, own, count),
             Self::Idle(own) => idle::run(run, count, &own.video),
             Self::Viewers(own) => viewers::run(run, own, count),
+            Self::Soak(own) => soak::run(run, own, count),
+            Self::Churn(own) => churn::run(run, own, count),
         }
     }
 }

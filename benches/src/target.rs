@@ -88,6 +88,22 @@ pub(crate) trait Target: Send + Sync {
         Ok(())
     }
 
+    /// All sessions end, so many with a word and the others without.
+    ///
+    /// # Errors
+    /// A session broke before.
+    fn leave(&self, _with_a_word: usize) -> anyhow::Result<()> {
+        bail!("{} has no such end", self.name())
+    }
+
+    /// What lives in the server, by name; `None`: it does not tell.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn live(&self) -> anyhow::Result<Option<Vec<(String, u64)>>> {
+        Ok(None)
+    }
+
     /// Ends all sessions, and the server if it was started here. A target can be started again.
     fn stop(&mut self);
 }

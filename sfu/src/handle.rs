@@ -5,9 +5,11 @@ use crate::metrics::Published;
 use crate::placement::{self, Burden, Spread};
 use crate::socket::Waker;
 use crate::start::Error;
+use crate::tcp::Arriving;
 use crate::worker::Load;
 use sfu_core::Command;
-use std::net::{IpAddr, SocketAddr};
+use std::any::Any;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,7 @@ use std::thread::JoinHandle;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) commands: SyncSender<Command>,
+    pub(crate) arrivals: SyncSender<Arriving>,
     pub(crate) waker: Waker,
     pub(crate) port: u16,
     pub(crate) has_ipv6: bool,
@@ -75,6 +78,35 @@ impl Handle {
         })?;
         link.waker.wake();
         Ok(())
+    }
+
+    /// Hands a TCP connection over, with what was read of it: its first frame names a peer connection of this worker. `permit` is dropped when the
+    /// connection is closed.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when 256 are on their way already, [`Error::NoWorker`]; the connection is closed.
+    pub fn connect(
+        &self,
+        worker: WorkerId,
+        stream: TcpStream,
+        first: Vec<u8>,
+        permit: Box<dyn Any + Send>,
+    ) -> Result<(), Error> {
+        let link = self.link(worker).ok_or(Error::NoWorker)?;
+        link.arrivals.try_send(Arriving { stream, first, permit }).map_err(
+            |error| match error {
+                TrySendError::Full(_) => Error::Overloaded,
+                TrySendError::Disconnected(_) => Error::NoWorker,
+            },
+        )?;
+        link.waker.wake();
+        Ok(())
+    }
+
+    /// What candidates advertise.
+    #[must_use]
+    pub fn media_ips(&self) -> &[IpAddr] {
+        &self.0.media_ips
     }
 
     /// All workers.
@@ -177,7 +209,9 @@ mod tests {
                 let load = Arc::new(Load::default());
                 let published = Arc::default();
                 let port = 1000 + index as u16;
-                (Link { commands, waker, port, has_ipv6: index == 0, load, published }, queue)
+                let (arrivals, _) = sync_channel(1);
+                let has_ipv6 = index == 0;
+                (Link { commands, arrivals, waker, port, has_ipv6, load, published }, queue)
             })
             .unzip();
         let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap()).to_vec();

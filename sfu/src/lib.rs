@@ -13,13 +13,16 @@ mod placement;
 #[allow(unsafe_code)]
 pub mod socket;
 mod start;
+mod tcp;
 mod worker;
 
 pub use handle::Handle;
 pub use placement::Spread;
 pub use start::{Config, Error, Sfu};
 
+pub use sfu_core::framing;
 pub use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
+pub use sfu_core::transport::stun::ufrag_of;
 pub use sfu_core::{
     Acked, Bandwidth, ByKind, CloseReason, Command, ConsumerId, ConsumerStats, ConsumerStatus,
     DataCounters, DataFault, DataMessage, DataParams, DataSender, DropReason, Drops, Event,

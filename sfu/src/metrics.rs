@@ -5,6 +5,7 @@
 //! nothing to do.
 
 use crate::socket::SocketStats;
+pub use crate::tcp::TcpStats;
 use crate::{Handle, SrtpProfile, WorkerId};
 use sfu_core::{Drops, MediaCounters};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -111,6 +112,8 @@ impl Connections {
 pub struct WorkerMetrics {
     /// Its socket.
     pub socket: SocketStats,
+    /// Its TCP connections.
+    pub tcp: TcpStats,
     /// Its media.
     pub media: MediaCounters,
     /// Its dropped packets.

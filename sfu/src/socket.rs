@@ -6,12 +6,14 @@
 
 mod address;
 mod control;
+mod epoll;
 mod receive;
 mod send;
 mod steer;
 mod thread;
 mod wait;
 
+pub(crate) use epoll::{Epoll, Interest, Ready, prepare};
 pub use receive::RecvBatch;
 pub(crate) use thread::pin_current_thread;
 pub(crate) use wait::{Readable, Waiter, Waker};
@@ -318,7 +320,7 @@ mod tests {
     }
 
     fn path(from: &str, to: &str, port: u16) -> Tuple {
-        Tuple { local: ip(from), remote: SocketAddr::new(ip(to), port) }
+        Tuple::udp(ip(from), SocketAddr::new(ip(to), port))
     }
 
     /// Messages of numbered datagrams, and the arena they lie in.
@@ -357,7 +359,7 @@ mod tests {
         let start = Instant::now();
         while datagrams.len() < count {
             let left = DEADLINE.checked_sub(start.elapsed()).expect("all datagrams in time");
-            waiter.wait(socket.as_fd(), socket.reports_fd(), Some(left)).unwrap();
+            waiter.wait(socket.as_fd(), socket.reports_fd(), None, Some(left)).unwrap();
             slots += socket.recv_batch(&mut batch).unwrap();
             datagrams.extend(
                 batch.datagrams().map(|datagram| (datagram.tuple, datagram.bytes.to_vec())),

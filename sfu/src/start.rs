@@ -4,6 +4,7 @@ use crate::handle::{Handle, Link};
 use crate::metrics::Published;
 use crate::placement::Spread;
 use crate::socket::{UdpSocket, Waiter};
+use crate::tcp::{self, Paths, TcpConnections};
 use crate::worker::{Load, Worker, WorkerParts};
 use crate::{Events, WorkerId, discovery, pipe};
 use rand::TryRngCore;
@@ -111,10 +112,13 @@ impl Sfu {
             let seed = OsRng.try_next_u64().map_err(io::Error::other)?;
             let engine = EngineConfig { certificate: certificate.clone(), seed, epoch, epoch_ntp };
             let (commands, queue) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+            let (arrivals, arriving) = std::sync::mpsc::sync_channel(tcp::ARRIVING_MAX);
+            let tcp = TcpConnections::new(arriving)?;
             let load = Arc::new(Load::default());
             let published = Arc::new(Published::default());
             links.push(Link {
                 commands,
+                arrivals,
                 waker: waiter.waker(),
                 port: socket.port(),
                 has_ipv6: socket.has_ipv6(),
@@ -125,7 +129,7 @@ impl Sfu {
                 id: WorkerId(index),
                 pinned: workers > 1,
                 engine,
-                socket,
+                paths: Paths { udp: socket, tcp },
                 waiter,
                 commands: queue,
                 pipes,

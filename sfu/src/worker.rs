@@ -6,7 +6,8 @@ use crate::metrics::{Connections, Durations, Published, WorkerMetrics};
 use crate::outbox::Outbox;
 use crate::pipe::Pipes;
 use crate::socket::{Readable, RecvBatch, UdpSocket, Waiter, pin_current_thread};
-use sfu_core::egress::{Arena, Egress};
+use crate::tcp::Paths;
+use sfu_core::egress::{Arena, Datagram, Egress};
 use sfu_core::{Command, Event};
 use sfu_core::{Engine, EngineConfig};
 use std::io;
@@ -69,7 +70,7 @@ pub(crate) struct WorkerParts {
     pub(crate) id: WorkerId,
     pub(crate) pinned: bool,
     pub(crate) engine: EngineConfig,
-    pub(crate) socket: UdpSocket,
+    pub(crate) paths: Paths,
     pub(crate) waiter: Waiter,
     pub(crate) commands: Receiver<Command>,
     pub(crate) pipes: Pipes,
@@ -84,9 +85,11 @@ pub(crate) struct Worker {
     id: WorkerId,
     pinned: bool,
     engine: Engine,
-    socket: UdpSocket,
+    paths: Paths,
     waiter: Waiter,
     batch: RecvBatch,
+    /// What is read from TCP connections.
+    stream_bytes: Box<[u8]>,
     arena: Arena,
     commands: Receiver<Command>,
     pipes: Pipes,
@@ -119,9 +122,10 @@ impl Worker {
             id: parts.id,
             pinned: parts.pinned,
             engine: Engine::new(parts.engine),
-            socket: parts.socket,
+            paths: parts.paths,
             waiter: parts.waiter,
             batch: RecvBatch::default(),
+            stream_bytes: Paths::buffer(),
             arena: Arena::default(),
             commands: parts.commands,
             pipes: parts.pipes,
@@ -185,11 +189,12 @@ impl Worker {
         if self.unfinished {
             timeout = Duration::ZERO;
         }
-        let mut reports = self.socket.reports_fd();
+        let mut reports = self.paths.udp.reports_fd();
         if before < self.reports_due && reports.take().is_some() {
             timeout = timeout.min(self.reports_due - before);
         }
-        let readable = self.waiter.wait(self.socket.as_fd(), reports, Some(timeout))?;
+        let (udp, tcp) = (self.paths.udp.as_fd(), self.paths.tcp.fd());
+        let readable = self.waiter.wait(udp, reports, tcp, Some(timeout))?;
         let after = Instant::now();
         self.waited += after - before;
         let window = after - self.window;
@@ -210,7 +215,8 @@ impl Worker {
         let (transports, producers, consumers) = self.engine.population();
         self.published.publish(now, |shown| {
             *shown = WorkerMetrics {
-                socket: self.socket.stats(),
+                socket: self.paths.udp.stats(),
+                tcp: self.paths.tcp.stats(),
                 media: *self.engine.counters(),
                 drops: self.engine.drops().clone(),
                 flushes: self.flushes,
@@ -231,8 +237,9 @@ impl Worker {
     fn turn(&mut self, now: Instant, readable: Readable) -> bool {
         let more_datagrams = readable.media && self.receive(now, UdpSocket::recv_batch);
         let more_commands = self.execute(now);
-        self.unfinished = more_datagrams || more_commands;
-        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        let more_streams = self.receive_streams(now, readable.tcp);
+        self.unfinished = more_datagrams || more_streams || more_commands;
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now, &mut egress);
         }
@@ -253,7 +260,7 @@ impl Worker {
     /// none, where other deadlines meet. What they measure is stamped by the kernel.
     fn take_reports(&mut self, now: Instant) {
         let more = self.receive(now, UdpSocket::recv_reports);
-        Egress::new(&mut self.arena, &mut self.socket).flush();
+        Egress::new(&mut self.arena, &mut self.paths).flush();
         self.reports_pause = now + REPORTS_PAUSE;
         // What is over comes with the next turn, at once.
         self.reports_due = if more { now } else { self.engine.grid_after(self.reports_pause) };
@@ -265,7 +272,7 @@ impl Worker {
             return;
         }
         let start = Instant::now();
-        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
         while self.engine.run_data(now, &mut egress) && start.elapsed() < DATA_PER_TURN {}
         egress.flush();
         self.unfinished |= self.engine.has_data();
@@ -279,12 +286,12 @@ impl Worker {
 
     /// Sends what is to be forwarded, and what was queued before it.
     fn flush(&mut self, now: Instant) {
-        let sent = self.socket.stats().sent_messages;
+        let sent = self.paths.udp.stats().sent_messages;
         let start = Instant::now();
-        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
         self.engine.flush(now, &mut egress);
         egress.flush();
-        if self.socket.stats().sent_messages != sent {
+        if self.paths.udp.stats().sent_messages != sent {
             self.flushes.record(start.elapsed());
         }
     }
@@ -297,8 +304,8 @@ impl Worker {
     ) -> bool {
         for _ in 0..RECEIVE_ROUNDS {
             // An error belongs to one datagram that is gone with it; the socket itself stays good.
-            let filled = recv(&mut self.socket, &mut self.batch).unwrap_or(0);
-            let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+            let filled = recv(&mut self.paths.udp, &mut self.batch).unwrap_or(0);
+            let mut egress = Egress::new(&mut self.arena, &mut self.paths);
             for datagram in self.batch.datagrams() {
                 self.engine.handle_datagram(now, datagram, &mut egress);
             }
@@ -309,9 +316,42 @@ impl Worker {
         true
     }
 
+    /// Feeds the engine with what waits in TCP connections. Returns whether there may be more.
+    fn receive_streams(&mut self, now: Instant, readable: bool) -> bool {
+        // Behind the commands: they create the transport that a connection which has just arrived names.
+        while let Some((key, mut first)) = self.paths.tcp.arrive(now) {
+            self.deframe(now, key, &mut first);
+        }
+        let mut more = false;
+        if readable {
+            let (keys, unseen) = self.paths.tcp.poll(now);
+            more = unseen;
+            let mut bytes = std::mem::take(&mut self.stream_bytes);
+            for key in keys {
+                if let Some(count) = self.paths.tcp.read(key, &mut bytes) {
+                    self.deframe(now, key, &mut bytes[..count]);
+                }
+            }
+            self.stream_bytes = bytes;
+        }
+        self.paths.tcp.look(now);
+        for tuple in self.paths.tcp.take_gone() {
+            self.engine.forget_tuple(&tuple);
+        }
+        more
+    }
+
+    fn deframe(&mut self, now: Instant, key: usize, bytes: &mut [u8]) {
+        let Some(mut deframing) = self.paths.tcp.deframe(key) else { return };
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
+        let take = |datagram: Datagram<'_>| self.engine.handle_datagram(now, datagram, &mut egress);
+        let result = deframing.push(bytes, take);
+        self.paths.tcp.deframed(deframing, result);
+    }
+
     /// Executes commands. Returns whether there may be more.
     fn execute(&mut self, now: Instant) -> bool {
-        let mut egress = Egress::new(&mut self.arena, &mut self.socket);
+        let mut egress = Egress::new(&mut self.arena, &mut self.paths);
         for count in 0..COMMANDS_PER_TURN {
             let Ok(command) = self.commands.try_recv() else {
                 self.published.commands_taken(count);

@@ -5,6 +5,7 @@
 
 mod error;
 mod model;
+mod moderation;
 mod participants;
 mod rooms;
 mod tracks;
@@ -13,9 +14,11 @@ use crate::auth::Admin;
 use crate::explain;
 use crate::http::AppState;
 use crate::metrics::is_local;
+use crate::protocol::{ModeratorAction, check_reason};
 use crate::room::{AdminCommand, Reply, RoomHandle, RoomReport};
 use crate::whip::{RateLimit, bearer, limit_rate};
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{ConnectInfo, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -58,6 +61,11 @@ pub(crate) fn routes() -> Router<Arc<AppState>> {
         .routes(routes!(rooms::show, rooms::update, rooms::delete))
         .routes(routes!(participants::list))
         .routes(routes!(participants::show, participants::update, participants::remove))
+        .routes(routes!(moderation::bans, moderation::ban))
+        .routes(routes!(moderation::unban))
+        .routes(routes!(moderation::lobby))
+        .routes(routes!(moderation::admit, moderation::deny))
+        .routes(routes!(moderation::mute_all))
         .routes(routes!(tracks::list))
         .routes(routes!(tracks::mute, tracks::unpublish))
         .routes(routes!(explain::serve))
@@ -97,6 +105,23 @@ pub(crate) fn managed(state: &AppState, admin: &Admin, room: &str) -> Result<Roo
 
 async fn command(room: &RoomHandle, name: &str, command: AdminCommand) -> Result<Reply, ApiError> {
     Ok(room.administer(command).await.ok_or_else(|| ApiError::no_room(name))??)
+}
+
+/// What moderators may do, too.
+async fn moderate(
+    room: &RoomHandle,
+    name: &str,
+    action: ModeratorAction,
+    reason: String,
+) -> Result<(), ApiError> {
+    command(room, name, AdminCommand::Moderate { action, reason }).await.map(drop)
+}
+
+/// What those it concerns are told.
+fn reason(why: Result<Query<model::Why>, QueryRejection>) -> Result<String, ApiError> {
+    let Query(model::Why { reason }) = why.map_err(|error| ApiError::bad(error.body_text()))?;
+    check_reason(&reason).map_err(ApiError::bad)?;
+    Ok(reason)
 }
 
 async fn report(room: &RoomHandle, name: &str) -> Result<RoomReport, ApiError> {

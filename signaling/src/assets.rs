@@ -4,8 +4,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
 
-/// Path below `web-demo/`, MIME type, content.
-const FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_demo.rs"));
+/// Path below `web-demo/`, MIME type, content, the same compressed by gzip.
+const FILES: &[(&str, &str, &[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_demo.rs"));
 
 /// Scripts, styles and pictures come from here only; a page can be opened on a WebSocket of ours only (Safari before 15.4 does not
 /// count `ws:` as `'self'`). No page may frame ours: it would inherit the camera permission.
@@ -21,17 +21,21 @@ pub(crate) struct Assets {
 #[derive(Debug)]
 struct Asset {
     mime: &'static str,
+    plain: Variant,
+    gzip: Variant,
+}
+
+#[derive(Debug)]
+struct Variant {
     etag: HeaderValue,
     content: &'static [u8],
 }
 
 impl Assets {
     pub(crate) fn new() -> Self {
-        let files = FILES.iter().map(|(path, mime, content)| {
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
-            let hex: String = digest.as_ref().iter().take(8).map(|b| format!("{b:02x}")).collect();
-            let etag = HeaderValue::from_str(&format!("\"{hex}\"")).expect("hexadecimal digits");
-            (*path, Asset { mime, etag, content })
+        let files = FILES.iter().map(|(path, mime, content, packed)| {
+            let asset = Asset { mime, plain: Variant::new(content), gzip: Variant::new(packed) };
+            (*path, asset)
         });
         Self { files: files.collect() }
     }
@@ -43,18 +47,98 @@ impl Assets {
         let Some(asset) = self.files.get(path).or_else(page) else {
             return (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response();
         };
-        let same = request.get(header::IF_NONE_MATCH) == Some(&asset.etag);
+        let gzip = takes_gzip(request);
+        let variant = if gzip { &asset.gzip } else { &asset.plain };
+        let same = request.get(header::IF_NONE_MATCH) == Some(&variant.etag);
         let mut response = if same {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            ([(header::CONTENT_TYPE, asset.mime)], asset.content).into_response()
+            ([(header::CONTENT_TYPE, asset.mime)], variant.content).into_response()
         };
         let headers = response.headers_mut();
-        headers.insert(header::ETAG, asset.etag.clone());
+        if gzip && !same {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(header::ETAG, variant.etag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
+    }
+}
+
+impl Variant {
+    fn new(content: &'static [u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+        let hex: String = digest.as_ref().iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let etag = HeaderValue::from_str(&format!("\"{hex}\"")).expect("hexadecimal digits");
+        Self { etag, content }
+    }
+}
+
+/// Whether `Accept-Encoding` names gzip and does not rule it out (RFC 9110 section 12.5.3).
+fn takes_gzip(request: &HeaderMap) -> bool {
+    let lines = request.get_all(header::ACCEPT_ENCODING).into_iter();
+    let codings = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    codings
+        .map(|coding| coding.split(';').map(str::trim))
+        .any(|mut parts| parts.next() == Some("gzip") && !parts.any(is_zero))
+}
+
+fn is_zero(parameter: &str) -> bool {
+    let weight = parameter.strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+    weight == Some(0.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn get(lines: &[(header::HeaderName, &str)]) -> (StatusCode, HeaderMap) {
+        let lines = lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        let response =
+            Assets::new().serve(&Uri::from_static("/main.js"), &lines.collect::<HeaderMap>());
+        (response.status(), response.headers().clone())
+    }
+
+    #[test]
+    fn whoever_takes_gzip_gets_it_and_each_form_has_a_tag_of_its_own() {
+        let encoding = |accepted: &str| {
+            let (_, headers) = get(&[(header::ACCEPT_ENCODING, accepted)]);
+            assert_eq!(headers[header::VARY], "accept-encoding");
+            (headers.contains_key(header::CONTENT_ENCODING), headers[header::ETAG].clone())
+        };
+        let ((plain, plain_tag), (gzip, tag)) = (encoding("br"), encoding("deflate, gzip;q=0.5"));
+        assert!(!plain && gzip && plain_tag != tag);
+        assert!(!encoding("gzip;q=0, identity").0 && !encoding("").0);
+        let tagged = |tag: &HeaderValue| {
+            let tag = tag.to_str().unwrap();
+            get(&[(header::ACCEPT_ENCODING, "gzip"), (header::IF_NONE_MATCH, tag)]).0
+        };
+        assert_eq!(tagged(&tag), StatusCode::NOT_MODIFIED);
+        assert_eq!(tagged(&plain_tag), StatusCode::OK);
+    }
+
+    #[test]
+    fn pages_name_their_modules_and_each_is_there() {
+        let file = |name: &str| FILES.iter().find(|(path, ..)| *path == name).map(|file| file.2);
+        let page = std::str::from_utf8(file("index.html").unwrap()).unwrap();
+        let named = page.split("rel=\"modulepreload\" href=\"").skip(1);
+        let named: Vec<&str> = named.map(|rest| rest.split('"').next().unwrap()).collect();
+        for module in ["dom.js", "client/room.js", "client/e2ee/keys.js"] {
+            assert!(named.contains(&module), "{named:?}");
+        }
+        assert!(named.iter().all(|module| file(module).is_some()), "{named:?}");
+        assert!(!named.contains(&"main.js") && !named.contains(&"client/e2ee/worker.js"));
+    }
+
+    #[test]
+    fn what_is_compressed_is_smaller() {
+        for (path, _, content, packed) in FILES {
+            assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < content.len(), "{path}");
+        }
     }
 }

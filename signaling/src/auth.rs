@@ -3,6 +3,7 @@
 //! Owns the keys. Never logs a token or a secret. The algorithm belongs to the key: `alg` of the token decides nothing.
 
 mod access;
+mod bans;
 mod claims;
 mod keys;
 mod revocations;
@@ -11,6 +12,7 @@ mod sign;
 mod tests;
 
 pub(crate) use access::Access;
+pub(crate) use bans::{Ban, KeptBans};
 pub use keys::{Key, KeyError, Keys};
 pub(crate) use revocations::{Revocations, Verdict};
 pub use sign::{SigningKey, TokenRequest, sign};
@@ -31,6 +33,16 @@ impl Secret {
     /// Wraps a secret; its length was checked by the configuration.
     pub fn new(secret: String) -> Self {
         Self(secret)
+    }
+
+    /// For whoever is to know it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this one, in a time that does not tell how much of it is.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.as_bytes(), other.as_bytes()).is_ok()
     }
 
     /// What keyed hashes take.
@@ -60,6 +72,10 @@ pub struct Grant {
     pub permissions: Permissions,
     /// From `video.hidden`: nobody in the room is told.
     pub hidden: bool,
+    /// From `video.roomAdmin`: moderates the room.
+    pub moderator: bool,
+    /// From `jti`.
+    pub(crate) token_id: Option<String>,
     /// When the token was made and when it ends, in seconds since 1970.
     pub(crate) validity: Option<Validity>,
 }
@@ -73,6 +89,13 @@ pub(crate) struct Validity {
     pub(crate) ends: u64,
 }
 
+impl Validity {
+    /// Whether the token has ended by now, the leeway included.
+    pub(crate) fn is_over(self, now: u64) -> bool {
+        self.ends.saturating_add(LEEWAY_SECONDS) < now
+    }
+}
+
 impl Grant {
     /// Where no keys are configured, everybody who reaches the server may do everything.
     pub const OPEN: Self = Self {
@@ -82,6 +105,8 @@ impl Grant {
         attributes: BTreeMap::new(),
         permissions: Permissions::ALL,
         hidden: false,
+        moderator: false,
+        token_id: None,
         validity: None,
     };
 }
@@ -149,16 +174,26 @@ pub enum AuthError {
         "You were removed from this room; a token that was made before does not open it any more."
     )]
     Revoked,
+    #[error("You are banned from this room.")]
+    Banned,
 }
 
 impl AuthError {
     /// The token is good, but not for this.
     pub(crate) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked)
+        matches!(
+            self,
+            Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked | Self::Banned
+        )
     }
 }
 
 /// Seconds since 1970.
 pub(crate) fn unix_seconds(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_millis(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(0))
 }

@@ -144,13 +144,16 @@ pub struct TokenArgs {
     /// May send data [default: as --can-publish]
     #[arg(long, value_name = "BOOL")]
     pub can_publish_data: Option<bool>,
+    /// May change its own name, metadata and attributes
+    #[arg(long)]
+    pub can_update_own_metadata: bool,
     /// What may be published: camera, microphone, screen_share, screen_share_audio [default: all]
     #[arg(long, value_name = "SOURCE", value_delimiter = ',', value_parser = parse_source)]
     pub can_publish_sources: Vec<Source>,
     /// Nobody in the room is told of the participant, who cannot publish then
     #[arg(long)]
     pub hidden: bool,
-    /// Allows managing the room by the HTTP API (video.roomAdmin)
+    /// Allows managing the room by the HTTP API, and moderates it where it also joins (video.roomAdmin)
     #[arg(long)]
     pub admin: bool,
     /// Allows creating rooms by the HTTP API (video.roomCreate)
@@ -191,6 +194,7 @@ impl TokenArgs {
             can_publish: self.can_publish,
             can_subscribe: self.can_subscribe,
             can_publish_data: self.can_publish_data,
+            can_update_own_metadata: self.can_update_own_metadata,
             can_publish_sources: self.can_publish_sources,
             hidden: self.hidden,
             room_admin: self.admin,

@@ -28,6 +28,8 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// How busy media threads may be, in percent, before newcomers are refused.
 const DEFAULT_MAX_LOAD: u32 = 90;
+/// A company behind one address, with two sockets each.
+const DEFAULT_SOCKETS_PER_ADDRESS: usize = 512;
 
 /// Flags of `switchyard serve`; each is also a variable.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -68,6 +70,9 @@ pub struct RawConfig {
     /// Refuse newcomers while every media thread is this busy, in percent; 100: never [default: 90]
     #[arg(long, env = "SWITCHYARD_MAX_LOAD", value_name = "PERCENT")]
     pub max_load: Option<u32>,
+    /// Open sockets of one address (a /64 of IPv6), HTTP and media together; this machine has no limit [default: 512]
+    #[arg(long, env = "SWITCHYARD_SOCKETS_PER_ADDRESS", value_name = "N")]
+    pub sockets_per_address: Option<usize>,
     /// How long to wait, when told to stop, for people to leave by themselves, in seconds [default: 10]
     #[arg(long, env = "SWITCHYARD_DRAIN", value_name = "SECONDS")]
     pub drain: Option<u64>,
@@ -120,6 +125,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Newcomers are refused while every media thread is this busy, in percent.
     pub max_load: u32,
+    /// Open sockets of one address that is not this machine.
+    pub sockets_per_address: usize,
     /// How long to wait for people to leave when told to stop.
     pub drain: Duration,
     /// Whom to tell what happens in rooms.
@@ -153,6 +160,7 @@ impl Default for Config {
             ice_servers: Vec::new(),
             admin_listen: None,
             max_load: DEFAULT_MAX_LOAD,
+            sockets_per_address: DEFAULT_SOCKETS_PER_ADDRESS,
             drain: DEFAULT_DRAIN,
             webhook: None,
         }
@@ -203,6 +211,8 @@ pub enum ConfigError {
     AdminListen(SocketAddr),
     #[error("--max-load must be 1 to 100, not {0}")]
     MaxLoad(u32),
+    #[error("--sockets-per-address must be at least 1")]
+    SocketsPerAddress,
     #[error("--drain {0} is too long; at most 86400 seconds")]
     Drain(u64),
     #[error("webhook: {0:?} is no address; write https://host/path")]
@@ -262,6 +272,13 @@ impl Config {
         if !(1..=100).contains(&max_load) {
             return Err(ConfigError::MaxLoad(max_load));
         }
+        let sockets_per_address = raw
+            .sockets_per_address
+            .or(file.sockets_per_address)
+            .unwrap_or(DEFAULT_SOCKETS_PER_ADDRESS);
+        if sockets_per_address == 0 {
+            return Err(ConfigError::SocketsPerAddress);
+        }
         let drain = match raw.drain.or(file.drain) {
             Some(seconds) if seconds > 86_400 => return Err(ConfigError::Drain(seconds)),
             Some(seconds) => Duration::from_secs(seconds),
@@ -280,6 +297,7 @@ impl Config {
             ice_servers,
             admin_listen,
             max_load,
+            sockets_per_address,
             drain,
             webhook,
         })

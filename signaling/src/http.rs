@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::ice;
 use crate::media::Media;
 use crate::metrics::{self, Census};
+use crate::port::{Permit, SocketLimit};
 use crate::protocol::MAX_MESSAGE_BYTES;
 use crate::room::Registry;
 use crate::trust::Trust;
@@ -15,11 +16,12 @@ use crate::webhook::Webhooks;
 use crate::whip::{self, Sessions};
 use crate::ws;
 use axum::Router;
-use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, Request, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,8 @@ pub(crate) struct AppState {
     pub(crate) media: Media,
     /// Open WebSockets of the signaling protocol.
     pub(crate) sockets: Census,
+    /// Open sockets by address.
+    pub(crate) limit: Arc<SocketLimit>,
     pub(crate) channels: Arc<Channels>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) webhooks: Webhooks,
@@ -93,8 +97,38 @@ async fn check_trust(State(state): State<Arc<AppState>>, request: Request, next:
     }
 }
 
-async fn upgrade(State(state): State<Arc<AppState>>, upgrade: WebSocketUpgrade) -> Response {
-    sized(upgrade, MAX_MESSAGE_BYTES).on_upgrade(move |socket| ws::run(socket, state))
+async fn upgrade(
+    State(state): State<Arc<AppState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let permit = match admit(&state.limit, peer, &headers) {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.into_response(),
+    };
+    sized(upgrade, MAX_MESSAGE_BYTES).on_upgrade(async move |socket| {
+        ws::run(socket, state).await;
+        drop(permit);
+    })
+}
+
+/// A WebSocket that came through a proxy on this machine counts for the address that the proxy names: the last of the list is what it saw itself. Others
+/// count as connections already.
+pub(crate) fn admit(
+    limit: &Arc<SocketLimit>,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<Option<Permit>, (StatusCode, &'static str)> {
+    let list = headers.get_all("x-forwarded-for").iter().next_back();
+    let last = list.and_then(|list| list.to_str().ok()?.rsplit(',').next()).map(str::trim);
+    match last.and_then(|address| address.parse().ok()) {
+        Some(address) if peer.ip().to_canonical().is_loopback() => {
+            let text = "Too many sockets are open from this address.\n";
+            limit.enter(address).map(Some).ok_or((StatusCode::TOO_MANY_REQUESTS, text))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A WebSocket with small buffers that takes messages up to a size.

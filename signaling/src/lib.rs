@@ -19,6 +19,7 @@ mod native;
 mod negotiation;
 mod overload;
 pub mod panics;
+mod port;
 pub mod protocol;
 mod random;
 mod room;

@@ -10,6 +10,7 @@ pub(crate) use routes::Routes;
 use crate::room::{MediaIds, Registry};
 use sfu::metrics::WorkerMetrics;
 use sfu::{Event, Events, Handle};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,32 +19,37 @@ const STALLED: Duration = Duration::from_secs(5);
 
 /// The media plane, for rooms.
 #[derive(Clone, Debug)]
-pub(crate) struct Media(Handle);
+pub(crate) struct Media {
+    handle: Handle,
+    /// Where peers may connect.
+    tcp_candidates: Arc<[SocketAddr]>,
+}
 
 impl Media {
-    pub(crate) fn new(handle: Handle) -> Self {
-        Self(handle)
+    pub(crate) fn new(handle: Handle, tcp_candidates: Vec<SocketAddr>) -> Self {
+        Self { handle, tcp_candidates: tcp_candidates.into() }
     }
 
     /// Finds a place for a new room.
     pub(crate) fn place(&self) -> Place {
-        Place::new(self.0.clone())
+        Place::new(self.handle.clone(), self.tcp_candidates.clone())
     }
 
     /// What every worker has counted, in order of their numbers.
     pub(crate) fn metrics(&self) -> Vec<WorkerMetrics> {
-        self.0.workers().filter_map(|worker| self.0.metrics(worker)).collect()
+        self.handle.workers().filter_map(|worker| self.handle.metrics(worker)).collect()
     }
 
     /// How busy the least busy worker was over the last second, in percent.
     pub(crate) fn load_percent(&self) -> u32 {
-        let loads = self.0.workers().map(|worker| self.0.load(worker));
+        let loads = self.handle.workers().map(|worker| self.handle.load(worker));
         (loads.fold(1.0, f64::min) * 100.0) as u32
     }
 
     /// The number of a worker whose loop hangs, and for how long it has.
     pub(crate) fn stalled(&self, now: Instant) -> Option<(usize, Duration)> {
-        let silent = self.0.workers().map(|worker| (worker.0, self.0.silence(worker, now)));
+        let silent =
+            self.handle.workers().map(|worker| (worker.0, self.handle.silence(worker, now)));
         silent.filter(|(_, silence)| *silence > STALLED).max_by_key(|(_, silence)| *silence)
     }
 }
@@ -80,7 +86,7 @@ mod tests {
         let media_ips = vec!["127.0.0.1".parse().unwrap()];
         let config = sfu::Config { media_ips, workers: 2, ..sfu::Config::default() };
         let (handle, _events) = sfu::Sfu::start(config).unwrap();
-        let media = Media::new(handle.clone());
+        let media = Media::new(handle.clone(), Vec::new());
         assert_eq!(media.metrics().len(), 2);
         assert_eq!(media.stalled(Instant::now()), None);
         handle.shutdown();

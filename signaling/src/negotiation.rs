@@ -29,12 +29,16 @@ pub(crate) struct LocalMedia {
     pub fingerprint: Fingerprint,
     /// Where media is received, the preferred address first.
     pub candidates: Vec<SocketAddr>,
+    /// The same over TCP.
+    pub tcp_candidates: Vec<SocketAddr>,
 }
 
 /// Which m-lines of an offer are wanted.
 pub(crate) struct Wishes<'a> {
     /// Whether a section on which the client sends is to become a track.
     pub(crate) publishes: &'a dyn Fn(&str, Kind) -> bool,
+    /// Whether what the client sends on a section is sealed end to end.
+    pub(crate) encrypted: &'a dyn Fn(&str) -> bool,
     /// How many slots there may be.
     pub(crate) slots: MediaSections,
     /// By the rules of WHIP and WHEP: a section that both sends and receives may be a slot even if nothing was announced for it, and
@@ -86,6 +90,7 @@ struct Remote {
 /// The state of one peer connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Negotiation {
+    worker: WorkerId,
     local_ice: IceCredentials,
     cname: String,
     session_id: u64,
@@ -102,9 +107,11 @@ pub(crate) struct Negotiation {
 }
 
 impl Negotiation {
-    pub(crate) fn new(rng: &mut impl Rng) -> Self {
+    /// Of a peer connection that lives on `worker`.
+    pub(crate) fn new(worker: WorkerId, rng: &mut impl Rng) -> Self {
         Self {
-            local_ice: new_ice(rng),
+            worker,
+            local_ice: new_ice(worker, rng),
             cname: random::ice_word(rng, 16),
             session_id: rng.random::<u64>() >> 2,
             session_version: 0,
@@ -204,6 +211,7 @@ impl Negotiation {
             ice: self.local_ice.clone(),
             fingerprint: local.fingerprint.clone(),
             candidates: local.candidates.clone(),
+            tcp_candidates: local.tcp_candidates.clone(),
             session_id: self.session_id,
             session_version: self.session_version,
             rtcp_mux_only,
@@ -229,7 +237,7 @@ impl Negotiation {
     ) -> Option<(TransportChange, String)> {
         let frame = self.frame.as_ref()?;
         self.remote.as_mut()?.ice = ice.clone();
-        self.local_ice = new_ice(rng);
+        self.local_ice = new_ice(self.worker, rng);
         let fragment = sdp::write_ice_fragment(frame, &self.describe(local, false));
         Some((TransportChange::RestartIce { local: self.local_ice.clone(), remote: ice }, fragment))
     }
@@ -266,7 +274,7 @@ impl Negotiation {
             return Ok(None);
         }
         remote.ice = offer.ice.clone();
-        self.local_ice = new_ice(rng);
+        self.local_ice = new_ice(self.worker, rng);
         let (local, remote) = (self.local_ice.clone(), offer.ice.clone());
         Ok(Some(TransportChange::RestartIce { local, remote }))
     }
@@ -396,7 +404,8 @@ impl Negotiation {
 }
 
 /// What is accepted of a section on which the client sends. One format only: whoever cannot decode it must be told so, which
-/// is impossible if the sender may change to another whenever it likes. RED counts as the Opus in it.
+/// is impossible if the sender may change to another whenever it likes. RED counts as the Opus in it, but nobody could take it apart where it
+/// is sealed.
 fn receive(
     section: &Section,
     mid: &str,
@@ -410,7 +419,10 @@ fn receive(
     let mut negotiated = NegotiatedSection::receive(section)?;
     let is_opus = |spec| matches!(spec, CodecSpec::Opus | CodecSpec::Red);
     if negotiated.codecs.first().is_some_and(|codec| is_opus(codec.spec)) {
-        negotiated.codecs.retain(|codec| is_opus(codec.spec));
+        let sealed = (wishes.encrypted)(mid);
+        negotiated.codecs.retain(|codec| {
+            codec.spec == CodecSpec::Opus || (!sealed && codec.spec == CodecSpec::Red)
+        });
     } else {
         negotiated.codecs.truncate(1);
     }
@@ -435,7 +447,14 @@ pub(crate) fn kind_of(kind: MediaKind) -> Kind {
     }
 }
 
-/// RFC 8839 section 5.4 asks for 24 bits in the ufrag and 128 in the password; these have 72 and 144.
-fn new_ice(rng: &mut impl Rng) -> IceCredentials {
-    IceCredentials { ufrag: random::ice_word(rng, 12), password: random::ice_word(rng, 24) }
+/// RFC 8839 section 5.4 asks for 24 bits in the ufrag and 128 in the password; these have 66 and 144. The ufrag begins with the worker's number: all
+/// workers share one TCP port.
+fn new_ice(worker: WorkerId, rng: &mut impl Rng) -> IceCredentials {
+    let ufrag = format!("{}{}", random::ice_digit(worker.0), random::ice_word(rng, 11));
+    IceCredentials { ufrag, password: random::ice_word(rng, 24) }
+}
+
+/// The worker that one of our ufrags names; there need be none of that number.
+pub(crate) fn worker_of(ufrag: &str) -> Option<WorkerId> {
+    ufrag.bytes().next().and_then(random::ice_number).map(WorkerId)
 }

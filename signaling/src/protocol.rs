@@ -3,20 +3,33 @@
 //! Owns the wire form: names, required fields, lengths. Never decides anything about rooms. What comes from a peer is refused with
 //! a sentence that names the field; nothing here panics on any input.
 
+mod chat;
 mod client;
 mod data;
+mod decode;
 mod id;
+mod moderation;
 mod permissions;
+mod presence;
+mod resume;
 mod server;
 
+pub use chat::{Chat, ChatDelete, ChatMessage, ChatNews, ChatRequest, Typing};
 pub use client::{
     Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Priority,
     Publish, PublishLayer, PublisherLimit, Ready, Renew, TrackLimited, TrackRequest, TrackSetting,
     TrackSettings, check_identity, check_name, check_room,
 };
 pub use data::{Data, MAX_PUBLISHED_BYTES, PublishData, SubscribeTopics};
-pub use id::{ParticipantId, TrackId};
-pub use permissions::{Permissions, check_attributes, check_metadata};
+pub use id::{MessageId, ParticipantId, TrackId};
+pub use moderation::{
+    Ban, BanInfo, Moderate, Moderated, ModerationNews, ModeratorAction, Nothing, OnePerson,
+    OneTrack, SetModerator, SetPermissions, UpdateParticipant, UpdateRoom, Waiting,
+    check_ban_seconds, check_reason,
+};
+pub use permissions::{PermissionChange, Permissions, check_attributes, check_metadata};
+pub use presence::{Presence, PresenceNews, PresenceRequest, React, RoomState, Standing};
+pub use resume::Resume;
 pub use server::{
     BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
     ParticipantState, ParticipantUpdate, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit,

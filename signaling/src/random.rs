@@ -20,6 +20,16 @@ pub(crate) fn ice_word(rng: &mut impl Rng, length: usize) -> String {
     (0..length).map(|_| char::from(ICE[usize::from(rng.random::<u8>() & 63)])).collect()
 }
 
+/// One character that stands for a number below 64.
+pub(crate) fn ice_digit(number: usize) -> char {
+    char::from(ICE[number & 63])
+}
+
+/// The number that a character of [`ice_digit`] stands for.
+pub(crate) fn ice_number(digit: u8) -> Option<usize> {
+    ICE.iter().position(|known| *known == digit)
+}
+
 /// A seed for a cryptographic generator.
 pub(crate) fn seed() -> [u8; 32] {
     let mut seed = [0_u8; 32];

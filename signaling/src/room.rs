@@ -7,46 +7,59 @@ mod actor;
 mod admin;
 mod binding;
 mod bitrates;
+mod chat;
 mod command;
 mod data;
 mod demand;
 mod events;
 mod explain;
+mod lobby;
+mod moderation;
+mod outbox;
 mod outlook;
 mod over_http;
 mod participant;
 mod presence;
 mod publishing;
 mod registry;
+mod resumption;
 mod seating;
 mod slots;
+mod standing;
 mod status;
 #[cfg(test)]
 mod tests;
 mod track;
 mod watching;
 
-pub(crate) use actor::{OutboxReader, RoomHandle, Seat, outbox};
+pub(crate) use actor::{ResumeRequest, Resumption, RoomHandle, Seat, SocketCommand};
 pub(crate) use admin::{
-    AdminCommand, ParticipantChange, ParticipantReport, PermissionChange, RoomChange, RoomReport,
+    AdminCommand, ParticipantChange, ParticipantReport, RoomChange, RoomReport,
 };
 pub(crate) use command::{Effect, JoinCommand, Recipients, RoomCommand};
 pub(crate) use explain::Explanation;
+pub(crate) use outbox::{OutboxReader, Outgoing, outbox};
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
 pub(crate) use outlook::{Farewell, LayerWish, Outlook};
 pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};
+pub(crate) use resumption::{Resumed, Unresumable, nothing_to_resume};
 pub(crate) use watching::Watch;
 
 use crate::ice::ConfiguredIceServer;
-use crate::protocol::{ClientMessage, ErrorCode, ParticipantId, ServerMessage, TrackId};
+use crate::protocol::{
+    ChatRequest, ClientMessage, ErrorCode, ParticipantId, PresenceRequest, ServerMessage, TrackId,
+};
 use bitrates::Bitrates;
+use chat::ChatLog;
 use explain::Inquiry;
+use lobby::Door;
 use outlook::ViewerCount;
 use participant::Participant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use resumption::Departed;
 use seating::Voices;
 use sfu::{Command, ConsumerId, Event, RouterId};
 use std::collections::{BTreeMap, HashMap};
@@ -115,12 +128,14 @@ impl MediaIds {
 fn is_news(command: &RoomCommand) -> bool {
     !matches!(
         command,
-        RoomCommand::Media(
-            Event::ConsumerLayer { .. }
-                | Event::ConsumerStatus { .. }
-                | Event::PublishedLayers { .. }
-                | Event::Data { .. }
-        ) | RoomCommand::Message { message: ClientMessage::PublishData(_), .. }
+        RoomCommand::Heard { .. }
+            | RoomCommand::Media(
+                Event::ConsumerLayer { .. }
+                    | Event::ConsumerStatus { .. }
+                    | Event::PublishedLayers { .. }
+                    | Event::Data { .. }
+            )
+            | RoomCommand::Message { message: ClientMessage::PublishData(_), .. }
     )
 }
 
@@ -147,6 +162,7 @@ pub(crate) struct Room {
     /// What viewers of the whole room are shown.
     stage: Stage,
     voices: Voices,
+    departed: Departed,
     /// Of the command that is being executed.
     now: Instant,
     viewer_count: ViewerCount,
@@ -154,6 +170,10 @@ pub(crate) struct Room {
     inquiry: Option<Inquiry>,
     /// The media plane passes data on to the room.
     data_tapped: bool,
+    chat: ChatLog,
+    door: Door,
+    /// Numbers raised hands.
+    last_hand: u64,
     effects: Vec<Effect>,
 }
 
@@ -181,18 +201,22 @@ impl Room {
             consumers: HashMap::new(),
             stage: Stage::default(),
             voices: Voices::default(),
+            departed: Departed::default(),
             now,
             viewer_count: ViewerCount::default(),
             bitrates: Bitrates::default(),
             inquiry: None,
             data_tapped: false,
+            chat: ChatLog::default(),
+            door: Door::default(),
+            last_hand: 0,
             effects: Vec::new(),
         }
     }
 
     /// Whether nobody is here, nor awaited any longer.
     pub(crate) fn is_over(&self) -> bool {
-        self.participants.is_empty() && self.ends_at.is_none()
+        self.participants.is_empty() && self.ends_at.is_none() && self.door.is_clear()
     }
 
     /// Text of the application's.
@@ -223,12 +247,19 @@ impl Room {
         self.now = now;
         let news = is_news(&command);
         match command {
-            RoomCommand::Join { participant, join, local } => self.join(participant, *join, local),
+            RoomCommand::Join { participant, join, local } => self.join(participant, join, local),
             RoomCommand::JoinOverHttp { participant, join, local } => {
                 let answer = self.join_over_http(now, participant, *join, local);
                 self.effects.push(Effect::HttpAnswer { participant, answer });
             }
             RoomCommand::Message { from, message } => self.handle_message(now, from, message),
+            RoomCommand::Refuse { participant, request, refusal } => {
+                self.refuse_unread(participant, request, refusal);
+            }
+            RoomCommand::Resume { participant, secret, covered, unix } => {
+                self.resume_signaling(now, participant, &secret, covered, unix);
+            }
+            RoomCommand::Heard { participant } => self.heard(participant),
             RoomCommand::SignalingClosed { participant, clean } => {
                 self.signaling_closed(now, participant, clean);
             }
@@ -252,8 +283,8 @@ impl Room {
             RoomCommand::Renew { participant, request, grant } => {
                 self.renew(participant, request, *grant);
             }
-            RoomCommand::Correct { participant, permissions } => {
-                self.correct(participant, permissions.as_ref());
+            RoomCommand::Correct { participant, grant } => {
+                self.correct(participant, grant.as_deref());
             }
             RoomCommand::Admin(command) => {
                 let reply = self.administer(command);
@@ -266,6 +297,7 @@ impl Room {
             RoomCommand::Shutdown => self.shutdown(),
         }
         if news {
+            self.pass_role_on();
             self.measure(now);
             self.tap_data();
             self.tell_followers(now);
@@ -277,11 +309,15 @@ impl Room {
         if self.ends_at.is_some_and(|end| end <= now) {
             (self.linger, self.ends_at) = (None, None);
         }
+        if self.is_over() {
+            // Somebody may come in this very moment: they find a new room.
+            (self.door.locked, self.door.lobby, self.chat) = (false, false, self.chat.emptied());
+        }
         std::mem::take(&mut self.effects)
     }
 
     fn handle_message(&mut self, now: Instant, from: ParticipantId, message: ClientMessage) {
-        if !self.participants.contains_key(&from) {
+        if self.hear_waiting(from, &message) || !self.takes(from, message.request()) {
             return;
         }
         let (request, result) = match message {
@@ -333,8 +369,25 @@ impl Room {
                     Err(refusal) => self.refuse(from, None, refusal),
                 };
             }
+            ClientMessage::Chat(ChatRequest::Typing(it)) => return self.typing(from, it.typing),
+            ClientMessage::Chat(ChatRequest::Chat(it)) => {
+                (it.request, self.say(from, it.text, it.to))
+            }
+            ClientMessage::Chat(ChatRequest::ChatDelete(it)) => {
+                (it.request, self.take_back(from, it.message))
+            }
+            ClientMessage::Presence(PresenceRequest::Presence(it)) => {
+                (it.request, self.set_presence(from, it))
+            }
+            ClientMessage::Presence(PresenceRequest::React(it)) => {
+                (it.request, self.react(from, it.reaction))
+            }
+            ClientMessage::Moderate(it) => return self.moderate(from, it),
             // The socket's task answers these itself.
-            ClientMessage::Join(_) | ClientMessage::Ping(_) | ClientMessage::Renew(_) => return,
+            ClientMessage::Join(_)
+            | ClientMessage::Resume(_)
+            | ClientMessage::Ping(_)
+            | ClientMessage::Renew(_) => return,
         };
         match result {
             Ok(()) => self.send(from, ServerMessage::Ok { request }),

@@ -7,6 +7,7 @@ use crate::http::{AppState, admin as admin_app, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
 use crate::overload;
+use crate::port::{MediaPorts, Port, SocketLimit};
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
@@ -14,6 +15,7 @@ use crate::webhook::Webhooks;
 use crate::whip::Sessions;
 use anyhow::Context as _;
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +59,10 @@ pub async fn run(
         workers: config.workers.unwrap_or_default(),
         spread: config.spread,
     })?;
-    let media = Media::new(sfu.clone());
+    let ports = MediaPorts::bind(address, sfu.media_ips());
+    let media = Media::new(sfu.clone(), ports.candidates.clone());
+    let limit = Arc::new(SocketLimit::new(config.sockets_per_address));
+    let port = Port::new(sfu.clone(), limit.clone());
     let settings = RoomSettings { ice_servers: config.ice_servers.clone() };
     let access = Access::new(config.keys.clone());
     let webhooks = Webhooks::start(config.webhook.as_ref())?;
@@ -68,7 +73,8 @@ pub async fn run(
         shutdown_guard(overload::watch(media.clone(), registry.clone(), config.max_load));
     let trust = Trust::new(&config);
     let admin = config.admin_listen.map(bind_admin).transpose()?;
-    announce(address, tls.as_ref(), admin.as_ref(), &sfu);
+    announce(address, tls.as_ref(), admin.as_ref(), &sfu, &ports.candidates);
+    let _end_with_us = serve_media(ports.listeners, &port)?;
     let (drain, files) = (config.drain, config.tls.clone());
     let state = Arc::new(AppState {
         config,
@@ -79,6 +85,7 @@ pub async fn run(
         sessions: Sessions::default(),
         media,
         sockets: Census::default(),
+        limit,
         channels: Arc::default(),
         shutdown: shutdown.clone(),
         webhooks: webhooks.clone(),
@@ -91,32 +98,35 @@ pub async fn run(
         Some(tls) => {
             let _ends_with_us = match files {
                 Some(Tls::Files { certificate, key }) => {
-                    Some(shutdown_guard(tls::watch(certificate, key, tls.config.clone())))
+                    shutdown_guard(tls::watch(certificate, key, tls.config.clone()))
                 }
-                _ => None,
+                _ => shutdown_guard(tls::nothing_to_reload()),
             };
-            let mut server = axum_server::from_tcp_rustls(listener, tls.config)?.handle(handle);
+            let acceptor = RustlsAcceptor::new(tls.config).acceptor(port);
+            let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
             server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
             server.serve(service).await?;
         }
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            let _ends_with_us = shutdown_guard(tls::nothing_to_reload());
+            let mut server = axum_server::from_tcp(listener)?.acceptor(port).handle(handle);
             server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
             server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
             server.serve(service).await?;
         }
     }
     let ending = ending.await?;
-    // What happened at the end is told too, as far as that goes quickly.
-    let told = async {
-        let mut look = interval(LOOK_EVERY);
-        while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
-            look.tick().await;
-        }
-    };
-    let _ = timeout(CLOSE, told).await;
+    let _ = timeout(CLOSE, all_told(&webhooks)).await;
     Ok(ending)
+}
+
+/// What happened at the end is told too, as far as that goes quickly.
+async fn all_told(webhooks: &Webhooks) {
+    let mut look = interval(LOOK_EVERY);
+    while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
+        look.tick().await;
+    }
 }
 
 /// Runs something beside the server, until the guard is dropped.
@@ -134,6 +144,16 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Listens where only media comes.
+fn serve_media(listeners: Vec<TcpListener>, port: &Port) -> anyhow::Result<Vec<AbortOnDrop>> {
+    let serve = |listener: TcpListener| {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(shutdown_guard(port.clone().serve_media(listener)))
+    };
+    listeners.into_iter().map(serve).collect()
 }
 
 fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -181,6 +201,7 @@ fn announce(
     tls: Option<&Loaded>,
     admin: Option<&TcpListener>,
     sfu: &sfu::Handle,
+    tcp: &[SocketAddr],
 ) {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("Switchyard {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
@@ -198,6 +219,10 @@ fn announce(
     let udp = port_ranges(&ports);
     println!("Media on UDP {} of {}", udp.join(", "), ips.join(", "));
     let port = address.port();
+    let tcp: Vec<String> = tcp.iter().map(|address| address.ip().to_string()).collect();
+    if !tcp.is_empty() {
+        println!("Where UDP is blocked: media on TCP {port} of {}", tcp.join(", "));
+    }
     let published: String = udp.iter().map(|range| format!(" -p {range}:{range}/udp")).collect();
     println!(
         "In a container: docker run -p {port}:{port}{published} … --listen 0.0.0.0:{port} --media-ip <address of the host>"

@@ -81,7 +81,7 @@ impl FakePeer {
 impl FakeSection {
     fn write(&self, sdp: &mut String) {
         let (media, formats) = match self.kind {
-            Kind::Audio => ("audio", "111".to_owned()),
+            Kind::Audio => ("audio", "111 63".to_owned()),
             Kind::Video => {
                 let types: Vec<String> = (0..self.codecs.len())
                     .flat_map(|i| [96 + 2 * i, 97 + 2 * i])
@@ -105,7 +105,8 @@ impl FakeSection {
         match self.kind {
             Kind::Audio => {
                 *sdp += "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
-                         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n";
+                         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
+                         a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
             }
             Kind::Video => {
                 for (index, codec) in self.codecs.iter().enumerate() {

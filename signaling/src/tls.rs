@@ -89,6 +89,17 @@ pub(crate) async fn watch(
     }
 }
 
+/// SIGHUP means the certificate files. Where there are none it changes nothing, and does not end the server either.
+pub(crate) async fn nothing_to_reload() -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        hangup.recv().await;
+        tracing::info!(
+            "SIGHUP: there are no certificate files to read anew (--tls-cert); all else is read at the start only"
+        );
+    }
+}
+
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod requests;
+mod social;
 
 use crate::assets::Assets;
 use crate::auth::{Access, Key, Keys, Secret, TokenRequest, sign};
@@ -10,7 +11,8 @@ use crate::config::Config;
 use crate::http::{AppState, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
-use crate::protocol::{Permissions, Source};
+use crate::port::SocketLimit;
+use crate::protocol::{ModeratorAction, Nothing, Permissions, Source};
 use crate::room::{AdminCommand, OutboxReader, Registry, Reply, RoomSettings};
 use crate::testing::{FakePeer, Way};
 use crate::trust::Trust;
@@ -59,6 +61,9 @@ struct Person {
     outbox: OutboxReader,
     room: &'static str,
     identity: &'static str,
+    /// The last that it brought.
+    token: Token,
+    permissions: Permissions,
 }
 
 /// A WHIP or WHEP session.
@@ -90,6 +95,15 @@ struct Wall {
     said: usize,
     removed: BTreeSet<(&'static str, &'static str)>,
     changed: HashMap<(&'static str, &'static str), Permissions>,
+    banned: BTreeSet<(&'static str, &'static str)>,
+    /// Moderators without a token that says so.
+    appointed: BTreeSet<(&'static str, &'static str)>,
+    /// Those who wait to be let in.
+    waiting: Vec<Person>,
+    /// Rooms that are locked, and those that have a lobby.
+    locked: BTreeSet<&'static str>,
+    lobbies: BTreeSet<&'static str>,
+    requests: u64,
     /// How often each outcome was seen, so that a test that tests nothing is noticed.
     seen: BTreeMap<String, usize>,
 }
@@ -107,7 +121,7 @@ impl Wall {
         let media_ips = vec!["127.0.0.1".parse().unwrap()];
         let sfu = sfu::Config { media_ips, workers: 1, ..sfu::Config::default() };
         let (handle, events) = sfu::Sfu::start(sfu).unwrap();
-        let media = Media::new(handle);
+        let media = Media::new(handle, Vec::new());
         let keys = Keys::new([("k".to_owned(), Key::secret(SECRET.into()).unwrap())]);
         let access = Access::new(keys.clone());
         let (settings, revocations) = (RoomSettings::default(), access.revocations.clone());
@@ -120,6 +134,7 @@ impl Wall {
             trust: Trust { tokens: true, tls: false, allowed_origins: Vec::new() },
             assets: Assets::new(),
             sessions: Sessions::default(),
+            limit: Arc::new(SocketLimit::new(1)),
             media,
             sockets: Census::default(),
             channels: Arc::default(),
@@ -139,6 +154,12 @@ impl Wall {
             said: 0,
             removed: BTreeSet::new(),
             changed: HashMap::new(),
+            banned: BTreeSet::new(),
+            appointed: BTreeSet::new(),
+            waiting: Vec::new(),
+            locked: BTreeSet::new(),
+            lobbies: BTreeSet::new(),
+            requests: 0,
             seen: BTreeMap::new(),
         }
     }
@@ -162,6 +183,7 @@ impl Wall {
             can_publish: rng.random_bool(0.8),
             can_subscribe: rng.random_bool(0.8),
             can_publish_data: rng.random_bool(0.8),
+            can_update_metadata: rng.random_bool(0.5),
             can_publish_sources: sources,
         };
         let (admin, hidden) = (rng.random_bool(0.4), rng.random_bool(0.1));
@@ -180,6 +202,7 @@ impl Wall {
             can_publish: Some(permissions.can_publish),
             can_subscribe: Some(permissions.can_subscribe),
             can_publish_data: Some(permissions.can_publish_data),
+            can_update_own_metadata: permissions.can_update_metadata,
             can_publish_sources: permissions.can_publish_sources.clone(),
             hidden,
             room_admin: admin,
@@ -199,7 +222,7 @@ impl Wall {
     fn entry(&self, token: &Token, room: &str) -> Option<(&'static str, Permissions)> {
         let identity = token.identity.filter(|_| token.good && token.room == room)?;
         let name = (token.room, identity);
-        if token.old && self.removed.contains(&name) {
+        if self.banned.contains(&name) || (token.old && self.removed.contains(&name)) {
             return None;
         }
         let changed = self.changed.get(&name).filter(|_| token.old).cloned();
@@ -243,9 +266,11 @@ impl Wall {
                 None => None,
             };
             let report = match report {
-                Some(Ok(Reply::Report(report))) => report.participants,
-                _ => Vec::new(),
+                Some(Ok(Reply::Report(report))) => Some(report),
+                _ => None,
             };
+            self.check_door(room, report.as_deref());
+            let report = report.map(|report| report.participants).unwrap_or_default();
             let found: BTreeMap<_, _> = report
                 .iter()
                 .map(|p| (p.identity.as_str(), (p.permissions.clone(), p.hidden, p.over_http)))
@@ -265,9 +290,9 @@ impl Wall {
             }
         }
         for person in &mut self.people {
-            let other = if person.room == "a" { "in-b" } else { "in-a" };
-            while let Ok(text) = person.outbox.messages.try_recv() {
-                assert!(!text.contains(other), "{} in {}: {text}", person.identity, person.room);
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
+                person.check_heard(&text);
                 assert_eq!(Some(person.room), asked, "{text}");
             }
             while let Ok(data) = person.outbox.data.try_recv() {
@@ -281,6 +306,15 @@ impl Wall {
             }
         }
         assert_eq!(self.expected, [], "data that did not come");
+        for person in &mut self.waiting {
+            while let Ok(outgoing) = person.outbox.messages.try_recv() {
+                let text = outgoing.message;
+                assert!(
+                    text.starts_with(r#"{"type":"waiting""#),
+                    "who waits hears nothing: {text}"
+                );
+            }
+        }
     }
 
     /// Sessions that never connect end by themselves after a while, which the oracle does not know: they are ended before.
@@ -293,12 +327,11 @@ impl Wall {
                 assert_eq!(status, 403, "{session:?}: {body}");
                 let handle = self.state.registry.find(session.room).unwrap();
                 let identity = session.identity.to_owned();
-                handle.administer(AdminCommand::Remove { identity }).await.unwrap().unwrap();
+                let remove = AdminCommand::Remove { identity, reason: String::new() };
+                handle.administer(remove).await.unwrap().unwrap();
                 let name = (session.room, session.identity);
                 self.removed.insert(name);
-                self.people.retain(|p| (p.room, p.identity) != name);
-                self.members.remove(&name);
-                self.sessions.retain(|s| (s.room, s.identity) != name);
+                self.gone(name);
                 continue;
             }
             self.end(self.sessions.len() - 1);
@@ -321,10 +354,14 @@ impl Wall {
         self.tidy().await;
         for room in ROOMS {
             if let Some(handle) = self.state.registry.find(room) {
-                let _ = handle.administer(AdminCommand::Close).await;
+                let action = ModeratorAction::EndRoom(Nothing {});
+                let reason = String::new();
+                let _ = handle.administer(AdminCommand::Moderate { action, reason }).await;
             }
         }
         self.people.clear();
+        self.waiting.clear();
+        self.appointed.clear();
         self.members.clear();
         self.names = ["x", "y", "z"].map(|name| &*format!("{name}{step}").leak());
     }
@@ -335,12 +372,14 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
     let steps = std::env::var("WALL_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(STEPS);
     let (mut wall, mut tidied) = (Wall::new(30), Instant::now());
     for step in 0..steps {
-        let asked = match wall.rng.random_range(0..10) {
+        let asked = match wall.rng.random_range(0..13) {
             0..=2 => wall.join().await,
             3 | 4 => wall.say().await,
             5 => wall.renew().await,
             6 => wall.post().await,
             7 => wall.touch().await,
+            8 => wall.talk().await,
+            9 | 10 => wall.moderate().await,
             _ => wall.manage().await,
         };
         wall.check(asked).await;
@@ -369,6 +408,19 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
         "PATCH 7 204",
         "PATCH 10 204",
         "DELETE 11 204",
+        "talk 0 true",
+        "talk 1 true",
+        "moderate kick true",
+        "moderate ban true",
+        "moderate unban true",
+        "moderate set_permissions true",
+        "moderate admit true",
+        "moderate deny true",
+        "moderate set_moderator true",
+        "moderate update_participant true",
+        "moderate kick false",
+        "door locked",
+        "door waits",
     ] {
         assert!(seen(what) * 10_000 >= steps, "{what} was hardly seen: {:?}", wall.seen);
     }

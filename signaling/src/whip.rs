@@ -12,7 +12,7 @@ mod patch;
 mod sessions;
 
 pub(crate) use cors::limit_rate;
-pub(crate) use limit::RateLimit;
+pub(crate) use limit::{RateLimit, subscriber};
 pub(crate) use sessions::Sessions;
 
 use crate::auth::{AuthError, Grant};

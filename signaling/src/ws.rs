@@ -2,23 +2,23 @@
 //!
 //! Knows nothing about rooms but how to enter one and where to send what was decoded.
 
+mod enter;
 mod frames;
 mod rate;
 
+pub(crate) use enter::{Entered, Membership, enter, renewed};
 pub(crate) use frames::{Frame, Frames, Gone, Limits};
 pub(crate) use rate::TokenBucket;
 
-use crate::auth::{AuthError, Grant};
 use crate::http::AppState;
 use crate::protocol::{
-    ClientMessage, DecodeError, ErrorCode, Join, MAX_MESSAGE_BYTES, ParticipantId, Renew,
-    ServerMessage, VERSION,
+    ClientMessage, DecodeError, ErrorCode, MAX_MESSAGE_BYTES, Renew, ServerMessage,
 };
-use crate::room::{JoinCommand, OutboxReader, RoomCommand, RoomHandle, outbox};
+use crate::room::{OutboxReader, Outgoing, Refusal, RoomCommand, Unresumable};
 use axum::extract::ws::{Utf8Bytes, WebSocket, close_code};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// How long a socket may stay open without having joined.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,15 +54,6 @@ impl From<Gone> for End {
     }
 }
 
-/// Who has joined what.
-pub(crate) struct Membership {
-    pub(crate) room: RoomHandle,
-    room_name: String,
-    pub(crate) participant: ParticipantId,
-    /// The token's.
-    identity: Option<String>,
-}
-
 struct Connection {
     frames: Frames,
 }
@@ -71,45 +62,73 @@ struct Connection {
 pub(crate) async fn run(socket: WebSocket, state: Arc<AppState>) {
     let _share = state.sockets.share(1);
     let mut connection = Connection { frames: Frames::new(socket, LIMITS) };
-    let joined = timeout(JOIN_TIMEOUT, connection.join(&state)).await;
-    let end = match joined {
-        Ok(Ok((membership, outbox))) => {
-            let end = connection.converse(&state, &membership, outbox).await;
+    let end = match connection.join(&state).await {
+        Ok(entered) => {
+            let Entered { membership, outbox, .. } = entered;
+            let end = match connection.write_all(entered.first).await {
+                Ok(()) => connection.converse(&state, &membership, outbox).await,
+                Err(end) => end,
+            };
             if !matches!(end, End::HungUp) {
                 let clean = matches!(end, End::Closed { clean: true });
                 let participant = membership.participant;
-                membership.room.send(RoomCommand::SignalingClosed { participant, clean }).await;
+                membership.send(RoomCommand::SignalingClosed { participant, clean }).await;
             }
             end
         }
-        Ok(Err(end)) => end,
-        Err(_) => End::Refused(close_code::POLICY, "no join within 5 seconds"),
+        Err(end) => end,
     };
     connection.close(end).await;
 }
 
 impl Connection {
     /// Reads until somebody has joined, or the socket is at its end.
-    async fn join(&mut self, state: &AppState) -> Result<(Membership, OutboxReader), End> {
+    async fn join(&mut self, state: &AppState) -> Result<Entered, End> {
+        let deadline = Instant::now() + JOIN_TIMEOUT;
         loop {
-            match self.read().await {
+            let incoming = timeout_at(deadline, self.read()).await;
+            // Whoever is being let in is waited for: the room counts on this socket from then on.
+            match incoming
+                .map_err(|_| End::Refused(close_code::POLICY, "no join within 5 seconds"))?
+            {
                 Incoming::Message(ClientMessage::Join(join)) => {
                     let request = join.request;
                     match enter(state, join).await {
-                        Ok(joined) => return Ok(joined),
-                        Err((code, message)) => self.refuse(request, code, message).await?,
+                        Ok(entered) => return Ok(entered),
+                        Err(refusal) => self.refuse(request, refusal).await?,
+                    }
+                }
+                Incoming::Message(ClientMessage::Resume(resume)) => {
+                    let request = resume.request;
+                    match enter::resume(state, resume).await {
+                        Ok(entered) => return Ok(entered),
+                        Err(Unresumable::Refused(refusal)) => self.refuse(request, refusal).await?,
+                        Err(Unresumable::Over { reason, message }) => {
+                            self.write(&ServerMessage::Closed { reason, message }).await?;
+                            return Err(End::HungUp);
+                        }
                     }
                 }
                 Incoming::Message(ClientMessage::Ping(ping)) => {
                     self.write(&ServerMessage::Pong { time: ping.time }).await?;
                 }
                 Incoming::Message(_) => {
-                    let text = "Send join first.".to_owned();
-                    self.refuse(None, ErrorCode::NotJoined, text).await?;
+                    let refusal = Refusal::new(ErrorCode::NotJoined, "Send join first.");
+                    self.refuse(None, refusal).await?;
+                }
+                Incoming::Refused(DecodeError { request, message }) => {
+                    self.refuse(request, Refusal::new(ErrorCode::BadMessage, message)).await?;
                 }
                 other => self.handle_common(other).await?,
             }
         }
+    }
+
+    async fn write_all(&mut self, messages: Vec<Outgoing>) -> Result<(), End> {
+        for message in messages {
+            self.write_text(message.text()).await?;
+        }
+        Ok(())
     }
 
     async fn converse(
@@ -128,7 +147,7 @@ impl Connection {
                     Err(End::Refused(close_code::POLICY, "slow reader"))
                 }
                 message = outbox.messages.recv() => match message {
-                    Some(text) => self.write_text(text).await,
+                    Some(outgoing) => self.write_text(outgoing.text()).await,
                     None => Err(End::HungUp),
                 },
                 Some(data) = outbox.data.recv() => self.write_text(data.text).await,
@@ -147,46 +166,49 @@ impl Connection {
         state: &AppState,
         membership: &Membership,
     ) -> Result<(), End> {
-        let Membership { room, participant, .. } = membership;
-        match incoming {
+        let participant = membership.participant;
+        let refuse = |request, refusal| RoomCommand::Refuse { participant, request, refusal };
+        let command = match incoming {
             Incoming::Message(ClientMessage::Ping(ping)) => {
-                self.write(&ServerMessage::Pong { time: ping.time }).await
+                if let Some(event) = ping.event {
+                    membership.confirm(event).await;
+                }
+                return self.write(&ServerMessage::Pong { time: ping.time }).await;
             }
-            Incoming::Message(ClientMessage::Join(join)) => {
-                let text = "This socket has joined already.".to_owned();
-                self.refuse(join.request, ErrorCode::AlreadyJoined, text).await
+            Incoming::Message(message @ (ClientMessage::Join(_) | ClientMessage::Resume(_))) => {
+                let request = message.request();
+                let text = "This socket has joined already.";
+                let refusal = Refusal::new(ErrorCode::AlreadyJoined, text);
+                return self.refuse(request, refusal).await;
             }
             Incoming::Message(ClientMessage::Renew(Renew { request, token })) => {
                 match renewed(state, membership, &token) {
                     Ok(grant) => {
-                        let (participant, grant) = (*participant, Box::new(grant));
-                        room.send(RoomCommand::Renew { participant, request, grant }).await;
-                        Ok(())
+                        RoomCommand::Renew { participant, request, grant: Box::new(grant) }
                     }
-                    Err((code, text)) => self.refuse(request, code, text).await,
+                    Err(refusal) => refuse(request, refusal),
                 }
             }
-            Incoming::Message(message) => {
-                room.send(RoomCommand::Message { from: *participant, message }).await;
-                Ok(())
+            Incoming::Message(message) => RoomCommand::Message { from: participant, message },
+            Incoming::Refused(DecodeError { request, message }) => {
+                refuse(request, Refusal::new(ErrorCode::BadMessage, message))
             }
-            other => self.handle_common(other).await,
-        }
+            other => return self.handle_common(other).await,
+        };
+        membership.send(command).await;
+        Ok(())
     }
 
     /// What means the same before and after joining.
     async fn handle_common(&mut self, incoming: Incoming) -> Result<(), End> {
         match incoming {
-            Incoming::Refused(error) => {
-                self.refuse(error.request, ErrorCode::BadMessage, error.message).await
-            }
             Incoming::TooLarge => {
                 let text = format!("A message may have at most {MAX_MESSAGE_BYTES} bytes.");
-                self.refuse(None, ErrorCode::TooLarge, text).await?;
+                self.refuse(None, Refusal::new(ErrorCode::TooLarge, text)).await?;
                 Err(End::Refused(close_code::SIZE, "message too large"))
             }
             Incoming::Closed { clean } => Err(End::Closed { clean }),
-            Incoming::Nothing | Incoming::Message(_) => Ok(()),
+            Incoming::Nothing | Incoming::Message(_) | Incoming::Refused(_) => Ok(()),
         }
     }
 
@@ -207,12 +229,8 @@ impl Connection {
         }
     }
 
-    async fn refuse(
-        &mut self,
-        request: Option<u64>,
-        code: ErrorCode,
-        message: String,
-    ) -> Result<(), End> {
+    async fn refuse(&mut self, request: Option<u64>, refusal: Refusal) -> Result<(), End> {
+        let Refusal { code, message } = refusal;
         self.write(&ServerMessage::Error { request, code, message }).await
     }
 
@@ -232,57 +250,4 @@ impl Connection {
             End::Refused(code, reason) => self.frames.close(code, reason).await,
         }
     }
-}
-
-/// Checks version and token, and enters the room.
-pub(crate) async fn enter(
-    state: &AppState,
-    join: Join,
-) -> Result<(Membership, OutboxReader), (ErrorCode, String)> {
-    if join.version != VERSION {
-        let text = format!("This server speaks version {VERSION} of the protocol.");
-        return Err((ErrorCode::Version, text));
-    }
-    let grant = state.access.verify(join.token.as_deref(), &join.room).map_err(token_refused)?;
-    let token_identity = grant.identity.clone();
-    let identity = token_identity.clone().or(join.identity).unwrap_or_else(crate::random::id);
-    let command = JoinCommand {
-        request: join.request,
-        identity,
-        name: grant.name.clone().unwrap_or(join.name),
-        grant,
-        max_audio: join.max_audio,
-        max_video: join.max_video,
-    };
-    let (sender, reader) = outbox();
-    let (room, participant) = state
-        .registry
-        .join(&join.room, command, sender)
-        .await
-        .map_err(|error| (error.code(), error.to_string()))?;
-    let membership =
-        Membership { room, room_name: join.room, participant, identity: token_identity };
-    Ok((membership, reader))
-}
-
-/// What a newer token allows: it has to be for the same room and identity.
-pub(crate) fn renewed(
-    state: &AppState,
-    membership: &Membership,
-    token: &str,
-) -> Result<Grant, (ErrorCode, String)> {
-    let grant = state.access.verify(Some(token), &membership.room_name).map_err(token_refused)?;
-    if grant.identity != membership.identity {
-        let text = "The token is for another identity; leave, and join with it.".to_owned();
-        return Err((ErrorCode::NotAllowed, text));
-    }
-    Ok(grant)
-}
-
-fn token_refused(error: AuthError) -> (ErrorCode, String) {
-    let code = match error {
-        AuthError::Revoked => ErrorCode::NotAllowed,
-        _ => ErrorCode::Unauthorized,
-    };
-    (code, error.to_string())
 }

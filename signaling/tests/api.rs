@@ -371,3 +371,102 @@ async fn row_34_nothing_of_the_inside_is_shown_to_strangers() {
         }
     }
 }
+
+#[tokio::test]
+async fn rooms_are_moderated_from_outside_and_all_are_told() {
+    let server = open();
+    let join = |identity: &str| json!({"type": "join", "request": 1, "version": 1, "room": "r", "name": identity, "identity": identity});
+    let mut ada = Socket::open(&server).await;
+    ada.say(join("ada")).await;
+    assert_eq!(ada.answer(1).await["moderator"], true, "the first, without keys");
+    let mut bob = Socket::open(&server).await;
+    bob.say(join("bob")).await;
+    bob.answer(1).await;
+    bob.say(json!({"type": "presence", "request": 2, "hand": true, "status": "away"})).await;
+    bob.answer(2).await;
+    let (_, rooms) = server.local("GET /api/rooms?presence=true", Value::Null).await;
+    let present = &rooms["rooms"][0]["present"];
+    assert_eq!((&present[0]["identity"], &present[0]["moderator"]), (&json!("ada"), &json!(true)));
+    assert_eq!((&present[1]["hand"], &present[1]["status"]), (&json!(1), &json!("away")));
+    let (_, rooms) = server.local("GET /api/rooms", Value::Null).await;
+    assert_eq!(rooms["rooms"][0].get("present"), None, "only where it was asked for");
+    let bob_path = "/api/rooms/r/participants/bob";
+    let change = json!({"hand": false, "moderator": true, "reason": "your turn"});
+    assert_eq!(server.local(&format!("PATCH {bob_path}"), change).await.0, 204);
+    let told = bob.next("moderated").await;
+    assert_eq!((&told["action"], &told["on"]), (&json!("set_moderator"), &json!(true)));
+    assert_eq!((&told["reason"], told.get("by")), (&json!("your turn"), None));
+    let (status, _) = server.local(&format!("PATCH {bob_path}"), json!({"hand": true})).await;
+    assert_eq!(status, 400, "nobody raises another's hand");
+    // The lobby.
+    let patch = json!({"lobby": true});
+    assert_eq!(server.local("PATCH /api/rooms/r", patch).await.1["lobby"], true);
+    let mut eve = Socket::open(&server).await;
+    eve.say(join("eve")).await;
+    assert_eq!(eve.answer(1).await["type"], "waiting");
+    assert_eq!(ada.next("lobby").await["waiting"][0]["identity"], "eve");
+    let (_, lobby) = server.local("GET /api/rooms/r/lobby", Value::Null).await;
+    assert_eq!(lobby["waiting"][0]["name"], "eve");
+    assert_eq!(server.local("PUT /api/rooms/r/lobby/nobody", Value::Null).await.0, 404);
+    assert_eq!(server.local("PUT /api/rooms/r/lobby/eve", Value::Null).await.0, 204);
+    assert_eq!(eve.next("welcome").await["request"], 1);
+    // A ban that holds for a room that has ended, too.
+    let ban = json!({"identity": "eve", "seconds": 60, "reason": "noise"});
+    assert_eq!(server.local("POST /api/rooms/r/bans", ban.clone()).await.0, 204);
+    let closed = eve.next("closed").await;
+    assert_eq!(closed["reason"], "banned");
+    assert!(closed["message"].as_str().unwrap().contains("noise"), "{closed}");
+    assert_eq!(server.local("POST /api/rooms/r/mute?reason=quiet", Value::Null).await.0, 204);
+    assert_eq!(server.local("DELETE /api/rooms/r?reason=late", Value::Null).await.0, 204);
+    assert!(ada.next("closed").await["message"].as_str().unwrap().contains("late"));
+    let mut eve = Socket::open(&server).await;
+    eve.say(join("eve")).await;
+    assert_eq!(eve.answer(1).await["code"], "not_allowed");
+    let mut ada = Socket::open(&server).await;
+    ada.say(join("ada")).await;
+    ada.answer(1).await;
+    let (_, bans) = server.local("GET /api/rooms/r/bans", Value::Null).await;
+    assert_eq!(
+        (&bans["bans"][0]["identity"], &bans["bans"][0]["reason"]),
+        (&json!("eve"), &json!("noise"))
+    );
+    assert_eq!(server.local("DELETE /api/rooms/r/bans/eve", Value::Null).await.0, 204);
+    assert_eq!(server.local("DELETE /api/rooms/r/bans/eve", Value::Null).await.0, 404);
+    let mut eve = Socket::open(&server).await;
+    eve.say(join("eve")).await;
+    assert_eq!(eve.answer(1).await["type"], "welcome");
+    let long = json!({"identity": "x", "seconds": 60, "reason": "r".repeat(201)});
+    for body in [long, json!({"identity": "x", "seconds": 0}), json!({"seconds": 1})] {
+        assert_eq!(server.local("POST /api/rooms/r/bans", body).await.0, 400);
+    }
+}
+
+#[tokio::test]
+async fn with_keys_a_ban_holds_whatever_token_is_brought() {
+    let server = keyed();
+    let moderator = token_with(|request| TokenRequest {
+        identity: Some("mod".into()),
+        room_admin: true,
+        ..request
+    });
+    let mut ada = Socket::open(&server).await;
+    assert_eq!(ada.join("r", &moderator).await["moderator"], true);
+    let mut eve = Socket::open(&server).await;
+    assert_eq!(eve.join("r", &token("r", "eve")).await.get("moderator"), None);
+    eve.say(json!({"type": "kick", "request": 2, "identity": "mod"})).await;
+    assert_eq!(eve.answer(2).await["code"], "not_allowed");
+    ada.say(json!({"type": "ban", "request": 2, "identity": "eve", "seconds": 60})).await;
+    assert_eq!(ada.answer(2).await["type"], "ok");
+    assert_eq!(eve.next("closed").await["reason"], "banned");
+    // Also one that is made now, and also where there is no room.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let new = token("r", "eve");
+    assert_eq!(Socket::open(&server).await.join("r", &new).await["code"], "not_allowed");
+    let post = format!("POST /whip/r\n{SDP}\nAuthorization: Bearer {new}");
+    assert_eq!(server.send(&post, &publisher()).await.status, 403);
+    let servers = format!("GET /ice-servers?room=r\nAuthorization: Bearer {new}");
+    assert_eq!(server.status(&servers).await, 403);
+    ada.say(json!({"type": "unban", "request": 3, "identity": "eve"})).await;
+    assert_eq!(ada.answer(3).await["type"], "ok");
+    assert_eq!(Socket::open(&server).await.join("r", &new).await["type"], "welcome");
+}

@@ -62,6 +62,17 @@ impl Program {
         program
     }
 
+    /// What it says when it cannot start.
+    async fn try_start(args: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchyard"));
+        command.args(["--listen", "127.0.0.1:0", "--media-port", "0", "--media-ip", "127.0.0.1"]);
+        command.args(args);
+        let ended = spawn_blocking(move || command.output().unwrap());
+        let output = timeout(PATIENCE, ended).await.expect("an end in time").unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// As `kill` does it.
     fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
@@ -101,6 +112,23 @@ async fn told_to_stop_it_lets_nobody_in_and_ends_when_the_last_one_leaves() {
 }
 
 #[tokio::test]
+async fn whoever_is_in_goes_on_over_another_socket_while_it_stops() {
+    let program = Program::start("30").await;
+    let mut ada = Socket::open(&program.server).await;
+    let welcome = ada.join("r", "").await;
+    program.signal("TERM");
+    ada.next("closing").await;
+    drop(ada);
+    let mut ada = Socket::open(&program.server).await;
+    assert_eq!(ada.join("r", "").await["code"], "unavailable");
+    let resumed = ada.resume(&welcome, 1).await;
+    assert_eq!(resumed["type"], "resumed", "{resumed}");
+    assert_eq!(ada.next("closing").await["event"], 2);
+    ada.say(json!({"type": "leave"})).await;
+    assert_eq!(program.end().await.0, 0);
+}
+
+#[tokio::test]
 async fn at_the_deadline_people_are_sent_away_and_the_exit_code_says_so() {
     let program = Program::start("1").await;
     let mut ada = Socket::open(&program.server).await;
@@ -124,6 +152,43 @@ async fn a_second_signal_ends_it_at_once() {
     let (code, log) = program.end().await;
     assert_eq!(code, 128 + 15, "{log}");
     assert!(log.contains("at once"), "{log}");
+}
+
+#[tokio::test]
+async fn a_hangup_without_certificate_files_changes_nothing_and_says_so() {
+    let program = Program::start_with(&["--drain", "0"], "info").await;
+    let mut stay = Socket::open(&program.server).await;
+    assert_eq!(stay.join("r", "").await["type"], "welcome");
+    for _ in 0..3 {
+        program.signal("HUP");
+        assert_eq!(program.server.status("GET /readyz").await, 200);
+    }
+    stay.say(json!({"type": "leave"})).await;
+    program.signal("TERM");
+    let (code, log) = program.end().await;
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("SIGHUP") && log.contains("--tls-cert"), "{log}");
+}
+
+#[tokio::test]
+async fn row_34_the_inner_views_are_on_their_own_address_only() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let program = Program::start_with(&["--drain", "0", "--admin-listen", &address], "info").await;
+    let admin = at(address.parse().unwrap());
+    for path in ["/metrics", "/api/rooms", "/api/openapi.json"] {
+        assert_eq!(admin.status(&format!("GET {path}")).await, 200, "{path}");
+        assert_eq!(program.server.status(&format!("GET {path}")).await, 404, "{path}");
+    }
+    for path in ["/ws", "/channel", "/whip/r", "/ice-servers", "/"] {
+        assert_eq!(admin.status(&format!("GET {path}")).await, 404, "{path}");
+    }
+    for server in [&admin, &program.server] {
+        assert_eq!(server.status("GET /healthz").await, 200);
+    }
+    // Where the address cannot be had, the server does not start half.
+    let taken = Program::try_start(&["--admin-listen", &address]).await;
+    assert!(taken.contains("--admin-listen"), "{taken}");
 }
 
 #[tokio::test]

@@ -319,7 +319,7 @@ live.test('a stream with neither camera nor microphone starts from the address, 
   const chromium = await live.browser();
   const open = async (query) => {
     const page = await live.open(chromium, '/healthz', { index: HOST, ...CAMERA });
-    await page.page.evaluate(() => sessionStorage.setItem('identity', 'somebody'));
+    await page.page.evaluate(() => sessionStorage.setItem('switchyard.identity', 'somebody'));
     await page.page.goto(`${live.server.url}/live?room=card${query}`);
     return page;
   };

@@ -73,6 +73,6 @@ macro_rules! replays {
 }
 
 replays! {
-    stun ice dtls client_hello srtp sctp rtp extensions dependency_descriptor rtcp transport_feedback
+    stun ice dtls client_hello srtp sctp framing rtp extensions dependency_descriptor rtcp transport_feedback
     vp8 vp9 av1 h264 h265 red sdp_offer sdp_fragment client_message token engine
 }

@@ -98,12 +98,13 @@ fn check_references(world: &World, all: &[&Sent]) {
         .map(|sent| sent.stamp.frame)
         .collect();
     assert!(broken.is_empty(), "torn: {broken:?}");
-    for number in have.keys() {
-        for reference in &frames[number].references {
+    let settled = all.iter().filter(|sent| sent.stamp.capture < end);
+    for number in settled.map(|sent| sent.stamp.frame).collect::<HashSet<u32>>() {
+        for reference in &frames[&number].references {
             assert!(
                 have.contains_key(reference),
                 "{number} ({:?}) needs {reference} ({:?})",
-                frames[number],
+                frames[&number],
                 frames[reference]
             );
         }

@@ -46,7 +46,7 @@ pub(crate) struct Publisher {
     pub(crate) feedback: Vec<(Micros, Statuses)>,
     pub(crate) resent: u64,
     rtt: Micros,
-    transport_first: u16,
+    pub(crate) transport_first: u16,
     rng: SmallRng,
     /// Probes: padding on RTX and packets on an SSRC that nobody announced, with every second frame.
     pub(crate) probes: bool,

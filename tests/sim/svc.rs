@@ -125,6 +125,11 @@ impl Svc {
         }
     }
 
+    /// Frame numbers and picture ids wrap within the first half second.
+    pub(crate) fn near_the_end(self) -> Self {
+        Self { number: 0xfff8, picture_id: 0x7ff8, ..self }
+    }
+
     /// One picture: a frame of each spatial layer. `stamp`: of the picture.
     pub(crate) fn picture(&mut self, rng: &mut SmallRng, key: bool, stamp: &Stamp) -> Vec<Packet> {
         if key {

@@ -3,7 +3,7 @@
 use crate::endpoint::subscriber_ids as ids;
 use crate::net::Micros;
 use crate::stamp::Stamp;
-use crate::world::Cause;
+use crate::wire::Cause;
 use bytes::Bytes;
 use rtcp::sender_report::SenderReport;
 use sfu_core::transport::srtp::{SrtpKeys, SrtpReceiver};

@@ -8,9 +8,10 @@ use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Slot, Subscriber};
 use crate::tap::Tap;
 use crate::tracks::{Audio, Video};
+use crate::wire::{Cause, Sink, address, number_of, transport_number};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use sfu_core::egress::{Arena, Datagram, Egress, Message, Transmit, Tuple};
+use sfu_core::egress::{Arena, Datagram, Egress, Tuple};
 use sfu_core::params::{
     Binding, ConsumerParams, ExtensionKind, MediaKind, PayloadMapping, ProducerParams,
 };
@@ -31,36 +32,14 @@ const PUBLISHER_NTP: u64 = SERVER_NTP - (5 << 32) * 3600 + 123_456_789;
 const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
 const CAPTURED_MAX: usize = 100;
+/// Bytes that the kernel keeps for a worker.
+const KERNEL: usize = 4 * 1024 * 1024;
 
 /// Position of a publisher or a subscriber in its list.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     Publisher(usize),
     Subscriber(usize),
-}
-
-/// Collects what the engine sends.
-#[derive(Default)]
-struct Sink(Vec<(Tuple, Vec<u8>)>);
-
-/// Why a datagram left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// What came asked for it.
-    Answer,
-    /// Media, timers, probes.
-    Other,
-}
-
-impl Transmit for Sink {
-    fn transmit(&mut self, messages: &[Message], bytes: &[u8]) {
-        for message in messages {
-            let run = &bytes[message.start..message.start + message.len];
-            for datagram in run.chunks(message.segment) {
-                self.0.push((message.tuple, datagram.to_vec()));
-            }
-        }
-    }
 }
 
 /// What a publisher sends.
@@ -111,6 +90,10 @@ pub(crate) struct World {
     tracks: u32,
     ssrcs: u32,
     pub(crate) events: Vec<(Micros, Event)>,
+    /// The engine's thread does not run before this …
+    asleep: Micros,
+    /// … and this waits for it in the kernel.
+    waiting: Vec<(SocketAddr, Vec<u8>)>,
     /// Datagrams to addresses that are no peer's.
     pub(crate) stray: Vec<(SocketAddr, Vec<u8>)>,
     /// What came at the engine: (from, transport-wide number, time).
@@ -140,10 +123,6 @@ fn pick<'a>(near: &'a mut Engine, far: &'a mut Option<Engine>, worker: WorkerId)
     }
 }
 
-fn address(number: u64) -> SocketAddr {
-    SocketAddr::new(IpAddr::from([10, 1, (number >> 8) as u8, number as u8]), 40_000)
-}
-
 impl World {
     pub(crate) fn new(seed: u64, up: Path, down: Path) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -169,6 +148,8 @@ impl World {
             tracks: 0,
             ssrcs: 100,
             events: Vec::new(),
+            asleep: 0,
+            waiting: Vec::new(),
             stray: Vec::new(),
             arrivals: Vec::new(),
             captured: Vec::new(),
@@ -346,11 +327,17 @@ impl World {
         bytes: &mut [u8],
     ) -> Vec<(SocketAddr, Vec<u8>)> {
         let now = self.epoch + Duration::from_micros(self.now);
-        let tuple = Tuple { local: SERVER, remote: from };
+        let tuple = Tuple::udp(SERVER, from);
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         self.engine.handle_datagram(now, Datagram { tuple, arrival: now, bytes }, &mut egress);
         egress.flush();
         self.sink.0.drain(..).map(|(tuple, bytes)| (tuple.remote, bytes)).collect()
+    }
+
+    /// The process stands still for so long (SIGSTOP, a machine that is moved), while its peers go on.
+    pub(crate) fn stop_for(&mut self, duration: Micros) {
+        self.asleep = self.now + duration;
+        self.run(duration);
     }
 
     pub(crate) fn run_seconds(&mut self, seconds: u64) {
@@ -377,7 +364,8 @@ impl World {
         let engines = [Some(&self.engine), self.far.as_ref()].into_iter().flatten();
         let engines = engines
             .filter_map(Engine::poll_timeout)
-            .map(|at| at.saturating_duration_since(self.epoch).as_nanos().div_ceil(1000) as Micros);
+            .map(|at| at.saturating_duration_since(self.epoch).as_nanos().div_ceil(1000) as Micros)
+            .map(|at| at.max(self.asleep));
         let publishers = self.publishers.iter().map(Publisher::next_wake);
         let subscribers = self.subscribers.iter().map(Subscriber::next_wake);
         let others = engines.chain(self.net.next()).chain(self.pipes.next());
@@ -386,21 +374,22 @@ impl World {
 
     fn turn(&mut self) {
         let now = self.epoch + Duration::from_micros(self.now);
+        if self.now >= self.asleep {
+            for (peer, mut bytes) in std::mem::take(&mut self.waiting) {
+                self.take(peer, &mut bytes);
+            }
+        }
         while let Some(Delivery { to, peer, mut bytes }) = self.net.pop(self.now) {
-            if to == To::Engine {
-                if let Some(number) = transport_number(&bytes) {
-                    self.arrivals.push((peer, number, self.now));
-                    if self.captured.len() < CAPTURED_MAX {
-                        self.captured.push(bytes.clone());
-                    }
+            if to == To::Engine && self.now < self.asleep {
+                let full =
+                    self.waiting.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > KERNEL;
+                if !full {
+                    self.waiting.push((peer, bytes));
                 }
-                let tuple = Tuple { local: SERVER, remote: peer };
-                let mut egress = Egress::new(&mut self.arena, &mut self.sink);
-                let datagram = Datagram { tuple, arrival: now, bytes: &mut bytes };
-                let home = self.homes.get(&peer).copied().unwrap_or(WorkerId(0));
-                let engine = pick(&mut self.engine, &mut self.far, home);
-                engine.handle_datagram(now, datagram, &mut egress);
-                egress.flush();
+                continue;
+            }
+            if to == To::Engine {
+                self.take(peer, &mut bytes);
                 continue;
             }
             match self.peers.get(&peer) {
@@ -412,7 +401,7 @@ impl World {
         self.answers = self.sink.0.len();
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         for engine in [Some(&mut self.engine), self.far.as_mut()].into_iter().flatten() {
-            if engine.poll_timeout().is_some_and(|at| at <= now) {
+            if self.now >= self.asleep && engine.poll_timeout().is_some_and(|at| at <= now) {
                 engine.handle_timeout(now, &mut egress);
             }
         }
@@ -429,12 +418,29 @@ impl World {
         self.collect_peers();
     }
 
+    /// A datagram comes in at the worker of its peer.
+    fn take(&mut self, peer: SocketAddr, bytes: &mut [u8]) {
+        let now = self.epoch + Duration::from_micros(self.now);
+        if let Some(number) = transport_number(bytes) {
+            self.arrivals.push((peer, number, self.now));
+            if self.captured.len() < CAPTURED_MAX {
+                self.captured.push(bytes.to_vec());
+            }
+        }
+        let tuple = Tuple::udp(SERVER, peer);
+        let mut egress = Egress::new(&mut self.arena, &mut self.sink);
+        let home = self.homes.get(&peer).copied().unwrap_or(WorkerId(0));
+        let engine = pick(&mut self.engine, &mut self.far, home);
+        engine.handle_datagram(now, Datagram { tuple, arrival: now, bytes }, &mut egress);
+        egress.flush();
+    }
+
     /// Ends a turn as a worker does, and puts what the engine sent on the wire.
     fn finish_turn(&mut self) {
         let now = self.epoch + Duration::from_micros(self.now);
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         let engines = [Some(&mut self.engine), self.far.as_mut()].into_iter().flatten();
-        for (index, engine) in engines.enumerate() {
+        for (index, engine) in engines.enumerate().filter(|_| self.now >= self.asleep) {
             let worker = WorkerId(index);
             engine.flush_pipes(now, &mut self.pipes.end(worker, self.now));
             engine.flush(now, &mut egress);
@@ -476,24 +482,5 @@ impl World {
         for &byte in time.iter().chain(&port).chain(bytes) {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-    }
-}
-
-/// SRTP leaves header extensions in the clear.
-fn transport_number(datagram: &[u8]) -> Option<u16> {
-    if sfu_rtp::classify(datagram) != Some(sfu_rtp::PacketKind::Rtp) {
-        return None;
-    }
-    let header = sfu_rtp::RtpHeader::parse_prefix(datagram).ok()?;
-    let found = header.extensions(datagram).find(|(id, _)| *id == pub_ids::TRANSPORT_WIDE);
-    let (_, value) = found?;
-    Some(u16::from_be_bytes([value[0], value[1]]))
-}
-
-/// The transport's number in the address that a peer began with.
-fn number_of(address: SocketAddr) -> u64 {
-    match address.ip() {
-        IpAddr::V4(ip) => u64::from(u16::from_be_bytes([ip.octets()[2], ip.octets()[3]])),
-        IpAddr::V6(_) => panic!("peers have IPv4 addresses"),
     }
 }

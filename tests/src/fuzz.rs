@@ -20,13 +20,14 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     target("stun", transport::stun),
     target("ice", transport::ice),
     target("dtls", transport::dtls),
     target("client_hello", transport::client_hello),
     target("srtp", transport::srtp),
     target("sctp", transport::sctp),
+    target("framing", transport::framing),
     target("rtp", codec::rtp),
     target("extensions", codec::extensions),
     target("dependency_descriptor", codec::dependency_descriptor),

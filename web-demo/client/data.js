@@ -181,6 +181,61 @@ class Channel {
   }
 }
 
+/** What a room does with data. */
+export class Data {
+  #request;
+  #channels;
+  #emit;
+  /** @type {string[] | null} */
+  #topics = null;
+
+  /**
+   * @param {(type: string, fields: object) => Promise<unknown>} request
+   * @param {() => DataChannels | undefined} channels of the peer connection in use
+   * @param {import('./events.js').Emit} emit
+   */
+  constructor(request, channels, emit) {
+    this.#request = request;
+    this.#channels = channels;
+    this.#emit = emit;
+  }
+
+  /**
+   * Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way.
+   * @param {string | ArrayBuffer | ArrayBufferView} payload
+   * @param {DataOptions} [options]
+   */
+  publish = async (payload, { topic = '', reliable = true, to = [] } = {}) => {
+    const options = { topic, reliable, to };
+    await (this.#channels()?.send(payload, options) ?? this.#request('publish_data', toSignaling(payload, options)));
+  };
+
+  /**
+   * Chooses what `data` tells of.
+   * @param {string[] | null} topics null: all
+   */
+  subscribe = async (topics) => {
+    this.#topics = topics;
+    await this.#request('subscribe_topics', { topics });
+  };
+
+  /** Joined, possibly again. */
+  enter() {
+    if (this.#topics) void this.subscribe(this.#topics).catch(() => undefined);
+  }
+
+  /**
+   * @param {import('./protocol.js').ServerMessage} message
+   * @returns {boolean} whether it was about data
+   */
+  handle(message) {
+    if (message.type === 'data') this.#emit('data', fromSignaling(message));
+    else if (message.type === 'data_closed') this.#emit('dataclosed', message);
+    else return false;
+    return true;
+  }
+}
+
 /** The data channels of one peer connection. */
 export class DataChannels {
   #reliable;

@@ -21,14 +21,15 @@
  * @property {{participant: RemoteParticipant, track: RemoteTrack, mediaStreamTrack: MediaStreamTrack, stream: MediaStream}} tracksubscribed
  * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackunsubscribed
  * @property {{participant: RemoteParticipant, track: RemoteTrack, reason: string, codec: string}} trackunavailable
- *   reason `codec`: this browser cannot play it; `slots`: too many at once
+ *   reason `codec`: this browser cannot play it; `slots`: too many at once; `encrypted`, `key`, `plain`: see `RemoteTrack.unavailable`
+ * @property {{participant: RemoteParticipant, track: RemoteTrack}} trackavailable it can be decrypted now
  * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
  * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
  * @property {{participant: RemoteParticipant, track: RemoteTrack, status: import('./protocol.js').TrackStatus}} trackstatus what is shown of it and why
  *   not more; also `track.status`
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {import('./protocol.js').Permissions} permissionschanged what we may do is another thing now; what goes beyond it has ended
- * @property {{metadata: string}} roomupdated
+ * @property {{metadata?: string, locked?: boolean, lobby?: boolean}} roomupdated
  * @property {import('./data.js').Received} data somebody said something
  * @property {{channel: string, reason: string, message: string}} dataclosed messages to us were lost, because we did not read fast enough
  * @property {{seconds: number, message: string}} closing the server will stop: in so many seconds at most

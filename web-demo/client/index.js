@@ -16,7 +16,7 @@ export { SwitchyardError } from './signaling.js';
 export { LocalTrack, RemoteParticipant, RemoteTrack } from './tracks.js';
 
 /** @typedef {import('./events.js').RoomEvents} RoomEvents */
-/** @typedef {import('./joining.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./data.js').DataOptions} DataOptions */
 
 /**

@@ -15,6 +15,7 @@ import { SwitchyardError } from './signaling.js';
 /** @typedef {import('./protocol.js').Published} Published */
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
 /** @typedef {import('./signaling.js').Signaling} Signaling */
+/** @typedef {import('./e2ee/encryption.js').Encryption} Encryption */
 
 /**
  * @typedef {object} Sending
@@ -28,6 +29,7 @@ import { SwitchyardError } from './signaling.js';
  * @typedef {object} PeerHandlers
  * @property {() => void} onNegotiated an answer was applied: mids and receivers are settled
  * @property {(state: RTCPeerConnectionState) => void} onState
+ * @property {(report: {mid: string | null, number: number, readable: boolean}) => void} onReadable whether what comes in a slot can be decrypted
  * @property {(error: Error) => void} onError a negotiation failed; the previous state holds
  * @property {(received: import('./data.js').Received) => void} onData a message of somebody else
  */
@@ -38,6 +40,9 @@ export class Peer {
   /** @type {Signaling | null} */
   #signaling = null;
   #handlers;
+  #encryption;
+  /** Ends what the encryption reports. @type {(() => void)[]} */
+  #reports = [];
   /** @type {{audio: RTCRtpTransceiver[], video: RTCRtpTransceiver[]}} */
   #slots = { audio: [], video: [] };
   /** @type {MediaSections} */
@@ -52,9 +57,13 @@ export class Peer {
   #closed = false;
   #restartWanted = false;
 
-  /** @param {PeerHandlers} handlers */
-  constructor(handlers) {
+  /**
+   * @param {PeerHandlers} handlers
+   * @param {Encryption} [encryption]
+   */
+  constructor(handlers, encryption) {
     this.#handlers = handlers;
+    this.#encryption = encryption;
     this.connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
     this.data = new DataChannels(this.connection, handlers.onData);
     this.connection.onconnectionstatechange = () => {
@@ -131,6 +140,7 @@ export class Peer {
   close() {
     this.#closed = true;
     this.connection.close();
+    for (const end of this.#reports) end();
     for (const { reject } of this.#announcing.splice(0)) reject(new SwitchyardError('closed', 'The connection was closed.'));
   }
 
@@ -140,9 +150,11 @@ export class Peer {
     const kind = /** @type {Kind} */ (track.kind);
     const codec = kind === 'video' ? sendableCodec(local.options.codec) : 'vp8';
     const scalabilityMode = codec === 'vp9' || codec === 'av1' ? local.options.scalabilityMode : undefined;
+    this.#encryption?.checkCodec(kind === 'video' ? codec : 'opus');
     const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec, scalabilityMode });
     local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? '', scalabilityMode ?? ''].join(' ');
     local.codec = kind === 'video' ? codec : 'opus';
+    local.encrypted = this.#encryption !== undefined;
     const reused = this.#takeIdle(local.shape);
     if (reused) {
       reused.direction = 'sendonly';
@@ -151,6 +163,7 @@ export class Peer {
       local.transceiver = reused;
     } else {
       local.transceiver = this.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings, streams: [local.stream] });
+      this.#encryption?.protectSender(local.transceiver.sender, local.codec);
       trimSender(local.transceiver, kind, codec, isLayered(encodings));
     }
     return { layers };
@@ -249,8 +262,8 @@ export class Peer {
       reject(new SwitchyardError('aborted', 'The track was taken back before it was published.'));
       return;
     }
-    const { source, name, muted } = local;
-    signaling.request('publish', { mid: transceiver.mid, source, name, muted, layers }).then(resolve, (error) => {
+    const { source, name, muted, encrypted } = local;
+    signaling.request('publish', { mid: transceiver.mid, source, name, muted, layers, ...(encrypted && { encrypted }) }).then(resolve, (error) => {
       reject(error);
       if (this.#closed || local.transceiver !== transceiver) return;
       local.transceiver = null;
@@ -263,6 +276,8 @@ export class Peer {
       while (this.#slots[kind].length < this.#wanted[kind]) {
         const transceiver = this.connection.addTransceiver(kind, { direction: 'recvonly' });
         trimReceiver(transceiver, kind);
+        const end = this.#encryption?.protectReceiver(transceiver.receiver, (report) => this.#handlers.onReadable({ mid: transceiver.mid, ...report }));
+        if (end) this.#reports.push(end);
         this.#slots[kind].push(transceiver);
       }
     }

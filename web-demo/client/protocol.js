@@ -19,6 +19,7 @@
  * @property {boolean} muted
  * @property {boolean} simulcast
  * @property {string[]} layers rids, lowest first
+ * @property {boolean} [encrypted] sealed end to end
  */
 
 /**
@@ -29,11 +30,15 @@
  * @property {'active' | 'reconnecting'} state
  * @property {string} [metadata]
  * @property {Record<string, string>} [attributes]
+ * @property {boolean} [moderator]
+ * @property {number} [hand]
+ * @property {string} [status]
  * @property {TrackInfo[]} tracks
  */
 
-/** @typedef {{can_publish: boolean, can_subscribe: boolean, can_publish_data: boolean, can_publish_sources?: Source[]}} Permissions */
-/** @typedef {{state?: 'active' | 'reconnecting', name?: string, metadata?: string, attributes?: Record<string, string>}} ParticipantChanges */
+/** @typedef {{can_publish: boolean, can_subscribe: boolean, can_publish_data: boolean, can_update_metadata?: boolean, can_publish_sources?: Source[]}} Permissions */
+/** @typedef {Partial<Permissions>} PermissionChange */
+/** @typedef {{state?: 'active' | 'reconnecting', name?: string, metadata?: string, attributes?: Record<string, string>, moderator?: boolean, hand?: number, status?: string}} ParticipantChanges */
 
 /**
  * @typedef {object} Welcome
@@ -48,8 +53,27 @@
  * @property {boolean} can_publish_data
  * @property {Source[]} [can_publish_sources]
  * @property {string} [metadata]
+ * @property {boolean} [locked]
+ * @property {boolean} [lobby]
+ * @property {boolean} [moderator]
+ * @property {number} [hand]
+ * @property {string} [status]
  * @property {ParticipantInfo[]} participants
  */
+
+/** @typedef {{message: string, identity: string, name: string, time: number, text: string, to?: string[]}} ChatMessage milliseconds since 1970; without `to` for all */
+/** @typedef {{type: 'chat_message'} & ChatMessage} ChatMessageMessage */
+/** @typedef {{type: 'chat_history', messages: ChatMessage[]}} ChatHistory */
+/** @typedef {{type: 'chat_deleted', message: string}} ChatDeleted */
+/** @typedef {{type: 'participant_typing', participant: string, typing: boolean}} ParticipantTyping */
+/** @typedef {{type: 'reaction', participant: string, reaction: string}} Reaction */
+/** @typedef {{action: string, by?: string, identity?: string, track?: string, on?: boolean, reason?: string}} Moderated identities; what does not apply is absent */
+/** @typedef {{type: 'moderated'} & Moderated} ModeratedMessage */
+/** @typedef {{type: 'lobby', waiting: {identity: string, name: string}[]}} Lobby */
+/** @typedef {{type: 'waiting', room: string, identity: string, place: number}} Waiting */
+/** @typedef {{identity: string, seconds: number, by?: string, reason?: string}} Ban */
+/** @typedef {{type: 'bans', bans: Ban[]}} Bans */
+/** @typedef {ChatMessageMessage | ChatHistory | ChatDeleted | ParticipantTyping | Reaction | ModeratedMessage | Lobby | Waiting | Bans} SocialMessage */
 
 /** @typedef {{type: 'answer', offer_id: number, sdp: string}} Answer */
 /** @typedef {{type: 'published', mid: string, track: string, number: number}} Published */
@@ -85,7 +109,7 @@
 /** @typedef {{type: 'participant_updated', participant: string} & ParticipantChanges} ParticipantUpdated */
 /** @typedef {{type: 'participant_left', participant: string, reason: string}} ParticipantLeft */
 /** @typedef {{type: 'permissions'} & Permissions} PermissionsMessage */
-/** @typedef {{type: 'room_updated', metadata: string}} RoomUpdated */
+/** @typedef {{type: 'room_updated', metadata?: string, locked?: boolean, lobby?: boolean}} RoomUpdated */
 /** @typedef {{type: 'data', participant: string, identity: string, topic: string, reliable: boolean, text?: string, bytes?: string}} DataMessage */
 /** @typedef {{type: 'data_closed', channel: string, reason: string, message: string}} DataClosed */
 /** @typedef {{type: 'closing', seconds: number, message: string}} Closing */
@@ -94,7 +118,7 @@
 /** @typedef {{type: 'media_sections'} & MediaSections} MediaSectionsMessage */
 
 /**
- * @typedef {{request?: number} & (Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
+ * @typedef {{request?: number} & (SocialMessage | Welcome | Answer | Published | Ok | Failure | Bindings | TrackPublished
  *   | TrackUnpublished | TrackStatusMessage | PublishedLayers | TrackMuted | TrackUnavailable | LayerChanged | ActiveSpeakers | ParticipantJoined
  *   | ParticipantUpdated | ParticipantLeft | PermissionsMessage | RoomUpdated | DataMessage | DataClosed | Closing | Closed | Pong | MediaSectionsMessage)} ServerMessage
  */

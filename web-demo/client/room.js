@@ -3,10 +3,13 @@
  * A room as one participant sees it: who is there, what they publish, what of it arrives here. Keeps itself alive: a lost
  * socket or dead media leads to a new join with the same identity, and everything is published again.
  */
-import { fromSignaling, toSignaling } from './data.js';
+import { Chat } from './chat.js';
+import { Data } from './data.js';
+import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
-import { FINAL_CODES, FINAL_REASONS, joinFields } from './joining.js';
+import { Door } from './joining.js';
 import { Peer } from './peer.js';
+import { People } from './people.js';
 import { retryDelayMs, sleepOrOnline } from './retry.js';
 import { Roster } from './roster.js';
 import { LimitReporter, activateLayers, obey } from './sending.js';
@@ -19,14 +22,17 @@ import { Viewport } from './viewport.js';
 /** @typedef {import('./protocol.js').Welcome} Welcome */
 /** @typedef {import('./protocol.js').Source} Source */
 /** @typedef {import('./events.js').RoomState} RoomState */
-/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
-/** @typedef {import('./joining.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./options.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./tracks.js').PublishOptions} PublishOptions */
 
 const GIVE_UP_MS = 120_000;
 const MEDIA_SILENCE_MS = 4000;
 const ICE_RESTART_MS = 8000;
+/** `closed` reasons after which coming back would be wrong. */
+const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted'];
+/** Errors at joining that a retry does not cure. */
+const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message', ...FINAL_REASONS];
 
 /** @extends {Emitter<import('./events.js').RoomEvents>} */
 export class Room extends Emitter {
@@ -42,6 +48,13 @@ export class Room extends Emitter {
   metadata = '';
   /** @type {Set<LocalTrack>} */
   localTracks = new Set();
+  /** What is said. */
+  chat = new Chat((type, fields) => this.#request(type, fields), (type, fields) => this.#signaling?.send(type, fields));
+  /** How everybody is here, and what moderators do. */
+  people = new People((type, fields) => this.#request(type, fields));
+  #data = new Data((type, fields) => this.#request(type, fields), () => this.#peer?.data, (type, detail) => this.emit(type, detail));
+  publishData = this.#data.publish;
+  subscribeTopics = this.#data.subscribe;
   /** @type {RoomState} */
   state = 'connecting';
   #url;
@@ -53,17 +66,19 @@ export class Room extends Emitter {
   #roster = new Roster(
     (type, detail) => {
       if (type === 'trackpublished') this.#viewport?.refresh();
+      if (type === 'trackunavailable') this.#secrecy.noteUnavailable(/** @type {import('./events.js').RoomEvents['trackunavailable']} */ (detail));
       this.emit(type, detail);
     },
     (mid) => this.#peer?.slot(mid),
+    (track) => this.#secrecy.obstacle(track),
   );
+  #door;
+  #secrecy;
   #stats = new StatsReader();
   /** @type {Viewport | null} */
   #viewport = null;
   /** @type {LimitReporter | null} */
   #limits = null;
-  /** @type {string[] | null} */
-  #topics = null;
   #mediaTimer = 0;
   #mediaRestarted = false;
   /** Joins in a row that never got media through. */
@@ -81,7 +96,10 @@ export class Room extends Emitter {
     this.#options = options;
     this.name = options.name;
     this.roomName = options.room;
+    this.#door = new Door(options.waiting);
     this.identity = options.identity ?? '';
+    this.encrypted = options.encryption !== undefined;
+    this.#secrecy = new Secrecy(options.encryption, this.#roster, (track, wanted) => (wanted ? this.subscribe(track) : this.unsubscribe(track)));
   }
 
   /** The peer connection in use, for statistics and tests. */
@@ -96,12 +114,14 @@ export class Room extends Emitter {
 
   /** Joins. Called by `connect`, and again after a loss. */
   async join() {
-    const peer = new Peer({
+    const handlers = {
       onNegotiated: () => this.#roster.applyBindings(),
-      onState: (state) => this.#handleMediaState(peer, state),
-      onError: (error) => this.#reportNegotiationError(error),
-      onData: (received) => this.emit('data', received),
-    });
+      onState: (/** @type {RTCPeerConnectionState} */ state) => this.#handleMediaState(peer, state),
+      onReadable: this.#roster.setReadable.bind(this.#roster),
+      onError: (/** @type {Error} */ error) => this.#reportNegotiationError(error),
+      onData: (/** @type {import('./data.js').Received} */ received) => this.emit('data', received),
+    };
+    const peer = new Peer(handlers, this.#options.encryption);
     /** @type {Signaling | null} */
     let signaling = null;
     try {
@@ -112,7 +132,7 @@ export class Room extends Emitter {
       if (this.state === 'closed') throw new SwitchyardError('aborted', 'You left.');
       this.#signaling = signaling;
       performance.mark('sy-join');
-      const welcome = await signaling.request('join', joinFields(this.#options, this.identity));
+      const welcome = await this.#door.enter(signaling, this.#options, this.identity);
       this.#enter(welcome, signaling, peer);
     } catch (error) {
       peer.close();
@@ -215,31 +235,10 @@ export class Room extends Emitter {
     if (this.state === 'connected') await this.#request('renew', { token });
   }
 
-  /**
-   * Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way.
-   * @param {string | ArrayBuffer | ArrayBufferView} payload
-   * @param {import('./data.js').DataOptions} [options]
-   */
-  async publishData(payload, { topic = '', reliable = true, to = [] } = {}) {
-    const options = { topic, reliable, to };
-    await (this.#peer?.data.send(payload, options) ?? this.#request('publish_data', toSignaling(payload, options)));
-  }
-
-  /** Chooses what `data` tells of; null: all. @param {string[] | null} topics */
-  async subscribeTopics(topics) {
-    this.#topics = topics;
-    if (this.state === 'connected') await this.#request('subscribe_topics', { topics });
-  }
-
   /** @param {string} track */
-  async subscribe(track) {
-    await this.#request('subscribe', { track });
-  }
-
+  subscribe = (track) => this.#request('subscribe', { track });
   /** @param {string} track */
-  async unsubscribe(track) {
-    await this.#request('unsubscribe', { track });
-  }
+  unsubscribe = (track) => this.#request('unsubscribe', { track });
 
   /**
    * Asks for a simulcast layer of a track.
@@ -283,12 +282,13 @@ export class Room extends Emitter {
     this.identity = welcome.identity;
     this.metadata = welcome.metadata ?? '';
     this.#setPermissions(welcome);
+    this.people.enter(welcome);
     this.#stats = new StatsReader();
     this.#roster.replace(welcome.participants);
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     this.#viewport?.reset();
-    if (this.#topics) void this.#request('subscribe_topics', { topics: this.#topics }).catch(() => undefined);
+    this.#data.enter();
     this.#limits = new LimitReporter(
       () => this.localTracks,
       (id) => this.getStats(id),
@@ -317,6 +317,7 @@ export class Room extends Emitter {
 
   /** @param {ServerMessage} message */
   #handleMessage(message) {
+    if (this.#door.handle(message) || this.chat.handle(message) || this.people.handle(message, this.participantId) || this.#data.handle(message)) return undefined;
     switch (message.type) {
       case 'media_sections':
         return this.#peer?.requireSections(message);
@@ -324,15 +325,11 @@ export class Room extends Emitter {
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
         return this.#handleLayers(message);
-      case 'data':
-        return this.emit('data', fromSignaling(message));
-      case 'data_closed':
-        return this.emit('dataclosed', message);
       case 'permissions':
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);
       case 'room_updated':
-        this.metadata = message.metadata;
+        this.metadata = message.metadata ?? '';
         return this.emit('roomupdated', message);
       case 'closing':
         return this.emit('closing', { seconds: message.seconds, message: message.message });
@@ -419,6 +416,7 @@ export class Room extends Emitter {
 
   #handleLoss() {
     this.#signaling = null;
+    this.#door.fail('closed', 'The connection to the server was lost.');
     if (this.state !== 'connected') return;
     this.#restart(
       this.#farewell?.reason === 'shutdown'
@@ -466,6 +464,7 @@ export class Room extends Emitter {
     this.#signaling = null;
     this.#dropPeer();
     this.#viewport?.close();
+    this.#secrecy.close();
     this.emit('closed', { reason, message });
   }
 

@@ -17,14 +17,17 @@ export class Roster {
   #bindings = [];
   #emit;
   #slot;
+  #obstacle;
 
   /**
    * @param {Emit} emit
    * @param {(mid: string) => RTCRtpTransceiver | undefined} slot the receiving transceiver with this mid
+   * @param {(track: RemoteTrack) => string | null} obstacle why it may not be shown
    */
-  constructor(emit, slot) {
+  constructor(emit, slot, obstacle) {
     this.#emit = emit;
     this.#slot = slot;
+    this.#obstacle = obstacle;
   }
 
   /**
@@ -32,11 +35,25 @@ export class Roster {
    * @param {string} id
    */
   track(id) {
-    for (const { tracks } of this.participants.values()) {
-      const track = tracks.get(id);
-      if (track) return track;
-    }
-    return undefined;
+    return this.tracks().find((track) => track.id === id);
+  }
+
+  /** Everybody's. */
+  tracks() {
+    return [...this.participants.values()].flatMap(({ tracks }) => [...tracks.values()]);
+  }
+
+  /**
+   * What comes in a slot can be decrypted, or not. Packets name their track, where the browser tells; a slot may have another one by now.
+   * @param {{mid: string | null, number: number, readable: boolean}} report
+   */
+  setReadable({ mid, number, readable }) {
+    const track = this.tracks().find((one) => (number ? one.number === number : one.transceiver?.mid === mid));
+    if (!track?.transceiver) return;
+    if (!readable) return this.#setUnavailable(track, 'key', track.codec);
+    if (track.unavailable !== 'key') return;
+    track.unavailable = null;
+    this.#emit('trackavailable', { participant: track.participant, track });
   }
 
   /** @param {ServerMessage} message */
@@ -71,7 +88,7 @@ export class Roster {
       }
       for (const track of [...participant.tracks.values()]) this.#removeTrack(track);
       for (const track of info.tracks) this.#addTrack(participant.id, track);
-      this.#updateParticipant(participant.id, { metadata: '', attributes: {}, ...info });
+      this.#updateParticipant(participant.id, { metadata: '', attributes: {}, moderator: false, hand: 0, status: '', ...info });
     }
     for (const info of infos) if (!this.participants.has(info.participant)) this.#addParticipant(info);
   }
@@ -81,7 +98,7 @@ export class Roster {
     /** @type {Map<string, string>} */
     const midOf = new Map();
     for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
-    const tracks = [...this.participants.values()].flatMap(({ tracks: own }) => [...own.values()]);
+    const tracks = this.tracks();
     for (const track of tracks) {
       if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
     }
@@ -142,16 +159,14 @@ export class Roster {
    * @param {string} id
    * @param {import('./protocol.js').ParticipantChanges} changes what is absent stays as it is
    */
-  #updateParticipant(id, { state, name, metadata, attributes }) {
+  #updateParticipant(id, changes) {
     const participant = this.participants.get(id);
     if (!participant) return;
-    const before = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
-    participant.state = state ?? participant.state;
-    participant.name = name ?? participant.name;
-    participant.metadata = metadata ?? participant.metadata;
-    participant.attributes = attributes ?? participant.attributes;
-    const now = JSON.stringify([participant.state, participant.name, participant.metadata, participant.attributes]);
-    if (now !== before) this.#emit('participantupdated', { participant });
+    const { state, name, metadata, attributes, moderator, hand, status } = { ...participant, ...changes };
+    const now = { state, name, metadata, attributes, moderator, hand, status };
+    const changed = Object.entries(now).some(([key, value]) => JSON.stringify(value) !== JSON.stringify(participant[/** @type {keyof typeof now} */ (key)]));
+    Object.assign(participant, now);
+    if (changed) this.#emit('participantupdated', { participant });
   }
 
   /**
@@ -189,11 +204,9 @@ export class Roster {
     this.#bindings = bindings;
     this.applyBindings();
     const crowdedOut = new Set(unbound.filter(({ reason }) => reason === 'slots').map(({ track }) => track));
-    for (const { tracks } of this.participants.values()) {
-      for (const track of tracks.values()) {
-        if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
-        else if (track.unavailable === 'slots') track.unavailable = null;
-      }
+    for (const track of this.tracks()) {
+      if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
+      else if (track.unavailable === 'slots') track.unavailable = null;
     }
   }
 
@@ -202,6 +215,8 @@ export class Roster {
    * @param {RTCRtpTransceiver} transceiver
    */
   #bind(track, transceiver) {
+    const obstacle = this.#obstacle(track);
+    if (obstacle) return this.#setUnavailable(track, obstacle, track.codec);
     const mediaStreamTrack = transceiver.receiver.track;
     const stream = new MediaStream([mediaStreamTrack]);
     Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });

@@ -30,7 +30,10 @@ export class RemoteTrack {
   mediaStreamTrack = null;
   /** Set while subscribed: a stream of this one track. @type {MediaStream | null} */
   stream = null;
-  /** Why there is nothing to see: `codec` (this browser cannot play it) or `slots` (too many at once). @type {string | null} */
+  /**
+   * Why there is nothing to see: `codec` (this browser cannot play it), `slots` (too many at once), `encrypted` (and no key is here), `key` (another one is
+   * here), or `plain` (it is not encrypted, and the room is). @type {string | null}
+   */
   unavailable = null;
   /** The simulcast layer that flows, if the server said. @type {string | null} */
   layer = null;
@@ -51,6 +54,8 @@ export class RemoteTrack {
     this.muted = info.muted;
     this.simulcast = info.simulcast;
     this.layers = info.layers;
+    /** Sealed end to end. */
+    this.encrypted = info.encrypted ?? false;
     this.participant = participant;
   }
 
@@ -73,6 +78,11 @@ export class RemoteParticipant {
     /** The application's. */
     this.metadata = info.metadata ?? '';
     this.attributes = info.attributes ?? {};
+    /** Moderates the room. */
+    this.moderator = info.moderator ?? false;
+    /** Order of the raised hand: the lowest number came first; 0: it is down. */
+    this.hand = info.hand ?? 0;
+    this.status = info.status ?? '';
     for (const track of info.tracks) this.tracks.set(track.track, new RemoteTrack(track, this));
   }
 }
@@ -82,6 +92,8 @@ export class LocalTrack {
   /** Given by the server; empty until published. */
   id = '';
   muted = false;
+  /** Sealed end to end. */
+  encrypted = false;
   /** What is sent: `vp8`, `h264`, `vp9`, `av1` or `opus`. */
   codec = '';
   /** Tracks of one shape can follow each other in a section; empty for layered ones, which cannot. */

@@ -215,7 +215,7 @@ fn subscriber((number, address): (usize, &SocketAddrV4)) -> Subscriber {
         srtp: SrtpSender::new(&keys(number)),
         index: 0,
         address: SockaddrIn::from(*address),
-        tuple: Tuple { local: IpAddr::V4(Ipv4Addr::LOCALHOST), remote: SocketAddr::V4(*address) },
+        tuple: Tuple::udp(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::V4(*address)),
     }
 }
 

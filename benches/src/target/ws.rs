@@ -19,6 +19,19 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The server closes a socket from which nothing came for 30 s.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Metrics that are 0 when nobody is there.
+const LIVE: [&str; 9] = [
+    "rooms",
+    "participants",
+    "websockets",
+    "transports",
+    "producers",
+    "consumers",
+    "tcp_connections",
+    "commands_waiting",
+    "events_kept",
+];
+
 /// See the module.
 pub(crate) struct WebSocketTarget {
     binary: PathBuf,
@@ -111,6 +124,28 @@ impl Target for WebSocketTarget {
 
     fn keep_alive(&self) -> anyhow::Result<()> {
         self.participants().iter_mut().try_for_each(Participant::keep_alive)
+    }
+
+    fn leave(&self, with_a_word: usize) -> anyhow::Result<()> {
+        for (number, mut participant) in self.participants().drain(..).enumerate() {
+            if number < with_a_word {
+                participant.send(&json!({"type": "leave"}))?;
+                let _ = participant.socket.close(None);
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> anyhow::Result<Option<Vec<(String, u64)>>> {
+        let server = self.server.as_ref().context("the server is not started")?.address;
+        let page = minreq::get(format!("http://{server}/metrics")).send()?;
+        let counts = page.as_str()?.lines().filter_map(|line| {
+            let (name, count) = line.rsplit_once(' ')?;
+            let name = name.strip_prefix("switchyard_")?;
+            let kind = name.split('{').next()?;
+            LIVE.contains(&kind).then(|| Some((name.to_owned(), count.parse().ok()?)))?
+        });
+        Ok(Some(counts.collect()))
     }
 
     fn stop(&mut self) {

@@ -13,6 +13,8 @@
 //!   of some layers may be 70 % of an estimate that could be five times as high. When the estimate is enough, more is looked for rarely,
 //!   until 1.5 times what is wanted got through: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
 //!   after a drop, which asks for 0.85 times what was there before.
+//! - Overuse within 500 ms of a probe takes the rate no lower than what was carried before it, if that was not all that was estimated: between two layers
+//!   the queue of a probe on a full link takes long to empty, and each probe cost the layer that was shown.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
 //! - The hold after a decrease by loss ends at 5 s instead of 60 s, and 8 observations without loss end the memory of it: a viewer's radio
 //!   link that was bad for 20 s has its top layer back in 4 to 9 s instead of 10 to 15 s.
@@ -50,6 +52,10 @@ const SILENCE_US: u64 = 3_000_000;
 const HEARD_US: u64 = 1_000_000;
 const SILENCE_FACTOR: f64 = 0.8;
 const SILENCE_STEP_US: u64 = 1_000_000;
+/// The queue that a probe left is gone after so long, if media leaves a tenth of the link free.
+const OWN_QUEUE_US: u64 = 500_000;
+/// That is for media that took less than this of the estimate.
+const SOME_OF_IT: f64 = 0.85;
 
 /// One sent packet whose fate is known now.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +134,8 @@ pub(crate) struct BandwidthEstimator {
     /// Of transport-wide feedback.
     feedback_us: Option<u64>,
     backed_off_us: u64,
+    /// When the last probe had left, and what arrived before it without a queue that grew.
+    before_probe: Option<(u64, f64)>,
 }
 
 impl BandwidthEstimator {
@@ -148,6 +156,7 @@ impl BandwidthEstimator {
             has_reports: false,
             feedback_us: None,
             backed_off_us: now_us,
+            before_probe: None,
         }
     }
 
@@ -167,6 +176,10 @@ impl BandwidthEstimator {
         bytes: u32,
     ) {
         self.results.sent(now_us, first, last, bytes);
+        // Whoever fills the link by himself has a queue of his own.
+        let some = |acked: &f64| *acked < SOME_OF_IT * self.estimate;
+        let calm = self.acked.filter(some).filter(|_| self.delay.usage() != Usage::Over);
+        self.before_probe = calm.map(|acked| (now_us, acked));
     }
 
     /// What one feedback packet tells that was not known before, in order of number; `rtt_us` is smoothed.
@@ -191,7 +204,9 @@ impl BandwidthEstimator {
         let (estimate, short) = (self.estimate, self.probes.is_short());
         let tells = |p: &ProbeResult| p.saturated || p.rate >= estimate || short;
         let probe = self.results.take(now_us).filter(tells).map(|probe| probe.rate);
-        let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent() };
+        let own = |at: u64| now_us.saturating_sub(at) < OWN_QUEUE_US;
+        let carried = self.before_probe.filter(|(at, _)| own(*at)).map(|(_, carried)| carried);
+        let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent(), carried };
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
         let probed = probe.filter(|_| taken);
         if let Some(rate) = probed {

@@ -121,6 +121,8 @@ pub(crate) struct Consumer {
     pub(crate) waiting_since_us: Option<u64>,
     /// Next extended sequence number of the RTX stream.
     pub(crate) rtx_seq: u64,
+    /// Next outgoing number that a copy is sent of unasked.
+    pub(crate) spared: u64,
     /// A sender report goes out with the next packet.
     pub(crate) report_due: bool,
     /// The source changed: control is told after this flush.
@@ -156,6 +158,7 @@ impl Consumer {
             replayed_again: 0,
             waiting_since_us: None,
             rtx_seq: u64::from((seed >> 16) as u16 & 0x7fff),
+            spared: 0,
             report_due: false,
             layer_changed: false,
             broken: false,

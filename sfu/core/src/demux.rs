@@ -55,6 +55,11 @@ impl Demux {
         }
     }
 
+    /// How many tuples and user fragments.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.tuples.len(), self.ufrags.len())
+    }
+
     pub(crate) fn add_ufrag(&mut self, ufrag: &str, transport: usize) {
         self.ufrags.insert(ufrag.to_owned(), transport);
     }

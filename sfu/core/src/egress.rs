@@ -6,13 +6,38 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-/// One path: the local address a datagram came in on (echoed as source) and the peer. The local port is the worker's.
+/// What carries the datagrams of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Each is one of UDP.
+    Udp,
+    /// They are framed in a connection that the peer opened (RFC 6544, RFC 4571).
+    Tcp,
+}
+
+/// One path: the local address a datagram came in on (echoed as source) and the peer. The local port is the worker's, over TCP that of all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
+    /// What carries it.
+    pub protocol: Protocol,
     /// Local address (never v4-mapped v6).
     pub local: IpAddr,
     /// Peer (never v4-mapped v6).
     pub remote: SocketAddr,
+}
+
+impl Tuple {
+    /// A path over UDP.
+    #[must_use]
+    pub const fn udp(local: IpAddr, remote: SocketAddr) -> Self {
+        Self { protocol: Protocol::Udp, local, remote }
+    }
+
+    /// A path over TCP.
+    #[must_use]
+    pub const fn tcp(local: IpAddr, remote: SocketAddr) -> Self {
+        Self { protocol: Protocol::Tcp, local, remote }
+    }
 }
 
 /// One received datagram.

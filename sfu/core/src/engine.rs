@@ -340,6 +340,26 @@ impl Engine {
         (self.transports.len(), self.producers.len(), self.consumers.len())
     }
 
+    /// Everything that is held for somebody, by name. All of it is 0 when the last transport has gone and the longest deadline has passed.
+    #[must_use]
+    pub fn held(&self) -> [(&'static str, usize); 11] {
+        let (tuples, ufrags) = self.demux.held();
+        let ids = self.transport_keys.len() + self.producer_keys.len() + self.consumer_keys.len();
+        [
+            ("transports", self.transports.len()),
+            ("producers", self.producers.len()),
+            ("consumers", self.consumers.len()),
+            ("routers", self.routers.len()),
+            ("ids", ids),
+            ("tuples", tuples),
+            ("ufrags", ufrags),
+            ("timers", self.timers.len()),
+            ("events", self.events.len()),
+            ("ready", self.ready.len()),
+            ("allocations", self.allocations.len()),
+        ]
+    }
+
     fn random(&mut self) -> u64 {
         self.rng.random()
     }

@@ -7,6 +7,7 @@ mod order;
 mod probe;
 mod repair;
 mod replay;
+mod spare;
 mod write;
 
 pub(crate) use repair::retransmit;
@@ -149,7 +150,7 @@ impl Fan<'_> {
         if !waited {
             self.transport.pace.left(flush.now_us);
         }
-        !self.transport.pace.is_empty()
+        !self.transport.pace.is_empty() || (self.transport.pace.spares() && taken.packets > 0)
     }
 
     /// Sends the next part of what waits; returns whether there is more.
@@ -170,8 +171,9 @@ impl Fan<'_> {
         }
         self.send_chosen(flush, &tuple, taken);
         self.transport.pace.left(flush.now_us);
+        let spares = self.spare(flush);
         let probes = self.probe(flush);
-        replays || probes || !self.transport.pace.is_empty()
+        replays || spares || probes || !self.transport.pace.is_empty()
     }
 
     /// Chooses packets from the front of the queue, as many as may leave in so many slots; `None`: all.

@@ -19,6 +19,7 @@ pub mod engine;
 mod event;
 mod feedback;
 mod forward;
+pub mod framing;
 mod id;
 pub mod params;
 pub mod pipe;

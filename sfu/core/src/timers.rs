@@ -77,6 +77,11 @@ impl TimerQueue {
         }
     }
 
+    /// Entries, those to skip included.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// The earliest entry; it may be one to skip.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _, _))| *at)

@@ -151,6 +151,6 @@ impl RecvBatch {
         };
         let segment = received.segment.unwrap_or(len).max(1);
         let arrival = clocks.arrival(received.stamp);
-        self.slots.push(Slot { tuple: Tuple { local, remote }, arrival, len, segment, index });
+        self.slots.push(Slot { tuple: Tuple::udp(local, remote), arrival, len, segment, index });
     }
 }

@@ -195,7 +195,7 @@ mod tests {
     use sfu_core::egress::Tuple;
 
     fn message(local: &str, remote: &str) -> Message {
-        let tuple = Tuple { local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+        let tuple = Tuple::udp(local.parse().unwrap(), remote.parse().unwrap());
         Message { tuple, start: 0, len: 100, segment: 50 }
     }
 

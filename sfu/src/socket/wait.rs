@@ -33,6 +33,7 @@ impl Waker {
 pub(crate) struct Readable {
     pub(crate) media: bool,
     pub(crate) reports: bool,
+    pub(crate) tcp: bool,
 }
 
 /// The worker's end.
@@ -55,17 +56,19 @@ impl Waiter {
         Waker(self.0.clone())
     }
 
-    /// Waits until a socket is readable, a waker fires or the time is over (`None`: never). `reports` may be left out.
+    /// Waits until a socket is readable, a waker fires or the time is over (`None`: never). `reports` and `tcp` may be left out.
     pub(crate) fn wait(
         &self,
         media: BorrowedFd<'_>,
         reports: Option<BorrowedFd<'_>>,
+        tcp: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> io::Result<Readable> {
         let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // A negative descriptor is passed over.
-        let reports = reports.map_or(-1, |fd| fd.as_raw_fd());
-        let mut fds = [poll(media.as_raw_fd()), poll(self.0.event.as_raw_fd()), poll(reports)];
+        let [reports, tcp] = [reports, tcp].map(|fd| fd.map_or(-1, |fd| fd.as_raw_fd()));
+        let (media, event) = (media.as_raw_fd(), self.0.event.as_raw_fd());
+        let mut fds = [media, event, reports, tcp].map(poll);
         // SAFETY: all-zero is a valid `timespec`.
         let mut time: libc::timespec = unsafe { std::mem::zeroed() };
         let time = timeout.map_or(std::ptr::null(), |timeout| {
@@ -73,8 +76,8 @@ impl Waiter {
             time.tv_nsec = timeout.subsec_nanos() as _;
             &raw const time
         });
-        // SAFETY: `fds` is an array of three, `time` null or a local that lives to the end of this function.
-        let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 3, time, std::ptr::null()) };
+        // SAFETY: `fds` is an array of four, `time` null or a local that lives to the end of this function.
+        let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 4, time, std::ptr::null()) };
         if ready < 0 {
             let error = io::Error::last_os_error();
             let interrupted = error.kind() == io::ErrorKind::Interrupted;
@@ -85,7 +88,8 @@ impl Waiter {
             // After the read and before the queue is drained: whoever queues from here on wakes anew.
             self.0.pending.store(false, Ordering::Release);
         }
-        Ok(Readable { media: fds[0].revents != 0, reports: fds[2].revents != 0 })
+        let [media, _, reports, tcp] = fds.map(|fd| fd.revents != 0);
+        Ok(Readable { media, reports, tcp })
     }
 }
 
@@ -104,13 +108,13 @@ mod tests {
         for _ in 0..100 {
             waker.wake();
             waker.wake();
-            assert!(!waiter.wait(socket.as_fd(), None, None).unwrap().media);
+            assert!(!waiter.wait(socket.as_fd(), None, None, None).unwrap().media);
         }
         let start = Instant::now();
         let timeout = Duration::from_millis(5);
-        assert!(!waiter.wait(socket.as_fd(), None, Some(timeout)).unwrap().media);
+        assert!(!waiter.wait(socket.as_fd(), None, None, Some(timeout)).unwrap().media);
         assert!(start.elapsed() >= timeout, "a wake-up was left over");
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
-        assert!(waiter.wait(socket.as_fd(), None, None).unwrap().media);
+        assert!(waiter.wait(socket.as_fd(), None, None, None).unwrap().media);
     }
 }

@@ -1,7 +1,9 @@
 //! What goes over the wire, as the OpenAPI document describes it.
 
-use crate::protocol::{ParticipantState, Permissions, Source, TrackInfo};
-use crate::room::{ParticipantReport, PermissionChange, RoomReport};
+use crate::protocol::{
+    BanInfo, ParticipantState, PermissionChange, Permissions, Standing, TrackInfo, Waiting,
+};
+use crate::room::{ParticipantReport, RoomReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +16,12 @@ pub(super) struct Room {
     name: String,
     /// Text of the application's, which everybody in the room can read.
     metadata: String,
+    /// Nobody new is let in.
+    locked: bool,
+    /// Whoever is new waits for a moderator.
+    lobby: bool,
+    /// How many wait.
+    waiting: usize,
     /// How many are there, viewers by WHEP not counted.
     participants: usize,
     /// How many watch by WHEP.
@@ -24,18 +32,55 @@ pub(super) struct Room {
     max_participants: usize,
     /// How long the room stays when nobody is in it, in seconds.
     empty_timeout: u64,
+    /// Who is there, without the hidden ones; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    present: Option<Vec<Present>>,
+}
+
+/// Somebody who is in a room, and how.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Present {
+    #[schema(example = "ada")]
+    identity: String,
+    name: String,
+    state: ParticipantState,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+impl From<&ParticipantReport> for Present {
+    fn from(report: &ParticipantReport) -> Self {
+        Self {
+            identity: report.identity.clone(),
+            name: report.name.clone(),
+            state: report.state,
+            standing: report.standing.clone(),
+        }
+    }
+}
+
+impl Room {
+    /// Says also who is there.
+    pub(super) fn with_presence(report: &RoomReport) -> Self {
+        let seen = report.participants.iter().filter(|participant| !participant.hidden);
+        Self { present: Some(seen.map(Present::from).collect()), ..Self::from(report) }
+    }
 }
 
 impl From<&RoomReport> for Room {
     fn from(report: &RoomReport) -> Self {
         Self {
             name: report.name.clone(),
-            metadata: report.metadata.clone(),
+            metadata: report.state.metadata.clone(),
+            locked: report.state.locked,
+            lobby: report.state.lobby,
+            waiting: report.waiting.len(),
             participants: report.participants.len(),
             viewers: report.viewers,
             tracks: report.participants.iter().map(|p| p.tracks.len()).sum(),
             max_participants: report.max_participants,
             empty_timeout: report.linger.as_secs(),
+            present: None,
         }
     }
 }
@@ -58,6 +103,9 @@ pub(super) struct Page {
     pub(super) after: Option<String>,
     /// So many at most [default: 100, at most 1000].
     pub(super) limit: Option<usize>,
+    /// Say also who is in each room, and how.
+    #[serde(default)]
+    pub(super) presence: bool,
 }
 
 /// A room to be.
@@ -76,6 +124,9 @@ pub(super) struct NewRoom {
     /// Most participants, at most 200.
     #[serde(default)]
     pub(super) max_participants: Option<usize>,
+    /// Whoever is new waits for a moderator.
+    #[serde(default)]
+    pub(super) lobby: Option<bool>,
 }
 
 /// What becomes of a room; what is absent stays as it is.
@@ -91,6 +142,12 @@ pub(super) struct RoomPatch {
     /// Most participants, at most 200. Who is there stays.
     #[serde(default)]
     pub(super) max_participants: Option<usize>,
+    /// Nobody new is let in.
+    #[serde(default)]
+    pub(super) locked: Option<bool>,
+    /// Whoever is new waits for a moderator. Switched off, those who wait are let in.
+    #[serde(default)]
+    pub(super) lobby: Option<bool>,
 }
 
 /// Somebody in a room; viewers by WHEP are only counted.
@@ -108,6 +165,8 @@ pub(super) struct Participant {
     whip: bool,
     metadata: String,
     attributes: BTreeMap<String, String>,
+    #[serde(flatten)]
+    standing: Standing,
     permissions: Permissions,
     tracks: Vec<TrackInfo>,
 }
@@ -123,6 +182,7 @@ impl From<ParticipantReport> for Participant {
             whip: report.over_http,
             metadata: report.metadata,
             attributes: report.attributes,
+            standing: report.standing,
             permissions: report.permissions,
             tracks: report.tracks,
         }
@@ -148,33 +208,51 @@ pub(super) struct ParticipantPatch {
     #[serde(default)]
     pub(super) attributes: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    pub(super) permissions: Option<PermissionsPatch>,
+    pub(super) permissions: Option<PermissionChange>,
+    /// Moderates the room, without a token that says so.
+    #[serde(default)]
+    pub(super) moderator: Option<bool>,
+    /// `false` takes a raised hand down.
+    #[serde(default)]
+    pub(super) hand: Option<bool>,
+    /// What everybody concerned is told, up to 200 characters.
+    #[serde(default)]
+    pub(super) reason: String,
 }
 
-/// What somebody may do from now on; what is absent stays as it is. What they do beyond it ends at once.
+/// Why.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Why {
+    /// What those it concerns are told, up to 200 characters.
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+/// Somebody to be kept out.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PermissionsPatch {
+pub(super) struct NewBan {
+    #[schema(example = "eve")]
+    pub(super) identity: String,
+    /// How long, 1 to 2592000.
+    pub(super) seconds: u64,
+    /// What they are told, up to 200 characters.
     #[serde(default)]
-    can_publish: Option<bool>,
-    #[serde(default)]
-    can_subscribe: Option<bool>,
-    #[serde(default)]
-    can_publish_data: Option<bool>,
-    /// Empty: every source.
-    #[serde(default)]
-    can_publish_sources: Option<Vec<Source>>,
+    pub(super) reason: String,
 }
 
-impl From<PermissionsPatch> for PermissionChange {
-    fn from(patch: PermissionsPatch) -> Self {
-        Self {
-            can_publish: patch.can_publish,
-            can_subscribe: patch.can_subscribe,
-            can_publish_data: patch.can_publish_data,
-            can_publish_sources: patch.can_publish_sources,
-        }
-    }
+/// All of a room.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Bans {
+    pub(super) bans: Vec<BanInfo>,
+}
+
+/// Who waits to be let in, who came first first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Lobby {
+    pub(super) waiting: Vec<Waiting>,
 }
 
 /// A track and whose it is.
@@ -200,4 +278,7 @@ pub(super) struct Tracks {
 pub(super) struct TrackPatch {
     /// `true`: only its owner can unmute it.
     pub(super) muted: bool,
+    /// What its owner is told, up to 200 characters.
+    #[serde(default)]
+    pub(super) reason: String,
 }

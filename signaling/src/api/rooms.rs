@@ -1,11 +1,11 @@
 //! `/api/rooms` and `/api/rooms/{room}`.
 
 use super::error::{ApiError, read};
-use super::model::{NewRoom, Page, Room, RoomPatch, Rooms};
-use super::{command, done, managed, report};
+use super::model::{NewRoom, Page, Room, RoomPatch, Rooms, Why};
+use super::{command, done, managed, moderate, reason, report};
 use crate::auth::{Admin, AuthError};
 use crate::http::AppState;
-use crate::protocol::{check_metadata, check_room};
+use crate::protocol::{ModeratorAction, Nothing, UpdateRoom, check_metadata, check_room};
 use crate::room::{AdminCommand, MAX_PARTICIPANTS, RoomChange};
 use axum::Json;
 use axum::body::Body;
@@ -43,7 +43,9 @@ pub(super) async fn list(
     let mut rooms = Vec::new();
     for (name, room) in found {
         // One that has ended meanwhile is not there.
-        rooms.extend(report(&room, &name).await.ok().as_ref().map(Room::from));
+        let shown =
+            if page.presence { Room::with_presence } else { |report: &_| Room::from(report) };
+        rooms.extend(report(&room, &name).await.ok().as_ref().map(shown));
     }
     Ok(Json(Rooms { rooms, next }))
 }
@@ -60,10 +62,11 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     admin.may_create()?;
-    let NewRoom { name, metadata, empty_timeout, max_participants } = read(body).await?;
+    let NewRoom { name, metadata, empty_timeout, max_participants, lobby } = read(body).await?;
     check_room(&name).map_err(ApiError::bad)?;
     let empty_timeout = Some(empty_timeout.unwrap_or(EMPTY_TIMEOUT));
-    let change = change(metadata, empty_timeout, max_participants)?;
+    let room = UpdateRoom { metadata, lobby, locked: None };
+    let change = change(room, empty_timeout, max_participants)?;
     let made = state.registry.find(&name).is_none();
     if !made {
         // Who may make rooms may not change those of others.
@@ -100,14 +103,15 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<Room>, ApiError> {
     let handle = managed(&state, &admin, &room)?;
-    let RoomPatch { metadata, empty_timeout, max_participants } = read(body).await?;
-    let change = change(metadata, empty_timeout, max_participants)?;
+    let RoomPatch { metadata, empty_timeout, max_participants, locked, lobby } = read(body).await?;
+    let change = UpdateRoom { metadata, locked, lobby };
+    let change = self::change(change, empty_timeout, max_participants)?;
     command(&handle, &room, AdminCommand::Configure(change)).await?;
     Ok(Json(Room::from(&report(&handle, &room).await?)))
 }
 
 /// Sends everybody away and ends the room (video.roomAdmin)
-#[utoipa::path(delete, path = "/api/rooms/{room}", tag = "rooms", params(("room" = String, Path)), responses(
+#[utoipa::path(delete, path = "/api/rooms/{room}", tag = "rooms", params(("room" = String, Path), Why), responses(
     (status = 204, description = "ended"),
     (status = "default", description = "refused", body = ApiError)
 ))]
@@ -115,18 +119,20 @@ pub(super) async fn delete(
     State(state): State<Arc<AppState>>,
     Path(room): Path<String>,
     admin: Admin,
+    why: Result<Query<Why>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let handle = managed(&state, &admin, &room)?;
-    command(&handle, &room, AdminCommand::Close).await?;
+    let reason = reason(why)?;
+    moderate(&handle, &room, ModeratorAction::EndRoom(Nothing {}), reason).await?;
     Ok(done())
 }
 
 fn change(
-    metadata: Option<String>,
+    room: UpdateRoom,
     empty_timeout: Option<u64>,
     max_participants: Option<usize>,
 ) -> Result<RoomChange, ApiError> {
-    metadata.as_deref().map_or(Ok(()), check_metadata).map_err(ApiError::bad)?;
+    room.metadata.as_deref().map_or(Ok(()), check_metadata).map_err(ApiError::bad)?;
     if empty_timeout.is_some_and(|seconds| seconds > EMPTY_TIMEOUT_MAX) {
         let text = format!("field `empty_timeout`: at most {EMPTY_TIMEOUT_MAX} seconds");
         return Err(ApiError::bad(text));
@@ -135,5 +141,5 @@ fn change(
         let text = format!("field `max_participants`: 1 to {MAX_PARTICIPANTS}");
         return Err(ApiError::bad(text));
     }
-    Ok(RoomChange { metadata, linger: empty_timeout.map(Duration::from_secs), max_participants })
+    Ok(RoomChange { room, linger: empty_timeout.map(Duration::from_secs), max_participants })
 }

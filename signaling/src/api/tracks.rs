@@ -1,15 +1,15 @@
 //! `/api/rooms/{room}/tracks` and each of them.
 
 use super::error::{ApiError, read};
-use super::model::{Track, TrackPatch, Tracks};
-use super::{command, done, managed, report};
+use super::model::{Track, TrackPatch, Tracks, Why};
+use super::{done, managed, moderate, reason, report};
 use crate::auth::Admin;
 use crate::http::AppState;
-use crate::protocol::TrackId;
-use crate::room::AdminCommand;
+use crate::protocol::{ModeratorAction, OneTrack, TrackId, check_reason};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use std::sync::Arc;
@@ -52,18 +52,20 @@ pub(super) async fn mute(
 ) -> Result<Response, ApiError> {
     let handle = managed(&state, &admin, &room)?;
     let track = parse(&track)?;
-    let TrackPatch { muted } = read(body).await?;
+    let TrackPatch { muted, reason } = read(body).await?;
+    check_reason(&reason).map_err(ApiError::bad)?;
     if !muted {
         let text = "Only its owner can unmute a track: nobody is put on the air by somebody else.";
         return Err(ApiError::new(StatusCode::CONFLICT, text));
     }
-    command(&handle, &room, AdminCommand::Mute { track }).await?;
+    let action = ModeratorAction::MuteTrack(OneTrack { track });
+    moderate(&handle, &room, action, reason).await?;
     Ok(done())
 }
 
 /// Ends a track (video.roomAdmin)
 #[utoipa::path(delete, path = "/api/rooms/{room}/tracks/{track}", tag = "tracks",
-    params(("room" = String, Path), ("track" = String, Path)), responses(
+    params(("room" = String, Path), ("track" = String, Path), Why), responses(
     (status = 204, description = "ended"),
     (status = "default", description = "refused", body = ApiError)
 ))]
@@ -71,10 +73,13 @@ pub(super) async fn unpublish(
     State(state): State<Arc<AppState>>,
     Path((room, track)): Path<(String, String)>,
     admin: Admin,
+    why: Result<Query<Why>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let handle = managed(&state, &admin, &room)?;
     let track = parse(&track)?;
-    command(&handle, &room, AdminCommand::Unpublish { track }).await?;
+    let reason = reason(why)?;
+    let action = ModeratorAction::StopTrack(OneTrack { track });
+    moderate(&handle, &room, action, reason).await?;
     Ok(done())
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) iat: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) jti: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) metadata: String,
@@ -45,6 +47,8 @@ pub(super) struct VideoGrant {
     pub(super) can_subscribe: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) can_publish_data: Option<bool>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) can_update_own_metadata: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) can_publish_sources: Vec<Source>,
     #[serde(skip_serializing_if = "is_false")]
@@ -63,6 +67,7 @@ impl VideoGrant {
             can_publish,
             can_subscribe: self.can_subscribe.unwrap_or(true),
             can_publish_data: self.can_publish_data.unwrap_or(can_publish),
+            can_update_metadata: self.can_update_own_metadata,
             can_publish_sources: self.can_publish_sources.clone(),
         }
     }
@@ -90,6 +95,8 @@ impl Claims {
             attributes: self.attributes,
             permissions: self.video.permissions(),
             hidden: self.video.hidden,
+            moderator: self.video.room_admin,
+            token_id: self.jti,
             validity: Some(Validity { made, ends: self.exp }),
         })
     }

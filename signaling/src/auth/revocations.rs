@@ -2,10 +2,11 @@
 //!
 //! Bounded and timed: an entry is kept until the token that it concerns has expired.
 
-use super::{AuthError, Grant, LEEWAY_SECONDS};
+use super::{AuthError, Grant, KeptBans, LEEWAY_SECONDS};
 use crate::protocol::Permissions;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Most entries; beyond it those that would end first are forgotten.
 const ENTRIES_MAX: usize = 10_000;
@@ -33,7 +34,11 @@ struct Entry {
 
 /// By room and identity.
 #[derive(Debug, Default)]
-pub(crate) struct Revocations(Mutex<HashMap<(String, String), Entry>>);
+pub(crate) struct Revocations {
+    entries: Mutex<HashMap<(String, String), Entry>>,
+    /// Keep out whatever token somebody brings.
+    pub(crate) bans: KeptBans,
+}
 
 impl Revocations {
     /// From now on tokens for this room with the grant's identity, made until now, are worth what the verdict says.
@@ -64,6 +69,9 @@ impl Revocations {
         let (Some(identity), Some(validity)) = (&grant.identity, grant.validity) else {
             return Ok(());
         };
+        if self.bans.hold(Instant::now(), room, identity, grant.token_id.as_deref()) {
+            return Err(AuthError::Banned);
+        }
         let entries = self.lock();
         let Some(entry) = entries.get(&(room.to_owned(), identity.clone())) else { return Ok(()) };
         let old = |since: u64| validity.made <= since && now < entry.until;
@@ -78,7 +86,7 @@ impl Revocations {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Entry>> {
         // Nothing inside a guard can panic half-way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -41,6 +41,8 @@ pub struct TokenRequest {
     pub can_subscribe: Option<bool>,
     /// `None`: as `can_publish`.
     pub can_publish_data: Option<bool>,
+    /// The bearer may change its own name, metadata and attributes.
+    pub can_update_own_metadata: bool,
     /// Empty: all.
     pub can_publish_sources: Vec<Source>,
     /// Nobody is told of the bearer.
@@ -69,6 +71,7 @@ impl TokenRequest {
             can_publish: None,
             can_subscribe: None,
             can_publish_data: None,
+            can_update_own_metadata: false,
             can_publish_sources: Vec::new(),
             hidden: false,
             room_admin: false,
@@ -119,6 +122,7 @@ pub fn sign(request: TokenRequest, now: SystemTime) -> Result<String, String> {
         exp: seconds.saturating_add(request.ttl.as_secs()),
         nbf: None,
         iat: Some(seconds),
+        jti: None,
         name: request.name,
         metadata: request.metadata,
         attributes: request.attributes,
@@ -131,6 +135,7 @@ pub fn sign(request: TokenRequest, now: SystemTime) -> Result<String, String> {
             can_publish: request.can_publish,
             can_subscribe: request.can_subscribe,
             can_publish_data: request.can_publish_data,
+            can_update_own_metadata: request.can_update_own_metadata,
             can_publish_sources: request.can_publish_sources,
             hidden: request.hidden,
         },

@@ -101,15 +101,19 @@ fn row_29_a_good_token_grants_what_it_says() {
     let grant = verify(&hs256(&claims()), "demo").unwrap();
     assert_eq!((grant.identity.as_deref(), grant.name.as_deref()), (Some("ada"), Some("Ada")));
     assert_eq!(grant.metadata, "m");
-    let expected = Permissions { can_subscribe: false, ..Permissions::ALL };
+    let expected =
+        Permissions { can_subscribe: false, can_update_metadata: false, ..Permissions::ALL };
     assert_eq!(grant.permissions, expected);
     let mut full = claims();
     full["attributes"] = json!({"team": "red"});
     full["nbf"] = json!(now() - 5);
     full["video"] = json!({"room": "demo", "roomJoin": true, "canPublish": true, "hidden": true, "recorder": true,
-        "canPublishSources": ["camera", "screen_share_audio"], "canPublishData": false, "canUpdateOwnMetadata": true});
+        "canPublishSources": ["camera", "screen_share_audio"], "canPublishData": false, "canUpdateOwnMetadata": true, "roomAdmin": true});
+    full["jti"] = json!("t1");
     let grant = verify(&hs256(&full), "demo").unwrap();
     assert_eq!(grant.attributes["team"], "red");
+    assert!(grant.moderator && grant.permissions.can_update_metadata);
+    assert_eq!(grant.token_id.as_deref(), Some("t1"));
     assert!(grant.hidden && !grant.permissions.can_publish_data);
     assert!(
         grant.permissions.allows(Source::Camera) && !grant.permissions.allows(Source::Microphone)
@@ -304,7 +308,8 @@ fn what_the_command_makes_is_accepted() {
     let grant = verify(&token, "demo").unwrap();
     let validity = grant.validity;
     assert_eq!(validity.unwrap().ends, validity.unwrap().made + 60);
-    assert_eq!(grant, Grant { identity: Some("bob".into()), validity, ..Grant::OPEN });
+    let permissions = Permissions { can_update_metadata: false, ..Permissions::ALL };
+    assert_eq!(grant, Grant { identity: Some("bob".into()), permissions, validity, ..Grant::OPEN });
     let signing = SigningKey::Ed25519(Secret::new(PRIVATE.into()));
     let token = sign(TokenRequest { key: "ed".into(), signing, ..base() }, SystemTime::now());
     assert!(verify(&token.unwrap(), "demo").is_ok());

@@ -3,12 +3,14 @@
 use super::message::{Asked, Message};
 use super::outbox::{OutboxReader, outbox};
 use super::{Admission, COUNTED_BYTES, ChannelError, MESSAGE_BYTES_MAX, Membership, Parcel};
-use crate::http::{AppState, sized};
+use crate::http::{AppState, admit, sized};
 use crate::ws::{Frame, Frames, Gone, Limits};
 use axum::extract::ws::{Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 const LIMITS: Limits = Limits { message_bytes: MESSAGE_BYTES_MAX, counted_bytes: COUNTED_BYTES };
@@ -29,10 +31,19 @@ impl From<Gone> for End {
 /// The route.
 pub(crate) async fn upgrade(
     State(state): State<Arc<AppState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Query(admission): Query<Admission>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    sized(upgrade, MESSAGE_BYTES_MAX).on_upgrade(move |socket| run(socket, admission, state))
+    let permit = match admit(&state.limit, peer, &headers) {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.into_response(),
+    };
+    sized(upgrade, MESSAGE_BYTES_MAX).on_upgrade(async move |socket| {
+        run(socket, admission, state).await;
+        drop(permit);
+    })
 }
 
 async fn run(socket: WebSocket, admission: Admission, state: Arc<AppState>) {

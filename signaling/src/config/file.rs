@@ -22,6 +22,7 @@ pub(super) struct FileConfig {
     pub(super) keys: BTreeMap<String, KeyText>,
     pub(super) admin_listen: Option<SocketAddr>,
     pub(super) max_load: Option<u32>,
+    pub(super) sockets_per_address: Option<usize>,
     pub(super) drain: Option<u64>,
     pub(super) webhook: Option<WebhookText>,
 }

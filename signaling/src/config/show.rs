@@ -43,6 +43,8 @@ pub fn show(raw: RawConfig, matches: &ArgMatches) -> Result<String, ConfigError>
     let admin = config.admin_listen.map_or("\"off\"".to_owned(), quoted);
     line("admin_listen", admin, file.admin_listen.is_some());
     line("max_load", config.max_load.to_string(), file.max_load.is_some());
+    let sockets = config.sockets_per_address.to_string();
+    line("sockets_per_address", sockets, file.sockets_per_address.is_some());
     line("drain", config.drain.as_secs().to_string(), file.drain.is_some());
     tables(&mut page, &config);
     Ok(page)

@@ -6,6 +6,7 @@ use crate::protocol::ParticipantId;
 use sfu::params::{Fingerprint, FingerprintHash};
 use sfu::{Command, Error, Event, Handle, TransportId, WorkerId};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ const RETRY: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Place {
     handle: Handle,
+    tcp_candidates: Arc<[SocketAddr]>,
     home: WorkerId,
     /// Made for the first participant there.
     locals: HashMap<WorkerId, Arc<LocalMedia>>,
@@ -26,10 +28,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(handle: Handle) -> Self {
+    pub(super) fn new(handle: Handle, tcp_candidates: Arc<[SocketAddr]>) -> Self {
         let (home, workers) = (handle.place_room(), handle.workers().count());
         Self {
             handle,
+            tcp_candidates,
             home,
             locals: HashMap::new(),
             participants: HashMap::new(),
@@ -45,13 +48,14 @@ impl Place {
             *share += 1;
         }
         self.participants.insert(participant, worker);
-        let handle = &self.handle;
+        let (handle, tcp_candidates) = (&self.handle, &self.tcp_candidates);
         let local = self.locals.entry(worker).or_insert_with(|| {
             let digest = handle.fingerprint().to_vec();
             Arc::new(LocalMedia {
                 worker,
                 fingerprint: Fingerprint { hash: FingerprintHash::Sha256, digest },
                 candidates: handle.candidates(worker),
+                tcp_candidates: tcp_candidates.to_vec(),
             })
         });
         local.clone()

@@ -16,7 +16,15 @@ type Numbered<'a> = &'a [WorkerMetrics];
 /// Name, meaning, and where the value is.
 type Row<S, T> = (&'static str, &'static str, fn(&S) -> T);
 
-const COUNTERS: [Row<WorkerMetrics, u64>; 11] = [
+const COUNTERS: [Row<WorkerMetrics, u64>; 15] = [
+    ("tcp_opened_connections", "TCP connections for media, taken.", |m| m.tcp.opened),
+    ("tcp_received_packets", "Datagrams received in them.", |m| m.tcp.received),
+    ("tcp_sent_packets", "Datagrams queued for them.", |m| m.tcp.sent),
+    (
+        "tcp_dropped_packets",
+        "Datagrams for peers that did not take what waited for them, or had gone.",
+        |m| m.tcp.dropped,
+    ),
     ("udp_receive_calls", "System calls that received (recvmmsg).", |m| m.socket.receive_calls),
     ("udp_received_packets", "Datagrams received.", |m| m.socket.received),
     ("udp_received_bytes", "Their payload.", |m| m.socket.received_bytes),
@@ -42,7 +50,8 @@ const COUNTERS: [Row<WorkerMetrics, u64>; 11] = [
     }),
 ];
 
-const GAUGES: [Row<WorkerMetrics, usize>; 6] = [
+const GAUGES: [Row<WorkerMetrics, usize>; 7] = [
+    ("tcp_connections", "TCP connections for media.", |m| m.tcp.open),
     ("transports", "Peer connections.", |m| m.transports),
     ("producers", "Incoming tracks.", |m| m.producers),
     ("consumers", "Outgoing slots.", |m| m.consumers),
@@ -97,6 +106,8 @@ pub(super) fn encode(page: &mut Page<'_>, workers: Numbered<'_>) -> fmt::Result 
     traffic(page, workers)?;
     let help = "Connections made, by SRTP profile.";
     page.counter("connections", help, per(workers, "profile", |m| m.connections.by_profile()))?;
+    let help = "TCP connections for media that were closed, by reason.";
+    page.counter("tcp_closed_connections", help, per(workers, "reason", |m| m.tcp.closed()))?;
     let help = "Packets and commands that went no further, by reason.";
     page.counter("dropped_packets", help, per(workers, "reason", drops))?;
     let help =

@@ -12,6 +12,8 @@ struct Server {
     rng: StdRng,
     local: LocalMedia,
     announced: Vec<String>,
+    /// The section whose payloads are sealed.
+    encrypted: String,
     slots: MediaSections,
 }
 
@@ -21,10 +23,16 @@ impl Server {
         let fingerprint = Fingerprint { hash: FingerprintHash::Sha256, digest: vec![7; 32] };
         let candidates = vec!["192.0.2.1:8080".parse().unwrap()];
         Self {
-            negotiation: Negotiation::new(&mut rng),
+            negotiation: Negotiation::new(WorkerId(0), &mut rng),
             rng,
-            local: LocalMedia { worker: WorkerId(0), fingerprint, candidates },
+            local: LocalMedia {
+                worker: WorkerId(0),
+                fingerprint,
+                candidates,
+                tcp_candidates: Vec::new(),
+            },
             announced: Vec::new(),
+            encrypted: String::new(),
             slots: MediaSections { audio: 4, video: 4 },
         }
     }
@@ -33,6 +41,7 @@ impl Server {
         let announced = std::mem::take(&mut self.announced);
         let wishes = Wishes {
             publishes: &|mid, _| announced.iter().any(|known| known == mid),
+            encrypted: &|mid| self.encrypted == mid,
             slots: self.slots,
             over_http: false,
         };
@@ -222,7 +231,12 @@ fn a_refused_offer_leaves_no_trace() {
     let error = server.try_offer(&bad).unwrap_err();
     assert!(error.message.contains(&ours.to_string()), "{error}");
     let other_certificate = peer.offer().replace("AB:", "AC:");
-    let wishes = Wishes { publishes: &|_, _| true, slots: server.slots, over_http: false };
+    let wishes = Wishes {
+        publishes: &|_, _| true,
+        encrypted: &|_| false,
+        slots: server.slots,
+        over_http: false,
+    };
     let error = server
         .negotiation
         .handle_offer(&other_certificate, &server.local, &wishes, &mut server.rng)
@@ -241,7 +255,12 @@ fn sendrecv_needs_an_announcement_or_whep() {
     server.announced.push(mid.clone());
     assert_eq!(direction(&server.offer(&peer).0, &mid), "recvonly");
     let mut viewer = Server::new();
-    let wishes = Wishes { publishes: &|_, _| false, slots: viewer.slots, over_http: true };
+    let wishes = Wishes {
+        publishes: &|_, _| false,
+        encrypted: &|_| false,
+        slots: viewer.slots,
+        over_http: true,
+    };
     let negotiation = &mut viewer.negotiation;
     let (answer, _) =
         negotiation.handle_offer(&peer.offer(), &viewer.local, &wishes, &mut viewer.rng).unwrap();
@@ -253,10 +272,33 @@ fn red_is_accepted_beside_opus_and_nothing_else_is() {
     let mut server = Server::new();
     server.announced = vec!["0".to_owned()];
     let offer = include_str!("../../../tests/golden/sdp/chromium_publish_simulcast.sdp");
-    let wishes = Wishes { publishes: &|mid, _| mid == "0", slots: server.slots, over_http: false };
+    let wishes = Wishes {
+        publishes: &|mid, _| mid == "0",
+        encrypted: &|_| false,
+        slots: server.slots,
+        over_http: false,
+    };
     let (answer, _) =
         server.negotiation.handle_offer(offer, &server.local, &wishes, &mut server.rng).unwrap();
     let audio = section(&answer, "0");
     assert!(audio.contains("opus/48000/2") && audio.contains("red/48000/2"), "{audio}");
     assert!(!audio.contains("PCMU"), "{audio}");
+}
+
+#[test]
+fn red_is_not_accepted_where_it_would_be_sealed_now_or_later() {
+    let mut server = Server::new();
+    let mut peer = FakePeer::new();
+    let (open, sealed) =
+        (peer.add(Kind::Audio, Way::Send, &[]), peer.add(Kind::Audio, Way::Send, &[]));
+    server.announced = vec![open.clone(), sealed.clone()];
+    server.encrypted.clone_from(&sealed);
+    // The second offer announces nothing.
+    for _ in 0..2 {
+        let (answer, changes) = server.offer(&peer);
+        assert!(section(&answer, &open).contains("red/48000/2"), "{answer}");
+        let sealed = section(&answer, &sealed);
+        assert!(sealed.contains("opus/48000/2") && !sealed.contains("red/"), "{sealed}");
+        assert!(changes.republished.is_empty());
+    }
 }

@@ -1,10 +1,12 @@
 //! What a client may say.
 
-use super::{MAX_MESSAGE_BYTES, PublishData, Source, SubscribeTopics, TrackId};
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::decode::{StrictObject, read, shorten};
+use super::{
+    ChatRequest, MAX_MESSAGE_BYTES, Moderate, PresenceRequest, PublishData, Resume, Source,
+    SubscribeTopics, TrackId,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
 
 /// A message from a client, decoded and checked field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +14,7 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant is named for the struct that documents it")]
 pub enum ClientMessage {
     Join(Join),
+    Resume(Resume),
     Publish(Publish),
     Offer(Offer),
     Ready(Ready),
@@ -28,6 +31,12 @@ pub enum ClientMessage {
     SubscribeTopics(SubscribeTopics),
     Leave {},
     Ping(Ping),
+    #[serde(untagged)]
+    Chat(ChatRequest),
+    #[serde(untagged)]
+    Presence(PresenceRequest),
+    #[serde(untagged)]
+    Moderate(Moderate),
 }
 
 /// First message of every socket.
@@ -77,6 +86,9 @@ pub struct Publish {
     /// Simulcast layers, lowest first; empty without simulcast.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<PublishLayer>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// One simulcast layer that a publisher announces.
@@ -251,6 +263,9 @@ pub struct Renew {
 pub struct Ping {
     /// Echoed in `pong`; any number the client likes.
     pub time: u64,
+    /// Number of the last event that came: those until then need not be kept for `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
 }
 
 /// Longest sentence about a message that was refused; the longest of our own words has about half of it.
@@ -301,9 +316,19 @@ impl ClientMessage {
             .map_err(|message| DecodeError::new(request, message))
     }
 
-    fn from_fields(kind: &str, fields: Map<String, Value>) -> Result<Self, String> {
+    fn from_fields(kind: &str, mut fields: Map<String, Value>) -> Result<Self, String> {
+        if let Some(chat) = ChatRequest::from_fields(kind, &mut fields) {
+            return chat.map(Self::Chat);
+        }
+        if let Some(presence) = PresenceRequest::from_fields(kind, &mut fields) {
+            return presence.map(Self::Presence);
+        }
+        if let Some(moderate) = Moderate::from_fields(kind, &mut fields) {
+            return moderate.map(Self::Moderate);
+        }
         Ok(match kind {
             "join" => Self::Join(read(kind, fields)?),
+            "resume" => Self::Resume(read(kind, fields)?),
             "publish" => Self::Publish(read(kind, fields)?),
             "offer" => Self::Offer(read(kind, fields)?),
             "ready" => Self::Ready(read(kind, fields)?),
@@ -332,6 +357,7 @@ impl ClientMessage {
                 check_name(&join.name)?;
                 join.identity.as_deref().map_or(Ok(()), check_identity)
             }
+            Self::Resume(resume) => resume.check(),
             Self::Publish(publish) => publish.check(),
             Self::Candidate(candidate) => {
                 check_length("mid", candidate.mid.as_deref().unwrap_or("0"), 1, MAX_MID)?;
@@ -341,6 +367,9 @@ impl ClientMessage {
             Self::TrackSettings(settings) => settings.check(),
             Self::PublishData(publish) => publish.check(),
             Self::SubscribeTopics(topics) => topics.check(),
+            Self::Chat(chat) => chat.check(),
+            Self::Presence(presence) => presence.check(),
+            Self::Moderate(moderate) => moderate.check(),
             Self::TrackLimited(_)
             | Self::Renew(_)
             | Self::Offer(_)
@@ -381,7 +410,7 @@ impl TrackSettings {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -426,52 +455,4 @@ pub(super) fn check_length(field: &str, text: &str, min: usize, max: usize) -> R
         return Ok(());
     }
     Err(format!("field `{field}`: expected {min} to {max} characters without control characters"))
-}
-
-/// Reads the fields of one message; the error names the path to the wrong one.
-fn read<T: DeserializeOwned>(kind: &str, fields: Map<String, Value>) -> Result<T, String> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." {
-            format!("{kind}: {inner}")
-        } else {
-            format!("{kind}: field `{path}`: {inner}")
-        }
-    })
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-/// A JSON object without repeated keys: two parsers must never read two different messages from one text.
-struct StrictObject(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for StrictObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Map<String, Value>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a `type`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format!(
-                            "repeated field `{}`",
-                            shorten(&key)
-                        )));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Fields).map(Self)
-    }
 }

@@ -45,3 +45,8 @@ wire_id!(
     TrackId,
     "t"
 );
+wire_id!(
+    /// What somebody said in the chat of one room. Never reused within that room's life.
+    MessageId,
+    "m"
+);

@@ -20,6 +20,9 @@ pub struct Permissions {
     pub can_subscribe: bool,
     /// May send data.
     pub can_publish_data: bool,
+    /// May change its own name, metadata and attributes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_update_metadata: bool,
     /// What may be published; empty: every source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub can_publish_sources: Vec<Source>,
@@ -31,6 +34,7 @@ impl Permissions {
         can_publish: true,
         can_subscribe: true,
         can_publish_data: true,
+        can_update_metadata: true,
         can_publish_sources: Vec::new(),
     };
 
@@ -38,6 +42,40 @@ impl Permissions {
     pub fn allows(&self, source: Source) -> bool {
         let sources = &self.can_publish_sources;
         self.can_publish && (sources.is_empty() || sources.contains(&source))
+    }
+}
+
+/// What somebody may do from now on; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionChange {
+    /// May publish tracks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_publish: Option<bool>,
+    /// May receive tracks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_subscribe: Option<bool>,
+    /// May send data, and say something in the chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_publish_data: Option<bool>,
+    /// May change its own name, metadata and attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_update_metadata: Option<bool>,
+    /// What may be published; empty: every source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_publish_sources: Option<Vec<Source>>,
+}
+
+impl PermissionChange {
+    pub(crate) fn apply(&self, now: &Permissions) -> Permissions {
+        let sources = self.can_publish_sources.as_ref();
+        Permissions {
+            can_publish: self.can_publish.unwrap_or(now.can_publish),
+            can_subscribe: self.can_subscribe.unwrap_or(now.can_subscribe),
+            can_publish_data: self.can_publish_data.unwrap_or(now.can_publish_data),
+            can_update_metadata: self.can_update_metadata.unwrap_or(now.can_update_metadata),
+            can_publish_sources: sources.unwrap_or(&now.can_publish_sources).clone(),
+        }
     }
 }
 

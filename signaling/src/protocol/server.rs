@@ -1,6 +1,9 @@
 //! What the server says.
 
-use super::{Data, Kind, ParticipantId, Permissions, Source, TrackId};
+use super::{
+    ChatNews, Data, Kind, ModerationNews, ParticipantId, Permissions, PresenceNews, RoomState,
+    Source, Standing, TrackId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -12,6 +15,14 @@ use utoipa::ToSchema;
 pub enum ServerMessage {
     /// Answer to `join`.
     Welcome(Box<Welcome>),
+    /// Answer to `resume`.
+    Resumed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        participant: ParticipantId,
+        secret: String,
+        taken: u64,
+    },
     /// How many receive sections the next offer must have.
     MediaSections(MediaSections),
     /// Answer to `offer`.
@@ -59,7 +70,7 @@ pub enum ServerMessage {
     /// What this client may do has changed.
     Permissions(Permissions),
     /// Something about the room changed.
-    RoomUpdated { metadata: String },
+    RoomUpdated(RoomState),
     /// Somebody said something.
     Data(Box<Data>),
     /// A data channel of this client was closed.
@@ -79,6 +90,15 @@ pub enum ServerMessage {
     Closed { reason: String, message: String },
     /// Answer to `ping`.
     Pong { time: u64 },
+    /// Of the chat.
+    #[serde(untagged)]
+    Chat(ChatNews),
+    /// Of how others are here.
+    #[serde(untagged)]
+    Presence(PresenceNews),
+    /// Of moderation.
+    #[serde(untagged)]
+    Moderation(ModerationNews),
 }
 
 /// Everything a client needs to know when it enters.
@@ -95,6 +115,8 @@ pub struct Welcome {
     pub participant: ParticipantId,
     /// The client's own identity, as the server understood it.
     pub identity: String,
+    /// What `resume` needs.
+    pub secret: String,
     /// For RTCPeerConnection.
     pub ice_servers: Vec<IceServer>,
     /// Receive sections of the first offer.
@@ -106,9 +128,12 @@ pub struct Welcome {
     /// What this client may do.
     #[serde(flatten)]
     pub permissions: Permissions,
-    /// Text of the application's about the room.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub metadata: String,
+    /// How the client itself is here.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What holds for the whole room.
+    #[serde(flatten)]
+    pub state: RoomState,
     /// The others.
     pub participants: Vec<ParticipantInfo>,
 }
@@ -184,12 +209,30 @@ pub struct ParticipantUpdate {
     /// All of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<BTreeMap<String, String>>,
+    /// Moderates the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<bool>,
+    /// Order of the raised hand; 0: it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand: Option<u64>,
+    /// Such as `away`; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 impl ParticipantUpdate {
     /// Nothing has changed.
     pub fn of(participant: ParticipantId) -> Self {
-        Self { participant, state: None, name: None, metadata: None, attributes: None }
+        Self {
+            participant,
+            state: None,
+            name: None,
+            metadata: None,
+            attributes: None,
+            moderator: None,
+            hand: None,
+            status: None,
+        }
     }
 }
 
@@ -210,6 +253,9 @@ pub struct ParticipantInfo {
     /// The same as names and values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// How they are here.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// What they publish.
     pub tracks: Vec<TrackInfo>,
 }
@@ -246,6 +292,9 @@ pub struct TrackInfo {
     pub simulcast: bool,
     /// Encodings, lowest first; empty without simulcast.
     pub layers: Vec<String>,
+    /// Payloads are sealed end to end; absent: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// A layer of a track by its names.

@@ -5,8 +5,9 @@ use super::{ClientMessage, ServerMessage};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const CLIENT_TYPES: [&str; 17] = [
+const CLIENT_TYPES: [&str; 38] = [
     "join",
+    "resume",
     "publish",
     "offer",
     "ready",
@@ -23,9 +24,30 @@ const CLIENT_TYPES: [&str; 17] = [
     "subscribe_topics",
     "leave",
     "ping",
+    "chat",
+    "chat_delete",
+    "typing",
+    "presence",
+    "react",
+    "mute_track",
+    "mute_all",
+    "stop_track",
+    "lower_hand",
+    "kick",
+    "ban",
+    "unban",
+    "list_bans",
+    "admit",
+    "deny",
+    "update_room",
+    "update_participant",
+    "set_permissions",
+    "set_moderator",
+    "end_room",
 ];
-const SERVER_TYPES: [&str; 25] = [
+const SERVER_TYPES: [&str; 35] = [
     "welcome",
+    "resumed",
     "media_sections",
     "answer",
     "published",
@@ -50,6 +72,15 @@ const SERVER_TYPES: [&str; 25] = [
     "closing",
     "closed",
     "pong",
+    "chat_message",
+    "chat_history",
+    "chat_deleted",
+    "participant_typing",
+    "reaction",
+    "moderated",
+    "lobby",
+    "waiting",
+    "bans",
 ];
 
 /// All JSON objects of the document: fenced blocks, and code spans that begin with `{"type":`.
@@ -170,6 +201,21 @@ fn row_26_what_is_wrong_is_named() {
             r#"{"type":"track_limited","track":"t1","reason":"heat"}"#,
             "track_limited: field `reason`",
         ),
+        (r#"{"type":"chat","text":" \n"}"#, "field `text`"),
+        (r#"{"type":"chat","text":"a\u0007"}"#, "field `text`"),
+        (r#"{"type":"chat","text":"a","to":[""]}"#, "field `identity`"),
+        (r#"{"type":"chat","text":"a","to":"x"}"#, "chat: field `to`"),
+        (r#"{"type":"chat_delete","message":"p1"}"#, "chat_delete: field `message`"),
+        (r#"{"type":"react","reaction":""}"#, "field `reaction`"),
+        (r#"{"type":"kick"}"#, "kick: missing field `identity`"),
+        (r#"{"type":"kick","identity":"x","reason":7}"#, "kick: field `reason`"),
+        (r#"{"type":"mute_all","track":"t1"}"#, "unknown field `track`"),
+        (r#"{"type":"ban","identity":"x","seconds":0}"#, "field `seconds`"),
+        (r#"{"type":"ban","identity":"x","seconds":2592001}"#, "field `seconds`"),
+        (
+            r#"{"type":"set_permissions","identity":"x","permissions":{"fly":true}}"#,
+            "set_permissions: field `permissions.fly`",
+        ),
     ];
     for (text, expected) in cases {
         let (_, message) = refused(text);
@@ -190,6 +236,21 @@ fn row_28_one_message_names_at_most_a_rooms_tracks() {
     };
     assert!(ClientMessage::decode(&settings(1000)).is_ok());
     assert!(refused(&settings(1001)).1.contains("field `tracks`"));
+}
+
+#[test]
+fn what_people_write_has_a_limit() {
+    let chat = |text: usize, to: usize| {
+        let (text, to) = ("ü".repeat(text), vec!["\"x\""; to].join(","));
+        ClientMessage::decode(&format!(r#"{{"type":"chat","text":"{text}","to":[{to}]}}"#))
+    };
+    assert!(chat(4000, 50).is_ok() && chat(4001, 0).is_err() && chat(1, 51).is_err());
+    let kick = |reason: usize| {
+        let reason = "r".repeat(reason);
+        ClientMessage::decode(&format!(r#"{{"type":"kick","identity":"x","reason":"{reason}"}}"#))
+    };
+    assert!(kick(200).is_ok() && kick(201).is_err());
+    assert_eq!(kick(201).unwrap_err().request, None);
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //!
 //! Never waits for a participant: a full outbox closes that participant's socket.
 
+use super::outbox::{Delivery, Outbox, Outgoing, Subject};
 use super::registry::Registry;
+use super::resumption::nothing_to_resume;
 use super::{
     AdminCommand, Effect, Explanation, HttpJoin, JoinCommand, Joined, Outlook, Recipients, Refusal,
-    Reply, Room, RoomCommand,
+    Reply, Resumed, Room, RoomCommand, Unresumable,
 };
-use crate::auth::{Revocations, unix_seconds};
+use crate::auth::{Grant, Revocations, Secret, unix_seconds};
 use crate::media::Place;
 use crate::protocol::{ParticipantId, ServerMessage};
 use crate::webhook::{Happening, RoomFacts, Webhooks};
@@ -16,58 +18,11 @@ use sfu::{Event, WorkerId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Commands that may wait for a room. Sockets wait when it is full, so a flood slows its senders down.
 const MAILBOX: usize = 1024;
-
-/// Messages that may wait for one participant: a whole room's worth of tracks being published at once.
-const OUTBOX: usize = 1024;
-
-/// Data that may wait for one participant beside them.
-const DATA_MESSAGES: usize = 1024;
-const DATA_BYTES: usize = 1024 * 1024;
-
-/// Where messages for one participant go; the other end is its socket's task.
-#[derive(Clone, Debug)]
-pub(crate) struct Outbox {
-    messages: mpsc::Sender<Utf8Bytes>,
-    data: mpsc::Sender<QueuedData>,
-    /// Bytes of data that may still be queued.
-    data_bytes: Arc<Semaphore>,
-    /// Cancelled when the participant reads too slowly.
-    overflow: CancellationToken,
-}
-
-/// A message of another participant; its bytes count until it is dropped.
-#[derive(Debug)]
-pub(crate) struct QueuedData {
-    pub(crate) text: Utf8Bytes,
-    _bytes: OwnedSemaphorePermit,
-}
-
-/// The socket's end of an [`Outbox`].
-#[derive(Debug)]
-pub(crate) struct OutboxReader {
-    /// Encoded messages; ends when the room hangs up.
-    pub(crate) messages: mpsc::Receiver<Utf8Bytes>,
-    /// What other participants say.
-    pub(crate) data: mpsc::Receiver<QueuedData>,
-    /// Cancelled when messages had to be dropped: the socket must be closed.
-    pub(crate) overflow: CancellationToken,
-}
-
-/// Both ends of a new outbox.
-pub(crate) fn outbox() -> (Outbox, OutboxReader) {
-    let (sender, receiver) = mpsc::channel(OUTBOX);
-    let overflow = CancellationToken::new();
-    let (data, data_receiver) = mpsc::channel(DATA_MESSAGES);
-    let data_bytes = Arc::new(Semaphore::new(DATA_BYTES));
-    let reader =
-        OutboxReader { messages: receiver, data: data_receiver, overflow: overflow.clone() };
-    (Outbox { messages: sender, data, data_bytes, overflow }, reader)
-}
 
 #[derive(Debug)]
 pub(super) enum Mail {
@@ -82,6 +37,17 @@ pub(super) enum Mail {
         reply: oneshot::Sender<HttpAnswer>,
     },
     Command(RoomCommand),
+    Resume {
+        resume: ResumeRequest,
+        outbox: Outbox,
+        reply: oneshot::Sender<ResumeAnswer>,
+    },
+    /// A command from a participant's socket, of its sockets this one.
+    FromSocket {
+        participant: ParticipantId,
+        socket: u32,
+        command: SocketCommand,
+    },
     /// A command that [`Effect::Reply`] answers.
     Ask(RoomCommand, oneshot::Sender<Result<Reply, Refusal>>),
     /// [`Effect::Explanation`] answers it.
@@ -89,6 +55,35 @@ pub(super) enum Mail {
     /// What a worker tells.
     Media(WorkerId, Event),
 }
+
+/// What a socket says on behalf of its participant.
+#[derive(Debug)]
+pub(crate) enum SocketCommand {
+    Room(RoomCommand),
+    /// The client has the events until this one.
+    Confirm(u64),
+}
+
+/// Who wants to go on over another socket.
+#[derive(Debug)]
+pub(crate) struct ResumeRequest {
+    pub(crate) participant: ParticipantId,
+    pub(crate) secret: Secret,
+    /// Number of the last event that came.
+    pub(crate) event: u64,
+}
+
+/// Somebody who goes on.
+#[derive(Debug)]
+pub(crate) struct Resumption {
+    pub(crate) resumed: Resumed,
+    /// Number of the new one among the participant's sockets.
+    pub(crate) socket: u32,
+    /// Events that did not arrive.
+    pub(crate) missed: Vec<Outgoing>,
+}
+
+pub(crate) type ResumeAnswer = Result<Resumption, Unresumable>;
 
 /// The new participant, and the answer to its offer.
 pub(crate) type HttpAnswer = (ParticipantId, Result<Joined, Refusal>);
@@ -113,6 +108,27 @@ impl RoomHandle {
     pub(crate) async fn send(&self, command: RoomCommand) {
         // The room ends only when nobody is in it, so nobody is left who could miss the command.
         let _ = self.mailbox.send(Mail::Command(command)).await;
+    }
+
+    /// Queues what a participant's socket has to say; without effect where a newer socket speaks for the participant.
+    pub(crate) async fn send_from(
+        &self,
+        participant: ParticipantId,
+        socket: u32,
+        command: SocketCommand,
+    ) {
+        let _ = self.mailbox.send(Mail::FromSocket { participant, socket, command }).await;
+    }
+
+    /// Moves a participant to another socket. `None`: the room has ended.
+    pub(crate) async fn resume(
+        &self,
+        resume: ResumeRequest,
+        outbox: Outbox,
+    ) -> Option<ResumeAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Mail::Resume { resume, outbox, reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Queues an event of the media plane.
@@ -160,9 +176,13 @@ pub(super) struct Actor {
     facts: RoomFacts,
     pub(super) room: Room,
     pub(super) place: Place,
-    outboxes: HashMap<ParticipantId, Outbox>,
+    deliveries: HashMap<ParticipantId, Delivery>,
+    /// To those who wait to be let in; what is said to all is not for them.
+    lobby: HashMap<ParticipantId, Delivery>,
     /// Somebody to whom nothing was said yet; what is said to all before its welcome is not for it.
     entering: Option<(ParticipantId, Outbox)>,
+    /// Who waits for the answer to a resumption.
+    resuming: Option<(ParticipantId, u64, Outbox, oneshot::Sender<ResumeAnswer>)>,
     replies: HashMap<ParticipantId, oneshot::Sender<HttpAnswer>>,
     /// Ends the WHIP or WHEP session with its participant.
     sessions: HashMap<ParticipantId, (DropGuard, watch::Sender<Outlook>)>,
@@ -171,6 +191,8 @@ pub(super) struct Actor {
     webhooks: Webhooks,
     /// Where it writes down whose token is worth less than it says.
     revocations: Arc<Revocations>,
+    /// To be done before anything else.
+    corrections: Vec<RoomCommand>,
     /// Who waits for an explanation.
     explaining: Vec<oneshot::Sender<Arc<Explanation>>>,
     next_participant: u32,
@@ -196,11 +218,14 @@ impl Actor {
             webhooks,
             room,
             place,
-            outboxes: HashMap::new(),
+            deliveries: HashMap::new(),
+            lobby: HashMap::new(),
             entering: None,
+            resuming: None,
             replies: HashMap::new(),
             sessions: HashMap::new(),
             asking: None,
+            corrections: Vec::new(),
             explaining: Vec::new(),
             next_participant: 1,
         }
@@ -238,6 +263,21 @@ impl Actor {
                 self.explaining.push(reply);
                 RoomCommand::Explain
             }
+            Mail::Resume { resume, outbox, reply } => {
+                let ResumeRequest { participant, secret, event } = resume;
+                let delivery = self.deliveries.get(&participant);
+                // Of somebody who is not here any more nothing is kept, but for why.
+                let covered = delivery.is_some_and(|delivery| delivery.covers(event));
+                self.resuming = Some((participant, event, outbox, reply));
+                let unix = unix_seconds(SystemTime::now());
+                RoomCommand::Resume { participant, secret, covered, unix }
+            }
+            Mail::FromSocket { participant, socket, command } => {
+                match self.hear_socket(participant, socket, command) {
+                    Some(command) => command,
+                    None => return,
+                }
+            }
             Mail::Media(worker, event) => RoomCommand::Media(self.place.hear(worker, event).await),
             Mail::Join { join, outbox, reply } => {
                 let participant = self.new_participant();
@@ -255,9 +295,43 @@ impl Actor {
                 RoomCommand::JoinOverHttp { participant, join, local }
             }
         };
-        for effect in self.room.apply(Instant::now(), command) {
-            self.carry_out(effect).await;
+        let mut next = Some(command);
+        while let Some(command) = next {
+            for effect in self.room.apply(Instant::now(), command) {
+                self.carry_out(effect).await;
+            }
+            next = self.corrections.pop();
         }
+    }
+
+    /// Nothing, if a newer socket speaks for the participant.
+    fn hear_socket(
+        &mut self,
+        participant: ParticipantId,
+        socket: u32,
+        command: SocketCommand,
+    ) -> Option<RoomCommand> {
+        let delivery = self.delivery(participant);
+        let delivery = delivery.filter(|delivery| delivery.socket == socket)?;
+        Some(match command {
+            SocketCommand::Room(command) => command,
+            SocketCommand::Confirm(event) => {
+                delivery.confirm(event);
+                RoomCommand::Heard { participant }
+            }
+        })
+    }
+
+    fn answer_resume(&mut self, answer: Result<Resumed, Unresumable>) {
+        let Some((participant, event, outbox, reply)) = self.resuming.take() else { return };
+        let delivery = self.deliveries.get_mut(&participant);
+        let answer = answer.and_then(|resumed| {
+            let delivery = delivery.ok_or_else(nothing_to_resume)?;
+            let missed = delivery.move_to(outbox, event);
+            Ok(Resumption { resumed, socket: delivery.socket, missed })
+        });
+        // A socket's task waits for the answer, whatever becomes of its socket.
+        let _ = reply.send(answer);
     }
 
     fn new_participant(&mut self) -> ParticipantId {
@@ -273,17 +347,27 @@ impl Actor {
                 if let Recipients::One(to) = to
                     && let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == to)
                 {
-                    self.outboxes.insert(id, outbox);
+                    self.deliveries.insert(id, Delivery::new(outbox));
                 }
                 self.deliver(to, &message);
             }
             Effect::Data { to, reliable, message } => {
                 let text = Utf8Bytes::from(message.encode());
-                let outboxes = to.iter().filter_map(|id| self.outboxes.get(id));
-                outboxes.for_each(|outbox| outbox.push_data(text.clone(), reliable));
+                let deliveries = to.iter().filter_map(|id| self.deliveries.get(id));
+                deliveries.for_each(|delivery| delivery.push_data(text.clone(), reliable));
+            }
+            Effect::Wait { participant } => {
+                if let Some((id, outbox)) = self.entering.take_if(|(id, _)| *id == participant) {
+                    self.lobby.insert(id, Delivery::new(outbox));
+                }
+            }
+            Effect::Admit { participant, grant } => self.admit(participant, &grant),
+            Effect::Bans(bans) => {
+                self.revocations.bans.set(Instant::now(), &self.facts.name, &bans)
             }
             Effect::Hangup { participant } => {
-                self.outboxes.remove(&participant);
+                self.deliveries.remove(&participant);
+                self.lobby.remove(&participant);
                 self.sessions.remove(&participant);
                 self.place.leave(participant);
             }
@@ -307,6 +391,7 @@ impl Actor {
                 self.webhooks.tell(&self.facts, &happening);
             }
             Effect::Settle { transport, worker } => self.place.settle(transport, worker),
+            Effect::Resumed(answer) => self.answer_resume(answer),
             Effect::Reply(answer) => {
                 if let Some(reply) = self.asking.take() {
                     // Whoever asked may have gone; what was done stays done.
@@ -329,42 +414,36 @@ impl Actor {
         }
     }
 
-    fn deliver(&self, to: Recipients, message: &ServerMessage) {
+    /// Somebody who waited in the lobby is let in.
+    fn admit(&mut self, participant: ParticipantId, grant: &Grant) {
+        if let Some(delivery) = self.lobby.remove(&participant) {
+            self.deliveries.insert(participant, delivery);
+        }
+        // A token may have been revoked meanwhile.
+        let correction = self.revocations.correction(&self.facts.name, participant, grant);
+        self.corrections.extend(correction);
+    }
+
+    /// To somebody who is here, or waits to be let in.
+    fn delivery(&mut self, id: ParticipantId) -> Option<&mut Delivery> {
+        self.deliveries.get_mut(&id).or_else(|| self.lobby.get_mut(&id))
+    }
+
+    fn deliver(&mut self, to: Recipients, message: &ServerMessage) {
         // Who came over HTTP has no socket.
-        if matches!(to, Recipients::One(id) if !self.outboxes.contains_key(&id)) {
+        if matches!(to, Recipients::One(id) if self.delivery(id).is_none()) {
             return;
         }
+        let subject = Subject::of(message);
         let text = Utf8Bytes::from(message.encode());
-        let everybody = self.outboxes.iter();
+        let push = |delivery: &mut Delivery| delivery.push(subject, text.clone());
         match to {
-            Recipients::One(id) => {
-                self.outboxes.get(&id).into_iter().for_each(|outbox| outbox.push(text.clone()));
+            Recipients::One(id) => self.delivery(id).into_iter().for_each(push),
+            Recipients::All => self.deliveries.values_mut().for_each(push),
+            Recipients::AllBut(id) => {
+                let others = self.deliveries.iter_mut().filter(|(other, _)| **other != id);
+                others.for_each(|(_, delivery)| push(delivery));
             }
-            Recipients::All => everybody.for_each(|(_, outbox)| outbox.push(text.clone())),
-            Recipients::AllBut(id) => everybody
-                .filter(|(other, _)| **other != id)
-                .for_each(|(_, outbox)| outbox.push(text.clone())),
-        }
-    }
-}
-
-impl Outbox {
-    fn push(&self, text: Utf8Bytes) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.messages.try_send(text) {
-            self.overflow.cancel();
-        }
-    }
-}
-
-impl Outbox {
-    /// Data that may be lost is left out where there is no room for it.
-    fn push_data(&self, text: Utf8Bytes, reliable: bool) {
-        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.data_bytes).try_acquire_many_owned(bytes);
-        let queued =
-            room.is_ok_and(|bytes| self.data.try_send(QueuedData { text, _bytes: bytes }).is_ok());
-        if !queued && reliable {
-            self.overflow.cancel();
         }
     }
 }
@@ -378,35 +457,44 @@ async fn at(deadline: Option<Instant>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::{RoomSettings, outbox};
     use super::*;
+    use crate::media::Media;
+    use serde_json::Value;
+    use tokio::sync::mpsc::error::TryRecvError;
 
-    #[test]
-    fn data_that_is_not_read_is_bounded_and_only_what_must_arrive_costs_the_reader() {
-        let (outbox, mut reader) = outbox();
-        let text = Utf8Bytes::from("x".repeat(DATA_BYTES / 4));
-        for _ in 0..6 {
-            outbox.push_data(text.clone(), false);
-        }
-        assert!(!reader.overflow.is_cancelled());
-        let queued = std::iter::from_fn(|| reader.data.try_recv().ok()).count();
-        assert_eq!(queued, 4);
-        for _ in 0..4 {
-            outbox.push_data(text.clone(), true);
-        }
-        assert!(!reader.overflow.is_cancelled(), "what was read makes room");
-        outbox.push_data(text, true);
-        assert!(reader.overflow.is_cancelled());
-    }
-
-    #[test]
-    fn a_full_outbox_gives_its_reader_up_and_waits_for_nobody() {
-        let (outbox, reader) = outbox();
-        for _ in 0..OUTBOX {
-            outbox.push(Utf8Bytes::from_static("x"));
-        }
-        assert!(!reader.overflow.is_cancelled());
-        outbox.push(Utf8Bytes::from_static("x"));
-        assert!(reader.overflow.is_cancelled());
+    #[tokio::test]
+    async fn what_an_older_socket_still_brings_counts_for_nothing() {
+        let sfu = sfu::Config { workers: 1, ..sfu::Config::default() };
+        let media = Media::new(sfu::Sfu::start(sfu).unwrap().0, Vec::new());
+        let (settings, webhooks) = (RoomSettings::default(), Webhooks::default());
+        let registry = Registry::new(settings, media, Arc::default(), webhooks);
+        let (sender, mut reader) = outbox();
+        let join = JoinCommand {
+            request: None,
+            identity: "ada".into(),
+            name: "Ada".into(),
+            grant: Grant::OPEN,
+            max_audio: None,
+            max_video: None,
+        };
+        let (room, participant) = registry.join("r", join, sender).await.unwrap();
+        let welcome = reader.messages.recv().await.unwrap().text();
+        let welcome: Value = serde_json::from_str(&welcome).unwrap();
+        let secret = Secret::new(welcome["secret"].as_str().unwrap().to_owned());
+        let resume = ResumeRequest { participant, secret, event: 1 };
+        let (sender, mut reader) = outbox();
+        let moved = room.resume(resume, sender).await.unwrap().unwrap();
+        assert_eq!(moved.socket, 1);
+        let leave = || SocketCommand::Room(RoomCommand::Leave { participant });
+        let lost = RoomCommand::SignalingClosed { participant, clean: true };
+        room.send_from(participant, 0, SocketCommand::Room(lost)).await;
+        room.send_from(participant, 0, leave()).await;
+        assert!(room.administer(AdminCommand::Describe).await.is_some());
+        assert_eq!(reader.messages.try_recv().unwrap_err(), TryRecvError::Empty, "she is here");
+        room.send_from(participant, 1, leave()).await;
+        assert!(reader.messages.recv().await.is_none());
     }
 }

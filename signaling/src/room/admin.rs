@@ -2,11 +2,12 @@
 
 use super::over_http::Reply;
 use super::participant::{Participant, Signaling};
-use super::{Effect, MAX_PARTICIPANTS, Recipients, Refusal, Room};
+use super::{Effect, MAX_PARTICIPANTS, Refusal, Room};
 use crate::auth::{Grant, Verdict};
 use crate::protocol::{
-    ErrorCode, LeaveReason, ParticipantId, ParticipantState, ParticipantUpdate, Permissions,
-    ServerMessage, Source, TrackId, TrackInfo,
+    BanInfo, ErrorCode, LeaveReason, ModeratorAction, OnePerson, ParticipantId, ParticipantState,
+    ParticipantUpdate, PermissionChange, Permissions, RoomState, ServerMessage, SetPermissions,
+    Standing, TrackId, TrackInfo, UpdateRoom, Waiting,
 };
 use crate::webhook::Happening;
 use std::collections::BTreeMap;
@@ -25,30 +26,29 @@ pub(crate) enum AdminCommand {
         identity: String,
         /// How.
         change: Box<ParticipantChange>,
+        /// What they are told of their permissions.
+        reason: String,
     },
     /// Send everybody with an identity away.
     Remove {
         /// Whom.
         identity: String,
+        /// What they are told.
+        reason: String,
     },
-    /// Mute a track for everybody.
-    Mute {
-        /// Which.
-        track: TrackId,
+    /// What moderators may do, too.
+    Moderate {
+        /// What.
+        action: ModeratorAction,
+        /// What those it concerns are told.
+        reason: String,
     },
-    /// End a track.
-    Unpublish {
-        /// Which.
-        track: TrackId,
-    },
-    /// Send everybody away and end the room.
-    Close,
 }
 
 /// What becomes of a room; `None`: as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoomChange {
-    pub(crate) metadata: Option<String>,
+    pub(crate) room: UpdateRoom,
     /// How long it stays without anybody.
     pub(crate) linger: Option<Duration>,
     pub(crate) max_participants: Option<usize>,
@@ -63,32 +63,14 @@ pub(crate) struct ParticipantChange {
     pub(crate) permissions: Option<PermissionChange>,
 }
 
-/// What somebody may do from now on; `None`: as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PermissionChange {
-    pub(crate) can_publish: Option<bool>,
-    pub(crate) can_subscribe: Option<bool>,
-    pub(crate) can_publish_data: Option<bool>,
-    pub(crate) can_publish_sources: Option<Vec<Source>>,
-}
-
-impl PermissionChange {
-    fn apply(&self, now: &Permissions) -> Permissions {
-        let sources = self.can_publish_sources.as_ref();
-        Permissions {
-            can_publish: self.can_publish.unwrap_or(now.can_publish),
-            can_subscribe: self.can_subscribe.unwrap_or(now.can_subscribe),
-            can_publish_data: self.can_publish_data.unwrap_or(now.can_publish_data),
-            can_publish_sources: sources.unwrap_or(&now.can_publish_sources).clone(),
-        }
-    }
-}
-
 /// A room as those see it who manage it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoomReport {
     pub(crate) name: String,
-    pub(crate) metadata: String,
+    pub(crate) state: RoomState,
+    /// Who waits to be let in.
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) bans: Vec<BanInfo>,
     pub(crate) max_participants: usize,
     pub(crate) linger: Duration,
     /// Viewers by WHEP.
@@ -108,6 +90,7 @@ impl Participant {
             over_http: matches!(self.signaling, Signaling::Http(_)),
             metadata: self.grant.metadata.clone(),
             attributes: self.grant.attributes.clone(),
+            standing: self.standing(),
             permissions: self.grant.permissions.clone(),
             tracks,
         }
@@ -126,16 +109,17 @@ pub(crate) struct ParticipantReport {
     pub(crate) over_http: bool,
     pub(crate) metadata: String,
     pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) standing: Standing,
     pub(crate) permissions: Permissions,
     pub(crate) tracks: Vec<TrackInfo>,
 }
 
-fn no_participant(identity: &str) -> Refusal {
+pub(super) fn no_participant(identity: &str) -> Refusal {
     let text = format!("There is no participant {identity:?} in this room.");
     Refusal::new(ErrorCode::NotFound, text)
 }
 
-fn no_track(track: TrackId) -> Refusal {
+pub(super) fn no_track(track: TrackId) -> Refusal {
     let text = format!("There is no track {track} in this room; it may have ended.");
     Refusal::new(ErrorCode::NotFound, text)
 }
@@ -144,32 +128,12 @@ impl Room {
     pub(super) fn administer(&mut self, command: AdminCommand) -> Result<Reply, Refusal> {
         match command {
             AdminCommand::Describe => return Ok(Reply::Report(Box::new(self.describe()))),
-            AdminCommand::Configure(change) => self.configure(change),
-            AdminCommand::Update { identity, change } => self.update_all(&identity, &change)?,
-            AdminCommand::Remove { identity } => self.remove_all(&identity)?,
-            AdminCommand::Mute { track } => {
-                let owner = self.tracks.get(&track).ok_or_else(|| no_track(track))?.owner;
-                let muted = self.tracks.get(&track).is_some_and(|track| track.muted);
-                self.mute(owner, track, true)?;
-                if !muted {
-                    // The others have been told.
-                    let message =
-                        ServerMessage::TrackMuted { participant: owner, track, muted: true };
-                    self.send(owner, message);
-                }
+            AdminCommand::Configure(change) => self.configure(change)?,
+            AdminCommand::Update { identity, change, reason } => {
+                self.update_all(&identity, &change, &reason)?;
             }
-            AdminCommand::Unpublish { track } => {
-                let owner = self.tracks.get(&track).ok_or_else(|| no_track(track))?.owner;
-                self.withdraw(owner, track);
-                self.reconcile_all();
-            }
-            AdminCommand::Close => {
-                self.linger = None;
-                for id in self.participants.keys().copied().collect::<Vec<_>>() {
-                    let text = "The room was closed.";
-                    self.dismiss(id, "room_deleted", text, LeaveReason::Removed);
-                }
-            }
+            AdminCommand::Remove { identity, reason } => self.remove_all(&identity, &reason)?,
+            AdminCommand::Moderate { action, reason } => self.act(None, action, &reason)?,
         }
         Ok(Reply::Done)
     }
@@ -179,7 +143,9 @@ impl Room {
         let participants = seen.map(|p| p.report(self.tracks_of(p.id)));
         RoomReport {
             name: self.name.clone(),
-            metadata: self.metadata.clone(),
+            state: self.state(),
+            waiting: self.door.waiting(),
+            bans: self.door.bans(self.now),
             max_participants: self.max_participants(),
             linger: self.linger.unwrap_or_default(),
             viewers: self.viewers(),
@@ -187,14 +153,10 @@ impl Room {
         }
     }
 
-    fn configure(&mut self, change: RoomChange) {
-        if let Some(metadata) = change.metadata.filter(|metadata| *metadata != self.metadata) {
-            self.metadata.clone_from(&metadata);
-            let message = ServerMessage::RoomUpdated { metadata };
-            self.effects.push(Effect::Send { to: Recipients::All, message });
-        }
+    fn configure(&mut self, change: RoomChange) -> Result<(), Refusal> {
         self.linger = change.linger.or(self.linger);
         self.limit = change.max_participants.or(self.limit);
+        self.act(None, ModeratorAction::UpdateRoom(change.room), "")
     }
 
     /// Most participants of this room.
@@ -202,43 +164,56 @@ impl Room {
         self.limit.unwrap_or(MAX_PARTICIPANTS)
     }
 
-    fn with_identity(&self, identity: &str) -> Result<Vec<ParticipantId>, Refusal> {
+    pub(super) fn with_identity(&self, identity: &str) -> Result<Vec<ParticipantId>, Refusal> {
         let found = self.participants.values().filter(|p| p.identity == identity);
         let found: Vec<_> = found.map(|p| p.id).collect();
         if found.is_empty() { Err(no_participant(identity)) } else { Ok(found) }
     }
 
-    fn remove_all(&mut self, identity: &str) -> Result<(), Refusal> {
+    /// Their tokens do not bring them back.
+    fn remove_all(&mut self, identity: &str, reason: &str) -> Result<(), Refusal> {
         for id in self.with_identity(identity)? {
             self.revoke(id, Verdict::Removed);
-            let text = "You were removed from this room.";
-            self.dismiss(id, "removed", text, LeaveReason::Removed);
         }
-        Ok(())
+        let identity = identity.to_owned();
+        self.act(None, ModeratorAction::Kick(OnePerson { identity }), reason)
     }
 
-    fn update_all(&mut self, identity: &str, change: &ParticipantChange) -> Result<(), Refusal> {
+    /// Somebody who is in the room, viewers not.
+    pub(super) fn member_with_identity(&self, identity: &str) -> Option<ParticipantId> {
+        let mut members = self.participants.values().filter(|p| !p.is_viewer());
+        members.find(|p| p.identity == identity).map(|p| p.id)
+    }
+
+    /// The same, of whom everybody is told.
+    pub(super) fn seen_with_identity(&self, identity: &str) -> Option<ParticipantId> {
+        let mut seen = self.participants.values().filter(|p| !p.is_viewer() && !p.hidden);
+        seen.find(|p| p.identity == identity).map(|p| p.id)
+    }
+
+    fn update_all(
+        &mut self,
+        identity: &str,
+        change: &ParticipantChange,
+        reason: &str,
+    ) -> Result<(), Refusal> {
         for id in self.with_identity(identity)? {
             self.update_participant(id, change);
-            let now = self.participants.get(&id).map(|p| &p.grant.permissions);
-            if let (Some(change), Some(now)) = (&change.permissions, now) {
-                let permissions = change.apply(now);
-                self.revoke(id, Verdict::Changed(permissions.clone()));
-                self.set_permissions(id, &permissions);
-            }
         }
-        Ok(())
+        let Some(permissions) = change.permissions.clone() else { return Ok(()) };
+        let it = SetPermissions { identity: identity.to_owned(), permissions };
+        self.act(None, ModeratorAction::SetPermissions(it), reason)
     }
 
     /// The token with which it came is worth another thing from now on.
-    fn revoke(&mut self, id: ParticipantId, verdict: Verdict) {
+    pub(super) fn revoke(&mut self, id: ParticipantId, verdict: Verdict) {
         if let Some(participant) = self.participants.get(&id) {
             let grant = Box::new(participant.grant.clone());
             self.effects.push(Effect::Revoke { grant, verdict });
         }
     }
 
-    fn update_participant(&mut self, id: ParticipantId, change: &ParticipantChange) {
+    pub(super) fn update_participant(&mut self, id: ParticipantId, change: &ParticipantChange) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let ParticipantChange { name, metadata, attributes, .. } = change.clone();
         let name = name.filter(|name| *name != participant.name);
@@ -256,16 +231,20 @@ impl Room {
         if let Some(attributes) = &attributes {
             participant.grant.attributes.clone_from(attributes);
         }
-        let to = if participant.hidden { Recipients::One(id) } else { Recipients::All };
         let update = ParticipantUpdate { name, metadata, attributes, ..ParticipantUpdate::of(id) };
-        let message = ServerMessage::ParticipantUpdated(Box::new(update));
-        self.effects.push(Effect::Send { to, message });
+        self.tell_update(update);
     }
 
     /// A newer token of somebody who is here. Whether it is hidden was decided when it came.
     pub(super) fn renew(&mut self, id: ParticipantId, request: Option<u64>, grant: Grant) {
+        if !self.takes(id, request) {
+            return;
+        }
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        let before = participant.is_moderator();
         participant.grant.validity = grant.validity;
+        participant.grant.moderator = grant.moderator;
+        participant.grant.token_id = grant.token_id;
         let permissions = grant.permissions;
         let change = ParticipantChange {
             name: grant.name,
@@ -276,6 +255,7 @@ impl Room {
         self.send(id, ServerMessage::Ok { request });
         self.update_participant(id, &change);
         self.set_permissions(id, &permissions);
+        self.tell_role(id, before);
     }
 
     /// From now on it may do this: what it does beyond that ends in this moment.
@@ -328,7 +308,7 @@ impl Room {
     }
 
     /// Ends a track against the will of its owner, who is told.
-    fn withdraw(&mut self, owner: ParticipantId, track: TrackId) {
+    pub(super) fn withdraw(&mut self, owner: ParticipantId, track: TrackId) {
         let Some(mid) = self.tracks.get(&track).map(|track| track.mid.clone()) else { return };
         if let Some(participant) = self.participants.get_mut(&owner) {
             participant.negotiation.unpublish(&mid);
@@ -338,9 +318,10 @@ impl Room {
     }
 
     /// Somebody came in while what it may do was changed: `None` removes it.
-    pub(super) fn correct(&mut self, id: ParticipantId, permissions: Option<&Permissions>) {
-        match permissions {
-            Some(permissions) => self.set_permissions(id, permissions),
+    pub(super) fn correct(&mut self, id: ParticipantId, grant: Option<&Grant>) {
+        self.correct_waiting(id, grant);
+        match grant {
+            Some(grant) => self.set_permissions(id, &grant.permissions),
             None => {
                 let text = "You were removed from this room.";
                 self.dismiss(id, "removed", text, LeaveReason::Removed);

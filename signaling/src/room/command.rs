@@ -2,10 +2,11 @@
 
 use super::{
     AdminCommand, Explanation, HttpJoin, IfMatch, Joined, LayerWish, Outlook, Refusal, Reply,
+    Resumed, Unresumable,
 };
-use crate::auth::{Grant, Verdict};
+use crate::auth::{Ban, Grant, Secret, Verdict};
 use crate::negotiation::LocalMedia;
-use crate::protocol::{ClientMessage, ParticipantId, Permissions, ServerMessage};
+use crate::protocol::{ClientMessage, ParticipantId, ServerMessage};
 use crate::sdp::IceFragment;
 use crate::webhook::Happening;
 use sfu::{Command, Event, TransportId, WorkerId};
@@ -38,6 +39,31 @@ pub(crate) enum RoomCommand {
         from: ParticipantId,
         /// What.
         message: ClientMessage,
+    },
+    /// A message of somebody who is in that was refused before the room saw it.
+    Refuse {
+        /// Whose.
+        participant: ParticipantId,
+        /// Of the message.
+        request: Option<u64>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A participant confirmed events over its newest socket.
+    Heard {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody wants to go on over another socket; answered by [`Effect::Resumed`].
+    Resume {
+        /// Who.
+        participant: ParticipantId,
+        /// Proves it.
+        secret: Secret,
+        /// Everything that it has missed is still there.
+        covered: bool,
+        /// Seconds since 1970.
+        unix: u64,
     },
     /// The socket of a participant ended.
     SignalingClosed {
@@ -93,7 +119,7 @@ pub(crate) enum RoomCommand {
         /// Who.
         participant: ParticipantId,
         /// `None`: not even be here.
-        permissions: Option<Permissions>,
+        grant: Option<Box<Grant>>,
     },
     /// Somebody who manages the room asks; answered by [`Effect::Reply`].
     Admin(AdminCommand),
@@ -160,6 +186,8 @@ pub(crate) enum Effect {
         /// What it is let in with.
         answer: Result<Joined, Refusal>,
     },
+    /// Answers [`RoomCommand::Resume`].
+    Resumed(Result<Resumed, Unresumable>),
     /// Answers the command that is being executed.
     Reply(Result<Reply, Refusal>),
     /// Answers [`RoomCommand::Explain`], and all others that came since the last explanation.
@@ -171,6 +199,20 @@ pub(crate) enum Effect {
         /// What it is worth.
         verdict: Verdict,
     },
+    /// Somebody waits to be let in: what is said to all is not for them.
+    Wait {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody who waited is in.
+    Admit {
+        /// Who.
+        participant: ParticipantId,
+        /// With what they came.
+        grant: Box<Grant>,
+    },
+    /// Whoever is kept out of the room, also after it has ended.
+    Bans(Vec<Ban>),
     /// For the operator's programs.
     Happened(Happening),
     /// For the event streams of a viewer.

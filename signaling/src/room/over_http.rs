@@ -133,6 +133,7 @@ impl Room {
         let bad_sdp = |error: sdp::SdpError| Refusal::new(ErrorCode::BadSdp, error.to_string());
         let offer = sdp::parse_offer(&sdp).map_err(bad_sdp)?;
         check_offer(role, &offer)?;
+        self.check_door_over_http(&identity, &grant)?;
         if !publisher {
             self.check_viewer(&watch)?;
         }
@@ -150,8 +151,12 @@ impl Room {
             participant.max = granted;
             participant.sections = granted;
         }
-        let wishes =
-            Wishes { publishes: &|_, _| publisher, slots: participant.sections, over_http: true };
+        let wishes = Wishes {
+            publishes: &|_, _| publisher,
+            encrypted: &|_| false,
+            slots: participant.sections,
+            over_http: true,
+        };
         let (sdp, changes) = participant
             .negotiation
             .handle_offer(&sdp, &participant.local, &wishes, &mut self.rng)
@@ -218,8 +223,13 @@ impl Room {
         let wanted = sdp::wanted_offer(&sections)
             .map_err(|_| refuse("What is live here cannot be offered to you."))?;
         // What came of the client's own offer is forgotten.
-        viewer.negotiation = Negotiation::new(&mut self.rng);
-        let wishes = Wishes { publishes: &|_, _| false, slots: viewer.sections, over_http: true };
+        viewer.negotiation = Negotiation::new(viewer.local.worker, &mut self.rng);
+        let wishes = Wishes {
+            publishes: &|_, _| false,
+            encrypted: &|_| false,
+            slots: viewer.sections,
+            over_http: true,
+        };
         let local = viewer.local.clone();
         let sdp = viewer.negotiation.counter_offer(&wanted, &local, &wishes, &mut self.rng);
         viewer.answer_by = Some(now + OFFER_VALID);

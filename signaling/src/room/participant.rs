@@ -4,7 +4,9 @@ use super::Refusal;
 use super::data::DataState;
 use super::demand::Settings;
 use super::outlook::Outlook;
+use super::resumption::Resumption;
 use super::slots::SlotTable;
+use super::standing::Social;
 use super::status::Known;
 use super::watching::Viewing;
 use crate::auth::Grant;
@@ -65,6 +67,7 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     pub(crate) grant: Grant,
     pub(crate) signaling: Signaling,
+    pub(super) resumption: Resumption,
     /// Nobody is told about it: a viewer by WHEP, or a token says so.
     pub(crate) hidden: bool,
     /// It was sent an offer of ours, and has so long to answer it.
@@ -108,6 +111,8 @@ pub(crate) struct Participant {
     /// New slots start then, unless the client says earlier that it is ready.
     pub(crate) resume_at: Option<Instant>,
     pub(crate) told: Bindings,
+    /// How it is here besides media.
+    pub(super) social: Social,
 }
 
 impl Participant {
@@ -127,6 +132,7 @@ impl Participant {
             name,
             grant,
             signaling,
+            resumption: Resumption::new(rng),
             hidden,
             answer_by: None,
             viewing: None,
@@ -134,7 +140,7 @@ impl Participant {
             max: MediaSections::default(),
             wished: MediaSections::default(),
             sections: MediaSections::default(),
-            negotiation: Negotiation::new(rng),
+            negotiation: Negotiation::new(local.worker, rng),
             local,
             transport: None,
             announced: BTreeMap::new(),
@@ -153,6 +159,7 @@ impl Participant {
             last_offer: None,
             resume_at: None,
             told: Bindings::default(),
+            social: Social::default(),
         }
     }
 
@@ -164,6 +171,7 @@ impl Participant {
             state: self.state(),
             metadata: self.grant.metadata.clone(),
             attributes: self.grant.attributes.clone(),
+            standing: self.standing(),
             tracks,
         }
     }
@@ -195,9 +203,10 @@ impl Participant {
         }
     }
 
-    /// When something is due: see [`Participant::is_gone`], `resume_at` and `reseat_at`.
+    /// When something is due: see [`Participant::is_gone`], `resume_at`, `reseat_at` and `typing_until`.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.gone_at(), self.resume_at, self.reseat_at].into_iter().flatten().min()
+        let typing_until = self.social.typing_until;
+        [self.gone_at(), self.resume_at, self.reseat_at, typing_until].into_iter().flatten().min()
     }
 
     /// Whether nothing was heard of the participant for too long.

@@ -1,7 +1,9 @@
 //! Coming and going: join, leave, lost sockets, replaced identities, shutdown.
 
 use super::binding::sections_needed;
+use super::lobby::Entry;
 use super::participant::{Participant, Signaling};
+use super::standing::Social;
 use super::{Effect, Farewell, JoinCommand, Outlook, Recipients, Refusal, Room};
 use crate::ice;
 use crate::negotiation::LocalMedia;
@@ -33,35 +35,62 @@ pub(super) fn slots_granted(
 }
 
 impl Room {
-    pub(super) fn join(&mut self, id: ParticipantId, join: JoinCommand, local: Arc<LocalMedia>) {
-        if let Err(refusal) = self.make_place(&join.identity) {
-            self.refuse(id, join.request, refusal);
-            self.effects.push(Effect::Hangup { participant: id });
-            return;
+    pub(super) fn join(
+        &mut self,
+        id: ParticipantId,
+        join: Box<JoinCommand>,
+        local: Arc<LocalMedia>,
+    ) {
+        match self.check_door(&join.identity, &join.grant) {
+            Ok(Entry::Free) => self.seat(id, *join, local),
+            Ok(Entry::Wait) => self.knock(id, join, local),
+            Err(refusal) => self.turn_away(id, join.request, refusal),
         }
+    }
+
+    /// Lets somebody in whom the door does not keep out.
+    pub(super) fn seat(&mut self, id: ParticipantId, join: JoinCommand, local: Arc<LocalMedia>) {
+        let mut social = match self.make_place(&join.identity) {
+            Ok(social) => social,
+            Err(refusal) => return self.turn_away(id, join.request, refusal),
+        };
+        self.forget_knock(&join.identity);
+        social.appointed |= !join.grant.hidden && self.inherits(join.grant.identity.is_none());
         let max = slots_granted(&join.grant.permissions, join.max_audio, join.max_video);
         let (identity, name, grant) = (join.identity, join.name, join.grant);
         let signaling = Signaling::Connected;
         let mut participant =
             Participant::new(id, identity, name, grant, signaling, local, &mut self.rng);
+        participant.social = social;
         participant.max = max;
+        participant.resumption.takes(join.request);
         participant.wished = slots_granted(&Permissions::ALL, join.max_audio, join.max_video);
         participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());
         self.welcome(&participant, join.request);
         self.admit(participant);
+        self.tell_history(id);
+        if self.participants.get(&id).is_some_and(Participant::is_moderator) {
+            self.tell_lobby_to(id);
+        }
     }
 
-    /// Replaces an older participant with this identity; refuses when the room is full.
-    pub(super) fn make_place(&mut self, identity: &str) -> Result<(), Refusal> {
-        let older = self
-            .participants
-            .values()
-            .find(|p| !p.is_viewer() && p.identity == identity)
-            .map(|p| p.id);
-        if let Some(older) = older {
+    /// Replaces an older participant with this identity, of whom it returns what stays; refuses when the room is full.
+    pub(super) fn make_place(&mut self, identity: &str) -> Result<Social, Refusal> {
+        let mut older = self.participants.values_mut();
+        let older = older.find(|p| !p.is_viewer() && p.identity == identity);
+        let older = older.map(|p| (p.id, std::mem::take(&mut p.social)));
+        let mut social = Social::default();
+        if let Some((id, kept)) = older {
+            social = kept;
+            social.typing_until = None;
             let text = "You joined this room from another page or device.";
-            self.dismiss(older, "replaced", text, LeaveReason::Replaced);
+            self.dismiss(id, "replaced", text, LeaveReason::Replaced);
         }
+        self.check_capacity()?;
+        Ok(social)
+    }
+
+    pub(super) fn check_capacity(&self) -> Result<(), Refusal> {
         if self.participants.values().filter(|p| !p.is_viewer()).count() < self.max_participants() {
             return Ok(());
         }
@@ -91,12 +120,14 @@ impl Room {
             room: self.name.clone(),
             participant: participant.id,
             identity: participant.identity.clone(),
+            secret: participant.resumption.secret(),
             ice_servers: ice::issue(&self.settings.ice_servers, SystemTime::now()),
             media_sections: participant.sections,
             max_video: participant.max.video,
             max_audio: participant.max.audio,
             permissions: participant.grant.permissions.clone(),
-            metadata: self.metadata.clone(),
+            standing: participant.standing(),
+            state: self.state(),
             participants: others.map(|other| other.info(self.tracks_of(other.id))).collect(),
         }));
         self.send(participant.id, message);
@@ -132,6 +163,9 @@ impl Room {
             self.effects.push(Effect::Outlook { participant, outlook });
         }
         let (reason, message) = (reason.to_owned(), text.to_owned());
+        if matches!(left, LeaveReason::Replaced | LeaveReason::Removed) {
+            self.note_departure(participant, &reason, &message);
+        }
         self.send(participant, ServerMessage::Closed { reason, message });
         self.remove(participant, left);
     }
@@ -167,6 +201,9 @@ impl Room {
     }
 
     pub(super) fn signaling_closed(&mut self, now: Instant, id: ParticipantId, clean: bool) {
+        if self.stop_waiting(id) {
+            return;
+        }
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if clean {
             return self.leave(id);
@@ -194,6 +231,7 @@ impl Room {
         for id in due.collect::<Vec<_>>() {
             self.reconcile(id);
         }
+        self.tick_typing(now);
         self.tick_inquiry();
         if self.stage.tick(now) {
             self.follow_speakers(true);
@@ -208,6 +246,7 @@ impl Room {
     }
 
     pub(super) fn shutdown(&mut self) {
+        self.deny(None, "shutdown", "The server stops or restarts.");
         let ids: Vec<_> = self.participants.keys().copied().collect();
         for id in ids {
             self.dismiss(id, "shutdown", "The server stops or restarts.", LeaveReason::Left);

@@ -68,8 +68,14 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         let announced = &participant.announced;
+        let sealed =
+            |track: &Track, mid: &str| track.owner == from && track.encrypted && track.mid == mid;
         let wishes = Wishes {
             publishes: &|mid, kind| announced.get(mid).is_some_and(|p| p.source.kind() == kind),
+            encrypted: &|mid| match announced.get(mid) {
+                Some(publish) => publish.encrypted,
+                None => self.tracks.values().any(|track| sealed(track, mid)),
+            },
             slots: participant.sections,
             over_http: false,
         };
@@ -207,6 +213,7 @@ impl Room {
             kind,
             name: publish.map(|publish| publish.name.clone()).unwrap_or_default(),
             muted: publish.is_some_and(|publish| publish.muted),
+            encrypted: publish.is_some_and(|publish| publish.encrypted),
             layers: track::layers(&section, &rids),
             sizes: publish.map(|publish| track::sizes(&publish.layers)).unwrap_or_default(),
             limited: PublisherLimit::None,

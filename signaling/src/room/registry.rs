@@ -1,6 +1,7 @@
 //! Which rooms there are. A room appears on the first join and ends when nobody is in it.
 
-use super::actor::{self, Actor, HttpAnswer, Mail, Outbox, RoomHandle, Seat};
+use super::actor::{self, Actor, HttpAnswer, Mail, RoomHandle, Seat};
+use super::outbox::Outbox;
 use super::{
     AdminCommand, HttpJoin, HttpRole, JoinCommand, MediaIds, Room, RoomChange, RoomCommand,
     RoomSettings,
@@ -150,14 +151,9 @@ impl Registry {
         participant: ParticipantId,
         was: Grant,
     ) {
-        let mut grant = was.clone();
-        let now = unix_seconds(SystemTime::now());
-        let permissions = match self.revocations.apply(now, room, &mut grant) {
-            Ok(()) if grant == was => return,
-            Ok(()) => Some(grant.permissions),
-            Err(_) => None,
-        };
-        handle.send(RoomCommand::Correct { participant, permissions }).await;
+        if let Some(correction) = self.revocations.correction(room, participant, &was) {
+            handle.send(correction).await;
+        }
     }
 
     /// The room with a serial, if it is still there.
@@ -243,7 +239,8 @@ impl Registry {
         let place = self.media.place();
         let ids = MediaIds::new(serial);
         let settings = self.settings.clone();
-        let room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
+        let mut room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
+        room.restore_bans(self.revocations.bans.of(name));
         let (handle, mail) = actor::mailbox();
         let (revocations, webhooks) = (self.revocations.clone(), self.webhooks.clone());
         let actor = Actor::new(name, room, place, revocations, webhooks);
@@ -276,5 +273,23 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, Rooms> {
         // Nothing inside a guard can panic half-way through a change.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Revocations {
+    /// What is to become of somebody who came in with this, where it is worth another thing now.
+    pub(super) fn correction(
+        &self,
+        room: &str,
+        participant: ParticipantId,
+        was: &Grant,
+    ) -> Option<RoomCommand> {
+        let mut grant = was.clone();
+        let grant = match self.apply(unix_seconds(SystemTime::now()), room, &mut grant) {
+            Ok(()) if grant == *was => return None,
+            Ok(()) => Some(Box::new(grant)),
+            Err(_) => None,
+        };
+        Some(RoomCommand::Correct { participant, grant })
     }
 }

@@ -6,11 +6,15 @@ mod admin;
 mod cases;
 mod client;
 mod data;
+mod encrypted;
 mod explain;
 mod histories;
 mod media;
+mod moderation;
 mod quality;
+mod resumption;
 mod seats;
+mod social;
 mod viewers;
 
 use super::*;
@@ -51,6 +55,7 @@ fn local(participant: ParticipantId) -> Arc<LocalMedia> {
             digest: vec![1; 32],
         },
         candidates: vec!["192.0.2.1:8080".parse().unwrap()],
+        tcp_candidates: Vec::new(),
     })
 }
 
@@ -143,7 +148,13 @@ impl World {
                 Effect::Reply(reply) => {
                     reply.unwrap();
                 }
-                Effect::Outlook { .. } | Effect::Revoke { .. } | Effect::Happened(_) => {}
+                Effect::Outlook { .. }
+                | Effect::Revoke { .. }
+                | Effect::Happened(_)
+                | Effect::Resumed(_)
+                | Effect::Wait { .. }
+                | Effect::Admit { .. }
+                | Effect::Bans(_) => {}
                 Effect::Explanation(explanation) => {
                     self.explanation = Some(serde_json::to_value(explanation).unwrap());
                 }
@@ -208,7 +219,7 @@ impl World {
 
     /// Every view equals the server's, and the media plane does what the views say.
     fn check(&self) {
-        for (id, client) in &self.clients {
+        for (id, client) in self.clients.iter().filter(|(_, client)| client.is_welcome()) {
             client.check(*id, &self.room);
         }
         for (id, participant) in &self.room.participants {

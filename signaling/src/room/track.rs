@@ -19,6 +19,8 @@ pub(crate) struct Track {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) muted: bool,
+    /// Sealed by its publisher: nothing in a payload is for us to read or to put something around.
+    pub(crate) encrypted: bool,
     /// Encodings by rid, lowest first; empty without simulcast.
     pub(crate) layers: Vec<String>,
     /// Width and height that were announced for encodings.
@@ -42,6 +44,7 @@ impl Track {
             muted: self.muted,
             simulcast: self.layers.len() > 1,
             layers: self.layers.clone(),
+            encrypted: self.encrypted,
         }
     }
 
@@ -59,7 +62,12 @@ impl Track {
 
     /// How its payload types are called at a subscriber; empty: the subscriber cannot decode it.
     pub(crate) fn mappings(&self, slot: &NegotiatedSection) -> Vec<PayloadMapping> {
-        payload_mappings(&self.section.codecs, slot)
+        let mut mappings = payload_mappings(&self.section.codecs, slot);
+        if self.encrypted {
+            // A receiver opens a payload before it takes RED apart.
+            mappings.iter_mut().for_each(|mapping| mapping.red = None);
+        }
+        mappings
     }
 
     /// For the media plane, encodings lowest first.

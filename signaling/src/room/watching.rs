@@ -144,8 +144,10 @@ impl Scene {
         tracks: &BTreeMap<TrackId, Track>,
         stage: &Stage,
     ) -> Self {
+        // A viewer by WHEP has no way to come by a key.
         let mut ranked: Vec<_> = tracks
             .values()
+            .filter(|track| !track.encrypted)
             .filter_map(|track| {
                 let owner = participants.get(&track.owner)?;
                 let lost = owner.transport.is_none_or(|transport| transport.silent);

@@ -20,6 +20,8 @@ pub struct LocalDescription {
     pub fingerprint: Fingerprint,
     /// UDP host candidates, the preferred one first.
     pub candidates: Vec<SocketAddr>,
+    /// Passive TCP host candidates (RFC 6544), for peers that none of the others reaches.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// `o=` session id: the same in every answer of a peer connection, below 2^63.
     pub session_id: u64,
     /// `o=` session version: one more in each answer.
@@ -106,7 +108,7 @@ fn write(offer: &Offer, local: &LocalDescription, plan: &[SectionPlan], setup: &
         }
         write_media_line(&mut out, section, answered, local);
         if std::mem::take(&mut first) {
-            candidate::write(&mut out, &local.candidates);
+            candidate::write(&mut out, &local.candidates, &local.tcp_candidates);
         }
         write_transport(&mut out, setup, local);
         if let Some(mid) = &section.mid {

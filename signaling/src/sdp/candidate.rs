@@ -78,23 +78,34 @@ fn is_address_char(byte: u8) -> bool {
 /// RFC 8445 section 5.1.2.2: host candidates.
 const HOST_PREFERENCE: u32 = 126;
 
-/// Writes our UDP host candidates, the preferred one first, and the end of candidates.
-pub(super) fn write(out: &mut String, addresses: &[SocketAddr]) {
-    let mut bases: Vec<IpAddr> = Vec::new();
-    for (index, address) in addresses.iter().enumerate() {
-        let base = address.ip();
+/// The same over TCP: below every candidate over UDP (RFC 6544 section 4.2).
+const TCP_HOST_PREFERENCE: u32 = 90;
+/// RFC 6544 section 4.2: the direction of a passive host candidate.
+const PASSIVE: u32 = 4;
+
+/// Writes our host candidates, the preferred one first, those over UDP before those over TCP, and the end of candidates.
+pub(super) fn write(out: &mut String, udp: &[SocketAddr], tcp: &[SocketAddr]) {
+    let mut bases: Vec<(&str, IpAddr)> = Vec::new();
+    let udp = udp.iter().zip(0_u32..).map(|(address, index)| {
+        ("udp", address, HOST_PREFERENCE, 65_535_u32.saturating_sub(index))
+    });
+    let tcp = tcp.iter().zip(0_u32..).map(|(address, index)| {
+        ("tcp", address, TCP_HOST_PREFERENCE, (PASSIVE << 13) + 8191_u32.saturating_sub(index))
+    });
+    for (transport, address, type_preference, local_preference) in udp.chain(tcp) {
+        // RFC 8445 section 5.1.1.3: of the same base and the same transport.
+        let base = (transport, address.ip());
         let foundation = bases.iter().position(|known| *known == base).unwrap_or_else(|| {
             bases.push(base);
             bases.len() - 1
         });
-        let local_preference = 65535_u32.saturating_sub(u32::try_from(index).unwrap_or(65535));
         // RFC 8445 section 5.1.2.1, component 1.
-        let priority = (HOST_PREFERENCE << 24) + (local_preference << 8) + 255;
-        let port = address.port();
+        let priority = (type_preference << 24) + (local_preference << 8) + 255;
+        let (foundation, ip, port) = (foundation + 1, address.ip(), address.port());
+        let direction = if transport == "tcp" { " tcptype passive" } else { "" };
         let _ = write!(
             out,
-            "a=candidate:{} 1 udp {priority} {base} {port} typ host\r\n",
-            foundation + 1
+            "a=candidate:{foundation} 1 {transport} {priority} {ip} {port} typ host{direction}\r\n"
         );
     }
     out.push_str("a=end-of-candidates\r\n");
@@ -156,12 +167,14 @@ mod tests {
         let mut out = String::new();
         let addresses =
             ["192.0.2.1:8080", "[2001:db8::1]:8080", "192.0.2.1:8081"].map(|a| a.parse().unwrap());
-        write(&mut out, &addresses);
+        write(&mut out, &addresses, &addresses[..2]);
         assert_eq!(
             out,
             "a=candidate:1 1 udp 2130706431 192.0.2.1 8080 typ host\r\n\
              a=candidate:2 1 udp 2130706175 2001:db8::1 8080 typ host\r\n\
              a=candidate:1 1 udp 2130705919 192.0.2.1 8081 typ host\r\n\
+             a=candidate:3 1 tcp 1520435199 192.0.2.1 8080 typ host tcptype passive\r\n\
+             a=candidate:4 1 tcp 1520434943 2001:db8::1 8080 typ host tcptype passive\r\n\
              a=end-of-candidates\r\n"
         );
         for line in out.lines().filter(|line| line.contains("candidate:")) {

@@ -135,7 +135,7 @@ pub fn write_ice_fragment(frame: &FragmentFrame, local: &LocalDescription) -> St
     }
     let IceCredentials { ufrag, password } = &local.ice;
     let _ = write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n");
-    candidate::write(&mut out, &local.candidates);
+    candidate::write(&mut out, &local.candidates, &local.tcp_candidates);
     out
 }
 

@@ -56,6 +56,7 @@ fn local() -> LocalDescription {
         ice: IceCredentials { ufrag: "swyd".into(), password: "p".repeat(24) },
         fingerprint: Fingerprint { hash: FingerprintHash::Sha256, digest: (0..32).collect() },
         candidates: vec!["192.0.2.1:8080".parse().unwrap(), "[2001:db8::1]:8080".parse().unwrap()],
+        tcp_candidates: Vec::new(),
         session_id: 7,
         session_version: 1,
         rtcp_mux_only: false,

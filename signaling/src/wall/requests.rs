@@ -1,10 +1,10 @@
 //! What anybody may ask, and what the oracle expects to come of it. Each returns the room that it concerns, if any.
 
-use super::{Person, ROOMS, Session, Wall, offer};
+use super::{Person, ROOMS, Session, Token, Wall, offer};
 use crate::protocol::{ClientMessage, Permissions, Source};
 use crate::room::RoomCommand;
 use crate::testing::Way;
-use crate::ws::{enter, renewed};
+use crate::ws::{Entered, enter, renewed};
 use rand::Rng as _;
 use serde_json::{Value, json};
 
@@ -21,14 +21,22 @@ impl Wall {
         let joined = enter(&self.state, join).await;
         assert_eq!(joined.is_ok(), expected.is_some(), "{token:?} into {room}");
         self.note(format!("join {}", joined.is_ok()));
-        let (Ok((membership, outbox)), Some((identity, permissions))) = (joined, expected) else {
+        let (Ok(Entered { membership, outbox, .. }), Some((identity, permissions))) =
+            (joined, expected)
+        else {
             return None;
         };
-        // The newer of two with one identity stays.
-        self.people.retain(|person| (person.room, person.identity) != (room, identity));
-        self.sessions.retain(|s| !s.publishes || (s.room, s.identity) != (room, identity));
-        self.members.insert((room, identity), (permissions, token.hidden, false));
-        self.people.push(Person { membership, outbox, room, identity });
+        let free = self.is_free_to_enter(room, identity, &token);
+        let person = Person { membership, outbox, room, identity, token, permissions };
+        if free {
+            self.sit_down(person);
+        } else if self.locked.contains(room) {
+            self.note("door locked");
+        } else {
+            self.waiting.retain(|waiting| (waiting.room, waiting.identity) != (room, identity));
+            self.waiting.push(person);
+            self.note("door waits");
+        }
         Some(room)
     }
 
@@ -63,6 +71,7 @@ impl Wall {
         if kind == 6 {
             self.people.remove(index);
             self.members.remove(&(room, identity));
+            self.appointed.remove(&(room, identity));
         }
         self.note(format!("say {kind}"));
         Some(room)
@@ -102,6 +111,10 @@ impl Wall {
             let (participant, grant) = (person.membership.participant, Box::new(grant));
             let command = RoomCommand::Renew { participant, request: None, grant };
             person.membership.room.send(command).await;
+            let person = self.people.get_mut(index).unwrap();
+            let hidden = person.token.hidden;
+            person.token = Token { hidden, ..token };
+            person.permissions = permissions.clone();
             self.members.get_mut(&(room, identity)).unwrap().0 = permissions;
             self.note("renewed");
         }
@@ -113,7 +126,8 @@ impl Wall {
         let (token, room) = (self.token(), self.pick(&ROOMS));
         let publishes = self.rng.random_bool(0.6);
         let (path, way) = if publishes { ("whip", Way::Send) } else { ("whep", Way::Receive) };
-        let expected = self.entry(&token, room).filter(|(_, p)| match publishes {
+        let expected = self.entry(&token, room).filter(|(identity, p)| match publishes {
+            _ if !self.is_free_to_enter(room, identity, &token) => false,
             true => p.allows(Source::Camera) && p.allows(Source::Microphone) && !token.hidden,
             false => p.can_subscribe,
         });
@@ -128,6 +142,7 @@ impl Wall {
         if status == 201 {
             if publishes {
                 self.people.retain(|p| (p.room, p.identity) != (room, identity));
+                self.appointed.remove(&(room, identity));
                 self.sessions.retain(|s| !s.publishes || (s.room, s.identity) != (room, identity));
                 self.members.insert((room, identity), (permissions, false, true));
             }
@@ -176,7 +191,8 @@ impl Wall {
         let base = format!("/api/rooms/{room}");
         let mine = token.good && token.admin && token.room == room;
         let permissions = json!({"can_publish": publish, "can_subscribe": subscribe,
-            "can_publish_data": publish, "can_publish_sources": []});
+            "can_publish_data": publish, "can_update_metadata": publish,
+            "can_publish_sources": []});
         let tag = format!("in-{room}");
         let (method, path, body, allowed) = match kind {
             0 => ("GET", "/api/rooms".to_owned(), Value::Null, token.good && token.list),
@@ -215,31 +231,40 @@ impl Wall {
         match (kind, status) {
             (4, 204) => {
                 self.people.retain(|person| person.room != room);
+                self.waiting.retain(|person| person.room != room);
+                self.appointed.retain(|(place, _)| *place != room);
                 self.sessions.retain(|session| session.room != room);
                 self.members.retain(|(place, _), _| *place != room);
             }
             (7, 204) => self.permit(name, publish, subscribe),
             (8, 204) => {
                 self.removed.insert(name);
-                self.people.retain(|person| (person.room, person.identity) != name);
-                self.sessions.retain(|session| (session.room, session.identity) != name);
-                self.members.remove(&name);
+                self.gone(name);
             }
             _ => {}
         }
         allowed.then_some(room)
     }
 
-    fn permit(&mut self, name: (&'static str, &'static str), publish: bool, subscribe: bool) {
+    pub(super) fn permit(
+        &mut self,
+        name: (&'static str, &'static str),
+        publish: bool,
+        subscribe: bool,
+    ) {
         let now = Permissions {
             can_publish: publish,
             can_subscribe: subscribe,
             can_publish_data: publish,
+            can_update_metadata: publish,
             can_publish_sources: Vec::new(),
         };
         self.changed.insert(name, now.clone());
         let ends = |s: &Session| (s.publishes && !publish) || (!s.publishes && !subscribe);
         self.sessions.retain(|s| (s.room, s.identity) != name || !ends(s));
+        for person in self.people.iter_mut().filter(|p| (p.room, p.identity) == name) {
+            person.permissions = now.clone();
+        }
         if let Some((permissions, _, over_http)) = self.members.get_mut(&name) {
             *permissions = now;
             if *over_http && !publish {

@@ -63,7 +63,7 @@ fn forget_quiet(buckets: &mut HashMap<IpAddr, Bucket>, now: Instant) {
 }
 
 /// One subscriber line has a whole /64 of IPv6.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))

@@ -59,7 +59,10 @@ impl Response {
 }
 
 pub(crate) fn start(config: Config) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    start_on(TcpListener::bind("127.0.0.1:0").unwrap(), config)
+}
+
+pub(crate) fn start_on(listener: TcpListener, config: Config) -> Server {
     let address = listener.local_addr().unwrap();
     let media_ips = vec!["127.0.0.1".parse().unwrap()];
     let (media_port, workers, drain) = (0, Some(1), Duration::ZERO);
@@ -184,6 +187,19 @@ impl Socket {
     pub(crate) async fn join(&mut self, room: &str, token: &str) -> Value {
         self.say(json!({"type": "join", "request": 1, "version": 1, "room": room, "name": "N", "token": token})).await;
         self.answer(1).await
+    }
+
+    /// Asks to go on as whoever was given this `welcome`, and returns the answer.
+    pub(crate) async fn resume(&mut self, welcome: &Value, event: u64) -> Value {
+        let (room, participant) = (&welcome["room"], &welcome["participant"]);
+        let secret = &welcome["secret"];
+        self.say(json!({"type": "resume", "request": 900, "version": 1, "room": room, "participant": participant, "secret": secret, "event": event})).await;
+        loop {
+            let message = self.message().await.expect("an answer");
+            if message["request"] == 900 || message["type"] == "closed" {
+                return message;
+            }
+        }
     }
 
     /// The next message of a type.

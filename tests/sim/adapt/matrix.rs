@@ -1,7 +1,7 @@
 //! Loss by round trip, on the way up and on the way down, and in bursts.
 #![allow(clippy::print_stdout)]
 
-use super::measure::{Playback, audio};
+use super::measure::{Playback, audio, queue_p95};
 use super::plot::draw;
 use super::scenario::{Meeting, Setup};
 use super::start::{RTTS, SEEDS};
@@ -134,17 +134,40 @@ fn loss_of_thirty_percent_disconnects_nobody_and_the_audio_goes_on() {
     }
 }
 
+/// With three temporal layers, as browsers send them, a repair often comes after the next picture; so far away links with room get everything twice.
+#[test]
+fn where_there_is_room_lost_pictures_are_there_before_anybody_asks() {
+    let mut misses = Vec::new();
+    for seed in SEEDS {
+        let setup = Setup { temporal: true, ..Setup::new(seed, 100 * MS) };
+        let (_, outcome) = run(setup, Way::Down, 0.05, None, 30);
+        // 79 % by repairs alone; what is lost twice (0.25 % of the packets) still waits for one.
+        if outcome.in_time < 0.97 || outcome.frozen > 0.0 {
+            misses.push((seed, outcome));
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
+/// Copies take nothing that anything else needs: neither layers nor the link.
+#[test]
+fn where_there_is_no_room_nothing_is_sent_twice() {
+    for seed in SEEDS {
+        let setup = Setup { temporal: true, ..Setup::new(seed, 100 * MS) };
+        let mut meeting = Meeting::new(setup);
+        let viewer = meeting.join(Link { loss: 0.05, ..Link::new(2_200_000) });
+        meeting.run_seconds(30);
+        let during = meeting.viewers[viewer].joined + SETTLED..meeting.world.now - SECOND;
+        let top = Playback::of(&meeting, viewer).share(2, during.clone());
+        let queue = queue_p95(&mut meeting, viewer, during);
+        assert!(top > 0.95 && queue <= 50 * MS, "seed {seed}: {top:.2}, {queue} µs");
+    }
+}
+
 /// Some of the whole table below.
 #[test]
 fn loss_in_bursts_is_repaired() {
-    bursts(&[(Way::Down, 0.01), (Way::Up, 0.01), (Way::Up, 0.05)]);
-}
-
-/// Repairs of a burst stand back behind what is on its way already.
-#[test]
-#[ignore = "missed: 80 to 91 % of the frames in time instead of 95"]
-fn five_percent_lost_in_bursts_on_the_way_down_are_repaired() {
-    bursts(&[(Way::Down, 0.05)]);
+    bursts(&[(Way::Down, 0.01), (Way::Down, 0.05), (Way::Up, 0.01), (Way::Up, 0.05)]);
 }
 
 fn bursts(cases: &[(Way, f64)]) {

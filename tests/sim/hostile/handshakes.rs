@@ -124,7 +124,7 @@ impl Bench {
     }
 
     fn datagram(&mut self, from: SocketAddr, mut bytes: Vec<u8>) {
-        let tuple = Tuple { local: SERVER, remote: from };
+        let tuple = Tuple::udp(SERVER, from);
         let datagram = Datagram { tuple, arrival: self.now, bytes: &mut bytes };
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         self.engine.handle_datagram(self.now, datagram, &mut egress);

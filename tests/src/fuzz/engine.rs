@@ -52,10 +52,7 @@ impl Transmit for Sink {
 }
 
 fn tuple(number: u64) -> Tuple {
-    Tuple {
-        local: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        remote: ([10, 0, 0, number as u8], 40_000).into(),
-    }
+    Tuple::udp(IpAddr::V4(Ipv4Addr::LOCALHOST), ([10, 0, 0, number as u8], 40_000).into())
 }
 
 fn mappings() -> Vec<ExtensionMapping> {

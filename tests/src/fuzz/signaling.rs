@@ -20,6 +20,7 @@ fn local() -> LocalDescription {
         ice: IceCredentials { ufrag: "uuuu".into(), password: "p".repeat(22) },
         fingerprint: Fingerprint { hash: FingerprintHash::Sha256, digest: vec![7; 32] },
         candidates: vec![([192, 0, 2, 1], 8080).into()],
+        tcp_candidates: vec![([192, 0, 2, 1], 443).into()],
         session_id: 1,
         session_version: 1,
         rtcp_mux_only: true,

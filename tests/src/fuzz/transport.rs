@@ -3,6 +3,7 @@
 use super::Reader;
 use crate::peer::{credentials, mirror, peer_keys};
 use sfu_core::egress::Tuple;
+use sfu_core::framing::{self, Deframer};
 use sfu_core::params::{DtlsRole, Fingerprint, FingerprintHash, SctpParams};
 use sfu_core::transport::dtls::{Certificate, Dtls, DtlsEvent};
 use sfu_core::transport::ice::IceLite;
@@ -12,13 +13,10 @@ use sfu_core::transport::stun::{self, Request};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-const TUPLE: Tuple = Tuple {
-    local: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    remote: std::net::SocketAddr::new(
-        std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-        40_000,
-    ),
-};
+const TUPLE: Tuple = Tuple::udp(
+    std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 40_000),
+);
 
 /// One datagram, as a request of somebody who knows the password or does not.
 pub(super) fn stun(data: &[u8]) {
@@ -202,4 +200,27 @@ fn crc32c(bytes: &[u8]) -> u32 {
         }
     }
     !crc
+}
+
+/// The first byte says how large the pieces are in which the rest comes: what is cut out is the same as in one piece.
+pub(super) fn framing(data: &[u8]) {
+    let Some((&size, stream)) = data.split_first() else { return };
+    let cut = |pieces: usize| {
+        let (mut deframer, mut datagrams, mut end) = (Deframer::default(), Vec::new(), Ok(()));
+        for piece in stream.chunks(pieces.max(1)) {
+            end = deframer.push(&mut piece.to_vec(), |datagram| datagrams.push(datagram.to_vec()));
+            if end.is_err() {
+                break;
+            }
+        }
+        (datagrams, end)
+    };
+    let (datagrams, end) = cut(stream.len());
+    assert_eq!(cut(usize::from(size)), (datagrams.clone(), end));
+    let mut again = Vec::new();
+    for datagram in &datagrams {
+        assert!(!datagram.is_empty() && datagram.len() <= framing::FRAME_MAX);
+        framing::frame(&mut again, datagram);
+    }
+    assert!(again.len() <= stream.len());
 }

@@ -180,6 +180,20 @@ fn equals_climb_by_turns() {
 }
 
 #[test]
+fn more_frames_of_the_same_picture_need_no_reserve() {
+    let rungs = temporal();
+    let held = |spatial, temporal| Slot { held: Some(Layer { spatial, temporal }), ..slot(&rungs) };
+    assert_eq!(layers(500, &[held(1, 1)]), [Some((1, 2))]);
+    assert_eq!(layers(490, &[held(1, 1)]), [Some((1, 1))]);
+    // What it takes is never measured exactly.
+    assert_eq!(layers(447, &[held(1, 2)]), [Some((1, 2))]);
+    assert_eq!(layers(446, &[held(1, 2)]), [Some((1, 1))]);
+    // Another picture takes a keyframe.
+    assert_eq!(layers(1400, &[held(1, 2)]), [Some((1, 2))]);
+    assert_eq!(layers(1432, &[held(1, 2)]), [Some((2, 1))]);
+}
+
+#[test]
 fn what_the_publisher_does_not_send_is_not_waited_for() {
     let mut rungs = simulcast();
     rungs[2].available = false;

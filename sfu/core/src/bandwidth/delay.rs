@@ -21,6 +21,8 @@ pub(super) struct Acked {
     pub(super) rate: Option<f64>,
     /// Over a shorter time.
     pub(super) recent: Option<Rate>,
+    /// Right before a probe, whose queue may be all that there is.
+    pub(super) carried: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -94,9 +96,15 @@ impl Delay {
         // Half a second ago there may have been another layer, or another link.
         let recent = acked.recent.map(|recent| recent.arrived);
         let strained = acked.recent.is_none_or(|recent| recent.strained);
+        let carried = acked.carried.filter(|_| usage == Usage::Over);
         let acked = if usage == Usage::Over { recent } else { acked.rate };
         let Some(probe) = probe.filter(|_| usage != Usage::Over) else {
+            let before = self.aimd.rate();
             self.aimd.update(now_us, usage, (acked, strained), max);
+            // The queue of a probe is no reason to go below what was carried without one; if it stays, a later decrease does.
+            if let Some(carried) = carried.filter(|_| self.aimd.rate() < before) {
+                self.aimd.set(now_us, carried.clamp(self.aimd.rate(), before), Cause::Delay);
+            }
             // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries.
             let shown = acked.map_or(0.0, |acked| acked * ACKED).min(max);
             if usage != Usage::Over && shown > self.aimd.rate() * FAR_ABOVE {

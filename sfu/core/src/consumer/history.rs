@@ -12,6 +12,10 @@ const LEN_MAX: usize = 1024;
 const KEPT_US: u32 = 1_200_000;
 /// A packet is resent at most so often.
 pub(crate) const RESENDS_MAX: u8 = 3;
+/// A copy that nobody asked for leaves so long after the packet, when a short burst of loss is over, …
+const SPARE_AFTER_US: u32 = 10_000;
+/// … or not at all: who misses it has asked for it.
+const SPARE_UNTIL_US: u32 = 60_000;
 /// Bounds of the pause between two resends of one packet.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -225,12 +229,35 @@ impl History {
         let twice = match haste {
             Haste::Patient => false,
             Haste::Usual => late,
+            Haste::Copied => resends != 1,
             Haste::AtOnce => true,
         };
         let copies = if twice { (RESENDS_MAX - resends).min(2) } else { 1 };
         entry.resends_encoding += copies << 4;
         entry.last_us = now_us as u32;
         Resend::Send { sent: entry.sent(wanted), copies }
+    }
+
+    /// Is it time for a copy of this packet that nobody asked for?
+    pub(crate) fn spare(&self, now_us: u64, seq: u64) -> Spare {
+        let Some(entry) = self.slots.get(self.place(seq as u32)) else { return Spare::None };
+        if !entry.is(flag::SENT) || entry.seq != seq as u32 || entry.resends() > 0 {
+            return Spare::None;
+        }
+        match (now_us as u32).wrapping_sub(entry.last_us) {
+            age if age < SPARE_AFTER_US => Spare::Early,
+            age if age > SPARE_UNTIL_US => Spare::None,
+            _ => Spare::Send(entry.sent(seq)),
+        }
+    }
+
+    /// It was sent: a resend.
+    pub(crate) fn spared(&mut self, now_us: u64, seq: u64) {
+        let at = self.place(seq as u32);
+        if let Some(entry) = self.slots.get_mut(at) {
+            entry.resends_encoding += 1 << 4;
+            entry.last_us = now_us as u32;
+        }
     }
 
     /// Forgets everything: the cache that it points into is gone.
@@ -246,8 +273,20 @@ pub(crate) enum Haste {
     Patient,
     /// Two at the second attempt: there is no time for a third.
     Usual,
+    /// The same, where a copy leaves before anybody asks.
+    Copied,
     /// Two at the first: so much is lost that one of them may well be.
     AtOnce,
+}
+
+/// What is to be done about a copy of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spare {
+    /// It left just now.
+    Early,
+    Send(Sent),
+    /// Nothing: it was sent again, it is too late, or there is no such packet.
+    None,
 }
 
 /// Answer to one NACKed number.
@@ -287,6 +326,27 @@ mod tests {
             abs_send_time: 0x00ab_cdef,
             redundancy: 0,
         }
+    }
+
+    #[test]
+    fn a_copy_leaves_once_a_moment_after_the_packet_and_counts_as_a_resend() {
+        let mut history = History::default();
+        let packet = sent(0x1_0005);
+        assert_eq!(history.spare(T0, packet.seq), Spare::None);
+        history.record(T0, &packet);
+        let (after, until) = (u64::from(SPARE_AFTER_US), u64::from(SPARE_UNTIL_US));
+        assert_eq!(history.spare(T0 + after - 1, packet.seq), Spare::Early);
+        assert_eq!(history.spare(T0 + after, packet.seq), Spare::Send(packet));
+        assert_eq!(history.spare(T0 + until + 1, packet.seq), Spare::None, "they asked for it");
+        assert_eq!(history.spare(T0 + after, packet.seq + 64), Spare::None, "another one");
+        history.spared(T0 + after, packet.seq);
+        assert_eq!(history.spare(T0 + 2 * after, packet.seq), Spare::None);
+        // The first request does not know of it; one copy more will do.
+        let (next, rtt) = (packet.seq + 1, Some(Duration::from_millis(100)));
+        let asked = history.resend(T0 + 102_000, 5, next, rtt, Haste::Copied);
+        assert_eq!(asked, Resend::Send { sent: packet, copies: 1 });
+        let again = history.resend(T0 + 204_000, 5, next, rtt, Haste::Copied);
+        assert_eq!(again, Resend::Send { sent: packet, copies: 1 }, "three in all");
     }
 
     #[test]

@@ -84,6 +84,8 @@ impl Engine {
         if let Some(estimate) = downlink.pace(now_us) {
             transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
         }
+        let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
+        transport.pace.set_spares(downlink.update_spares(now_us, rtt_us));
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
             self.mark_allocation(key);

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::consumer::Consumer;
-use crate::egress::Egress;
+use crate::egress::{Egress, Tuple};
 use crate::params::TransportParams;
 use crate::producer::{Origin, Producer};
 use crate::timers::TimerKind;
@@ -77,6 +77,15 @@ impl Engine {
                 self.routers.remove(&transport.router);
             }
         }
+    }
+
+    /// A path is no more: a TCP connection was closed, and the next one from there may be anybody's.
+    pub fn forget_tuple(&mut self, tuple: &Tuple) {
+        let Some(key) = self.demux.transport_of(tuple) else { return };
+        self.demux.remove_tuple(tuple, key);
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        transport.ice.forget(tuple);
+        transport.selected = transport.ice.selected().copied();
     }
 
     /// Ends a transport by itself and tells control.

@@ -49,13 +49,14 @@ fn haste(producer: &Producer, transport: &Transport) -> Haste {
     let lossy = transport.downlink.as_ref().is_some_and(|downlink| downlink.is_lossy());
     match transport.rtt {
         Some(rtt) if producer.is_video() && rtt < FAR => Haste::Patient,
+        Some(_) if producer.is_video() && transport.pace.spares() => Haste::Copied,
         Some(_) if producer.is_video() && lossy => Haste::AtOnce,
         _ => Haste::Usual,
     }
 }
 
 /// Do later pictures refer to that of this packet for longer than until the next one of the lowest temporal layer?
-fn is_needed(producer: &Producer, sent: &Sent) -> bool {
+pub(super) fn is_needed(producer: &Producer, sent: &Sent) -> bool {
     let source = producer.encodings.get(usize::from(sent.encoding));
     let packet = source.and_then(|source| source.cache.get(source.extend(sent.source)?));
     producer.is_video() && packet.is_none_or(|(packet, _)| packet.info.temporal == 0)
@@ -72,6 +73,23 @@ fn resend(
     let len = repeat_packet(flush, producer, consumer, transport, sent)?;
     if let Some(downlink) = &mut transport.downlink {
         downlink.repaired(len.datagram);
+    }
+    consumer.delivery.resent += 1;
+    flush.counters.resent.count(producer.params.kind, len.payload);
+    Ok(())
+}
+
+/// Sends a packet again before anybody asks.
+pub(super) fn spare(
+    flush: &mut Flush<'_, '_>,
+    producer: &Producer,
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    sent: &Sent,
+) -> Result<(), DropReason> {
+    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
+    if let Some(downlink) = &mut transport.downlink {
+        downlink.spared(len.datagram);
     }
     consumer.delivery.resent += 1;
     flush.counters.resent.count(producer.params.kind, len.payload);

@@ -27,6 +27,15 @@ const PROBE_MAX_US: u64 = 100_000;
 const PACED_REPAIRS_PART: u64 = 4;
 /// From this share of loss on a repair leaves twice: to ask once more takes a round trip, and then the frame is late.
 const LOSSY: f64 = 0.02;
+/// … and while more than this is lost, whoever is so far away and has room is sent everything twice.
+const LOSS_OVER: f64 = 0.01;
+const FAR_US: u64 = 60_000;
+/// … and has seen no queue for so long.
+const CALM_US: u64 = 5_000_000;
+/// Copies may fill so much of the estimate, in percent, …
+const SPARE_PERCENT: u64 = 90;
+/// … saved up over so long.
+const SPARE_US: u64 = 200_000;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
 
@@ -81,6 +90,13 @@ pub(crate) struct Downlink {
     repair_bytes: u64,
     repairs_since_us: u64,
     repairs: u64,
+    /// Everything leaves twice.
+    spares: bool,
+    /// When a queue was what limited the rate last.
+    queued_us: Option<u64>,
+    /// Bytes that copies may take, and of when that is.
+    spare_bytes: u64,
+    spare_us: u64,
 }
 
 impl Downlink {
@@ -102,6 +118,10 @@ impl Downlink {
             repair_bytes: 0,
             repairs_since_us: now_us,
             repairs: 0,
+            spares: false,
+            queued_us: None,
+            spare_bytes: 0,
+            spare_us: now_us,
         }
     }
 
@@ -141,6 +161,36 @@ impl Downlink {
     /// So much is lost that a repair may well be lost too.
     pub(crate) fn is_lossy(&self) -> bool {
         self.estimator.loss() >= LOSSY
+    }
+
+    /// Is everything to leave twice? `rtt_us`: of the transport.
+    pub(crate) fn update_spares(&mut self, now_us: u64, rtt_us: Option<u64>) -> bool {
+        let least = if self.spares { LOSS_OVER } else { LOSSY };
+        let far = rtt_us.is_some_and(|rtt| rtt >= FAR_US);
+        let lossy = self.estimator.loss() >= least;
+        // What a full queue loses is not sent twice into it.
+        if self.estimator.estimate().cause == Cause::Delay {
+            self.queued_us = Some(now_us);
+        }
+        let calm = self.queued_us.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US);
+        self.spares = self.told && self.probed && far && lossy && calm;
+        self.spares
+    }
+
+    /// Is there room for a copy? What later pictures refer to comes first.
+    pub(crate) fn has_spare(&mut self, now_us: u64, needed: bool) -> bool {
+        let room = self.estimator.estimate().bits_per_second * SPARE_PERCENT / 100;
+        let rate = room.saturating_sub(self.given);
+        let most = rate * SPARE_US / 8_000_000;
+        let elapsed = now_us.saturating_sub(self.spare_us).min(SPARE_US);
+        self.spare_us = now_us;
+        self.spare_bytes = (self.spare_bytes + rate * elapsed / 8_000_000).min(most);
+        self.spare_bytes > if needed { 0 } else { most / 2 }
+    }
+
+    /// A copy left.
+    pub(crate) fn spared(&mut self, bytes: usize) {
+        self.spare_bytes = self.spare_bytes.saturating_sub(bytes as u64);
     }
 
     /// A packet was sent again.

@@ -237,6 +237,15 @@ impl IceLite {
         Some(self.tuples.remove(index))
     }
 
+    /// The path is no more: a connection was closed. Until the peer nominates another one there is none.
+    pub fn forget(&mut self, tuple: &Tuple) {
+        if let Some(index) = self.tuples.iter().position(|known| known == tuple) {
+            self.tuples.remove(index);
+            self.proofs.remove(index);
+        }
+        self.selection.take_if(|selection| selection.tuple == *tuple);
+    }
+
     /// The nominated tuple: the only one that may be sent anything but STUN responses.
     #[must_use]
     pub fn selected(&self) -> Option<&Tuple> {
@@ -287,7 +296,7 @@ mod tests {
     }
 
     fn tuple(port: u16) -> Tuple {
-        Tuple { local: [10, 0, 0, 1].into(), remote: ([192, 0, 2, 7], port).into() }
+        Tuple::udp([10, 0, 0, 1].into(), ([192, 0, 2, 7], port).into())
     }
 
     /// An agent, its clock, and a peer that follows the restarts.

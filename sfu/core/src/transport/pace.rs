@@ -88,6 +88,8 @@ pub(crate) struct Pace {
     burst_us: u64,
     /// Bytes of all datagrams that left so far.
     total_bytes: u64,
+    /// Video leaves twice, as far as there is room.
+    spares: bool,
 }
 
 impl Pace {
@@ -121,6 +123,14 @@ impl Pace {
         let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
         self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
+    }
+
+    pub(crate) fn set_spares(&mut self, spares: bool) {
+        self.spares = spares;
+    }
+
+    pub(crate) fn spares(&self) -> bool {
+        self.spares
     }
 
     /// Bytes of all datagrams that left so far.

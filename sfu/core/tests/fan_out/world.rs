@@ -88,7 +88,7 @@ pub(crate) fn mirror(keys: &SrtpKeys) -> SrtpKeys {
 
 pub(crate) fn tuple(number: u64) -> Tuple {
     let ip = Ipv4Addr::new(10, (number >> 16) as u8, (number >> 8) as u8, number as u8);
-    Tuple { local: LOCAL, remote: SocketAddr::new(ip.into(), 40_000) }
+    Tuple::udp(LOCAL, SocketAddr::new(ip.into(), 40_000))
 }
 
 /// The number whose tuple this is.

@@ -1,7 +1,9 @@
 //! What those do who manage a room, and what participants may not do.
 
 use super::*;
-use crate::protocol::{Source, UnboundReason};
+use crate::protocol::{
+    ModeratorAction, Nothing, OneTrack, PermissionChange, Source, UnboundReason,
+};
 use crate::testing::{FakePeer, Way};
 
 impl World {
@@ -12,10 +14,14 @@ impl World {
     pub(super) fn permit(&mut self, identity: &str, permissions: PermissionChange) {
         let identity = identity.to_owned();
         let change = ParticipantChange { permissions: Some(permissions), ..Default::default() };
-        self.administer(AdminCommand::Update { identity, change: Box::new(change) });
+        self.administer(AdminCommand::Update {
+            identity,
+            change: Box::new(change),
+            reason: String::new(),
+        });
     }
 
-    fn join_as(&mut self, identity: &str, grant: Grant) -> ParticipantId {
+    pub(super) fn join_as(&mut self, identity: &str, grant: Grant) -> ParticipantId {
         self.last += 1;
         let participant = ParticipantId(self.last);
         self.clients.insert(participant, Client::new(&["VP8"]));
@@ -31,6 +37,10 @@ impl World {
         self.apply(RoomCommand::Join { participant, join: Box::new(join), local });
         participant
     }
+}
+
+pub(super) fn moderate(action: ModeratorAction) -> AdminCommand {
+    AdminCommand::Moderate { action, reason: String::new() }
 }
 
 fn publishing(allowed: bool) -> PermissionChange {
@@ -106,7 +116,11 @@ fn row_31_what_was_announced_before_is_not_published_after() {
     let publish = world.client(ada).publish(Source::Camera);
     world.step(RoomCommand::Message { from: ada, message: ClientMessage::Publish(publish) });
     let change = ParticipantChange { permissions: Some(publishing(false)), ..Default::default() };
-    let update = AdminCommand::Update { identity: "ada".into(), change: Box::new(change) };
+    let update = AdminCommand::Update {
+        identity: "ada".into(),
+        change: Box::new(change),
+        reason: String::new(),
+    };
     world.step(RoomCommand::Admin(update));
     world.apply(RoomCommand::Tick);
     assert_eq!(world.client(ada).errors[0].0, ErrorCode::NotAllowed);
@@ -118,7 +132,8 @@ fn row_31_what_was_announced_before_is_not_published_after() {
 fn row_31_a_removed_participant_and_its_token_are_done_with() {
     let mut world = World::new();
     let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
-    let remove = RoomCommand::Admin(AdminCommand::Remove { identity: "ada".into() });
+    let remove =
+        RoomCommand::Admin(AdminCommand::Remove { identity: "ada".into(), reason: String::new() });
     let effects = world.room.apply(world.now, remove);
     let text = format!("{effects:?}");
     assert!(
@@ -128,7 +143,8 @@ fn row_31_a_removed_participant_and_its_token_are_done_with() {
     assert!(text.contains("\"removed\"") && text.contains("Removed"), "{text}");
     assert!(!world.room.participants.contains_key(&ada));
     assert!(world.room.participants.contains_key(&bob));
-    let again = RoomCommand::Admin(AdminCommand::Remove { identity: "ada".into() });
+    let again =
+        RoomCommand::Admin(AdminCommand::Remove { identity: "ada".into(), reason: String::new() });
     let text = format!("{:?}", world.room.apply(world.now, again));
     assert!(text.contains("NotFound"), "{text}");
 }
@@ -176,7 +192,11 @@ fn row_30_a_hidden_participant_sees_and_is_not_seen() {
     world.publish(ghost, Source::Camera);
     assert_eq!(world.client(ghost).errors[0].0, ErrorCode::NotAllowed);
     let change = ParticipantChange { name: Some("Boo".into()), ..Default::default() };
-    let update = AdminCommand::Update { identity: "ghost".into(), change: Box::new(change) };
+    let update = AdminCommand::Update {
+        identity: "ghost".into(),
+        change: Box::new(change),
+        reason: String::new(),
+    };
     world.administer(update);
     // Its model client panics on news of somebody whom it does not know.
     world.lose(ghost);
@@ -194,8 +214,8 @@ fn a_track_that_was_muted_by_others_is_unmuted_by_its_owner() {
     let mut world = World::new();
     let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
     let track = world.track_of(ada, Source::Microphone);
-    world.administer(AdminCommand::Mute { track });
-    world.administer(AdminCommand::Mute { track });
+    world.administer(moderate(ModeratorAction::MuteTrack(OneTrack { track })));
+    world.administer(moderate(ModeratorAction::MuteTrack(OneTrack { track })));
     world.check();
     assert_eq!(world.client(ada).muted, [track], "told once");
     assert!(world.media.paused(world.room.tracks[&track].producer));
@@ -203,7 +223,7 @@ fn a_track_that_was_muted_by_others_is_unmuted_by_its_owner() {
     world.say(ada, ClientMessage::Mute(unmute));
     world.check();
     assert!(!world.room.tracks[&track].muted);
-    world.administer(AdminCommand::Unpublish { track });
+    world.administer(moderate(ModeratorAction::StopTrack(OneTrack { track })));
     world.check();
     assert!(!world.room.tracks.contains_key(&track) && world.client(ada).own.len() == 1);
     assert!(world.client(bob).errors.is_empty());
@@ -228,7 +248,7 @@ fn a_renewed_token_changes_what_it_says() {
 fn a_room_that_was_made_waits_for_somebody_and_then_ends() {
     let mut world = World::new();
     let linger = Some(Duration::from_secs(300));
-    let change = RoomChange { linger, max_participants: Some(1), metadata: Some("m".into()) };
+    let change = RoomChange { linger, max_participants: Some(1), ..RoomChange::default() };
     world.administer(AdminCommand::Configure(change));
     assert!(!world.room.is_over());
     world.advance(299);
@@ -257,7 +277,9 @@ fn a_closed_room_sends_everybody_away_and_is_over() {
     world.administer(AdminCommand::Configure(RoomChange { linger, ..RoomChange::default() }));
     world.join_with_media("ada");
     world.join("bob");
-    let effects = world.room.apply(world.now, RoomCommand::Admin(AdminCommand::Close));
+    let effects = world
+        .room
+        .apply(world.now, RoomCommand::Admin(moderate(ModeratorAction::EndRoom(Nothing {}))));
     let text = format!("{effects:?}");
     assert_eq!(text.matches("\"room_deleted\"").count(), 2, "{text}");
     assert!(world.room.is_over());

@@ -220,6 +220,7 @@ fn what_was_announced_but_not_offered_is_refused() {
         name: String::new(),
         muted: false,
         layers: Vec::new(),
+        encrypted: false,
     };
     let camera = world.client(id).publish(Source::Camera);
     // A microphone on a video section, and a section that the offer does not have.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::protocol::{
-    BindingEntry, Kind, MediaSections, Offer, ParticipantInfo, ParticipantState, ParticipantUpdate,
-    Permissions, Ready, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
+    BindingEntry, ChatMessage, ChatNews, Kind, MediaSections, Moderated, ModerationNews, Offer,
+    ParticipantInfo, ParticipantState, ParticipantUpdate, Permissions, PresenceNews, Ready,
+    RoomState, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason, Waiting,
 };
 use crate::testing::{FakePeer, Way, direction};
 use std::collections::BTreeSet;
@@ -30,6 +31,19 @@ pub(super) struct Client {
     pub(super) permissions: Permissions,
     /// Own tracks that somebody else muted.
     pub(super) muted: Vec<TrackId>,
+    /// What was said that it may see.
+    pub(super) chat: Vec<ChatMessage>,
+    /// Who writes.
+    pub(super) typing: BTreeSet<ParticipantId>,
+    pub(super) typing_news: usize,
+    pub(super) reactions: usize,
+    /// What moderators did.
+    pub(super) moderated: Vec<Moderated>,
+    /// Who waits to be let in.
+    pub(super) lobby: Vec<Waiting>,
+    /// Its own place there; 0: it does not wait.
+    pub(super) place: usize,
+    pub(super) room: RoomState,
     /// An offer is due.
     pub(super) dirty: bool,
     /// An answer was applied and is yet to be reported.
@@ -57,6 +71,14 @@ impl Client {
             watched: BTreeMap::new(),
             permissions: Permissions::ALL,
             muted: Vec::new(),
+            chat: Vec::new(),
+            typing: BTreeSet::new(),
+            typing_news: 0,
+            reactions: 0,
+            moderated: Vec::new(),
+            lobby: Vec::new(),
+            place: 0,
+            room: RoomState::default(),
             dirty: false,
             ready: None,
             offers: 0,
@@ -104,6 +126,7 @@ impl Client {
             name: String::new(),
             muted: false,
             layers: Vec::new(),
+            encrypted: false,
         }
     }
 
@@ -115,14 +138,18 @@ impl Client {
                 self.dirty = true;
                 self.sections = welcome.media_sections;
                 self.permissions = welcome.permissions;
+                self.room = welcome.state;
                 self.participants =
                     welcome.participants.into_iter().map(|p| (p.participant, p)).collect();
                 return;
             }
-            _ => assert!(
-                self.welcome || matches!(message, ServerMessage::Error { .. }),
-                "welcome comes first"
-            ),
+            ServerMessage::Moderation(ModerationNews::Waiting { place, .. }) => {
+                assert!(!self.welcome && place != self.place);
+                self.place = place;
+                return;
+            }
+            ServerMessage::Error { .. } | ServerMessage::Closed { .. } => {}
+            _ => assert!(self.welcome, "welcome comes first"),
         }
         match message.clone() {
             ServerMessage::MediaSections(sections) => {
@@ -152,8 +179,41 @@ impl Client {
             ServerMessage::TrackUnavailable { track, .. } => {
                 assert!(self.unavailable.insert(track), "told once");
             }
+            ServerMessage::Chat(news) => self.handle_chat(news),
+            ServerMessage::Presence(PresenceNews::Reaction { .. }) => self.reactions += 1,
+            ServerMessage::Moderation(ModerationNews::Moderated(news)) => self.moderated.push(news),
+            ServerMessage::Moderation(ModerationNews::Lobby { waiting }) => self.lobby = waiting,
+            ServerMessage::RoomUpdated(state) => {
+                assert_ne!(state, self.room);
+                self.room = state;
+            }
             other => self.handle_presence(other),
         }
+    }
+
+    fn handle_chat(&mut self, news: ChatNews) {
+        match news {
+            ChatNews::ChatMessage(message) => self.chat.push(message),
+            ChatNews::ChatHistory { messages } => {
+                assert!(self.chat.is_empty() && !messages.is_empty());
+                self.chat = messages;
+            }
+            ChatNews::ChatDeleted { message } => {
+                let count = self.chat.len();
+                self.chat.retain(|known| known.message != message);
+                assert_eq!(self.chat.len() + 1, count, "what it could see");
+            }
+            ChatNews::ParticipantTyping { participant, typing } => {
+                self.typing_news += 1;
+                let changed = match typing {
+                    true => self.typing.insert(participant),
+                    false => self.typing.remove(&participant),
+                };
+                assert!(changed, "told on change");
+            }
+        }
+        let numbers: Vec<_> = self.chat.iter().map(|message| message.message).collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
     }
 
     fn handle_presence(&mut self, message: ServerMessage) {
@@ -215,6 +275,10 @@ impl Client {
         known.state = update.state.unwrap_or(known.state);
         known.name = update.name.unwrap_or_else(|| known.name.clone());
         known.metadata = update.metadata.unwrap_or_else(|| known.metadata.clone());
+        let standing = &mut known.standing;
+        standing.moderator = update.moderator.unwrap_or(standing.moderator);
+        standing.hand = update.hand.unwrap_or(standing.hand);
+        standing.status = update.status.unwrap_or_else(|| standing.status.clone());
         known.attributes = update.attributes.unwrap_or_else(|| known.attributes.clone());
     }
 

@@ -1,7 +1,10 @@
 //! Random histories.
 
 use super::*;
-use crate::protocol::{Kind, Mute, Priority, Source, TrackRequest, TrackSetting};
+use crate::protocol::{
+    Kind, ModeratorAction, Mute, OneTrack, PermissionChange, Priority, Source, TrackRequest,
+    TrackSetting,
+};
 use crate::testing::Way;
 use proptest::prelude::*;
 
@@ -176,20 +179,21 @@ impl World {
                     can_subscribe: Some(subscribe),
                     can_publish_sources: Some(sources),
                     can_publish_data: None,
+                    can_update_metadata: None,
                 };
                 self.permit(&self.present(identity)?, change);
             }
             Step::Remove(identity) => {
                 let identity = self.present(identity)?;
-                self.administer(AdminCommand::Remove { identity });
+                self.administer(AdminCommand::Remove { identity, reason: String::new() });
             }
             Step::MuteByOthers(which) => {
                 let track = self.any_track(which)?;
-                self.administer(AdminCommand::Mute { track });
+                self.administer(admin::moderate(ModeratorAction::MuteTrack(OneTrack { track })));
             }
             Step::Withdrawn(which) => {
                 let track = self.any_track(which)?;
-                self.administer(AdminCommand::Unpublish { track });
+                self.administer(admin::moderate(ModeratorAction::StopTrack(OneTrack { track })));
             }
         }
         Some(())

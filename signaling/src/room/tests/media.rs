@@ -40,6 +40,8 @@ struct Consumer {
     transport: TransportId,
     worker: WorkerId,
     bound: Option<ProducerId>,
+    /// RED may be put around what it shows.
+    redundant: bool,
     running: bool,
     demand: Demand,
 }
@@ -47,6 +49,10 @@ struct Consumer {
 impl MediaModel {
     pub(super) fn bound(&self, consumer: ConsumerId) -> Option<ProducerId> {
         self.consumers[&consumer].bound
+    }
+
+    pub(super) fn redundant(&self, consumer: ConsumerId) -> bool {
+        self.consumers[&consumer].redundant
     }
 
     /// The slots of a peer connection.
@@ -154,8 +160,9 @@ impl MediaModel {
                 assert!(params.paused);
                 self.use_ssrc(transport, Some(params.ssrc));
                 self.use_ssrc(transport, params.rtx_ssrc);
-                let (bound, running, demand) = (None, false, Demand::default());
-                let value = Consumer { transport, worker, bound, running, demand };
+                let (bound, redundant, running) = (None, false, false);
+                let demand = Demand::default();
+                let value = Consumer { transport, worker, bound, redundant, running, demand };
                 self.consumers.insert(consumer, value);
             }
             Command::CloseConsumer { consumer } => {
@@ -163,11 +170,13 @@ impl MediaModel {
                 self.consumers.remove(&consumer);
             }
             Command::BindConsumer { consumer, binding } => {
-                let bound = binding.map(|binding| {
+                let redundant = binding.as_ref().is_some_and(|binding| {
                     self.check_mappings((binding.producer, worker), &binding.payload_types);
-                    binding.producer
+                    binding.payload_types.iter().any(|mapping| mapping.red.is_some())
                 });
+                let bound = binding.map(|binding| binding.producer);
                 let consumer = self.consumer(consumer, worker);
+                consumer.redundant = redundant;
                 (consumer.bound, consumer.demand) = (bound, Demand::default());
                 self.binds += 1;
             }

@@ -15,7 +15,7 @@ impl World {
         id
     }
 
-    fn watch(&mut self, watch: Watch) -> ParticipantId {
+    pub(super) fn watch(&mut self, watch: Watch) -> ParticipantId {
         let participant = self.post(watch, "VP8");
         connected(self, participant);
         participant
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// What the media plane shows a viewer: of audio and of video, whose and which source.
-    fn shown(&self, viewer: ParticipantId) -> Vec<(ParticipantId, Source)> {
+    pub(super) fn shown(&self, viewer: ParticipantId) -> Vec<(ParticipantId, Source)> {
         self.check();
         let slots = self.room.participants[&viewer].slots.iter();
         let bound = slots.filter_map(|slot| self.media.bound(slot.consumer));

@@ -1,12 +1,32 @@
 /**
  * @module
- * What this person sends: microphone, camera, screen. Opens and releases devices and publishes them; shows nothing itself.
+ * What this person sends: microphone, camera, screen. Opens and releases devices and publishes them; a device that goes away is replaced by
+ * another one until it is back. Shows nothing itself.
+ *
+ * ```js
+ * const media = new LocalMedia(room, { lost: (sentence) => alert(sentence) });
+ * await media.toggleMicrophone();
+ * await media.choose('camera', (await listDevices('camera'))[1].deviceId);
+ * ```
  */
-import { deviceIdOf, openDevice, openScreen } from './devices.js';
+import { deviceIdOf, listDevices, onDevicesChanged, openDevice, openScreen } from './devices.js';
+import { rememberChoices, rememberedChoices } from './storage.js';
 
-/** @typedef {import('./client/index.js').Room} Room */
-/** @typedef {import('./client/index.js').LocalTrack} LocalTrack */
-/** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
+/** @typedef {import('./room.js').Room} Room */
+/** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
+/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
+/** @typedef {import('./devices.js').Device} Device */
+/** @typedef {import('./devices.js').Processing} Processing */
+/** @typedef {import('./storage.js').Choices} Choices */
+
+/**
+ * @typedef {object} LocalMediaOptions
+ * @property {VideoCodec} [codec]
+ * @property {string} [scalabilityMode]
+ * @property {Choices} [choices] default: those of last time
+ * @property {() => void} [changed] called after every change
+ * @property {(sentence: string) => void} [lost] called when a device went away by itself, or came back
+ */
 
 export class LocalMedia {
   /** @type {LocalTrack | null} */
@@ -15,24 +35,27 @@ export class LocalMedia {
   camera = null;
   /** Picture and, where the system gives it, sound. @type {LocalTrack[]} */
   screen = [];
-  /** Chosen devices. @type {{camera: string, microphone: string}} */
-  ids;
+  /** Chosen devices, and what is done to the sound. @type {Choices} */
+  choices;
   #room;
   #video;
   #changed;
   #lost;
+  /** Those that others stand in for. @type {Set<Device>} */
+  #missing = new Set();
+  #stop;
 
   /**
    * @param {Room} room
-   * @param {{codec: VideoCodec, scalabilityMode?: string, ids: {camera: string, microphone: string}, changed: () => void, lost: (sentence: string) => void}} options
-   *   `changed` after every change; `lost` when a device went away by itself
+   * @param {LocalMediaOptions} [options]
    */
-  constructor(room, { codec, scalabilityMode, ids, changed, lost }) {
+  constructor(room, { codec, scalabilityMode, choices = rememberedChoices(), changed = () => undefined, lost = () => undefined } = {}) {
     this.#room = room;
     this.#video = { codec, scalabilityMode };
     this.#changed = changed;
     this.#lost = lost;
-    this.ids = ids;
+    this.choices = choices;
+    this.#stop = onDevicesChanged(() => void this.#welcomeBack());
   }
 
   get microphoneOn() {
@@ -56,7 +79,7 @@ export class LocalMedia {
   }
 
   async toggleMicrophone() {
-    if (!this.microphone) await this.#publishMicrophone(await openDevice('microphone', this.ids.microphone));
+    if (!this.microphone) await this.#publishMicrophone(await this.#open('microphone'));
     else await this.#room.mute(this.microphone, !this.microphone.muted);
     this.#changed();
   }
@@ -65,9 +88,9 @@ export class LocalMedia {
   async toggleCamera() {
     const { camera } = this;
     if (!camera) {
-      await this.#publishCamera(await openDevice('camera', this.ids.camera));
+      await this.#publishCamera(await this.#open('camera'));
     } else if (camera.muted) {
-      const track = await openDevice('camera', this.ids.camera);
+      const track = await this.#open('camera');
       this.#watch(track, 'camera');
       await this.#room.replaceTrack(camera, track);
       await this.#room.unmute(camera);
@@ -102,18 +125,37 @@ export class LocalMedia {
   }
 
   /**
-   * @param {'camera' | 'microphone'} device
+   * Uses another device from now on, and the next time.
+   * @param {Device} device
    * @param {string} id
    */
   async choose(device, id) {
-    this.ids = { ...this.ids, [device]: id };
+    this.choices = { ...this.choices, [device]: id };
+    rememberChoices({ [device]: id });
+    this.#missing.delete(device);
+    await this.#reopen(device);
+  }
+
+  /**
+   * Changes what is done to the microphone's sound, from now on and the next time.
+   * @param {Partial<Processing>} changes
+   */
+  async process(changes) {
+    this.choices = { ...this.choices, ...changes };
+    rememberChoices(changes);
+    // Browsers leave a running microphone as it is.
+    await this.#reopen('microphone');
+  }
+
+  /** @param {Device} device */
+  async #reopen(device) {
     const local = this[device];
     if (!local || (device === 'camera' && local.muted)) return;
     const before = local.mediaStreamTrack;
     // Some systems open a camera once only, so the old one goes first.
     before.stop();
     try {
-      const track = await openDevice(device, id);
+      const track = await this.#open(device);
       this.#watch(track, device);
       await this.#room.replaceTrack(local, track);
     } catch (error) {
@@ -127,13 +169,19 @@ export class LocalMedia {
   /** Ids of the devices in use, for the lists. */
   inUse() {
     return {
-      camera: this.cameraOn ? deviceIdOf(this.camera?.mediaStreamTrack ?? null) : this.ids.camera,
-      microphone: deviceIdOf(this.microphone?.mediaStreamTrack ?? null) || this.ids.microphone,
+      camera: this.cameraOn ? deviceIdOf(this.camera?.mediaStreamTrack ?? null) : this.choices.camera,
+      microphone: deviceIdOf(this.microphone?.mediaStreamTrack ?? null) || this.choices.microphone,
     };
   }
 
   close() {
+    this.#stop();
     for (const local of [this.microphone, this.camera, ...this.screen]) local?.mediaStreamTrack.stop();
+  }
+
+  /** @param {Device} device */
+  #open(device) {
+    return openDevice(device, this.choices[device], this.choices);
   }
 
   async #stopScreen() {
@@ -179,10 +227,40 @@ export class LocalMedia {
     track.addEventListener('ended', () => {
       const local = this[device];
       if (!local || local.mediaStreamTrack !== track) return;
-      void this.#giveUp(device, local).catch(() => undefined);
-      this.#lost(`Your ${device} was unplugged or taken away.`);
-      this.#changed();
+      void this.#replace(device, local).finally(() => this.#changed());
     });
+  }
+
+  /**
+   * Another device stands in for one that is gone, if there is one.
+   * @param {Device} device
+   * @param {LocalTrack} local
+   */
+  async #replace(device, local) {
+    const gone = `Your ${device} was unplugged or taken away.`;
+    try {
+      const track = await this.#open(device);
+      this.#watch(track, device);
+      await this.#room.replaceTrack(local, track);
+      this.#missing.add(device);
+      this.#lost(`${gone} ${track.label ? `“${track.label}”` : 'Another one'} is used now.`);
+    } catch {
+      await this.#giveUp(device, local).catch(() => undefined);
+      this.#lost(gone);
+    }
+  }
+
+  /** A device may have been plugged in again. */
+  async #welcomeBack() {
+    for (const device of this.#missing) {
+      const present = await listDevices(device);
+      if (!this.#missing.has(device) || !present.some(({ deviceId }) => deviceId === this.choices[device])) continue;
+      this.#missing.delete(device);
+      await this.#reopen(device).then(
+        () => this.#lost(`Your ${device} is back.`),
+        (error) => this.#lost(error.message),
+      );
+    }
   }
 
   /**

@@ -5,8 +5,12 @@
 
 /** @typedef {'camera' | 'microphone'} Device */
 
-/** @type {Record<Device, 'videoinput' | 'audioinput'>} */
-const KINDS = { camera: 'videoinput', microphone: 'audioinput' };
+/** @typedef {{echoCancellation: boolean, noiseSuppression: boolean}} Processing of the microphone's sound */
+
+/** @type {Record<Device | 'speaker', MediaDeviceKind>} */
+const KINDS = { camera: 'videoinput', microphone: 'audioinput', speaker: 'audiooutput' };
+/** @type {Processing} */
+const PROCESSED = { echoCancellation: true, noiseSuppression: true };
 
 /** Null, or the sentence that says why this page can have no devices at all. */
 export function devicesProblem() {
@@ -22,16 +26,17 @@ export function devicesProblem() {
  * Opens a camera or microphone. Rejects with an Error whose message is a plain sentence.
  * @param {Device} device
  * @param {string} [deviceId] the one wanted; if it is gone, any
+ * @param {Processing} [processing]
  * @returns {Promise<MediaStreamTrack>}
  */
-export async function openDevice(device, deviceId) {
+export async function openDevice(device, deviceId, processing = PROCESSED) {
   const problem = devicesProblem();
   if (problem) throw new Error(problem);
   try {
-    return await open(device, deviceId ? { exact: deviceId } : undefined);
+    return await open(device, deviceId ? { exact: deviceId } : undefined, processing);
   } catch (error) {
     const name = nameOf(error);
-    if (deviceId && (name === 'OverconstrainedError' || name === 'NotFoundError')) return openDevice(device);
+    if (deviceId && (name === 'OverconstrainedError' || name === 'NotFoundError')) return openDevice(device, '', processing);
     throw new Error(sentence(device, name));
   }
 }
@@ -41,23 +46,24 @@ export async function openDevice(device, deviceId) {
 /**
  * Opens what is wanted, with one question to the user where possible. Never rejects: a missing device is a problem told.
  * @param {Record<Device, boolean>} wanted
- * @param {Record<Device, string>} ids
+ * @param {Record<Device, string> & Partial<Processing>} choices devices by their ids, and what is done to the sound
  * @returns {Promise<Opened>}
  */
-export async function openWanted(wanted, ids) {
+export async function openWanted(wanted, choices) {
+  const ids = { ...PROCESSED, ...choices };
   if (wanted.camera && wanted.microphone) return openBoth(ids);
   const none = { camera: null, microphone: null, problems: [] };
   if (!wanted.camera && !wanted.microphone) return none;
   const device = wanted.camera ? 'camera' : 'microphone';
   try {
-    return { ...none, [device]: await openDevice(device, ids[device]) };
+    return { ...none, [device]: await openDevice(device, ids[device], ids) };
   } catch (error) {
     return { ...none, problems: [/** @type {Error} */ (error).message] };
   }
 }
 
 /**
- * @param {Record<Device, string>} ids
+ * @param {Record<Device, string> & Processing} ids
  * @returns {Promise<Opened>}
  */
 async function openBoth(ids) {
@@ -65,8 +71,8 @@ async function openBoth(ids) {
   if (problem) return { camera: null, microphone: null, problems: [problem] };
   try {
     const stream = await navigator.mediaDevices.getUserMedia({
-      video: constraints('camera', ids.camera ? { ideal: ids.camera } : undefined),
-      audio: constraints('microphone', ids.microphone ? { ideal: ids.microphone } : undefined),
+      video: constraints('camera', ids.camera ? { ideal: ids.camera } : undefined, ids),
+      audio: constraints('microphone', ids.microphone ? { ideal: ids.microphone } : undefined, ids),
     });
     return { camera: stream.getVideoTracks()[0], microphone: stream.getAudioTracks()[0], problems: [] };
   } catch (error) {
@@ -76,13 +82,13 @@ async function openBoth(ids) {
 
 /**
  * After both failed together: one of them may still be had.
- * @param {Record<Device, string>} ids
+ * @param {Record<Device, string> & Processing} ids
  * @param {string} failure name of the error
  * @returns {Promise<Opened>}
  */
 async function openEach(ids, failure) {
-  if (failure === 'NotAllowedError') return openAllowed();
-  const [camera, microphone] = await Promise.allSettled([openDevice('camera', ids.camera), openDevice('microphone', ids.microphone)]);
+  if (failure === 'NotAllowedError') return openAllowed(ids);
+  const [camera, microphone] = await Promise.allSettled([openDevice('camera', ids.camera), openDevice('microphone', ids.microphone, ids)]);
   const problems = [camera, microphone].flatMap((result) => (result.status === 'rejected' ? [result.reason.message] : []));
   if (failure === 'NotFoundError' && problems.length === 2) problems.splice(0, 2, sentence('both', 'NotFoundError'));
   return {
@@ -110,25 +116,22 @@ export async function openScreen() {
 }
 
 /**
- * Fills a select with the devices there are, and keeps its choice.
- * @param {HTMLSelectElement} list
- * @param {Device} device
- * @param {string} [chosen] device id
+ * The devices there are; their labels are empty until the user has allowed one. Never rejects.
+ * @param {Device | 'speaker'} device
+ * @returns {Promise<MediaDeviceInfo[]>}
  */
-export async function fillDevices(list, device, chosen) {
+export async function listDevices(device) {
   const all = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
-  const found = all.filter(({ kind }) => kind === KINDS[device]);
-  const options = found.map(({ deviceId, label }, index) => new Option(label || `${device === 'camera' ? 'Camera' : 'Microphone'} ${index + 1}`, deviceId));
-  if (options.length === 0) options.push(new Option(device === 'camera' ? 'No camera found' : 'No microphone found', ''));
-  list.replaceChildren(...options);
-  list.disabled = found.length === 0;
-  const wanted = chosen ?? '';
-  if (options.some(({ value }) => value === wanted)) list.value = wanted;
+  return all.filter(({ kind }) => kind === KINDS[device]);
 }
 
-/** @param {() => void} listener */
+/**
+ * Called when a device comes or goes; returns what stops it.
+ * @param {() => void} listener
+ */
 export function onDevicesChanged(listener) {
   navigator.mediaDevices?.addEventListener?.('devicechange', listener);
+  return () => navigator.mediaDevices?.removeEventListener?.('devicechange', listener);
 }
 
 /** @param {MediaStreamTrack | null} track */
@@ -138,33 +141,36 @@ export function deviceIdOf(track) {
 
 /**
  * @param {Device} device
- * @param {ConstrainDOMString} [deviceId]
+ * @param {ConstrainDOMString | undefined} deviceId
+ * @param {Processing} processing
  */
-async function open(device, deviceId) {
-  const wanted = constraints(device, deviceId);
+async function open(device, deviceId, processing) {
+  const wanted = constraints(device, deviceId, processing);
   const stream = await navigator.mediaDevices.getUserMedia(device === 'camera' ? { video: wanted } : { audio: wanted });
   return stream.getTracks()[0];
 }
 
 /**
  * @param {Device} device
- * @param {ConstrainDOMString} [deviceId]
+ * @param {ConstrainDOMString | undefined} deviceId
+ * @param {Processing} processing
  * @returns {MediaTrackConstraints}
  */
-function constraints(device, deviceId) {
+function constraints(device, deviceId, { echoCancellation, noiseSuppression }) {
   const chosen = deviceId ? { deviceId } : {};
-  if (device === 'microphone') return { ...chosen, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  if (device === 'microphone') return { ...chosen, echoCancellation, noiseSuppression, autoGainControl: true };
   return { ...chosen, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 }
 
 /**
  * Opens what was not refused, without asking a second time.
+ * @param {Processing} processing
  * @returns {Promise<Opened>}
  */
-async function openAllowed() {
+async function openAllowed(processing) {
   const allowed = await Promise.all([queryAllowed('camera'), queryAllowed('microphone')]);
   const camera = allowed[0] ? await openDevice('camera').catch(() => null) : null;
-  const microphone = allowed[1] ? await openDevice('microphone').catch(() => null) : null;
+  const microphone = allowed[1] ? await openDevice('microphone', '', processing).catch(() => null) : null;
   const refused = !camera && !microphone ? 'both' : camera ? 'microphone' : 'camera';
   return { camera, microphone, problems: [sentence(refused, 'NotAllowedError')] };
 }

@@ -1,0 +1,469 @@
+//! Moderation: who may, what it does, who is told what.
+
+use super::*;
+use crate::protocol::{
+    Ban, Moderate, Moderated, ModeratorAction, Nothing, OnePerson, OneTrack, PermissionChange,
+    SetModerator, SetPermissions, Source, UpdateRoom,
+};
+use crate::room::lobby;
+use crate::testing::{FakePeer, Way};
+
+fn person(identity: &str) -> OnePerson {
+    OnePerson { identity: identity.to_owned() }
+}
+
+fn room(locked: Option<bool>, lobby: Option<bool>) -> ModeratorAction {
+    ModeratorAction::UpdateRoom(UpdateRoom { metadata: None, locked, lobby })
+}
+
+fn role(identity: &str, moderator: bool) -> ModeratorAction {
+    ModeratorAction::SetModerator(SetModerator { identity: identity.to_owned(), moderator })
+}
+
+fn ban(identity: &str, seconds: u64) -> ModeratorAction {
+    ModeratorAction::Ban(Ban { identity: identity.to_owned(), seconds })
+}
+
+/// By a token of the server's keys.
+fn token(identity: &str) -> Grant {
+    Grant { identity: Some(identity.to_owned()), ..Grant::OPEN }
+}
+
+fn admin(identity: &str) -> Grant {
+    Grant { moderator: true, ..token(identity) }
+}
+
+impl World {
+    fn moderate(&mut self, by: ParticipantId, action: ModeratorAction) {
+        let moderate = Moderate { request: None, reason: "because".into(), action };
+        self.say(by, ClientMessage::Moderate(moderate));
+    }
+
+    fn moderates(&self, id: ParticipantId) -> bool {
+        self.room.participants[&id].is_moderator()
+    }
+
+    fn is_in(&self, id: ParticipantId) -> bool {
+        self.room.participants.contains_key(&id)
+    }
+
+    /// What somebody was told last of what was done.
+    fn last_news(&mut self, id: ParticipantId) -> Moderated {
+        self.client(id).moderated.pop().unwrap_or_default()
+    }
+
+    /// What somebody is told at the end or at the door.
+    fn farewell(&mut self, command: RoomCommand) -> String {
+        let effects = self.room.apply(self.now, command);
+        let told = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send {
+                to: Recipients::One(_),
+                message: ServerMessage::Closed { reason, message },
+            } => Some(format!("{reason}: {message}")),
+            Effect::Send {
+                to: Recipients::One(_),
+                message: ServerMessage::Error { code, message, .. },
+            } => Some(format!("{code:?}: {message}")),
+            _ => None,
+        });
+        told.collect::<Vec<_>>().join("\n")
+    }
+
+    fn knock(&mut self, identity: &str, grant: Grant) -> (ParticipantId, String) {
+        self.last += 1;
+        let participant = ParticipantId(self.last);
+        let join = Box::new(JoinCommand { grant, ..cases::join_command(identity) });
+        let local = local(participant);
+        (participant, self.farewell(RoomCommand::Join { participant, join, local }))
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        self.room.door.waiting().into_iter().map(|waiting| waiting.identity).collect()
+    }
+}
+
+#[test]
+fn without_keys_the_first_moderates_and_the_role_passes_on() {
+    let mut world = World::new();
+    let ghost = world.join_as("ghost", Grant { hidden: true, ..Grant::OPEN });
+    let [ada, bob, eve] = ["ada", "bob", "eve"].map(|identity| world.join(identity));
+    assert!(!world.moderates(ghost) && world.moderates(ada) && !world.moderates(bob));
+    world.check();
+    world.lose(bob);
+    // A lost connection is no goodbye, and taking the own place again changes nothing.
+    world.lose(ada);
+    assert!(world.moderates(ada) && !world.moderates(eve));
+    let ada = world.join("ada");
+    assert!(world.moderates(ada) && !world.moderates(eve));
+    world.check();
+    world.say(ada, ClientMessage::Leave {});
+    assert!(world.moderates(eve), "the longest of those who are connected");
+    assert!(!world.moderates(bob));
+    world.check();
+    world.moderate(eve, role("eve", false));
+    assert_eq!(world.refusals(eve), [ErrorCode::BadState], "somebody has to");
+    let bob = world.join("bob");
+    world.moderate(eve, role("bob", true));
+    world.moderate(eve, role("eve", false));
+    assert!(world.moderates(bob) && !world.moderates(eve));
+    assert_eq!(world.last_news(eve).on, Some(false));
+    world.check();
+}
+
+#[test]
+fn with_keys_the_token_says_who_moderates() {
+    let mut world = World::new();
+    let plain = world.join_as("plain", token("plain"));
+    assert!(!world.moderates(plain), "nobody does");
+    let ada = world.join_as("ada", admin("ada"));
+    assert!(world.moderates(ada));
+    world.moderate(ada, role("plain", true));
+    assert!(world.moderates(plain));
+    for action in [
+        ModeratorAction::Kick(person("ada")),
+        ban("ada", 60),
+        ModeratorAction::SetPermissions(SetPermissions {
+            identity: "ada".into(),
+            permissions: PermissionChange::default(),
+        }),
+    ] {
+        world.moderate(plain, action);
+        assert_eq!(
+            world.refusals(plain),
+            [ErrorCode::NotAllowed],
+            "made one, against one by token"
+        );
+    }
+    world.moderate(plain, role("ada", false));
+    assert_eq!(world.refusals(plain), [ErrorCode::BadState]);
+    let grant = Box::new(token("ada"));
+    world.apply(RoomCommand::Renew { participant: ada, request: None, grant });
+    assert!(!world.moderates(ada), "the newer token does not say so");
+    world.check();
+    world.say(plain, ClientMessage::Leave {});
+    assert!(!world.moderates(ada), "with keys nothing passes on");
+}
+
+#[test]
+fn members_may_do_nothing_of_it() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
+    let track = world.track_of(ada, Source::Microphone);
+    let identity = || "ada".to_owned();
+    for action in [
+        ModeratorAction::MuteTrack(OneTrack { track }),
+        ModeratorAction::MuteAll(Nothing {}),
+        ModeratorAction::StopTrack(OneTrack { track }),
+        ModeratorAction::LowerHand(person("ada")),
+        ModeratorAction::Kick(person("ada")),
+        ban("ada", 60),
+        ModeratorAction::Unban(person("ada")),
+        ModeratorAction::ListBans(Nothing {}),
+        ModeratorAction::Admit(person("ada")),
+        ModeratorAction::Deny(person("ada")),
+        room(Some(true), Some(true)),
+        ModeratorAction::SetPermissions(SetPermissions {
+            identity: identity(),
+            permissions: PermissionChange::default(),
+        }),
+        role("bob", true),
+        ModeratorAction::EndRoom(Nothing {}),
+    ] {
+        let name = action.name();
+        world.moderate(bob, action);
+        assert_eq!(world.refusals(bob), [ErrorCode::NotAllowed], "{name}");
+    }
+    assert!(world.is_in(ada) && !world.room.tracks[&track].muted);
+    assert!(world.client(ada).moderated.is_empty());
+    world.check();
+}
+
+#[test]
+fn tracks_are_muted_and_ended_and_all_are_told_but_not_all_why() {
+    let mut world = World::new();
+    let ada = world.join_with_media("ada");
+    let (bob, eve) = (world.join_with_media("bob"), world.join_with_media("eve"));
+    let track = world.track_of(bob, Source::Microphone);
+    world.moderate(ada, ModeratorAction::MuteTrack(OneTrack { track }));
+    world.moderate(ada, ModeratorAction::MuteTrack(OneTrack { track }));
+    assert_eq!(world.client(bob).muted, [track], "told once");
+    assert_eq!(world.client(bob).moderated.len(), 1);
+    let told = world.last_news(bob);
+    assert_eq!((told.action.as_str(), told.by.as_deref()), ("mute_track", Some("ada")));
+    assert_eq!((told.identity.as_deref(), told.track), (Some("bob"), Some(track)));
+    assert_eq!(told.reason, "because");
+    assert_eq!(world.last_news(ada).reason, "because");
+    assert_eq!(world.last_news(eve), Moderated { reason: String::new(), ..told });
+    world.moderate(ada, ModeratorAction::MuteAll(Nothing {}));
+    let own = world.track_of(ada, Source::Microphone);
+    let muted = |world: &World| -> Vec<TrackId> {
+        world.room.tracks.values().filter(|track| track.muted).map(|track| track.id).collect()
+    };
+    assert_eq!(muted(&world), [track, world.track_of(eve, Source::Microphone)]);
+    assert!(!world.room.tracks[&own].muted, "moderators speak on");
+    assert_eq!(world.last_news(eve).reason, "because", "it concerns everybody");
+    world.publish(bob, Source::ScreenShare);
+    let screen = world.track_of(bob, Source::ScreenShare);
+    world.moderate(ada, ModeratorAction::StopTrack(OneTrack { track: screen }));
+    assert!(!world.room.tracks.contains_key(&screen));
+    world.moderate(ada, ModeratorAction::StopTrack(OneTrack { track: screen }));
+    assert_eq!(world.refusals(ada), [ErrorCode::NotFound]);
+    world.check();
+}
+
+#[test]
+fn whoever_is_kicked_may_come_again_and_whoever_is_banned_may_not() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join("bob"));
+    world.moderate(ada, ModeratorAction::Kick(person("ada")));
+    assert_eq!(world.refusals(ada), [ErrorCode::BadState], "that is a leave");
+    let moderate = |action| {
+        let moderate = Moderate { request: None, reason: "Noise".into(), action };
+        RoomCommand::Message { from: ada, message: ClientMessage::Moderate(moderate) }
+    };
+    let told = world.farewell(moderate(ModeratorAction::Kick(person("bob"))));
+    assert_eq!(told, "removed: You were removed from this room by ADA. Reason: Noise");
+    world.clients.remove(&bob);
+    let bob = world.join("bob");
+    let told = world.farewell(moderate(ban("bob", 90)));
+    assert_eq!(told, "banned: You were banned from this room by ADA for 2 minutes. Reason: Noise");
+    world.clients.remove(&bob);
+    let (_, told) = world.knock("bob", Grant::OPEN);
+    assert!(told.starts_with("NotAllowed: You are banned") && told.contains("Noise"), "{told}");
+    world.advance(89);
+    assert!(world.knock("bob", Grant::OPEN).1.contains("banned"));
+    world.advance(1);
+    let bob = world.join("bob");
+    assert!(world.is_in(bob), "the time is over");
+    world.moderate(ada, ban("eve", 60));
+    assert_eq!(world.room.door.bans(world.now)[0].seconds, 60);
+    world.moderate(ada, ModeratorAction::Unban(person("eve")));
+    world.moderate(ada, ModeratorAction::Unban(person("eve")));
+    assert_eq!(world.refusals(ada), [ErrorCode::NotFound]);
+    let eve = world.join("eve");
+    assert!(world.is_in(eve), "lifted");
+}
+
+#[test]
+fn a_ban_holds_for_the_token_and_over_http() {
+    let mut world = World::new();
+    let ada = world.join_as("ada", admin("ada"));
+    let grant = Grant { token_id: Some("t".into()), ..token("bob") };
+    world.join_as("bob", grant.clone());
+    world.moderate(ada, ban("bob", 60));
+    let grant = Grant { identity: Some("bill".into()), ..grant };
+    assert!(world.knock("bill", grant).1.contains("banned"), "the same token");
+    let mut peer = FakePeer::new();
+    peer.add(crate::protocol::Kind::Video, Way::Send, &["VP8"]);
+    world.last += 1;
+    let participant = ParticipantId(world.last);
+    let join = HttpJoin {
+        role: HttpRole::Publisher,
+        watch: Watch::Room,
+        identity: "bob".into(),
+        name: String::new(),
+        grant: token("bob"),
+        sdp: peer.offer(),
+    };
+    let post = |world: &mut World, join: HttpJoin| {
+        let (join, local) = (Box::new(join), local(participant));
+        let command = RoomCommand::JoinOverHttp { participant, join, local };
+        format!("{:?}", world.room.apply(world.now, command))
+    };
+    assert!(post(&mut world, join.clone()).contains("banned"));
+    world.moderate(ada, ModeratorAction::Unban(person("bob")));
+    world.moderate(ada, room(Some(true), None));
+    assert!(post(&mut world, join.clone()).contains("NotAllowed"), "locked");
+    world.moderate(ada, room(Some(false), Some(true)));
+    assert!(post(&mut world, join.clone()).contains("NotAllowed"), "it cannot wait");
+    world.moderate(ada, room(None, Some(false)));
+    assert!(
+        post(&mut world, join).contains("HttpAnswer { participant: ParticipantId"),
+        "as before"
+    );
+    assert!(world.is_in(participant));
+}
+
+#[test]
+fn bans_have_a_limit() {
+    let mut world = World::new();
+    let ada = world.join("ada");
+    for number in 0..lobby::BANS_MAX {
+        world.moderate(ada, ban(&format!("i{number}"), 60));
+    }
+    world.moderate(ada, ban("i0", 90));
+    assert!(world.refusals(ada).is_empty(), "again: no more than before");
+    world.moderate(ada, ban("one more", 60));
+    assert_eq!(world.refusals(ada), [ErrorCode::Limit]);
+    world.advance(60);
+    world.moderate(ada, ban("one more", 60));
+    assert!(world.refusals(ada).is_empty(), "those that are over do not count");
+    assert_eq!(world.room.door.bans(world.now).len(), 2);
+}
+
+#[test]
+fn a_locked_room_lets_nobody_new_in() {
+    let mut world = World::new();
+    let ada = world.join_as("ada", admin("ada"));
+    let bob = world.join_as("bob", token("bob"));
+    world.moderate(ada, room(Some(true), None));
+    assert!(world.client(bob).room.locked);
+    assert!(world.knock("eve", token("eve")).1.contains("locked"));
+    world.lose(bob);
+    let bob = world.join_as("bob", token("bob"));
+    assert!(world.is_in(bob), "it was there");
+    let dan = world.join_as("dan", admin("dan"));
+    assert!(world.is_in(dan) && world.client(dan).room.locked);
+    world.moderate(ada, room(Some(false), None));
+    let eve = world.join_as("eve", token("eve"));
+    assert!(world.is_in(eve));
+    world.check();
+}
+
+#[test]
+fn who_knocks_waits_and_is_let_in_or_not() {
+    let mut world = World::new();
+    let ada = world.join("ada");
+    world.chat(ada, "before", &[]);
+    world.moderate(ada, room(None, Some(true)));
+    let [bob, eve, dan] = ["bob", "eve", "dan"].map(|identity| world.join(identity));
+    assert!(!world.is_in(bob) && world.client(bob).place == 1 && world.client(dan).place == 3);
+    let knocking: Vec<_> = world.client(ada).lobby.iter().map(|w| w.identity.clone()).collect();
+    assert_eq!(knocking, ["bob", "eve", "dan"]);
+    assert_eq!(world.client(ada).lobby[0].name, "BOB");
+    world.chat(bob, "let me in", &[]);
+    assert_eq!(world.refusals(bob), [ErrorCode::BadState]);
+    world.chat(ada, "secret", &[]);
+    assert!(world.client(bob).chat.is_empty(), "who waits sees nothing");
+    world.moderate(ada, ModeratorAction::Admit(person("eve")));
+    assert!(world.is_in(eve) && world.client(eve).is_welcome());
+    assert_eq!(world.client(eve).chat.len(), 2);
+    assert_eq!(world.client(dan).place, 2, "moved up");
+    assert!(world.client(eve).lobby.is_empty(), "for moderators only");
+    world.moderate(ada, role("eve", true));
+    assert_eq!(world.client(eve).lobby.len(), 2);
+    world.check();
+    let deny = ModeratorAction::Deny(person("bob"));
+    let moderate = Moderate { request: None, reason: "no".into(), action: deny };
+    let command = RoomCommand::Message { from: ada, message: ClientMessage::Moderate(moderate) };
+    assert_eq!(world.farewell(command), "denied: You were not let into this room. Reason: no");
+    world.clients.remove(&bob);
+    world.say(dan, ClientMessage::Leave {});
+    assert!(world.waiting().is_empty());
+    world.moderate(ada, ModeratorAction::Admit(person("dan")));
+    assert_eq!(world.refusals(ada), [ErrorCode::NotFound]);
+    let dan = world.join("dan");
+    world.lose(dan);
+    assert!(world.waiting().is_empty(), "whose socket is gone does not wait");
+    let [dan, fay] = ["dan", "fay"].map(|identity| world.join(identity));
+    world.moderate(ada, room(None, Some(false)));
+    assert!(world.is_in(dan) && world.is_in(fay), "there is no lobby any more");
+    world.check();
+}
+
+#[test]
+fn the_lobby_has_a_limit() {
+    let mut world = World::new();
+    let ada = world.join("ada");
+    world.moderate(ada, room(None, Some(true)));
+    for number in 0..lobby::WAITING_MAX {
+        assert!(world.knock(&format!("i{number}"), Grant::OPEN).1.is_empty());
+    }
+    assert!(world.knock("one more", Grant::OPEN).1.starts_with("Limit"));
+    let (_, told) = world.knock("i7", Grant::OPEN);
+    assert!(told.starts_with("replaced"), "the newer of two with one identity: {told}");
+    assert_eq!(world.waiting().len(), lobby::WAITING_MAX);
+    let change = RoomChange { max_participants: Some(1), ..RoomChange::default() };
+    world.administer(AdminCommand::Configure(change));
+    world.moderate(ada, ModeratorAction::Admit(person("i1")));
+    assert_eq!(world.refusals(ada), [ErrorCode::Limit], "the room is full");
+    assert_eq!(world.waiting().len(), lobby::WAITING_MAX, "and they wait on");
+}
+
+#[test]
+fn without_keys_nobody_waits_for_nobody() {
+    let mut world = World::new();
+    world.administer(admin::moderate(room(None, Some(true))));
+    let ada = world.join("ada");
+    assert!(world.is_in(ada) && world.moderates(ada), "nobody is there who could let them in");
+    let [bob, eve] = ["bob", "eve"].map(|identity| world.join(identity));
+    assert!(!world.is_in(bob));
+    world.say(ada, ClientMessage::Leave {});
+    assert!(world.is_in(bob) && world.moderates(bob) && !world.is_in(eve));
+    assert_eq!(world.client(bob).lobby.len(), 1);
+    world.check();
+}
+
+#[test]
+fn with_keys_they_wait_for_a_moderator() {
+    let mut world = World::new();
+    let linger = Some(Duration::from_secs(300));
+    let lobby = UpdateRoom { lobby: Some(true), ..UpdateRoom::default() };
+    let change = RoomChange { linger, room: lobby, ..RoomChange::default() };
+    world.administer(AdminCommand::Configure(change));
+    let bob = world.join_as("bob", token("bob"));
+    assert!(!world.is_in(bob));
+    world.advance(1000);
+    assert!(!world.room.is_over() && world.waiting() == ["bob"], "the room waits with them");
+    let ada = world.join_as("ada", admin("ada"));
+    assert_eq!(world.client(ada).lobby.len(), 1);
+    // What was decided of a token of somebody who waits holds.
+    world.apply(RoomCommand::Correct { participant: bob, grant: None });
+    assert!(world.waiting().is_empty());
+    world.say(ada, ClientMessage::Leave {});
+    world.advance(1000);
+    assert!(world.room.is_over());
+}
+
+#[test]
+fn what_somebody_may_do_is_changed_by_moderators() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join_with_media("bob"));
+    let permissions = PermissionChange { can_publish: Some(false), ..PermissionChange::default() };
+    let set = SetPermissions { identity: "bob".into(), permissions };
+    world.moderate(ada, ModeratorAction::SetPermissions(set));
+    assert!(world.room.tracks.is_empty() && !world.client(bob).permissions.can_publish);
+    assert_eq!(world.last_news(bob).action, "set_permissions");
+    world.check();
+}
+
+#[test]
+fn a_raised_hand_is_taken_down_by_a_moderator() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join("bob"));
+    world.room.set_hand(bob, true);
+    world.apply(RoomCommand::Tick);
+    world.moderate(ada, ModeratorAction::LowerHand(person("bob")));
+    world.moderate(ada, ModeratorAction::LowerHand(person("bob")));
+    assert_eq!(world.client(bob).moderated.len(), 1);
+    assert_eq!(world.room.participants[&bob].standing().hand, 0);
+}
+
+#[test]
+fn the_end_is_the_end_for_all() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join("bob"));
+    world.moderate(ada, room(None, Some(true)));
+    let eve = world.join("eve");
+    assert!(world.is_in(bob) && !world.is_in(eve));
+    let end = ModeratorAction::EndRoom(Nothing {});
+    let moderate = Moderate { request: Some(7), reason: "late".into(), action: end };
+    let command = RoomCommand::Message { from: ada, message: ClientMessage::Moderate(moderate) };
+    let told = world.farewell(command);
+    let end = "room_deleted: The room was closed by ADA. Reason: late";
+    assert_eq!(told, [end, end, end].join("\n"));
+    assert!(world.room.is_over());
+}
+
+#[test]
+fn nobody_is_told_of_a_hidden_moderator() {
+    let mut world = World::new();
+    let ghost = world.join_as("ghost", Grant { hidden: true, ..admin("ghost") });
+    let bob = world.join_as("bob", token("bob"));
+    world.moderate(ghost, ModeratorAction::MuteAll(Nothing {}));
+    assert_eq!(world.last_news(bob).by, None);
+    let kick = ModeratorAction::Kick(person("bob"));
+    let moderate = Moderate { request: None, reason: String::new(), action: kick };
+    let command = RoomCommand::Message { from: ghost, message: ClientMessage::Moderate(moderate) };
+    assert_eq!(world.farewell(command), "removed: You were removed from this room.");
+}

@@ -1,0 +1,124 @@
+/** Devices come and go: what was chosen is remembered, what is unplugged is replaced until it is back, and sound goes where it was sent. */
+import assert from 'node:assert/strict';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+const devices = scene();
+let ada;
+let bob;
+
+/** Runs in the page before its scripts, after its devices were put in: some can be unplugged, and everything that is asked for is noted. */
+function installCables() {
+  const media = navigator.mediaDevices;
+  const { getUserMedia, enumerateDevices } = media;
+  window.cables = { unplugged: new Set(), asked: [], sinks: [] };
+  const { unplugged, asked, sinks } = window.cables;
+  media.getUserMedia = async (constraints) => {
+    asked.push(constraints);
+    const exact = constraints.video?.deviceId?.exact;
+    if (unplugged.has(exact)) throw new DOMException('gone', 'OverconstrainedError');
+    return getUserMedia.call(media, constraints);
+  };
+  media.enumerateDevices = async () => {
+    const all = [...(await enumerateDevices.call(media)), { kind: 'audiooutput', deviceId: 'default', label: 'Built in' }, { kind: 'audiooutput', deviceId: 'headset', label: 'Headset' }];
+    return all.filter(({ deviceId }) => !unplugged.has(deviceId));
+  };
+  HTMLMediaElement.prototype.setSinkId = async function (id) {
+    if (unplugged.has(id)) throw new DOMException('gone', 'NotFoundError');
+    if (this.srcObject?.getAudioTracks().length > 0 && !this.muted) sinks.push(id);
+  };
+}
+
+const plug = (device, present) =>
+  ada.page.evaluate(
+    (id, here) => {
+      const { unplugged } = window.cables;
+      if (here) unplugged.delete(id);
+      else unplugged.add(id);
+      const { camera } = window.switchyard.media;
+      if (!here && camera.mediaStreamTrack.getSettings().deviceId === id) {
+        camera.mediaStreamTrack.stop();
+        camera.mediaStreamTrack.dispatchEvent(new Event('ended'));
+      }
+      navigator.mediaDevices.dispatchEvent(new Event('devicechange'));
+    },
+    device,
+    present,
+  );
+
+const toasted = (pattern) =>
+  until(`a toast like ${pattern}`, async () => {
+    const text = await ada.page.evaluate(() => document.querySelector('#toasts').textContent);
+    return pattern.test(text) || { error: text };
+  });
+
+devices.test('a chosen camera is used again the next time', async () => {
+  const browser = await devices.browser();
+  ada = await devices.open(browser, '/?room=devices&name=P0&autojoin=1', { index: 0, before: installCables });
+  await ada.untilJoined();
+  bob = await devices.join(browser, 'devices', 1);
+  await bob.sees(ada);
+  await ada.click('open-devices');
+  await ada.page.waitForSelector('#room-cameras option[value="camera2"]');
+  await ada.page.select('#room-cameras', 'camera2');
+  await bob.sees(ada, { device: 'camera2' });
+  await ada.page.reload();
+  await ada.untilJoined();
+  await bob.sees(ada, { device: 'camera2' });
+});
+
+devices.test('an unplugged camera is replaced, in words, and used again when it is back', async () => {
+  await plug('camera2', false);
+  await toasted(/Your camera was unplugged or taken away\. .* is used now\./);
+  await bob.sees(ada, { device: 'camera' });
+  await plug('camera2', true);
+  await toasted(/Your camera is back\./);
+  await bob.sees(ada, { device: 'camera2' });
+});
+
+devices.test('with no other camera there is no picture, and it can be turned on again', async () => {
+  await ada.page.evaluate(() => {
+    const { media } = window.switchyard;
+    navigator.mediaDevices.getUserMedia = async () => {
+      throw new DOMException('none', 'NotFoundError');
+    };
+    media.camera.mediaStreamTrack.dispatchEvent(new Event('ended'));
+  });
+  await bob.page.waitForSelector(`${bob.tileOf(ada)}:not(.has-picture)`);
+  await ada.click('toggle-camera');
+  await toasted(/No camera was found\./);
+  await ada.page.reload();
+  await ada.untilJoined();
+});
+
+devices.test('noise suppression and echo cancellation can be turned off, and stay off', async () => {
+  const asked = () => ada.page.evaluate(() => window.cables.asked.map(({ audio }) => audio).filter(Boolean).at(-1));
+  assert.deepEqual(await asked(), { echoCancellation: true, noiseSuppression: true, autoGainControl: true });
+  await ada.click('open-devices');
+  await ada.page.click('#noise-suppression');
+  await until('the microphone to be opened again', async () => (await asked()).noiseSuppression === false);
+  await ada.page.click('#echo-cancellation');
+  await until('the microphone to be opened again', async () => (await asked()).echoCancellation === false);
+  await bob.hears(ada);
+  await ada.page.reload();
+  await ada.untilJoined();
+  const again = await until('the microphone', async () => (await asked()) ?? { error: 'not yet' });
+  assert.deepEqual([again.noiseSuppression, again.echoCancellation], [false, false]);
+});
+
+devices.test('voices go to the chosen speaker, also those that come later, and one that is gone is refused in words', async () => {
+  const sinks = () => ada.page.evaluate(() => window.cables.sinks);
+  await ada.hears(bob);
+  await ada.click('open-devices');
+  await ada.page.waitForSelector('#room-speakers option[value="headset"]');
+  await ada.page.select('#room-speakers', 'headset');
+  await until('the voice to move', async () => (await sinks()).join() === 'headset');
+  await ada.page.reload();
+  await ada.untilJoined();
+  await until('the voice to be there from the begin', async () => (await sinks()).at(-1) === 'headset');
+  await ada.click('open-devices');
+  await ada.page.waitForSelector('#room-speakers option[value="headset"]');
+  await ada.page.evaluate(() => window.cables.unplugged.add('default'));
+  await ada.page.select('#room-speakers', 'default');
+  await toasted(/This speaker cannot be used; it may have been unplugged\./);
+});

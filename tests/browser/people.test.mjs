@@ -1,0 +1,159 @@
+/** Chat, presence and moderation as people see them: a moderator in Chromium, members in Firefox and Chromium. */
+import assert from 'node:assert/strict';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+const people = scene();
+let chromium;
+let ada;
+let bob;
+let eve;
+
+/** What a page shows of the chat. */
+const chatOf = (person) => person.page.$$eval('#messages li', (items) => items.map((item) => ({ text: item.querySelector('p').textContent, private: item.classList.contains('private') })));
+const textOf = (person, selector) => person.page.$eval(selector, (element) => (element.closest('[hidden]') ? '' : element.textContent));
+const shows = (person, selector, pattern) =>
+  until(`${person.name} to be told ${pattern}`, async () => {
+    const text = await textOf(person, selector).catch(() => '');
+    return pattern.test(text) || { error: text };
+  });
+const stateOf = (person, state) => until(`${person.name} to be ${state}`, async () => (await person.page.evaluate(() => document.body.dataset.state)) === state);
+const identityOf = (person) => person.page.evaluate(() => window.switchyard.room.identity);
+
+/** Writes in the panel, as a person does. */
+async function write(person, text, to = '') {
+  await person.page.select('#chat-to', to);
+  await person.page.type('#chat-text', text);
+  await person.page.keyboard.press('Enter');
+  await until('the message to be sent', () => person.page.$eval('#chat-text', ({ value }) => value === ''));
+}
+
+const lastMessage = (person, text) => until(`${person.name} to read ${text}`, async () => (await chatOf(person)).at(-1)?.text === text);
+
+/** A moderator does something with somebody by the dialog. */
+async function moderate(person, other, deed, reason = '') {
+  await person.page.evaluate((identity) => document.querySelector(`#roster-list li[data-identity="${identity}"] button`).click(), await identityOf(other));
+  await person.page.$eval('#person-reason', (input, value) => (input.value = value), reason);
+  await person.page.evaluate((name) => document.querySelector(`#deeds [data-deed="${name}"]`).click(), deed);
+}
+
+people.test('what is said is read by all, also by who comes late, and in private only by those it is for', async () => {
+  chromium = await people.browser();
+  const firefox = await people.browser('firefox');
+  const query = '&cam=0';
+  ada = await people.join(chromium, 'talk', 0, { query });
+  bob = await people.join(firefox, 'talk', 1, { query });
+  await ada.page.keyboard.press('c');
+  assert.match(await textOf(ada, '#chat-empty'), /Nothing was said yet/);
+  await ada.page.type('#chat-text', 'See https://example.org/a?b=c. <b>Not bold</b>');
+  await until('the typing to be seen', async () => /P0 writes/.test(await bob.page.$eval('#chat-typing', ({ textContent }) => textContent)));
+  await ada.page.keyboard.press('Enter');
+  await until('the badge', async () => (await textOf(bob, '#unread')) === '1');
+  assert.match(await bob.page.$eval('#toggle-chat', (element) => element.getAttribute('aria-label')), /1 new message/);
+  assert.match(await bob.page.$eval('#live', ({ textContent }) => textContent), /P0: See https/);
+  await bob.click('toggle-chat');
+  assert.equal(await textOf(bob, '#unread'), '');
+  const link = await bob.page.$eval('#messages a', ({ href, rel, textContent }) => ({ href, rel, textContent }));
+  assert.deepEqual(link, { href: 'https://example.org/a?b=c', rel: 'noopener noreferrer nofollow', textContent: 'https://example.org/a?b=c' });
+  assert.equal(await bob.page.$('#messages b'), null, 'text is text');
+  eve = await people.join(chromium, 'talk', 2, { query });
+  await eve.click('toggle-chat');
+  await lastMessage(eve, 'See https://example.org/a?b=c. <b>Not bold</b>');
+  await write(ada, 'psst', await identityOf(bob));
+  await write(ada, 'all again');
+  for (const person of [bob, eve]) await lastMessage(person, 'all again');
+  assert.deepEqual((await chatOf(eve)).map(({ text }) => text.slice(0, 9)), ['See https', 'all again']);
+  assert.deepEqual((await chatOf(bob)).map((message) => message.private), [false, true, false]);
+});
+
+people.test('a message is deleted by its author and by the moderator, and a member has no button for others', async () => {
+  await write(bob, 'by bob');
+  await lastMessage(ada, 'by bob');
+  await lastMessage(eve, 'by bob');
+  assert.equal((await eve.page.$$('#messages button')).length, 0);
+  await ada.page.$eval('#messages li:last-child button', (element) => element.click());
+  for (const person of [ada, bob, eve]) await lastMessage(person, 'all again');
+});
+
+people.test('a raised hand comes first in the list, and a reaction is seen for a moment', async () => {
+  await ada.click('toggle-people');
+  await bob.page.$eval('#raise-hand', (element) => element.click());
+  await until('the hand', async () => /✋/.test(await textOf(ada, '#roster-list li:first-child')));
+  assert.match(await textOf(ada, '#roster-list li:first-child'), /P1/);
+  assert.match(await ada.page.$eval(`${ada.tileOf(bob)} .name`, ({ textContent }) => textContent), /✋ P1/);
+  await bob.page.evaluate(() => window.switchyard.room.people.react('👏'));
+  await until('the reaction', async () => (await ada.page.$(`${ada.tileOf(bob)} .reaction`)) !== null);
+});
+
+people.test('a moderator mutes and makes moderators, members cannot, and they are told in words', async () => {
+  assert.equal(await bob.page.$eval('#moderation', ({ hidden }) => hidden), true);
+  await until('the microphone', () => ada.page.evaluate((id) => [...window.switchyard.room.participants.get(id).tracks.values()].some(({ source }) => source === 'microphone'), bob.id));
+  await moderate(ada, bob, 'mute', 'there is an echo');
+  await shows(bob, '#toasts', /P0 muted your microphone.*echo/);
+  await until('the button to say so', () => bob.page.$eval('#toggle-mic', (element) => !element.classList.contains('on')));
+  await moderate(ada, bob, 'lower-hand');
+  await until('the hand to be down', async () => !/✋/.test(await textOf(ada, '#roster-list')));
+  const refused = await eve.page.evaluate((identity) => window.switchyard.room.people.kick(identity).catch(({ code }) => code), await identityOf(bob));
+  assert.equal(refused, 'not_allowed');
+  await moderate(ada, bob, 'promote');
+  await shows(bob, '#toasts', /made you a moderator/);
+  await bob.click('toggle-people');
+  assert.equal(await bob.page.$eval('#moderation', ({ hidden }) => hidden), false);
+  await moderate(ada, bob, 'demote');
+  await until('the end of the role', () => bob.page.$eval('#moderation', ({ hidden }) => hidden));
+});
+
+people.test('whoever is removed is told why, knocks in the lobby, is denied, knocks again and is let in', async () => {
+  await moderate(ada, eve, 'kick', 'spam');
+  await ada.page.waitForSelector('#confirm[open]');
+  assert.match(await textOf(ada, '#confirm-title'), /Remove P2\?/);
+  await ada.click('confirm-yes');
+  await stateOf(eve, 'closed');
+  assert.match(await textOf(eve, '#ended-message'), /removed from this room by P0\. Reason: spam/);
+  await ada.page.$eval('#use-lobby', (element) => element.click());
+  await shows(bob, '#toasts', /waits in the lobby/);
+  await eve.click('rejoin');
+  await stateOf(eve, 'waiting');
+  assert.match(await textOf(eve, '#waiting-message'), /A moderator .* You are next/);
+  await shows(ada, '#knocks', /P2/);
+  assert.equal(await bob.page.$('#knocks li'), null, 'for moderators only');
+  await ada.page.$eval('#knocks button:last-child', (element) => element.click());
+  await ada.page.waitForSelector('#confirm[open]');
+  await ada.click('confirm-yes');
+  await stateOf(eve, 'closed');
+  assert.match(await textOf(eve, '#ended-title'), /not let in/);
+  await eve.click('rejoin');
+  await stateOf(eve, 'waiting');
+  await until('the knock', async () => (await ada.page.$('#knocks li')) !== null);
+  await ada.page.$eval('#knocks .primary', (element) => element.click());
+  await stateOf(eve, 'connected');
+  await until('the lobby to be empty', () => ada.page.$eval('#lobby', ({ hidden }) => hidden));
+  await ada.page.$eval('#use-lobby', (element) => element.click());
+});
+
+people.test('a ban survives a reload, and can be lifted', async () => {
+  await moderate(ada, eve, 'ban', 'spam again');
+  await ada.page.waitForSelector('#confirm[open]');
+  await ada.click('confirm-yes');
+  await stateOf(eve, 'closed');
+  assert.match(await textOf(eve, '#ended-message'), /banned from this room by P0 for 60 minutes\. Reason: spam again/);
+  await eve.page.reload();
+  await shows(eve, '#prejoin-notice', /You are banned from this room/);
+  await ada.page.$eval('#banned', (element) => (element.open = true));
+  await until('the ban in the list', async () => (await ada.page.$('#bans button')) !== null);
+  await ada.page.$eval('#bans button', (element) => element.click());
+  await shows(ada, '#bans', /Nobody is banned/);
+  await eve.page.reload();
+  await stateOf(eve, 'connected');
+});
+
+people.test('the end is the end for all', async () => {
+  await ada.page.$eval('#end-room', (element) => element.click());
+  await ada.page.waitForSelector('#confirm[open]');
+  await ada.page.type('#confirm-reason', 'see you');
+  await ada.click('confirm-yes');
+  for (const person of [ada, bob, eve]) {
+    await stateOf(person, 'closed');
+    assert.match(await textOf(person, '#ended-message'), /closed by P0\. Reason: see you/);
+  }
+});

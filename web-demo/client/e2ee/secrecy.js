@@ -1,0 +1,69 @@
+/**
+ * @module
+ * Which tracks of the others can be shown: sealed ones to whoever has a key, and in a room that is encrypted no others. What cannot be opened
+ * is not asked for any longer, as a decoder without pictures asks the publisher for keyframes again and again.
+ */
+
+/** @typedef {import('./encryption.js').Encryption} Encryption */
+/** @typedef {import('../tracks.js').RemoteTrack} RemoteTrack */
+
+/** Keys change within this time, or not. */
+const GIVE_UP_MS = 5000;
+
+export class Secrecy {
+  #encryption;
+  #roster;
+  #subscribe;
+  #stop;
+  /** @type {Map<RemoteTrack, number>} */
+  #timers = new Map();
+
+  /**
+   * @param {Encryption | undefined} encryption
+   * @param {import('../roster.js').Roster} roster
+   * @param {(track: string, wanted: boolean) => Promise<void>} subscribe
+   */
+  constructor(encryption, roster, subscribe) {
+    this.#encryption = encryption;
+    this.#roster = roster;
+    this.#subscribe = subscribe;
+    this.#stop = encryption?.onKey(() => this.#retry());
+  }
+
+  /** Why it cannot be shown whatever comes; null: it may be. @param {RemoteTrack} track */
+  obstacle({ encrypted }) {
+    if (encrypted && !this.#encryption) return 'encrypted';
+    return !encrypted && this.#encryption ? 'plain' : null;
+  }
+
+  /** It became unavailable for a reason. @param {{track: RemoteTrack, reason: string}} news */
+  noteUnavailable({ track, reason }) {
+    if (reason === 'encrypted' || reason === 'plain') this.#request(track, false);
+    if (reason !== 'key' || this.#timers.has(track)) return;
+    const give = () => {
+      this.#timers.delete(track);
+      if (track.unavailable === 'key') this.#request(track, false);
+    };
+    this.#timers.set(track, window.setTimeout(give, GIVE_UP_MS));
+  }
+
+  close() {
+    this.#stop?.();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+  }
+
+  #retry() {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    for (const track of this.#roster.tracks()) if (track.unavailable === 'key') this.#request(track, true);
+  }
+
+  /**
+   * @param {RemoteTrack} track
+   * @param {boolean} wanted
+   */
+  #request(track, wanted) {
+    // It may have ended by now.
+    this.#subscribe(track.id, wanted).catch(() => undefined);
+  }
+}

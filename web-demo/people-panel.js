@@ -1,0 +1,255 @@
+/**
+ * @module
+ * Who is here and how: hands, roles, who waits. Moderators find here what they may do; nobody else is shown it.
+ */
+import { confirmAction, personDialog } from './person-dialog.js';
+import { button, element, icon, input, label } from './dom.js';
+import { announce, toast } from './notices.js';
+import { duration, toldOfOthers, toldToUs } from './words.js';
+
+/** @typedef {import('./client/index.js').Room} Room */
+/** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
+/** @typedef {{id: string, identity: string, name: string, own: boolean, moderator: boolean, hand: number, status: string, reconnecting: boolean, micOff: boolean}} Row */
+
+const REACTIONS = ['👍', '👏', '❤️', '😂', '🎉'];
+
+export class PeoplePanel {
+  #room;
+  #changed;
+  #stop;
+  #locked;
+  #lobby;
+
+  /**
+   * @param {Room} room
+   * @param {() => void} changed who waits, or our own hand
+   */
+  constructor(room, changed) {
+    this.#room = room;
+    this.#changed = changed;
+    this.#locked = room.people.locked;
+    this.#lobby = room.people.lobby;
+    const refresh = () => this.#show();
+    const events = /** @type {const} */ (['participantjoined', 'participantleft', 'participantupdated', 'trackpublished', 'trackunpublished', 'trackmuted', 'localtrackupdated']);
+    this.#stop = [
+      ...events.map((type) => room.on(type, refresh)),
+      room.people.on('changed', () => this.#showRoom()),
+      room.people.on('knock', ({ name }) => this.#tellKnock(name)),
+      room.people.on('moderated', (done) => this.#tell(done)),
+    ];
+    this.#wire();
+    this.#show();
+  }
+
+  close() {
+    for (const stop of this.#stop) stop();
+    element('roster-list').replaceChildren();
+    element('knocks').replaceChildren();
+  }
+
+  #wire() {
+    const { people } = this.#room;
+    button('raise').onclick = () => this.#do(people.raiseHand(people.hand === 0));
+    button('away').onclick = () => this.#do(people.setStatus(people.status === 'away' ? '' : 'away'));
+    input('lock-room').onchange = () => this.#do(people.updateRoom({ locked: input('lock-room').checked }));
+    input('use-lobby').onchange = () => this.#do(people.updateRoom({ lobby: input('use-lobby').checked }));
+    button('mute-all').onclick = () => void this.#confirm('Mute everybody?', 'They can turn their microphones on again. Moderators speak on.', 'Mute all', (reason) => people.muteAll(reason));
+    button('end-room').onclick = () =>
+      void this.#confirm('End the meeting for everybody?', 'Everybody is sent away, you too.', 'End for all', (reason) => people.endRoom(reason).catch(() => undefined));
+    element('reactions').replaceChildren(...REACTIONS.map((reaction) => action(reaction, `React with ${reaction}`, () => this.#do(people.react(reaction)))));
+    const bans = /** @type {HTMLDetailsElement} */ (element('banned'));
+    bans.ontoggle = () => bans.open && void this.#showBans();
+  }
+
+  /** @param {Promise<unknown>} work */
+  #do(work) {
+    work.catch((error) => toast(error.message)).finally(() => this.#show());
+  }
+
+  /**
+   * @param {string} title
+   * @param {string} text
+   * @param {string} yes
+   * @param {(reason: string) => Promise<unknown>} act
+   */
+  async #confirm(title, text, yes, act) {
+    const answer = await confirmAction({ title, text, yes });
+    if (answer) this.#do(act(answer.reason));
+  }
+
+  #showRoom() {
+    const { locked, lobby } = this.#room.people;
+    if (locked !== this.#locked) toast(locked ? 'The room is locked: nobody new is let in.' : 'The room is open again.');
+    if (lobby !== this.#lobby) toast(lobby ? 'Whoever is new waits in the lobby until a moderator lets them in.' : 'There is no lobby any more.');
+    [this.#locked, this.#lobby] = [locked, lobby];
+    this.#show();
+    this.#changed();
+  }
+
+  #show() {
+    const { people, participants } = this.#room;
+    const rows = this.#rows();
+    element('roster-title').textContent = `People (${participants.size + 1})`;
+    keepFocus(element('roster-list'), rows.map((row) => this.#row(row)));
+    button('raise').textContent = people.hand > 0 ? '✋ Take your hand down' : '✋ Raise your hand';
+    button('away').setAttribute('aria-pressed', String(people.status === 'away'));
+    button('away').textContent = people.status === 'away' ? 'I am back' : 'Away';
+    element('moderation').hidden = !people.moderator;
+    element('lobby').hidden = people.waiting.length === 0;
+    keepFocus(element('knocks'), people.waiting.map((waiting) => this.#knock(waiting)));
+    input('lock-room').checked = people.locked;
+    input('use-lobby').checked = people.lobby;
+  }
+
+  /** Hands first, in their order; then ourselves, then the others by name. @returns {Row[]} */
+  #rows() {
+    const { people, participants, participantId, identity, name, localTracks } = this.#room;
+    const micOff = /** @param {Iterable<{source: string, muted: boolean}>} tracks */ (tracks) => ![...tracks].some(({ source, muted }) => source === 'microphone' && !muted);
+    const own = { id: participantId, identity, name, own: true, moderator: people.moderator, hand: people.hand, status: people.status, reconnecting: false, micOff: micOff(localTracks) };
+    const others = [...participants.values()].map((other) => ({
+      id: other.id,
+      identity: other.identity,
+      name: other.name,
+      own: false,
+      moderator: other.moderator,
+      hand: other.hand,
+      status: other.status,
+      reconnecting: other.state === 'reconnecting',
+      micOff: micOff(other.tracks.values()),
+    }));
+    const order = /** @param {Row} row */ (row) => row.hand || Infinity;
+    return [own, ...others.sort((a, b) => a.name.localeCompare(b.name))].sort((a, b) => (order(a) === order(b) ? 0 : order(a) - order(b)));
+  }
+
+  /** @param {Row} row */
+  #row(row) {
+    const item = document.createElement('li');
+    item.dataset.identity = row.identity;
+    const name = document.createElement('span');
+    name.className = 'roster-name';
+    name.textContent = row.own ? `${row.name} (you)` : row.name;
+    const marks = document.createElement('span');
+    marks.className = 'marks';
+    if (row.hand > 0) marks.append(mark('✋', 'Hand raised'));
+    if (row.moderator) marks.append(mark('Moderator'));
+    if (row.status) marks.append(mark(row.status === 'away' ? 'Away' : row.status));
+    if (row.reconnecting) marks.append(mark('Reconnecting'));
+    if (row.micOff) {
+      const off = icon('mic-off');
+      off.setAttribute('aria-hidden', 'false');
+      off.setAttribute('role', 'img');
+      off.setAttribute('aria-label', 'Microphone off');
+      marks.append(off);
+    }
+    item.append(name, marks);
+    if (this.#room.people.moderator && !row.own) {
+      const more = action('', `Moderate ${row.name}`, () => {
+        const participant = this.#room.participants.get(row.id);
+        if (participant) personDialog(this.#room, participant, (work) => this.#do(work));
+      });
+      more.className = 'round tiny-button';
+      more.append(icon('more'));
+      item.append(more);
+    }
+    return item;
+  }
+
+  /** @param {{identity: string, name: string}} waiting */
+  #knock({ identity, name }) {
+    const { people } = this.#room;
+    const item = document.createElement('li');
+    item.dataset.identity = identity;
+    const text = document.createElement('span');
+    text.className = 'roster-name';
+    text.textContent = name;
+    const admit = action('Let in', `Let ${name} in`, () => this.#do(people.admit(identity)));
+    admit.classList.add('primary');
+    const deny = action('Deny', `Do not let ${name} in`, () => void this.#confirm(`Do not let ${name} in?`, 'They may knock again.', 'Deny', (reason) => people.deny(identity, reason)));
+    item.append(text, admit, deny);
+    return item;
+  }
+
+  async #showBans() {
+    const { people } = this.#room;
+    const bans = await people.bans().catch(() => []);
+    const items = bans.map(({ identity, seconds, reason }) => {
+      const item = document.createElement('li');
+      item.dataset.identity = identity;
+      const text = document.createElement('span');
+      text.className = 'roster-name';
+      text.textContent = `${identity}, ${duration(seconds)} yet${reason ? `: ${reason}` : ''}`;
+      item.append(text, action('Lift', `Lift the ban of ${identity}`, () => this.#do(people.unban(identity).then(() => this.#showBans()))));
+      return item;
+    });
+    const none = document.createElement('li');
+    none.textContent = 'Nobody is banned.';
+    element('bans').replaceChildren(...(items.length > 0 ? items : [none]));
+  }
+
+  /** @param {string} name */
+  #tellKnock(name) {
+    const { people } = this.#room;
+    const waiting = people.waiting.find((one) => one.name === name);
+    toast(`${name} waits in the lobby.`, { label: 'Let in', act: () => waiting && this.#do(people.admit(waiting.identity)) });
+  }
+
+  /** @param {import('./client/protocol.js').Moderated} done */
+  #tell(done) {
+    const { identity, participants, localTracks } = this.#room;
+    const nameOf = /** @param {string | undefined} who */ (who) => [...participants.values()].find((one) => one.identity === who)?.name ?? 'Somebody';
+    const by = done.by === undefined ? 'A moderator' : nameOf(done.by);
+    if (done.by === identity) return;
+    if (done.identity === identity) {
+      const track = [...localTracks].find(({ id }) => id === done.track);
+      const sentence = toldToUs(done, by, track?.source ?? 'screen_share');
+      if (sentence) toast(sentence);
+      return;
+    }
+    const sentence = toldOfOthers(done, by, nameOf(done.identity));
+    if (done.action === 'mute_all') toast(sentence);
+    else if (sentence) announce(sentence);
+  }
+}
+
+/**
+ * Puts new elements in place of old ones without taking the focus from who uses the keyboard.
+ * @param {HTMLElement} list
+ * @param {HTMLElement[]} items
+ */
+function keepFocus(list, items) {
+  const focused = document.activeElement;
+  const place = focused && list.contains(focused) ? focused.getAttribute('aria-label') : null;
+  list.replaceChildren(...items);
+  if (place === null) return;
+  const again = [...list.querySelectorAll('button')].find((one) => one.getAttribute('aria-label') === place);
+  again?.focus();
+}
+
+/**
+ * @param {string} text
+ * @param {string} [spoken]
+ */
+function mark(text, spoken) {
+  const made = document.createElement('span');
+  made.className = 'mark';
+  made.textContent = text;
+  if (spoken) {
+    made.setAttribute('role', 'img');
+    made.setAttribute('aria-label', spoken);
+  }
+  return made;
+}
+
+/**
+ * @param {string} text
+ * @param {string} spoken
+ * @param {() => void} act
+ */
+function action(text, spoken, act) {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.textContent = text;
+  label(made, spoken);
+  made.addEventListener('click', act);
+  return made;
+}
