@@ -7,7 +7,7 @@ use sctp_proto::{
     Association, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Payload,
     PayloadProtocolIdentifier, TransportConfig,
 };
-use sfu_core::egress::{Arena, Datagram, Egress, Message, Transmit, Tuple};
+use sfu_core::egress::{Arena, Datagram, Egress, Message, Protocol, Transmit, Tuple};
 use sfu_core::params::SctpParams;
 use sfu_core::transport::dtls::Certificate;
 use sfu_core::transport::srtp::SrtpProfile;
@@ -272,7 +272,7 @@ impl World {
                 let attributes = [(USE_CANDIDATE, &[][..]), (PRIORITY, &[0x6e, 0, 1, 0xff][..])];
                 datagrams.insert(0, check(*number, self.now, &attributes));
             }
-            let tuple = Tuple { local: SERVER, remote: address(*number) };
+            let tuple = Tuple { local: SERVER, remote: address(*number), protocol: Protocol::Udp };
             for bytes in &mut datagrams {
                 let datagram = Datagram { tuple, arrival: now, bytes };
                 self.engines[peer.home].handle_datagram(now, datagram, &mut egress);

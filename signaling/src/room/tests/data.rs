@@ -50,8 +50,9 @@ fn the_media_plane_knows_who_is_who_and_who_may_what() {
     let wish = SubscribeTopics { request: None, topics: Some(vec!["chat".into()]) };
     world.say(ada, ClientMessage::SubscribeTopics(wish));
     assert_eq!(world.params(ada).topics.as_deref(), Some(&["chat".to_owned()][..]));
-    let silent = Permissions { can_publish_data: false, ..Permissions::ALL };
-    world.apply(RoomCommand::Correct { participant: ada, permissions: Some(silent) });
+    let permissions = Permissions { can_publish_data: false, ..Permissions::ALL };
+    let grant = Some(Box::new(Grant { permissions, ..Grant::OPEN }));
+    world.apply(RoomCommand::Correct { participant: ada, grant });
     assert!(!world.params(ada).may_publish);
     world.say(ada, say("chat", &[], "hi"));
     assert_eq!(world.errors(ada), [ErrorCode::NotAllowed]);
