@@ -353,8 +353,7 @@ impl Sctp {
         let Some((_, association)) = &mut self.association else { return };
         let Ok(mut stream) = association.stream(id) else { return };
         let ack = Bytes::from_static(channel::ACK);
-        let answered =
-            added && stream.write_sctp(&ack, PayloadProtocolIdentifier::Dcep).is_ok();
+        let answered = added && stream.write_sctp(&ack, PayloadProtocolIdentifier::Dcep).is_ok();
         if !answered {
             self.reset(id);
         }

@@ -155,8 +155,7 @@ fn messages_are_read() {
         browser.write(id, 100_000);
         browser.write(id, 1);
     }
-    let read =
-        run_reading(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, || false);
+    let read = run_reading(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, || false);
     assert_eq!(read, (40, 20 * 100_001));
     assert!(sctp.is_open() && !browser.lost);
 }
@@ -167,8 +166,7 @@ fn four_times_the_receive_buffer_passes_through_it() {
     for _ in 0..8 {
         browser.write(1, MESSAGE_LEN_MAX as usize);
     }
-    let read =
-        run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    let read = run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
     assert_eq!(read, (8, 8 * MESSAGE_LEN_MAX as usize));
 }
 
@@ -176,8 +174,7 @@ fn four_times_the_receive_buffer_passes_through_it() {
 fn row_25_a_message_beyond_the_limit_does_not_pass() {
     let (mut now, mut sctp, mut browser) = open();
     browser.write(1, 8 << 20);
-    let read =
-        run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
+    let read = run_reading(&mut now, Duration::from_secs(60), &mut sctp, &mut browser, || false);
     assert_eq!(read, (0, 0));
     assert!(!sctp.is_open() && !sctp.has_failed());
 }
@@ -330,8 +327,7 @@ fn losses_are_recovered() {
     run(&mut now, Duration::from_secs(30), &mut sctp, &mut browser, &mut lost);
     assert!(sctp.is_open() && browser.connected);
     browser.write(1, 50_000);
-    let read =
-        run_reading(&mut now, Duration::from_secs(120), &mut sctp, &mut browser, &mut lost);
+    let read = run_reading(&mut now, Duration::from_secs(120), &mut sctp, &mut browser, &mut lost);
     assert_eq!(read, (1, 50_000));
 }
 
@@ -347,8 +343,7 @@ fn a_late_copy_of_init_does_not_close_an_open_association() {
     sctp.handle_data(now, &init[0]);
     assert!(sctp.is_open());
     browser.write(1, 10);
-    let read =
-        run_reading(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
+    let read = run_reading(&mut now, Duration::from_secs(5), &mut sctp, &mut browser, || false);
     assert_eq!(read, (1, 10));
 }
 
