@@ -55,7 +55,7 @@ export class LocalMedia {
     this.#changed = changed;
     this.#lost = lost;
     this.choices = choices;
-    this.#stop = onDevicesChanged(() => void this.#welcomeBack());
+    this.#stop = [onDevicesChanged(() => void this.#welcomeBack()), room.on('localtrackupdated', ({ track }) => this.#obey(track))];
   }
 
   get microphoneOn() {
@@ -175,8 +175,19 @@ export class LocalMedia {
   }
 
   close() {
-    this.#stop();
+    for (const stop of this.#stop) stop();
     for (const local of [this.microphone, this.camera, ...this.screen]) local?.mediaStreamTrack.stop();
+  }
+
+  /** Somebody who manages the room may mute a track of ours, or end it: then its device is let go. @param {LocalTrack} local */
+  #obey(local) {
+    if (!this.#room.localTracks.has(local)) {
+      if (local === this.microphone || local === this.camera || this.screen.includes(local)) local.mediaStreamTrack.stop();
+      if (local === this.microphone) this.microphone = null;
+      if (local === this.camera) this.camera = null;
+      this.screen = this.screen.filter((one) => one !== local);
+    }
+    this.#changed();
   }
 
   /** @param {Device} device */
