@@ -172,6 +172,18 @@ impl UdpSocket {
         Ok(slots)
     }
 
+    /// Throws away what waits, up to a full receive buffer.
+    pub(crate) fn discard(&mut self, batch: &mut RecvBatch) {
+        for _ in 0..BUFFER_BYTES as usize / RecvBatch::SLOTS {
+            let media = self.recv_batch(batch).unwrap_or(0);
+            let reports = self.recv_reports(batch).unwrap_or(0);
+            if media < RecvBatch::SLOTS && reports < RecvBatch::SLOTS {
+                break;
+            }
+        }
+        batch.clear();
+    }
+
     fn count_received(&mut self, batch: &RecvBatch) {
         let (datagrams, bytes) = batch.totals();
         self.stats.receive_calls += 1;

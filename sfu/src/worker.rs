@@ -21,6 +21,9 @@ use tokio::sync::mpsc::Sender;
 
 /// Batches received before what they caused is sent: bounds the delay of the first under load.
 const RECEIVE_ROUNDS: usize = 4;
+/// A worker comes round once a second at least. One that did not for so long was stopped (SIGSTOP, a machine that was moved): what waited in its
+/// socket is thrown away, for nobody has use for sound and pictures of that age, and all of it at once would be a burst into every subscriber's link.
+const STOPPED_AFTER: Duration = Duration::from_millis(2500);
 /// Commands executed per turn, so that control cannot starve media.
 const COMMANDS_PER_TURN: usize = 256;
 /// Time for data in a turn.
@@ -112,6 +115,8 @@ pub(crate) struct Worker {
     /// Start of the load window, and the time waited in it.
     window: Instant,
     waited: Duration,
+    /// When the last turn began.
+    turned: Instant,
     /// The last turn left datagrams or commands behind.
     unfinished: bool,
 }
@@ -142,6 +147,7 @@ impl Worker {
             reports_due: Instant::now(),
             window: Instant::now(),
             waited: Duration::ZERO,
+            turned: Instant::now(),
             unfinished: false,
         }
     }
@@ -167,7 +173,15 @@ impl Worker {
             let readable = self.wait()?;
             // Before the queue is drained: what was queued before the stop is executed.
             let stop = self.stop.load(Ordering::Acquire);
-            let more_commands = self.turn(Instant::now(), readable);
+            let now = Instant::now();
+            let stood = now.saturating_duration_since(self.turned);
+            if stood >= STOPPED_AFTER {
+                let (worker, seconds) = (self.id.0, stood.as_secs_f64());
+                tracing::warn!("media worker {worker} stood still for {seconds:.1} s");
+                self.paths.udp.discard(&mut self.batch);
+            }
+            self.turned = now;
+            let more_commands = self.turn(now, readable);
             if stop && !more_commands {
                 return Ok(());
             }

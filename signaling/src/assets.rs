@@ -128,7 +128,7 @@ mod tests {
         let page = std::str::from_utf8(file("index.html").unwrap()).unwrap();
         let named = page.split("rel=\"modulepreload\" href=\"").skip(1);
         let named: Vec<&str> = named.map(|rest| rest.split('"').next().unwrap()).collect();
-        for module in ["dom.js", "client/room.js", "client/e2ee/keys.js"] {
+        for module in ["dom.js", "client/room.js", "client/e2ee/secrecy.js"] {
             assert!(named.contains(&module), "{named:?}");
         }
         assert!(named.iter().all(|module| file(module).is_some()), "{named:?}");

@@ -90,6 +90,9 @@ struct Wall {
     tracks: Vec<u32>,
     /// The same in both rooms.
     names: [&'static str; 3],
+    /// Data that the last step sent, and to whom: the text names its room and its sender.
+    expected: Vec<(&'static str, &'static str, String)>,
+    said: usize,
     removed: BTreeSet<(&'static str, &'static str)>,
     changed: HashMap<(&'static str, &'static str), Permissions>,
     banned: BTreeSet<(&'static str, &'static str)>,
@@ -147,6 +150,8 @@ impl Wall {
             members: Members::new(),
             tracks: vec![1],
             names: ["x", "y", "z"],
+            expected: Vec::new(),
+            said: 0,
             removed: BTreeSet::new(),
             changed: HashMap::new(),
             banned: BTreeSet::new(),
@@ -290,7 +295,17 @@ impl Wall {
                 person.check_heard(&text);
                 assert_eq!(Some(person.room), asked, "{text}");
             }
+            while let Ok(data) = person.outbox.data.try_recv() {
+                let data: serde_json::Value = serde_json::from_str(&data.text).unwrap();
+                let text = data["text"].as_str().unwrap().to_owned();
+                let sender = data["identity"].as_str().unwrap();
+                assert!(text.starts_with(&format!("in-{} {sender} ", person.room)), "{data}");
+                let got = (person.room, person.identity, text);
+                let index = self.expected.iter().position(|expected| *expected == got);
+                self.expected.remove(index.unwrap_or_else(|| panic!("not for {got:?}")));
+            }
         }
+        assert_eq!(self.expected, [], "data that did not come");
         for person in &mut self.waiting {
             while let Ok(outgoing) = person.outbox.messages.try_recv() {
                 let text = outgoing.message;
@@ -329,6 +344,7 @@ impl Wall {
         }
         for person in &mut self.people {
             while person.outbox.messages.try_recv().is_ok() {}
+            while person.outbox.data.try_recv().is_ok() {}
         }
     }
 }
@@ -383,6 +399,8 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
         "join true",
         "join false",
         "renewed",
+        "data true 1",
+        "data false 0",
         "whip 201",
         "whep 201",
         "DELETE own true",

@@ -85,7 +85,7 @@ resume.test('figure 10: the WebSocket is gone for 10 s, and all that is missed i
 resume.test('figure 10: Firefox loses its WebSocket', (t) => goThroughCut(t, 'firefox', CUT_SHORTLY_MS));
 
 resume.test('figure 12: the server is killed and started again, and everybody is back by themselves', async (t) => {
-  const [browser] = resume.browsers;
+  const browser = resume.browsers[0] ?? (await resume.browser());
   const people = [await resume.join(browser, 'killed', 2), await resume.join(browser, 'killed', 3)];
   await meet(people);
   await Promise.all(people.map(listen));

@@ -24,7 +24,8 @@ struct Churn {
     people: Vec<Person>,
     number: u64,
     client: Certificate,
-    fingerprints: Vec<Fingerprint>,
+    client_prints: Vec<Fingerprint>,
+    server_prints: Vec<Fingerprint>,
     /// Media packets that people got.
     seen: u64,
 }
@@ -36,13 +37,14 @@ impl Churn {
             let digest = certificate.sha256().to_vec();
             vec![Fingerprint { hash: FingerprintHash::Sha256, digest }]
         };
-        let fingerprints = print(&client);
+        let (client_prints, server_prints) = (print(&client), print(&server));
         Self {
             room: Lean::new(server),
             people: Vec::new(),
             number: 0,
             client,
-            fingerprints,
+            client_prints,
+            server_prints,
             seen: 0,
         }
     }
@@ -103,14 +105,15 @@ impl Churn {
             remote_ice: credentials('p', number),
             security: Security::Dtls {
                 role: DtlsRole::Server,
-                fingerprints: self.fingerprints.clone(),
+                fingerprints: self.client_prints.clone(),
             },
             sctp: None,
         });
         self.room.command(Command::CreateTransport { transport, router: RouterId(1), params });
         let mut hello = check(number, 1, &[(0x0024, &[0x6e, 0, 1, 0xff]), (0x0025, &[])]);
         self.room.feed(address(number), &mut hello);
-        let mut client = Dtls::new(DtlsRole::Client, &self.client, Vec::new()).unwrap();
+        let mut client =
+            Dtls::new(DtlsRole::Client, &self.client, self.server_prints.clone()).unwrap();
         client.start(now);
         for _ in 0..number / 3 % 4 {
             while let Some(mut record) = client.poll_transmit() {

@@ -99,9 +99,9 @@ impl Day {
 }
 
 #[test]
-fn figure_05_half_an_hour_of_a_busy_room() {
+fn figure_05_a_quarter_of_an_hour_of_a_busy_room() {
     let mut day = Day::new();
-    day.hours(0.5);
+    day.hours(0.25);
     day.check();
 }
 

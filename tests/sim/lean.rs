@@ -24,10 +24,6 @@ const KEYFRAMES: u64 = 60;
 const FEEDBACK_MAX: u64 = 400;
 /// Ids of slots of one person.
 const SLOTS_MAX: u64 = 64;
-/// Peers, from here on.
-pub(crate) const CLOSED_BY_ITSELF: fn(&Event) -> bool =
-    |event| matches!(event, Event::TransportClosed { .. });
-
 /// Media that left for one peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Got {
@@ -147,7 +143,7 @@ impl Lean {
         self.engine.flush(now, &mut egress);
         egress.flush();
         while let Some(event) = self.engine.poll_event() {
-            self.closed += u64::from(CLOSED_BY_ITSELF(&event));
+            self.closed += u64::from(matches!(event, Event::TransportClosed { .. }));
         }
     }
 
@@ -247,7 +243,8 @@ impl Lean {
         for (from, mut bytes) in std::mem::take(&mut person.endpoint.out) {
             self.feed(from, &mut bytes);
         }
-        // Answers to checks.
+        // Answers to checks, which nobody else has asked for since.
+        Egress::new(&mut self.arena, &mut self.sink).flush();
         for (peer, _) in std::mem::take(&mut self.sink.other) {
             person.endpoint.connected |= peer == person.endpoint.address;
         }

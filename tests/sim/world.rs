@@ -32,8 +32,6 @@ const PUBLISHER_NTP: u64 = SERVER_NTP - (5 << 32) * 3600 + 123_456_789;
 const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
 const CAPTURED_MAX: usize = 100;
-/// Bytes that the kernel keeps for a worker.
-const KERNEL: usize = 4 * 1024 * 1024;
 
 /// Position of a publisher or a subscriber in its list.
 #[derive(Clone, Copy, Debug)]
@@ -90,10 +88,8 @@ pub(crate) struct World {
     tracks: u32,
     ssrcs: u32,
     pub(crate) events: Vec<(Micros, Event)>,
-    /// The engine's thread does not run before this …
+    /// The engine's thread does not run before this.
     asleep: Micros,
-    /// … and this waits for it in the kernel.
-    waiting: Vec<(SocketAddr, Vec<u8>)>,
     /// Datagrams to addresses that are no peer's.
     pub(crate) stray: Vec<(SocketAddr, Vec<u8>)>,
     /// What came at the engine: (from, transport-wide number, time).
@@ -149,7 +145,6 @@ impl World {
             ssrcs: 100,
             events: Vec::new(),
             asleep: 0,
-            waiting: Vec::new(),
             stray: Vec::new(),
             arrivals: Vec::new(),
             captured: Vec::new(),
@@ -374,18 +369,9 @@ impl World {
 
     fn turn(&mut self) {
         let now = self.epoch + Duration::from_micros(self.now);
-        if self.now >= self.asleep {
-            for (peer, mut bytes) in std::mem::take(&mut self.waiting) {
-                self.take(peer, &mut bytes);
-            }
-        }
         while let Some(Delivery { to, peer, mut bytes }) = self.net.pop(self.now) {
             if to == To::Engine && self.now < self.asleep {
-                let full =
-                    self.waiting.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > KERNEL;
-                if !full {
-                    self.waiting.push((peer, bytes));
-                }
+                // What waited so long is thrown away when the worker goes on.
                 continue;
             }
             if to == To::Engine {

@@ -23,8 +23,6 @@ import { SwitchyardError } from './signaling.js';
  * @property {string[]} [to] identities; none: everybody else
  */
 
-/** @typedef {(payload: string | ArrayBuffer | ArrayBufferView, options?: DataOptions) => Promise<void>} PublishData */
-
 const VERSION = 1;
 const TEXT = 1;
 const RELIABLE = 'reliable';
@@ -183,6 +181,61 @@ class Channel {
   }
 }
 
+/** What a room does with data. */
+export class Data {
+  #request;
+  #channels;
+  #emit;
+  /** @type {string[] | null} */
+  #topics = null;
+
+  /**
+   * @param {(type: string, fields: object) => Promise<unknown>} request
+   * @param {() => DataChannels | undefined} channels of the peer connection in use
+   * @param {import('./events.js').Emit} emit
+   */
+  constructor(request, channels, emit) {
+    this.#request = request;
+    this.#channels = channels;
+    this.#emit = emit;
+  }
+
+  /**
+   * Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way.
+   * @param {string | ArrayBuffer | ArrayBufferView} payload
+   * @param {DataOptions} [options]
+   */
+  publish = async (payload, { topic = '', reliable = true, to = [] } = {}) => {
+    const options = { topic, reliable, to };
+    await (this.#channels()?.send(payload, options) ?? this.#request('publish_data', toSignaling(payload, options)));
+  };
+
+  /**
+   * Chooses what `data` tells of.
+   * @param {string[] | null} topics null: all
+   */
+  subscribe = async (topics) => {
+    this.#topics = topics;
+    await this.#request('subscribe_topics', { topics });
+  };
+
+  /** Joined, possibly again. */
+  enter() {
+    if (this.#topics) void this.subscribe(this.#topics).catch(() => undefined);
+  }
+
+  /**
+   * @param {import('./protocol.js').ServerMessage} message
+   * @returns {boolean} whether it was about data
+   */
+  handle(message) {
+    if (message.type === 'data') this.#emit('data', fromSignaling(message));
+    else if (message.type === 'data_closed') this.#emit('dataclosed', message);
+    else return false;
+    return true;
+  }
+}
+
 /** The data channels of one peer connection. */
 export class DataChannels {
   #reliable;
@@ -211,41 +264,5 @@ export class DataChannels {
       return Promise.reject(new SwitchyardError('too_large', `A message may have at most ${PAYLOAD_MAX / 1024} KiB.`));
     }
     return channel.send(bytes);
-  }
-}
-
-/** What a room says and hears of data, over whichever way is open. */
-export class Messages {
-  /** @type {string[] | null} */
-  #topics = null;
-  #request;
-
-  /** @param {(type: string, fields: object) => Promise<unknown>} request */
-  constructor(request) {
-    this.#request = request;
-  }
-
-  /**
-   * @param {DataChannels | null} channels
-   * @param {string | ArrayBuffer | ArrayBufferView} payload
-   * @param {DataOptions} [options]
-   */
-  async publish(channels, payload, { topic = '', reliable = true, to = [] } = {}) {
-    const options = { topic, reliable, to };
-    await (channels?.send(payload, options) ?? this.#request('publish_data', toSignaling(payload, options)));
-  }
-
-  /**
-   * @param {boolean} connected
-   * @param {string[] | null} topics
-   */
-  async subscribe(connected, topics) {
-    this.#topics = topics;
-    if (connected) await this.#request('subscribe_topics', { topics });
-  }
-
-  /** In a room again: it does not know what was chosen. */
-  enter() {
-    if (this.#topics) void this.#request('subscribe_topics', { topics: this.#topics }).catch(() => undefined);
   }
 }

@@ -4,7 +4,7 @@
  * lost socket ended, while sound and pictures stay; where that cannot be, it joins anew with the same identity and publishes everything again.
  */
 import { Chat } from './chat.js';
-import { Messages, fromSignaling } from './data.js';
+import { Data } from './data.js';
 import { Secrecy } from './e2ee/secrecy.js';
 import { Emitter } from './events.js';
 import { Door } from './joining.js';
@@ -44,6 +44,9 @@ export class Room extends Emitter {
   chat = new Chat((type, fields) => this.#request(type, fields), (type, fields) => this.#signaling?.send(type, fields));
   /** How everybody is here, and what moderators do. */
   people = new People((type, fields) => this.#request(type, fields));
+  #data = new Data((type, fields) => this.#request(type, fields), () => this.#peer?.data, (type, detail) => this.emit(type, detail));
+  publishData = this.#data.publish;
+  subscribeTopics = this.#data.subscribe;
   /** @type {RoomState} */
   state = 'connecting';
   #url;
@@ -66,7 +69,6 @@ export class Room extends Emitter {
   #stats = new StatsReader();
   #viewport = /** @type {Viewport | null} */ (null);
   #limits = /** @type {LimitReporter | null} */ (null);
-  #messages = new Messages((type, fields) => this.#request(type, fields));
   #media = /** @type {MediaWatch | null} */ (null);
   #reconnection = /** @type {Reconnection | null} */ (null);
   /** Joins in a row that never got media through. */
@@ -219,12 +221,6 @@ export class Room extends Emitter {
     if (this.#signaling) await this.#request('renew', { token }).catch(unlessLost);
   }
 
-  /** Says something to others in the room. Resolves when it was taken over: a reliable message waits while much is on its way. @type {import('./data.js').PublishData} */
-  publishData = (payload, options) => this.#messages.publish(this.#peer?.data ?? null, payload, options);
-
-  /** Chooses what `data` tells of; null: all. @param {string[] | null} topics */
-  subscribeTopics = (topics) => this.#messages.subscribe(this.state === 'connected', topics);
-
   /** @param {string} track */
   subscribe = (track) => this.#request('subscribe', { track });
   /** @param {string} track */
@@ -294,7 +290,7 @@ export class Room extends Emitter {
     peer.start(signaling, welcome.ice_servers, welcome.media_sections);
     this.#setState('connected', '');
     this.#viewport?.reset();
-    this.#messages.enter();
+    this.#data.enter();
     this.#limits = new LimitReporter(
       () => this.localTracks,
       (id) => this.getStats(id),
@@ -323,7 +319,7 @@ export class Room extends Emitter {
 
   /** @param {ServerMessage} message */
   #handleMessage(message) {
-    if (this.#door.handle(message) || this.chat.handle(message) || this.people.handle(message, this.participantId)) return undefined;
+    if (this.#door.handle(message) || this.chat.handle(message) || this.people.handle(message, this.participantId) || this.#data.handle(message)) return undefined;
     switch (message.type) {
       case 'media_sections':
         return this.#peer?.requireSections(message);
@@ -331,10 +327,6 @@ export class Room extends Emitter {
         return this.emit('activespeakers', { speakers: message.speakers });
       case 'published_layers':
         return sendLayers(this.localTracks, message);
-      case 'data':
-        return this.emit('data', fromSignaling(message));
-      case 'data_closed':
-        return this.emit('dataclosed', message);
       case 'permissions':
         this.#setPermissions(message);
         return this.emit('permissionschanged', message);

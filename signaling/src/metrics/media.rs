@@ -16,7 +16,7 @@ type Numbered<'a> = &'a [WorkerMetrics];
 /// Name, meaning, and where the value is.
 type Row<S, T> = (&'static str, &'static str, fn(&S) -> T);
 
-const COUNTERS: [Row<WorkerMetrics, u64>; 13] = [
+const COUNTERS: [Row<WorkerMetrics, u64>; 15] = [
     ("tcp_opened_connections", "TCP connections for media, taken.", |m| m.tcp.opened),
     ("tcp_received_packets", "Datagrams received in them.", |m| m.tcp.received),
     ("tcp_sent_packets", "Datagrams queued for them.", |m| m.tcp.sent),
@@ -44,6 +44,10 @@ const COUNTERS: [Row<WorkerMetrics, u64>; 13] = [
         "Messages that the kernel refused to segment and that were sent datagram by datagram.",
         |m| m.socket.unsegmented,
     ),
+    ("data_received_messages", "Messages on data channels.", |m| m.media.data.received),
+    ("data_delivered_messages", "Messages on data channels, once for each who gets them.", |m| {
+        m.media.data.delivered
+    }),
 ];
 
 const GAUGES: [Row<WorkerMetrics, usize>; 7] = [

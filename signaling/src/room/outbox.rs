@@ -10,14 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait for one participant: a whole room's worth of tracks being published at once.
 const OUTBOX: usize = 1024;
+/// Data that may wait for one participant beside them.
+const DATA_MESSAGES: usize = 1024;
+const DATA_BYTES: usize = 1024 * 1024;
 /// Most events that are kept for a participant which has not said that it has them.
 const KEPT_EVENTS: usize = 1024;
 /// Most bytes of them.
 const KEPT_BYTES: usize = 1 << 20;
-
-/// Data that may wait for one participant beside them.
-const DATA_MESSAGES: usize = 1024;
-const DATA_BYTES: usize = 1024 * 1024;
 
 /// One message on its way to a socket.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ pub(crate) struct Outbox {
     overflow: CancellationToken,
 }
 
-/// A message of another participant; its bytes count until it is dropped.
+/// A message of another participant, without number: it is not kept. Its bytes count until it is dropped.
 #[derive(Debug)]
 pub(crate) struct QueuedData {
     pub(crate) text: Utf8Bytes,
@@ -121,7 +120,7 @@ impl Delivery {
         self.outbox.push(Outgoing { number, message });
     }
 
-    /// Data of another participant: it is not kept for another socket.
+    /// What another participant says.
     pub(super) fn push_data(&self, text: Utf8Bytes, reliable: bool) {
         self.outbox.push_data(text, reliable);
     }
@@ -249,18 +248,6 @@ mod tests {
     }
 
     #[test]
-    fn a_full_outbox_gives_its_reader_up_and_waits_for_nobody() {
-        let (outbox, reader) = outbox();
-        let mut delivery = Delivery::new(outbox);
-        for _ in 0..OUTBOX {
-            delivery.push(None, text("x"));
-        }
-        assert!(!reader.overflow.is_cancelled());
-        delivery.push(None, text("x"));
-        assert!(reader.overflow.is_cancelled());
-    }
-
-    #[test]
     fn data_that_is_not_read_is_bounded_and_only_what_must_arrive_costs_the_reader() {
         let (outbox, mut reader) = outbox();
         let text = Utf8Bytes::from("x".repeat(DATA_BYTES / 4));
@@ -275,6 +262,18 @@ mod tests {
         }
         assert!(!reader.overflow.is_cancelled(), "what was read makes room");
         outbox.push_data(text, true);
+        assert!(reader.overflow.is_cancelled());
+    }
+
+    #[test]
+    fn a_full_outbox_gives_its_reader_up_and_waits_for_nobody() {
+        let (outbox, reader) = outbox();
+        let mut delivery = Delivery::new(outbox);
+        for _ in 0..OUTBOX {
+            delivery.push(None, text("x"));
+        }
+        assert!(!reader.overflow.is_cancelled());
+        delivery.push(None, text("x"));
         assert!(reader.overflow.is_cancelled());
     }
 

@@ -50,7 +50,10 @@ impl Wall {
     pub(super) async fn say(&mut self) -> Option<&'static str> {
         let index = self.rng.random_range(0..self.people.len().max(1));
         let track = format!("t{}", self.some_track());
-        let (muted, kind) = (self.rng.random_bool(0.5), self.rng.random_range(0..7));
+        let (muted, kind) = (self.rng.random_bool(0.5), self.rng.random_range(0..9));
+        if kind > 6 {
+            return self.say_to_others(index).await;
+        }
         let person = self.people.get(index)?;
         let (room, identity) = (person.room, person.identity);
         let message = match kind {
@@ -71,6 +74,27 @@ impl Wall {
             self.appointed.remove(&(room, identity));
         }
         self.note(format!("say {kind}"));
+        Some(room)
+    }
+
+    /// Says something to others, and notes who is to get it: nobody but whom it names, in the own room.
+    async fn say_to_others(&mut self, index: usize) -> Option<&'static str> {
+        let to: Vec<_> = self.names.into_iter().filter(|_| self.rng.random_bool(0.2)).collect();
+        let person = self.people.get(index)?;
+        let (room, identity) = (person.room, person.identity);
+        let text = format!("in-{room} {identity} {}", self.said);
+        let message = json!({"type": "publish_data", "text": text, "to": to});
+        let message = ClientMessage::decode(&message.to_string()).unwrap();
+        let from = person.membership.participant;
+        person.membership.room.send(RoomCommand::Message { from, message }).await;
+        let (permissions, hidden, _) = &self.members[&(room, identity)];
+        let here = to.iter().all(|to| self.members.contains_key(&(room, *to)));
+        let passes = permissions.can_publish_data && !hidden && here;
+        let others = self.people.iter().filter(|p| p.room == room && p.identity != identity);
+        let meant = others.filter(|p| passes && (to.is_empty() || to.contains(&p.identity)));
+        self.expected = meant.map(|p| (p.room, p.identity, text.clone())).collect();
+        self.said += 1;
+        self.note(format!("data {passes} {}", self.expected.len()));
         Some(room)
     }
 

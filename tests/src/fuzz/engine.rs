@@ -392,6 +392,7 @@ impl Bench {
     fn settle(&mut self) {
         let mut egress = Egress::new(&mut self.arena, &mut self.sink);
         self.engine.flush(self.now, &mut egress);
+        while self.engine.run_data(self.now, &mut egress) {}
         egress.flush();
         while self.engine.poll_event().is_some() {}
         let mut datagrams = 0;

@@ -176,6 +176,8 @@ pub(super) fn sctp(data: &[u8]) {
         sctp.handle_data(now, &packet);
         now += Duration::from_millis(20);
         sctp.handle_timeout(now);
+        while sctp.read(now).is_some() {}
+        sctp.flush(now);
         let mut sent = 0;
         while let Some(answer) = sctp.poll_transmit() {
             sent += 1;
