@@ -41,6 +41,8 @@ impl ClientMessage {
             Self::SetLayer(it) => it.request,
             Self::TrackSettings(it) => it.request,
             Self::Renew(it) => it.request,
+            Self::PublishData(it) => it.request,
+            Self::SubscribeTopics(it) => it.request,
             Self::Chat(it) => it.request(),
             Self::Presence(it) => it.request(),
             Self::Moderate(it) => it.request,
