@@ -17,7 +17,10 @@ const LOSSY: u16 = 2;
 fn room(workers: usize, count: u64) -> World {
     let mut world = World::new(workers);
     for index in 0..count {
-        let number = world.join(1, &format!("p{index}"), index as usize % workers);
+        world.join(1, &format!("p{index}"), index as usize % workers);
+    }
+    world.run(SOON);
+    for number in 1..=count {
         world.peer(number).open_both();
     }
     world.run(SOON);
@@ -50,6 +53,7 @@ fn a_message_reaches_everybody_else_on_all_workers_and_says_whose_it_is() {
 fn a_message_reaches_those_whom_it_names_and_nobody_in_another_room() {
     let mut world = room(2, 4);
     let stranger = world.join(2, "p3", 1);
+    world.run(SOON);
     world.peer(stranger).open_both();
     world.run(SOON);
     world.peer(1).publish(RELIABLE, "chat", &["p3", "p1", "nobody"], b"psst");
@@ -173,7 +177,8 @@ fn a_slow_reader_of_what_all_get_is_closed_and_delays_nobody() {
         for _ in 0..100 {
             world.peer(1).publish(RELIABLE, "chat", &[], &[sent as u8; 40_000]);
             sent += 1;
-            world.run(Duration::from_millis(50));
+            // A delayed acknowledgement may be in it.
+            world.run(Duration::from_millis(300));
             assert_eq!(world.peer(3).take().len(), 1, "message {sent}");
             assert_eq!(world.peer(4).take().len(), 1, "message {sent}");
         }
@@ -220,7 +225,7 @@ fn what_is_addressed_waits_for_its_recipient() {
 fn who_takes_nothing_for_ten_seconds_loses_the_channel_and_frees_the_sender() {
     let mut world = room(2, 3);
     world.peer(2).reads = false;
-    for _ in 0..20 {
+    for _ in 0..30 {
         world.peer(1).publish(RELIABLE, "file", &["p1"], &[1; 60_000]);
     }
     world.peer(1).publish(RELIABLE, "chat", &["p2"], b"after it");
@@ -235,11 +240,11 @@ fn who_takes_nothing_for_ten_seconds_loses_the_channel_and_frees_the_sender() {
 fn lossy_messages_to_a_slow_reader_make_room_for_newer_ones() {
     let mut world = room(1, 3);
     world.peer(2).reads = false;
-    for index in 0..3000_u16 {
+    for index in 0..9000_u16 {
         world.peer(1).publish(LOSSY, "game", &[], &[&index.to_be_bytes()[..], &[0; 98]].concat());
-        world.run(Duration::from_millis(2));
+        world.run(Duration::from_millis(1));
     }
-    assert!(world.peer(3).take().len() > 2900, "others are not delayed");
+    assert!(world.peer(3).take().len() > 8900, "others are not delayed");
     assert!(world.engines[0].drops().get(DropReason::DataLate) > 500);
     assert!(world.peer(2).has(LOSSY));
 }

@@ -23,7 +23,7 @@ use switchyard_tests::peer::{check, transport_params};
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
 /// Of a peer that does not read.
-const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
+const RECEIVE_BUFFER_LEN: u32 = 320 * 1024;
 const STEP: Duration = Duration::from_millis(1);
 const CHECKS_EVERY: Micros = 5_000_000;
 const APPLICATION_DATA: u8 = 23;
