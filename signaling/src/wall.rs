@@ -363,6 +363,8 @@ impl Wall {
         self.waiting.clear();
         self.appointed.clear();
         self.members.clear();
+        self.locked.clear();
+        self.lobbies.clear();
         self.names = ["x", "y", "z"].map(|name| &*format!("{name}{step}").leak());
     }
 }
