@@ -38,8 +38,8 @@ export function scene({ args, url } = {}) {
     },
 
     /** A test whose failure comes with a screenshot of every page and with what pages and server said. */
-    test(name, body) {
-      test(name, { timeout: 180_000 }, async (t) => {
+    test(name, body, options = {}) {
+      test(name, { timeout: 180_000, ...options }, async (t) => {
         try {
           await body(t);
         } catch (error) {
