@@ -45,7 +45,7 @@ async function talk(one, other) {
     ['game', 'quick', false],
     ['empty', '', true],
   ]) {
-    await until(`${other.name} to get ${topic}`, async () => (await got(other, topic)).length > 0 || { error: await got(other, topic) });
+    await until(`${other.name} to get ${topic}`, async () => (await got(other, topic)).length > 0 || { error: await got(other, topic) }, 8000);
     assert.deepEqual(await got(other, topic), [{ payload, topic, identity: from, reliable }]);
   }
 }
