@@ -45,7 +45,7 @@ async function talk(one, other) {
     ['game', 'quick', false],
     ['empty', '', true],
   ]) {
-    await until(`${other.name} to get ${topic}`, async () => (await got(other, topic)).length > 0 || { error: await got(other, topic) }, 8000);
+    await until(`${other.name} to get ${topic}`, async () => (await got(other, topic)).length > 0 || { error: await got(other, topic) });
     assert.deepEqual(await got(other, topic), [{ payload, topic, identity: from, reliable }]);
   }
 }
@@ -80,7 +80,7 @@ for (const kind of ['chromium', 'firefox']) {
     await talk(other, one);
     await one.close();
     await other.close();
-  }, { todo: 'missed: a message of more than 20 to 40 kB from a browser does not get through, and those behind it neither' });
+  });
 }
 
 data.test('aiortc and Chromium talk: framed on one side, by the label on the other', async () => {
@@ -96,4 +96,4 @@ data.test('aiortc and Chromium talk: framed on one side, by the label on the oth
   await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) });
   await program.end();
   await person.close();
-}, { todo: 'fails since the branches were merged: what was heard is gone when it is looked at' });
+}, { todo: 'failed once beside other load (what was heard was gone when it was looked at), and why is not known' });

@@ -49,8 +49,10 @@ const UNREAD_BYTES_MAX: usize = RECEIVE_BUFFER_LEN as usize * 3 / 4;
 const PARKED_MAX: usize = 128;
 /// Other pieces than the last one are longer than this, header included, …
 const CRUMB_LEN: usize = 64;
-/// … but for one in a packet of at least so many bytes.
+/// … but for as many as there were packets of at least so many bytes, and some at the start: browsers cut a message where what they may send just now ends, …
 const FILLED_LEN: usize = 512;
+/// … and of these no more are kept count of.
+const CRUMBS_MAX: usize = 12;
 
 /// The library routes by verification tag, but wants an address.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
@@ -82,6 +84,8 @@ pub struct Sctp {
     readable: VecDeque<StreamId>,
     /// What was received since everything was read.
     unread: Load,
+    /// Small pieces that may come.
+    crumbs: usize,
     /// Packets with data that came while too much was not read.
     parked: VecDeque<Bytes>,
     /// Messages that came on no channel.
@@ -123,6 +127,7 @@ impl Sctp {
             channels: Vec::new(),
             readable: VecDeque::new(),
             unread: Load::default(),
+            crumbs: CRUMBS_MAX,
             parked: VecDeque::new(),
             stray: 0,
         }
@@ -137,6 +142,10 @@ impl Sctp {
         if self.failed || (self.open && is_init) {
             return;
         }
+        // A message cut smaller than anybody does who means to send it: the library looks at all pieces of a message for each one that comes.
+        let earned = usize::from(packet.len() >= FILLED_LEN);
+        let Some(crumbs) = (self.crumbs + earned).checked_sub(load.crumbs) else { return };
+        self.crumbs = crumbs.min(CRUMBS_MAX);
         let packet = Bytes::copy_from_slice(packet);
         // If the library dropped it for want of room, the peer would repeat it after its timeout only.
         if load.bytes > 0 && (self.unread.is_full() || !self.parked.is_empty()) {
@@ -411,6 +420,8 @@ impl Sctp {
 struct Load {
     messages: usize,
     bytes: usize,
+    /// Small pieces that are not the last one of their message.
+    crumbs: usize,
 }
 
 impl Load {
@@ -419,11 +430,10 @@ impl Load {
     }
 }
 
-/// What a packet has of data. `None`: some of it is for a stream that is none of those that we said there may be, or a message is cut
-/// smaller than anybody does who means to send it: the library looks at all pieces of a message for each one that comes.
+/// What a packet has of data. `None`: some of it is for a stream that is none of those that we said there may be.
 fn load_of(packet: &[u8]) -> Option<Load> {
     let mut rest = packet.get(FIRST_CHUNK_TYPE_AT..).unwrap_or_default();
-    let (mut load, mut crumbs) = (Load::default(), 0);
+    let mut load = Load::default();
     while let &[kind, flags, high, low, ref body @ ..] = rest {
         let len = usize::from(u16::from_be_bytes([high, low])).max(4);
         if let (DATA | I_DATA, &[_, _, _, _, high, low, ..]) = (kind, body) {
@@ -432,13 +442,11 @@ fn load_of(packet: &[u8]) -> Option<Load> {
             }
             load.messages += usize::from(flags & ENDING);
             load.bytes += len;
-            crumbs += usize::from(flags & ENDING == 0 && len < CRUMB_LEN);
+            load.crumbs += usize::from(flags & ENDING == 0 && len < CRUMB_LEN);
         }
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
-    // Browsers fill what is left of a packet with the beginning of the next message.
-    let allowed = usize::from(packet.len() >= FILLED_LEN);
-    (crumbs <= allowed).then_some(load)
+    Some(load)
 }
 
 #[cfg(test)]

@@ -316,6 +316,19 @@ fn row_25_crumbs_of_messages_are_refused() {
     assert!(held <= 4096, "{held} bytes");
 }
 
+/// As Chromium cuts messages where its window ends.
+#[test]
+fn some_crumbs_between_whole_pieces_are_taken() {
+    let (now, mut sctp, mut browser) = open();
+    let (header, tsn) = as_peer(now, &mut browser);
+    for piece in 0..60_u32 {
+        let flags = [2, 0, 1][usize::from(piece > 0) + usize::from(piece == 59)];
+        let payload = if piece % 3 == 1 { vec![7; 12] } else { vec![7; 1100] };
+        sctp.handle_data(now, &data(&header, flags, tsn.wrapping_add(piece), 1, 53, &payload));
+    }
+    assert_eq!(drain(now, &mut sctp).0, 1);
+}
+
 #[test]
 fn losses_are_recovered() {
     let (mut now, mut sctp, mut browser) = (base(), Sctp::new(&PARAMS), Browser::new());
