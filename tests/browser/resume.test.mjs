@@ -11,6 +11,7 @@ const CUT_MS = 10_000;
 const CUT_SHORTLY_MS = 3000;
 /** Of the packets meanwhile, on a machine that has other things to do. */
 const LOST_MAX = 0.01;
+const GAP_MS_MAX = 1000;
 const BACK_MS_MAX = 5000;
 
 const resume = scene();
@@ -72,7 +73,9 @@ async function goThroughCut(t, kind, ms) {
   const heard = await heardBy(ada);
   assert.deepEqual([heard.mutes, heard.back, heard.same], [mutes, [true], true], 'once, in order, on the same media connection');
   assert.equal(await banner(ada), '');
-  t.diagnostic(`${kind}: longest gap between pictures ${Math.round(longestGap((await framesOf(ada)).frames))} ms`);
+  const gap = longestGap((await framesOf(ada)).frames);
+  t.diagnostic(`${kind}: longest gap between pictures ${Math.round(gap)} ms`);
+  assert.ok(gap <= GAP_MS_MAX, `${gap} ms between two pictures`);
   const [came, missing] = ['packetsReceived', 'packetsLost'].map((name) => after[name] - before[name]);
   assert.ok(came > ms / 100 && missing <= came * LOST_MAX, `${missing} of ${came} packets were lost meanwhile`);
   assert.ok(after.framesDecoded > before.framesDecoded + ms / 200, 'pictures go on');

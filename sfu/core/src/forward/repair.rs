@@ -32,7 +32,10 @@ pub(crate) fn retransmit(
         }
         Resend::Send { sent, copies } => {
             for _ in 0..copies {
-                resend(flush, producer, consumer, transport, &sent)?;
+                let bytes = resend(flush, producer, consumer, transport, &sent)?;
+                if let Some(downlink) = &mut transport.downlink {
+                    downlink.repaired(bytes);
+                }
             }
             Ok(())
         }
@@ -62,38 +65,18 @@ pub(super) fn is_needed(producer: &Producer, sent: &Sent) -> bool {
     producer.is_video() && packet.is_none_or(|(packet, _)| packet.info.temporal == 0)
 }
 
-/// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time.
-fn resend(
+/// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time. Returns the bytes of the datagram.
+pub(super) fn resend(
     flush: &mut Flush<'_, '_>,
     producer: &Producer,
     consumer: &mut Consumer,
     transport: &mut Transport,
     sent: &Sent,
-) -> Result<(), DropReason> {
+) -> Result<usize, DropReason> {
     let len = repeat_packet(flush, producer, consumer, transport, sent)?;
-    if let Some(downlink) = &mut transport.downlink {
-        downlink.repaired(len.datagram);
-    }
     consumer.delivery.resent += 1;
     flush.counters.resent.count(producer.params.kind, len.payload);
-    Ok(())
-}
-
-/// Sends a packet again before anybody asks.
-pub(super) fn spare(
-    flush: &mut Flush<'_, '_>,
-    producer: &Producer,
-    consumer: &mut Consumer,
-    transport: &mut Transport,
-    sent: &Sent,
-) -> Result<(), DropReason> {
-    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
-    if let Some(downlink) = &mut transport.downlink {
-        downlink.spared(len.datagram);
-    }
-    consumer.delivery.resent += 1;
-    flush.counters.resent.count(producer.params.kind, len.payload);
-    Ok(())
+    Ok(len.datagram)
 }
 
 /// Sends a packet again by RTX because a probe needs bytes.

@@ -48,14 +48,22 @@ impl Fan<'_> {
                     break;
                 }
                 seq += 1;
+                // The link carries that layer no more.
+                if consumer.selector.has_left(sent.encoding) {
+                    continue;
+                }
                 let needed = repair::is_needed(producer, &sent);
                 let may = |downlink: &mut Box<Downlink>| downlink.has_spare(flush.now_us, needed);
                 if !transport.downlink.as_mut().is_some_and(may) {
                     continue;
                 }
                 consumer.history.spared(flush.now_us, sent.seq);
-                match repair::spare(flush, producer, consumer, transport, &sent) {
-                    Ok(()) => {}
+                match repair::resend(flush, producer, consumer, transport, &sent) {
+                    Ok(bytes) => {
+                        if let Some(downlink) = &mut transport.downlink {
+                            downlink.spared(bytes);
+                        }
+                    }
                     Err(reason) => flush.drops.count(reason),
                 }
             }
