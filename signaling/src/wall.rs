@@ -416,6 +416,8 @@ async fn row_30_nothing_crosses_the_wall_between_two_rooms() {
         "moderate ban true",
         "moderate unban true",
         "moderate set_permissions true",
+        "moderate admit true",
+        "moderate deny true",
         "moderate set_moderator true",
         "moderate update_participant true",
         "moderate kick false",

@@ -153,9 +153,17 @@ impl Wall {
     /// Does what moderators do, as anybody.
     pub(super) async fn moderate(&mut self) -> Option<&'static str> {
         let (who, on) = (self.pick(&self.names.clone()), self.rng.random_bool(0.5));
-        let (few, kind) = (self.rng.random_bool(0.3), self.rng.random_range(0..10));
+        let (few, mut kind) = (self.rng.random_bool(0.3), self.rng.random_range(0..10));
+        // Those who wait would be gone before anybody thought of them.
+        if !self.waiting.is_empty() && self.rng.random_bool(0.7) {
+            kind = self.rng.random_range(6..8);
+        }
         let index = self.rng.random_range(0..self.people.len().max(1));
         let person = self.people.get(index)?;
+        // Few of those who are there wait.
+        let mut knocking = self.waiting.iter().filter(|waiting| waiting.room == person.room);
+        let knocks = knocking.next().filter(|_| matches!(kind, 6 | 7));
+        let who = knocks.map_or(who, |waiting| waiting.identity);
         let (own, name) = (person.name(), (person.room, who));
         let room = own.0;
         let may = person.token.admin || self.appointed.contains(&own);
