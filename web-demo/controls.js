@@ -7,15 +7,19 @@ import { onDevicesChanged } from './client/devices.js';
 import { Speaker } from './client/speaker.js';
 import { rememberChoices } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
-import { copyLink, toast } from './notices.js';
+import { announce, copyLink, toast } from './notices.js';
 
 /** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
 /** @typedef {import('./go-direct.js').GoDirect} GoDirect */
 
+/** @typedef {import('./floating-speaker.js').FloatingSpeaker} FloatingSpeaker */
+
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
+ * @property {import('./grid.js').Grid} grid
+ * @property {FloatingSpeaker | null} floating null where the browser has no such window
  * @property {import('./client/speaker.js').Speaker} speaker
  * @property {StatsOverlay} stats
  * @property {GoDirect} direct
@@ -39,12 +43,20 @@ let parts = null;
 /** Buttons at work: a second click would race the first. @type {Set<string>} */
 const busy = new Set();
 
+/** @type {Record<import('./layout.js').Mode, string>} */
+const LAYOUTS = { auto: 'Layout: by itself', grid: 'Layout: all in a grid', speaker: 'Layout: who speaks is large' };
+
 /** What each button does. @type {Record<string, (parts: Parts) => unknown>} */
 const ACTIONS = {
   'toggle-mic': ({ media }) => media.toggleMicrophone(),
   'toggle-camera': ({ media }) => media.toggleCamera(),
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
+  'switch-layout': ({ grid }) => {
+    grid.switchMode();
+    announce(LAYOUTS[grid.mode]);
+  },
+  'toggle-pip': ({ floating }) => floating?.toggle(),
   'open-devices': () => openDialog(),
   'raise-hand': ({ social }) => social.people.raiseHand(social.people.hand === 0),
   'toggle-chat': ({ social }) => social.toggle('chat'),
@@ -55,7 +67,7 @@ const ACTIONS = {
   leave: ({ leave }) => leave(),
 };
 /** @type {Record<string, string>} */
-const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand' };
+const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand', g: 'switch-layout', w: 'toggle-pip' };
 
 /** Of no use to somebody who may only watch. */
 const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
@@ -95,7 +107,7 @@ export function useControls(next) {
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats, direct, social } = parts;
+  const { media, stats, direct, social, grid, floating } = parts;
   const [unread, knocking] = [social.unread(), social.people.waiting.length];
   show('raise-hand', social.people.hand > 0, ['hand', 'hand'], ['Take your hand down', 'Raise your hand'], 'h');
   show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], ['Close the chat', counted('Open the chat', unread, 'new message')], 'c');
@@ -105,6 +117,10 @@ export function showControls() {
   show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on'], 'm');
   show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on'], 'v');
   show('toggle-screen', media.screenOn, ['screen', 'screen'], ['Stop sharing the screen', 'Share the screen'], 'p');
+  setIcon(button('switch-layout'), `layout-${grid.mode}`);
+  label(button('switch-layout'), `${LAYOUTS[grid.mode]}. Change it`, 'g');
+  button('toggle-pip').hidden = floating === null;
+  show('toggle-pip', floating?.open ?? false, ['pip', 'pip'], ['Close the small window', 'Show who speaks in a small window'], 'w');
   show('toggle-stats', stats.shown, ['stats', 'stats'], ['Hide the figures', 'Show figures on every tile'], 's');
   button('go-direct').hidden = !direct.possible;
   button('go-direct').classList.toggle('on', direct.state !== 'off');
@@ -163,6 +179,8 @@ function handleKey(event) {
   if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.closest('input, select, textarea, dialog')) return;
+  const pages = { PageUp: -1, PageDown: 1 }[event.key];
+  if (pages && !target.closest('#side')) parts.grid.turn(pages);
   const id = KEYS[event.key.toLowerCase()];
   if (!id || button(id).hidden) return;
   event.preventDefault();

@@ -31,6 +31,10 @@ document.body.insertAdjacentHTML(
     <symbol id="icon-people" viewBox="0 0 24 24"><circle cx="9" cy="8" r="3.5" fill="none" stroke="currentColor" stroke-width="2"/><path d="M2.5 20c0-7.5 13-7.5 13 0M16 4.9a3.5 3.5 0 0 1 0 6.2M18 15c2.2.9 3.5 2.5 3.5 5" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round"/></symbol>
     <symbol id="icon-hand" viewBox="0 0 24 24"><path d="M7.5 13V6a1.5 1.5 0 0 1 3 0v5-7a1.5 1.5 0 0 1 3 0v7-5.5a1.5 1.5 0 0 1 3 0V14c0 4.5-2.5 7-6 7-3 0-4.5-1.5-6-4l-2-3.5c-.8-1.5 1.2-2.6 2.2-1.4Z" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></symbol>
     <symbol id="icon-more" viewBox="0 0 24 24"><circle cx="5" cy="12" r="2" fill="currentColor"/><circle cx="12" cy="12" r="2" fill="currentColor"/><circle cx="19" cy="12" r="2" fill="currentColor"/></symbol>
+    <symbol id="icon-pin" viewBox="0 0 24 24"><path d="M9 3.5h6l-.6 6.2 3.1 3.3v1.5h-11V13l3.1-3.3ZM12 14.5v6" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></symbol>
+    <symbol id="icon-layout-auto" viewBox="0 0 24 24"><path d="M3.5 5.5h11v13h-11ZM18 5.5h2.5v3.3H18ZM18 15.2h2.5v3.3H18ZM18 10.4h2.5v3.2H18Z" fill="none" stroke="currentColor" stroke-width="2" stroke-linejoin="round"/></symbol>
+    <symbol id="icon-layout-grid" viewBox="0 0 24 24"><path d="M4 5.5h6.5v5H4ZM13.5 5.5h6.5v5h-6.5ZM4 13.5h6.5v5H4ZM13.5 13.5h6.5v5h-6.5Z" fill="none" stroke="currentColor" stroke-width="2" stroke-linejoin="round"/></symbol>
+    <symbol id="icon-layout-speaker" viewBox="0 0 24 24"><path d="M3.5 5h17v9.5h-17Z" fill="none" stroke="currentColor" stroke-width="2" stroke-linejoin="round"/><path d="M4.5 19h3m3 0h3m3 0h3" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/></symbol>
     <symbol id="icon-eye" viewBox="0 0 24 24"><path d="M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12Z" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/><circle cx="12" cy="12" r="2.8" fill="none" stroke="currentColor" stroke-width="2"/></symbol>
   </svg>`,
 );

@@ -8,6 +8,7 @@
 import { connect } from './client/index.js';
 import { openWanted } from './client/devices.js';
 import { button, element } from './dom.js';
+import { FloatingSpeaker } from './floating-speaker.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
 import { ChatPanel } from './chat-panel.js';
@@ -149,7 +150,8 @@ function stopTracks({ camera, microphone }) {
 function enter(room, choices) {
   const media = new LocalMedia(room, { codec, scalabilityMode, choices, changed: showControls, lost: (sentence) => toast(sentence) });
   const speaker = new Speaker(choices.speaker);
-  const meeting = new Meeting(room, speaker);
+  const meeting = new Meeting(room, speaker, showControls);
+  const floating = FloatingSpeaker.supported ? new FloatingSpeaker(room, showControls) : null;
   const stats = new StatsOverlay(room, () => meeting.tiles);
   const direct = new GoDirect(room, relayUrl(room.roomName, query.get('token')), {
     show: (coming) => meeting.showDirect(coming),
@@ -159,11 +161,11 @@ function enter(room, choices) {
   });
   Object.assign(exposed, { room, media });
   const social = showPeople(room, meeting);
-  shown = [...social.panels, direct, stats, meeting];
+  shown = [...social.panels, ...(floating ? [floating] : []), direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, grid: meeting.grid, floating, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state);
     if (state === 'reconnecting') banner.show(message);

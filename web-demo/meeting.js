@@ -30,12 +30,15 @@ import { describeQuality } from './quality.js';
 
 /** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean, locked: boolean}} Wanted */
 
+/** @typedef {{key: string, participant: string, tile: Tile, shows: string, priority: 'normal' | 'high', direct: boolean, detach: () => void}} Entry */
+
 const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 'H.264', H265: 'H.265' });
 
 export class Meeting {
   #room;
-  #grid = new Grid();
-  /** `shows`: the track of somebody else's that the tile is attached to, if any. @type {Map<string, {participant: string, tile: Tile, shows: string, detach: () => void}>} */
+  /** Where the tiles are, and what of that was chosen. */
+  grid;
+  /** `shows`: the track of somebody else's that the tile is attached to, if any. @type {Map<string, Entry>} */
   #tiles = new Map();
   /** @type {Map<string, HTMLAudioElement>} */
   #voices = new Map();
@@ -50,10 +53,15 @@ export class Meeting {
   /**
    * @param {Room} room
    * @param {import('./client/speaker.js').Speaker} speaker
+   * @param {() => void} changed another layout
    */
-  constructor(room, speaker) {
+  constructor(room, speaker, changed) {
     this.#room = room;
     this.#speaker = speaker;
+    this.grid = new Grid(() => {
+      for (const entry of this.#tiles.values()) this.#follow(entry);
+      changed();
+    });
     this.#stop = this.#listen();
     this.#updateLocal();
     for (const participant of room.participants.values()) this.#update(participant);
@@ -98,7 +106,7 @@ export class Meeting {
     for (const [id, voice] of this.#voices) this.#removeVoice(id, voice);
     this.#tiles.clear();
     this.#voices.clear();
-    this.#grid.clear();
+    this.grid.clear();
   }
 
   #listen() {
@@ -128,10 +136,10 @@ export class Meeting {
       room.on('localtrackupdated', () => this.#updateLocal()),
       room.people.on('changed', () => this.#updateLocal()),
       room.on('statechange', () => {
-        this.#showSpeakers(new Set());
+        this.#showSpeakers([]);
         this.#updateLocal();
       }),
-      room.on('activespeakers', ({ speakers }) => this.#showSpeakers(new Set(speakers.map(({ participant }) => participant)))),
+      room.on('activespeakers', ({ speakers }) => this.#showSpeakers(speakers.map(({ participant }) => participant))),
     ];
   }
 
@@ -206,14 +214,13 @@ export class Meeting {
       detach();
       tile.close();
       this.#tiles.delete(key);
-      this.#grid.remove(tile.element);
+      this.grid.remove(key);
     }
     for (const one of wanted) {
       let entry = this.#tiles.get(one.key);
       if (!entry) {
-        entry = { participant, tile: new Tile(one), shows: '', detach: () => undefined };
+        entry = this.#makeEntry(one);
         this.#tiles.set(one.key, entry);
-        this.#grid.add(entry.tile.element, { large: one.source === 'screen_share', first: one.local });
       }
       const { tile } = entry;
       tile.setName(one.name);
@@ -227,18 +234,39 @@ export class Meeting {
     this.#showAlone();
   }
 
+  /** @param {Wanted} one @returns {Entry} */
+  #makeEntry(one) {
+    const { key, participant, source, local } = one;
+    const screen = source === 'screen_share';
+    const tile = new Tile(one, () => this.grid.pin(key));
+    this.grid.add({ key, participant, own: local && !screen && key.endsWith(' person'), screen, name: () => tile.name, element: tile.element });
+    return { key, participant, tile, shows: '', priority: 'normal', direct: false, detach: () => undefined };
+  }
+
   /**
    * Lets the room know what the tile shows: it is the tile that counts, as a picture that has not come yet takes no room.
-   * @param {{tile: Tile, shows: string, detach: () => void}} entry
+   * @param {Entry} entry
    * @param {Wanted} one
    */
   #attach(entry, { track, local }) {
     // What comes directly is nothing that the server has to send.
     const shows = local || !track || track.muted || track.direct ? '' : track.id;
-    if (entry.shows === shows) return;
+    if (entry.shows === shows && entry.direct === (track?.direct ?? false)) return;
     entry.detach();
-    Object.assign(entry, { shows, detach: shows ? this.#room.attach(shows, entry.tile.element) : () => undefined });
-    entry.tile.setQuality((picture) => (track?.direct ? `Directly, ${picture.width}×${picture.height}` : this.#describe(shows, picture)));
+    Object.assign(entry, { shows, direct: track?.direct ?? false, detach: shows ? this.#room.attach(shows, entry.tile.element, entry) : () => undefined });
+    entry.tile.setQuality((picture) => (entry.direct ? `Directly, ${picture.width}×${picture.height}` : this.#describe(entry.shows, picture)));
+  }
+
+  /** What stands large gets bandwidth first, if it was chosen. @param {Entry} entry */
+  #follow(entry) {
+    const pinned = this.grid.isPinned(entry.key);
+    entry.tile.setPinned(pinned);
+    const priority = pinned ? 'high' : 'normal';
+    if (entry.priority === priority) return;
+    entry.priority = priority;
+    if (!entry.shows) return;
+    entry.detach();
+    entry.detach = this.#room.attach(entry.shows, entry.tile.element, entry);
   }
 
   /**
@@ -319,11 +347,12 @@ export class Meeting {
     this.#voices.delete(id);
   }
 
-  /** @param {Set<string>} speaking participant ids */
+  /** @param {string[]} speaking participant ids, the loudest first */
   #showSpeakers(speaking) {
     for (const { participant, tile } of this.#tiles.values()) {
-      tile.setSpeaking(speaking.has(participant) && tile.element.dataset.source !== 'screen_share');
+      tile.setSpeaking(speaking.includes(participant) && tile.element.dataset.source !== 'screen_share');
     }
+    this.grid.hear(speaking);
   }
 }
 

@@ -1,23 +1,38 @@
 /** Every page in every state that people see: for screenshots, and for whatever must hold for all of them. */
 import { Participant } from './participant.mjs';
+import { emptyPage } from './plain.mjs';
 import { until } from './until.mjs';
 
 const click = (selector) => async (page) => {
   await page.evaluate((what) => document.querySelector(what).click(), selector);
 };
+/** Chooses a layout as a person does: by the button that goes through them. */
+const layout = (mode) => async (page) => {
+  await until(`the layout ${mode}`, async () => {
+    if (await page.evaluate((wanted) => document.querySelector('#switch-layout use').getAttribute('href') === `#icon-layout-${wanted}`, mode)) return true;
+    await click('#switch-layout')(page);
+    return false;
+  });
+};
 const visible = (page, selector) => until(`${selector} to be seen`, () => page.evaluate((what) => document.querySelector(what)?.checkVisibility() ?? false, selector));
 
 /**
- * A state: who must be there, and the way to it. `others`: people in the room before.
- * @type {{name: string, path: string, others?: number, ready: string, then?: (page: import('puppeteer-core').Page) => Promise<void>, shown?: string}[]}
+ * A state: who must be there, and the way to it. `others`: people in the room before; `crowd`: such without camera and microphone, in one page.
+ * @type {{name: string, path: string, others?: number, crowd?: number, ready: string, then?: (page: import('puppeteer-core').Page) => Promise<void>, shown?: string}[]}
  */
 export const STATES = [
   { name: 'home', path: '/', ready: '#join' },
   { name: 'room-alone', path: '/?room=alone&name=Ada&autojoin=1', ready: '#alone' },
-  { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile:nth-child(3) video' },
-  { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#toggle-chat'), shown: '#chat' },
-  { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#toggle-people'), shown: '#roster' },
-  { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#people .tile', then: click('#open-devices'), shown: '#devices' },
+  { name: 'room-two', path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating' },
+  { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video' },
+  { name: 'room-five', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video' },
+  { name: 'room-speaker', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: layout('speaker') },
+  { name: 'room-pinned', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: click('#tiles .tile:nth-child(4) .pin'), shown: '.pinned' },
+  { name: 'room-screen', path: '/?room=screen&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video', then: click('#toggle-screen'), shown: '[data-source="screen_share"] video' },
+  { name: 'room-pages', path: '/?room=pages&name=Ada&autojoin=1', crowd: 40, ready: '#pager' },
+  { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
+  { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
+  { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#open-devices'), shown: '#devices' },
   { name: 'room-left', path: '/?room=left&name=Ada&autojoin=1', ready: '#alone', then: click('#leave'), shown: '#ended' },
   { name: 'live', path: '/live', ready: 'main' },
   { name: 'watch-empty', path: '/watch', ready: '#choose' },
@@ -36,6 +51,7 @@ export async function openState(browser, url, state, { width, height, scheme }) 
   const room = new URL(state.path, url).searchParams.get('room');
   const people = [];
   for (let index = 1; index <= (state.others ?? 0); index++) people.push(await Participant.join(browser, { url, room, index }));
+  const crowd = state.crowd ? await joinCrowd(browser, url, room, state.crowd) : null;
   const own = await Participant.open(browser, 'about:blank', { index: 0 });
   const { page } = own;
   await page.setViewport({ width, height });
@@ -44,6 +60,29 @@ export async function openState(browser, url, state, { width, height, scheme }) 
   await visible(page, state.ready);
   await state.then?.(page);
   if (state.shown) await visible(page, state.shown);
-  const close = () => Promise.all([own, ...people].map((person) => person.page.browserContext().close()));
+  const close = () => Promise.all([...[own, ...people].map((person) => person.page.browserContext().close()), crowd?.close()]);
   return { page, close };
+}
+
+const NAMES = ['Ben', 'Clara', 'Dmitri', 'Elif', 'Farid', 'Grace', 'Hiro', 'Ines', 'Jonas', 'Katharina', 'Liam', 'Mei', 'Nora', 'Olu', 'Priya', 'Quentin', 'Rosa', 'Sven'];
+
+/**
+ * Many who are only there.
+ * @param {import('puppeteer-core').Browser} browser
+ * @param {string} url
+ * @param {string} room
+ * @param {number} count
+ */
+export async function joinCrowd(browser, url, room, count) {
+  const page = await emptyPage(browser, url, 9);
+  await page.evaluate(
+    async (name, names) => {
+      const { connect } = await import('/client/index.js');
+      const address = `ws://${location.host}/ws`;
+      window.crowd = await Promise.all(names.map((one) => connect(address, { room: name, name: one, maxVideo: 0, maxAudio: 0 })));
+    },
+    room,
+    Array.from({ length: count }, (_, index) => NAMES[index % NAMES.length] + (index < NAMES.length ? '' : ` ${Math.floor(index / NAMES.length) + 1}`)),
+  );
+  return page;
 }
