@@ -17,18 +17,18 @@ const layout = (mode) => async (page) => {
 const visible = (page, selector) => until(`${selector} to be seen`, () => page.evaluate((what) => document.querySelector(what)?.checkVisibility() ?? false, selector));
 
 /**
- * A state: who must be there, and the way to it. `others`: people in the room before; `crowd`: such without camera and microphone, in one page.
- * @type {{name: string, path: string, others?: number, crowd?: number, ready: string, then?: (page: import('puppeteer-core').Page) => Promise<void>, shown?: string}[]}
+ * A state: who must be there, and the way to it. `alike`: axe would see nothing that it does not see in another state. `others`: people in the room before; `crowd`: such without camera and microphone, in one page; `room`: theirs, where the address names none.
+ * @type {{name: string, path: string, others?: number, crowd?: number, room?: string, alike?: boolean, ready: string, then?: (page: import('puppeteer-core').Page) => Promise<void>, shown?: string}[]}
  */
 export const STATES = [
   { name: 'home', path: '/', ready: '#join' },
   { name: 'room-alone', path: '/?room=alone&name=Ada&autojoin=1', ready: '#alone' },
-  { name: 'room-two', path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating' },
+  { name: 'room-two', alike: true, path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating' },
   { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video' },
-  { name: 'room-five', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video' },
-  { name: 'room-speaker', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: layout('speaker') },
+  { name: 'room-five', alike: true, path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video' },
+  { name: 'room-speaker', alike: true, path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: layout('speaker') },
   { name: 'room-pinned', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: click('#tiles .tile:nth-child(4) .pin'), shown: '.pinned' },
-  { name: 'room-screen', path: '/?room=screen&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video', then: click('#toggle-screen'), shown: '[data-source="screen_share"] video' },
+  { name: 'room-screen', alike: true, path: '/?room=screen&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video', then: click('#toggle-screen'), shown: '[data-source="screen_share"] video' },
   { name: 'room-pages', path: '/?room=pages&name=Ada&autojoin=1', crowd: 40, ready: '#pager' },
   { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
   { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
@@ -37,6 +37,7 @@ export const STATES = [
   { name: 'live', path: '/live', ready: 'main' },
   { name: 'watch-empty', path: '/watch', ready: '#choose' },
   { name: 'watch-waiting', path: '/watch?room=nobody', ready: 'main' },
+  { name: 'operator', path: '/operator', others: 2, room: 'operators', ready: '#cards svg polyline[points*=" "]', then: click('#rooms button'), shown: '#people tbody tr' },
   { name: 'direct', path: '/direct', ready: 'main' },
 ];
 
@@ -48,7 +49,7 @@ export const STATES = [
  * @param {{width: number, height: number, scheme: 'light' | 'dark'}} look
  */
 export async function openState(browser, url, state, { width, height, scheme }) {
-  const room = new URL(state.path, url).searchParams.get('room');
+  const room = state.room ?? new URL(state.path, url).searchParams.get('room');
   const people = [];
   for (let index = 1; index <= (state.others ?? 0); index++) people.push(await Participant.join(browser, { url, room, index }));
   const crowd = state.crowd ? await joinCrowd(browser, url, room, state.crowd) : null;
@@ -67,7 +68,7 @@ export async function openState(browser, url, state, { width, height, scheme }) 
 const NAMES = ['Ben', 'Clara', 'Dmitri', 'Elif', 'Farid', 'Grace', 'Hiro', 'Ines', 'Jonas', 'Katharina', 'Liam', 'Mei', 'Nora', 'Olu', 'Priya', 'Quentin', 'Rosa', 'Sven'];
 
 /**
- * Many who are only there.
+ * Many who are only there: a socket each, without media.
  * @param {import('puppeteer-core').Browser} browser
  * @param {string} url
  * @param {string} room
@@ -77,12 +78,20 @@ export async function joinCrowd(browser, url, room, count) {
   const page = await emptyPage(browser, url, 9);
   await page.evaluate(
     async (name, names) => {
-      const { connect } = await import('/client/index.js');
-      const address = `ws://${location.host}/ws`;
-      window.crowd = await Promise.all(names.map((one) => connect(address, { room: name, name: one, maxVideo: 0, maxAudio: 0 })));
+      window.crowd = names.map(() => new WebSocket(`ws://${location.host}/ws`));
+      const welcome = (socket, who) =>
+        new Promise((resolve) => {
+          socket.onopen = () => socket.send(JSON.stringify({ type: 'join', version: 1, room: name, name: who, max_video: 0, max_audio: 0 }));
+          socket.onmessage = resolve;
+        });
+      await Promise.all(window.crowd.map((socket, index) => welcome(socket, names[index])));
     },
     room,
     Array.from({ length: count }, (_, index) => NAMES[index % NAMES.length] + (index < NAMES.length ? '' : ` ${Math.floor(index / NAMES.length) + 1}`)),
   );
-  return page;
+  const close = async () => {
+    await page.evaluate(() => window.crowd.forEach((socket) => socket.send(JSON.stringify({ type: 'leave' }))));
+    await page.browserContext().close();
+  };
+  return { close };
 }
