@@ -2,6 +2,7 @@
  * @module
  * Picture-in-picture: a window of its own, over all others, with the camera of whoever speaks.
  */
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteTrack} RemoteTrack */
@@ -48,7 +49,7 @@ export class FloatingSpeaker {
   async toggle() {
     if (this.open) return document.exitPictureInPicture();
     this.#show(this.#candidates()[0]);
-    if (!this.#shown) throw new Error('Nobody else has a camera on.');
+    if (!this.#shown) throw new Error(t('Nobody else has a camera on.'));
     if (this.#video.readyState === 0) {
       const [loaded, late] = [once(this.#video, 'loadedmetadata'), AbortSignal.timeout(METADATA_MS_MAX)];
       await Promise.race([loaded, once(late, 'abort')]);
@@ -57,7 +58,7 @@ export class FloatingSpeaker {
       await this.#video.requestPictureInPicture();
     } catch {
       this.#release();
-      throw new Error('The browser did not open the small window. Try again in a moment.');
+      throw new Error(t('The browser did not open the small window. Try again in a moment.'));
     }
     return undefined;
   }

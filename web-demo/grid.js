@@ -7,6 +7,7 @@ import { button, element, label } from './dom.js';
 import { recall, remember } from './client/storage.js';
 import { arrange } from './layout.js';
 import { announce } from './notices.js';
+import { t } from './language.js';
 
 /** @typedef {import('./layout.js').Mode} Mode */
 /** @typedef {import('./layout.js').Arrangement} Arrangement */
@@ -162,15 +163,16 @@ export class Grid {
     const names = /** @param {number} of a page */ (of) => {
       const there = paged.slice(of * size, (of + 1) * size).map((key) => this.#placed.find((placed) => placed.key === key)?.name() ?? '');
       const more = there.length - NAMES_MAX;
-      return more > 0 ? `${there.slice(0, NAMES_MAX).join(', ')} and ${more} more` : there.join(' and ');
+      return more > 0 ? t('{names} and {more} more', { names: there.slice(0, NAMES_MAX).join(', '), more }) : there.join(', ');
     };
     const [first, last] = [page * size + 1, Math.min(paged.length, (page + 1) * size)];
-    element('page-words').textContent = first === last ? `${first} of ${paged.length}` : `${first}–${last} of ${paged.length}`;
-    for (const [id, of, way] of /** @type {const} */ ([['page-back', page - 1, 'Back'], ['page-on', page + 1, 'On']])) {
+    element('page-words').textContent = first === last ? t('{first} of {count}', { first, count: paged.length }) : t('{first}–{last} of {count}', { first, last, count: paged.length });
+    for (const [id, of] of /** @type {const} */ ([['page-back', page - 1], ['page-on', page + 1]])) {
       const there = of >= 0 && of < pages;
       button(id).disabled = !there;
       element(`${id}-names`).textContent = there ? names(of) : '';
-      label(button(id), there ? `${way} to ${names(of)}` : `${way}: there is no page`, way === 'Back' ? 'Page up' : 'Page down');
+      const back = id === 'page-back';
+      label(button(id), back ? t('Back to {names}', { names: names(of) }) : t('On to {names}', { names: names(of) }), back ? t('Page up') : t('Page down'));
     }
   }
 }

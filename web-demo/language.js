@@ -8,7 +8,7 @@ import { recall, remember } from './client/storage.js';
 /** @typedef {'en' | 'de'} Language */
 
 /** Each in its own words. @type {Record<Language, string>} */
-export const LANGUAGES = { en: 'English', de: 'Deutsch' };
+const LANGUAGES = { en: 'English', de: 'Deutsch' };
 const ATTRIBUTES = ['aria-label', 'placeholder', 'title', 'content', 'alt'];
 
 /** As chosen, else as the browser has it. @type {Language} */
@@ -32,22 +32,24 @@ export function number(value, digits = 0) {
   return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Puts what stands in the page itself into its language, and fills the switch. */
+/** Puts what stands in the page itself into its language. */
 function translatePage() {
   document.documentElement.lang = language;
   document.title = t(document.title);
   const texts = document.createTreeWalker(document.documentElement, NodeFilter.SHOW_TEXT);
   for (let node = texts.nextNode(); node; node = texts.nextNode()) {
     const text = (node.nodeValue ?? '').trim();
-    if (text) node.nodeValue = (node.nodeValue ?? '').replace(text, () => t(text.replace(/\s+/g, ' ')));
+    if (text && !node.parentElement?.closest('[translate="no"], script, style')) node.nodeValue = (node.nodeValue ?? '').replace(text, () => t(text.replace(/\s+/g, ' ')));
   }
   for (const name of ATTRIBUTES) {
     for (const element of document.querySelectorAll(`[${name}]`)) element.setAttribute(name, t(element.getAttribute(name) ?? ''));
   }
 }
 
-/** A list of the languages; the page is loaded anew with the one that is chosen. @param {HTMLSelectElement} list */
-export function offerLanguages(list) {
+/** The list of languages; the page is loaded anew with the one that is chosen. */
+function offerLanguages() {
+  const list = document.querySelector('select#languages');
+  if (!(list instanceof HTMLSelectElement)) return;
   list.replaceChildren(...Object.entries(LANGUAGES).map(([value, name]) => new Option(name, value, false, value === language)));
   for (const option of list.options) option.lang = option.value;
   list.addEventListener('change', () => {
@@ -63,3 +65,4 @@ function chosen() {
 }
 
 translatePage();
+offerLanguages();

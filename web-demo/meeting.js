@@ -9,6 +9,7 @@ import { announce, toast } from './notices.js';
 import { element } from './dom.js';
 import { secretNote } from './passphrase.js';
 import { describeQuality } from './quality.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
@@ -115,16 +116,16 @@ export class Meeting {
     return [
       room.on('participantjoined', (detail) => {
         changed(detail);
-        if (room.state === 'connected') announce(`${detail.participant.name} joined.`);
+        if (room.state === 'connected') announce(t('{name} joined.', { name: detail.participant.name }));
       }),
       room.on('participantleft', ({ participant }) => {
         this.#remove(participant);
-        if (room.state === 'connected') announce(`${participant.name} left.`);
+        if (room.state === 'connected') announce(t('{name} left.', { name: participant.name }));
       }),
       room.on('participantupdated', changed),
       room.on('trackpublished', (detail) => {
         changed(detail);
-        if (detail.track.source === 'screen_share') announce(`${detail.participant.name} shares a screen.`);
+        if (detail.track.source === 'screen_share') announce(t('{name} shares a screen.', { name: detail.participant.name }));
       }),
       room.on('trackunpublished', changed),
       room.on('trackmuted', changed),
@@ -156,7 +157,7 @@ export class Meeting {
       note: '',
       encrypted: track.encrypted,
     }));
-    this.#reconcile(participantId, wantedTiles({ id: participantId, name: `${name} (you)`, seed: this.#room.identity, local: true, note: '' }, tracks));
+    this.#reconcile(participantId, wantedTiles({ id: participantId, name: t('{name} (you)', { name }), seed: this.#room.identity, local: true, note: '' }, tracks));
     this.#showHand(participantId, this.#room.people.hand);
   }
 
@@ -177,8 +178,8 @@ export class Meeting {
         direct: direct !== null,
       };
     });
-    const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
-    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: `${participant.name}${participant.status === 'away' ? ' (away)' : ''}`, seed: participant.identity, local: false, note }, shown));
+    const note = participant.state === 'reconnecting' ? t('Reconnecting…') : '';
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.status === 'away' ? t('{name} (away)', { name: participant.name }) : participant.name, seed: participant.identity, local: false, note }, shown));
     this.#showHand(participant.id, participant.hand);
     this.#updateVoices(participant);
   }
@@ -254,7 +255,7 @@ export class Meeting {
     if (entry.shows === shows && entry.direct === (track?.direct ?? false)) return;
     entry.detach();
     Object.assign(entry, { shows, direct: track?.direct ?? false, detach: shows ? this.#room.attach(shows, entry.tile.element, entry) : () => undefined });
-    entry.tile.setQuality((picture) => (entry.direct ? `Directly, ${picture.width}×${picture.height}` : this.#describe(entry.shows, picture)));
+    entry.tile.setQuality((picture) => (entry.direct ? t('Directly, {size}', { size: `${picture.width}×${picture.height}` }) : this.#describe(entry.shows, picture)));
   }
 
   /** What stands large gets bandwidth first, if it was chosen. @param {Entry} entry */
@@ -323,7 +324,7 @@ export class Meeting {
     this.#voices.set(track.id, voice);
     voice.play().catch((error) => {
       if (error.name !== 'NotAllowedError') return;
-      toast('The browser keeps the sound off until you click.', { label: 'Turn the sound on', act: () => this.#playAll() });
+      toast(t('The browser keeps the sound off until you click.'), { label: t('Turn the sound on'), act: () => this.#playAll() });
     });
   }
 
@@ -372,10 +373,10 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
   /** @type {Wanted[]} */
   const wanted = [{ ...common, key: `${id} person`, source: 'camera', name, track: camera, audio: microphone, note, micOff, locked: locked(camera, microphone) }];
   for (const track of more) {
-    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: `${name}, second camera`, track, audio: undefined, note: '', micOff: false, locked: track.encrypted });
+    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: t('{name}, second camera', { name }), track, audio: undefined, note: '', micOff: false, locked: track.encrypted });
   }
   for (const track of tracks.filter(({ source, kind }) => source === 'screen_share' && kind === 'video')) {
-    const title = local ? 'Your screen' : `${name}’s screen`;
+    const title = local ? t('Your screen') : t('{name}’s screen', { name });
     wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false, locked: locked(track, screenAudio) });
   }
   return wanted;
@@ -384,8 +385,8 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
 /** @param {RemoteTrack} track */
 function noteFor(track) {
   if (track.kind === 'audio') return secretNote(track);
-  const thing = track.source === 'screen_share' ? 'screen' : 'camera';
-  if (track.unavailable === 'codec') return `This ${thing} is sent as ${CODEC_NAMES[track.codec] ?? track.codec}, which this browser cannot play.`;
-  if (track.unavailable === 'slots') return 'Not shown: too many videos at once.';
+  const thing = track.source === 'screen_share' ? t('This screen') : t('This camera');
+  if (track.unavailable === 'codec') return t('{thing} is sent as {codec}, which this browser cannot play.', { thing, codec: CODEC_NAMES[track.codec] ?? track.codec });
+  if (track.unavailable === 'slots') return t('Not shown: too many videos at once.');
   return secretNote(track);
 }

@@ -3,6 +3,7 @@
  * One tile: a picture or an avatar, a name, and what there is to say about it. It shows what it is told and decides nothing.
  */
 import { icon, label } from './dom.js';
+import { t } from './language.js';
 
 const AVATAR_HUES = 12;
 const REACTION_MS = 4000;
@@ -48,18 +49,18 @@ export class Tile {
     this.#micOff = make('span', 'mic-off');
     this.#micOff.append(icon('mic-off'));
     this.#micOff.setAttribute('role', 'img');
-    this.#micOff.setAttribute('aria-label', 'Microphone off');
+    this.#micOff.setAttribute('aria-label', t('Microphone off'));
     this.#micOff.hidden = true;
     this.#lock = make('span', 'lock');
     this.#lock.append(icon('lock'));
     this.#lock.setAttribute('role', 'img');
-    this.#lock.setAttribute('aria-label', 'Encrypted end to end');
-    this.#lock.title = 'Encrypted end to end';
+    this.#lock.setAttribute('aria-label', t('Encrypted end to end'));
+    this.#lock.title = t('Encrypted end to end');
     this.#lock.hidden = true;
     this.#hand = make('span', 'hand');
     this.#hand.append(icon('hand'));
     this.#hand.setAttribute('role', 'img');
-    this.#hand.setAttribute('aria-label', 'Hand raised');
+    this.#hand.setAttribute('aria-label', t('Hand raised'));
     this.#hand.hidden = true;
     this.#name = make('span', 'name');
     caption.append(this.#hand, this.#micOff, this.#lock, this.#name);
@@ -98,7 +99,7 @@ export class Tile {
   }
 
   #labelPin() {
-    label(this.#pin, this.element.classList.contains('pinned') ? `Let ${this.name} go` : `Keep ${this.name} large`);
+    label(this.#pin, this.element.classList.contains('pinned') ? t('Let {name} go', { name: this.name }) : t('Keep {name} large', { name: this.name }));
   }
 
   /**
@@ -194,7 +195,7 @@ export class Tile {
         const row = document.createElement('div');
         const term = document.createElement('dt');
         const detail = document.createElement('dd');
-        term.textContent = name;
+        term.textContent = t(name);
         detail.textContent = value;
         detail.dataset.stat = name;
         row.append(term, detail);

@@ -32,6 +32,7 @@ export const STATES = [
   { name: 'room-pages', path: '/?room=pages&name=Ada&autojoin=1', crowd: 40, ready: '#pager' },
   { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
   { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
+  { name: 'room-keys', path: '/?room=three&name=Ada&autojoin=1', others: 0, ready: '#alone', then: click('#show-keys'), shown: '#shortcuts' },
   { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#open-devices'), shown: '#devices' },
   { name: 'room-left', path: '/?room=left&name=Ada&autojoin=1', ready: '#alone', then: click('#leave'), shown: '#ended' },
   { name: 'live', path: '/live', ready: 'main' },
