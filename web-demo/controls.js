@@ -7,7 +7,8 @@ import { onDevicesChanged } from './client/devices.js';
 import { Speaker } from './client/speaker.js';
 import { rememberChoices } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
-import { announce, copyLink, toast } from './notices.js';
+import { invite } from './invite.js';
+import { announce, toast } from './notices.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
@@ -19,7 +20,7 @@ import { t } from './language.js';
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
- * @property {import('./grid.js').Grid} grid
+ * @property {import('./meeting.js').Meeting} meeting
  * @property {FloatingSpeaker | null} floating null where the browser has no such window
  * @property {import('./client/speaker.js').Speaker} speaker
  * @property {StatsOverlay} stats
@@ -53,7 +54,7 @@ const ACTIONS = {
   'toggle-camera': ({ media }) => media.toggleCamera(),
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
-  'switch-layout': ({ grid }) => {
+  'switch-layout': ({ meeting: { grid } }) => {
     grid.switchMode();
     announce(LAYOUTS[grid.mode]);
   },
@@ -65,11 +66,16 @@ const ACTIONS = {
   'toggle-people': ({ social }) => social.toggle('roster'),
   more: () => button('more').setAttribute('aria-expanded', String(button('more').getAttribute('aria-expanded') !== 'true')),
   'go-direct': ({ direct }) => direct.toggle(),
-  'copy-link': ({ link }) => copyLink(link, t('The link to this room is on the clipboard.')),
+  'invite-others': ({ link }) => invite(link),
+  'invite-now': ({ link }) => invite(link),
+  'open-network': ({ meeting }) => {
+    select('pictures').value = meeting.pictures;
+    /** @type {HTMLDialogElement} */ (element('network')).showModal();
+  },
   leave: ({ leave }) => leave(),
 };
 /** @type {Record<string, string>} */
-const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand', g: 'switch-layout', w: 'toggle-pip', '?': 'show-keys' };
+const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'invite-others', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand', g: 'switch-layout', w: 'toggle-pip', n: 'open-network', '?': 'show-keys' };
 
 /** Of no use to somebody who may only watch. */
 const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
@@ -87,9 +93,10 @@ export function setUpControls() {
   for (const [id, name] of PROCESSING) {
     input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
   }
+  select('pictures').addEventListener('change', () => wantPictures(select('pictures').value));
   onDevicesChanged(() => void fillDialog());
   label(button('open-devices'), t('Camera and microphone'), 'd');
-  label(button('copy-link'), t('Copy the link to this room'), 'l');
+  label(button('invite-others'), t('Invite others'), 'l');
   label(button('show-keys'), t('Keys'), '?');
   label(button('leave'), t('Leave the room'));
   label(button('more'), t('More'));
@@ -102,7 +109,7 @@ export function useControls(next) {
     for (const id of SENDING) button(id).hidden = !next.canPublish;
     if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
   }
-  for (const id of ['devices', 'shortcuts']) {
+  for (const id of ['devices', 'shortcuts', 'invite', 'network']) {
     const dialog = /** @type {HTMLDialogElement} */ (element(id));
     if (!next && dialog.open) dialog.close();
   }
@@ -112,7 +119,8 @@ export function useControls(next) {
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats, direct, social, grid, floating } = parts;
+  const { media, stats, direct, social, meeting, floating } = parts;
+  const { grid } = meeting;
   const [unread, knocking] = [social.unread(), social.people.waiting.length];
   show('raise-hand', social.people.hand > 0, ['hand', 'hand'], [t('Take your hand down'), t('Raise your hand')], 'h');
   show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], [t('Close the chat'), unread > 1 ? t('Open the chat, {unread} new messages', { unread }) : unread > 0 ? t('Open the chat, 1 new message') : t('Open the chat')], 'c');
@@ -175,11 +183,19 @@ function handleKey(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.closest('input, select, textarea, dialog')) return;
   const pages = { PageUp: -1, PageDown: 1 }[event.key];
-  if (pages && !target.closest('#side')) parts.grid.turn(pages);
+  if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
+  if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);
   const id = KEYS[event.key.toLowerCase()];
   if (!id || button(id).hidden) return;
   event.preventDefault();
   void act(id);
+}
+
+/** @param {string} value of the list */
+function wantPictures(value) {
+  const pictures = /** @type {const} */ (['full', 'small', 'none']).find((one) => one === value) ?? 'full';
+  parts?.meeting.wantPictures(pictures);
+  toast({ full: t('Pictures come as good as your connection allows.'), small: t('Pictures come small, to save power and data.'), none: t('Sound only: no pictures come.') }[pictures]);
 }
 
 async function openDialog() {

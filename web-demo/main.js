@@ -16,6 +16,7 @@ import { LocalMedia } from './client/local-media.js';
 import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
 import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
+import { NetworkIndicator } from './network-indicator.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
 import { PeoplePanel } from './people-panel.js';
@@ -162,11 +163,11 @@ function enter(room, choices) {
   });
   Object.assign(exposed, { room, media });
   const social = showPeople(room, meeting);
-  shown = [...social.panels, ...(floating ? [floating] : []), direct, stats, meeting];
+  shown = [...social.panels, ...(floating ? [floating] : []), new NetworkIndicator(room), direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, grid: meeting.grid, floating, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, meeting, floating, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state);
     if (state === 'reconnecting') banner.show(message);

@@ -31,6 +31,7 @@ import { t } from './language.js';
 
 /** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean, locked: boolean}} Wanted */
 
+/** What of the others' pictures is wanted. @typedef {'full' | 'small' | 'none'} Pictures */
 /** @typedef {{key: string, participant: string, tile: Tile, shows: string, priority: 'normal' | 'high', direct: boolean, detach: () => void}} Entry */
 
 const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 'H.264', H265: 'H.265' });
@@ -44,6 +45,8 @@ export class Meeting {
   /** @type {Map<string, HTMLAudioElement>} */
   #voices = new Map();
   #local = '';
+  /** @type {Pictures} */
+  #pictures = 'full';
   /** What of the one other comes directly. @type {import('./go-direct.js').DirectMedia | null} */
   #direct = null;
   /** The voice that comes directly. @type {HTMLAudioElement | null} */
@@ -83,6 +86,19 @@ export class Meeting {
     if (this.#directVoice) this.#speaker.release(this.#directVoice);
     this.#directVoice = direct?.audio ? Object.assign(document.createElement('audio'), { autoplay: true, srcObject: new MediaStream([direct.audio]) }) : null;
     if (this.#directVoice) this.#speaker.lead(this.#directVoice);
+    for (const participant of this.#room.participants.values()) this.#update(participant);
+  }
+
+  get pictures() {
+    return this.#pictures;
+  }
+
+  /** All of them as large as they are shown, or small, or none: the server then sends no more. @param {Pictures} pictures */
+  wantPictures(pictures) {
+    if (pictures === this.#pictures) return;
+    this.#pictures = pictures;
+    for (const { tile } of this.#tiles.values()) tile.setExtent(pictures);
+    for (const entry of this.#tiles.values()) this.#watch(entry);
     for (const participant of this.#room.participants.values()) this.#update(participant);
   }
 
@@ -172,7 +188,7 @@ export class Meeting {
         source: track.source,
         kind: track.kind,
         muted: track.muted,
-        picture: track.muted || track.unavailable === 'key' ? null : (direct ?? track.mediaStreamTrack),
+        picture: track.muted || track.unavailable === 'key' || this.#pictures === 'none' ? null : (direct ?? track.mediaStreamTrack),
         note: noteFor(track),
         encrypted: track.encrypted,
         direct: direct !== null,
@@ -240,6 +256,7 @@ export class Meeting {
     const { key, participant, source, local } = one;
     const screen = source === 'screen_share';
     const tile = new Tile(one, () => this.grid.pin(key));
+    tile.setExtent(this.#pictures);
     this.grid.add({ key, participant, own: local && !screen && key.endsWith(' person'), screen, name: () => tile.name, element: tile.element });
     return { key, participant, tile, shows: '', priority: 'normal', direct: false, detach: () => undefined };
   }
@@ -253,8 +270,8 @@ export class Meeting {
     // What comes directly is nothing that the server has to send.
     const shows = local || !track || track.muted || track.direct ? '' : track.id;
     if (entry.shows === shows && entry.direct === (track?.direct ?? false)) return;
-    entry.detach();
-    Object.assign(entry, { shows, direct: track?.direct ?? false, detach: shows ? this.#room.attach(shows, entry.tile.element, entry) : () => undefined });
+    Object.assign(entry, { shows, direct: track?.direct ?? false });
+    this.#watch(entry);
     entry.tile.setQuality((picture) => (entry.direct ? t('Directly, {size}', { size: `${picture.width}×${picture.height}` }) : this.#describe(entry.shows, picture)));
   }
 
@@ -265,9 +282,14 @@ export class Meeting {
     const priority = pinned ? 'high' : 'normal';
     if (entry.priority === priority) return;
     entry.priority = priority;
-    if (!entry.shows) return;
+    this.#watch(entry);
+  }
+
+  /** @param {Entry} entry */
+  #watch(entry) {
+    const { shows, tile } = entry;
     entry.detach();
-    entry.detach = this.#room.attach(entry.shows, entry.tile.element, entry);
+    entry.detach = shows ? this.#room.attach(shows, this.#pictures === 'full' ? tile.element : tile.extent, entry) : () => undefined;
   }
 
   /**

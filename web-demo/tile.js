@@ -13,6 +13,8 @@ let tilesMade = 0;
 export class Tile {
   /** @type {HTMLElement} */
   element;
+  /** Stands for the picture where less of it is wanted than is shown. */
+  extent = make('span', 'extent');
   /** Track ids whose figures belong on this tile: picture first. @type {string[]} */
   statsOf = [];
   #video;
@@ -73,7 +75,7 @@ export class Tile {
     this.#pin.append(icon('pin'));
     this.#pin.addEventListener('click', pin);
     this.element.addEventListener('dblclick', pin);
-    this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality, this.#pin);
+    this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality, this.#pin, this.extent);
     this.setName(name);
     this.setPinned(false);
     this.#answerLooks();
@@ -89,6 +91,11 @@ export class Tile {
     this.#name.textContent = name;
     this.element.setAttribute('aria-label', name);
     this.#labelPin();
+  }
+
+  /** How much of the picture is wanted. @param {'full' | 'small' | 'none'} extent */
+  setExtent(extent) {
+    this.extent.hidden = extent === 'none';
   }
 
   /** @param {boolean} pinned */
