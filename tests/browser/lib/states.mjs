@@ -25,8 +25,19 @@ export const STATES = [
   { name: 'direct', path: '/direct', ready: 'main' },
 ];
 
+/** Who is in a room already, by browser: those who belong to several states come once. */
+const others = new WeakMap();
+
+async function fill(browser, url, room, count) {
+  if (!others.has(browser)) others.set(browser, new Map());
+  const rooms = others.get(browser);
+  if (!rooms.has(room)) rooms.set(room, []);
+  const people = rooms.get(room);
+  while (people.length < count) people.push(await Participant.join(browser, { url, room, index: people.length + 1 }));
+}
+
 /**
- * Opens a page in a state; others who belong to it come first, and leave with `close`.
+ * Opens a page in a state; others who belong to it come first, and stay until the browser is closed.
  * @param {import('puppeteer-core').Browser} browser
  * @param {string} url of the server
  * @param {typeof STATES[number]} state
@@ -34,8 +45,7 @@ export const STATES = [
  */
 export async function openState(browser, url, state, { width, height, scheme }) {
   const room = new URL(state.path, url).searchParams.get('room');
-  const people = [];
-  for (let index = 1; index <= (state.others ?? 0); index++) people.push(await Participant.join(browser, { url, room, index }));
+  await fill(browser, url, room, state.others ?? 0);
   const own = await Participant.open(browser, 'about:blank', { index: 0 });
   const { page } = own;
   await page.setViewport({ width, height });
@@ -44,6 +54,5 @@ export async function openState(browser, url, state, { width, height, scheme }) 
   await visible(page, state.ready);
   await state.then?.(page);
   if (state.shown) await visible(page, state.shown);
-  const close = () => Promise.all([own, ...people].map((person) => person.page.browserContext().close()));
-  return { page, close };
+  return { page, close: () => page.browserContext().close() };
 }
