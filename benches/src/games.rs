@@ -113,6 +113,7 @@ struct Figures {
 ///
 /// # Errors
 /// The server does not start or refuses; a processor is not there.
+#[allow(clippy::print_stdout, reason = "the table is the command's output")]
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     pin(options.generator_cpu)?;
     let beside = std::env::current_exe()?.with_file_name("switchyard");
@@ -123,7 +124,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         options.bytes,
         options.players - 1
     );
-    println!("| way | sent /s | deliveries /s | lost % | p50 ms | p99 ms | p99.9 ms | server µs per delivery | server busy % | generator busy % |");
+    println!(
+        "| way | sent /s | deliveries /s | lost % | p50 ms | p99 ms | p99.9 ms | server µs per delivery | server busy % | generator busy % |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for way in &options.way {
         for rate in &options.rate {
@@ -192,6 +195,7 @@ fn play(
 }
 
 impl Figures {
+    #[allow(clippy::print_stdout, reason = "the table is the command's output")]
     fn print(&self, way: Way, players: usize) {
         let seconds = self.window.as_secs_f64();
         let expected = self.sent * (players as u64 - 1);

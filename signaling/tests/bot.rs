@@ -88,7 +88,8 @@ async fn take(ada: &mut Socket) -> (Value, Vec<u8>) {
 async fn a_bot_says_something_and_hears_what_is_said() {
     let server = open();
     let mut ada = ada(&server).await;
-    let (child, mut lines) = bot(&server, &["--name", "Robot", "--duration", "60s", "--say", "Hello"]);
+    let (child, mut lines) =
+        bot(&server, &["--name", "Robot", "--duration", "60s", "--say", "Hello"]);
     let said = ada.next("chat_message").await;
     assert_eq!((&said["name"], &said["text"]), (&json!("Robot"), &json!("Hello")));
     assert_eq!(lines.next_line().await.unwrap().unwrap(), "Robot: Hello");

@@ -110,7 +110,7 @@ data.test('a page without data channels talks over the WebSocket, with one that 
     }
   }
   const refusal = await one.page.evaluate(() => window.switchyard.room.publishData(new Uint8Array(65 * 1024)).catch(({ code }) => code));
-  assert.equal(refusal, 'too_large');
+  assert.equal(refusal, 'bad_message');
   for (const person of [one, other]) await person.close();
 });
 
@@ -120,11 +120,11 @@ data.test('aiortc and Chromium talk: framed on one side, by the label on the oth
   await channelled(person);
   const program = dataSpeaker(data.server.url, 'aiortc');
   await program.started('id');
-  await until('the page to get what aiortc says', async () => (await got(person, 'chat')).length === 1 || { error: program.errors.slice(-1000) });
+  await until('the page to get what aiortc says', async () => (await got(person, 'chat')).length === 1 || { error: program.errors.slice(-1000) || 'nothing' });
   const [{ payload }] = await got(person, 'chat');
   assert.equal(payload, 'hello from aiortc');
   await publish(person, 'hello from the page', { topic: 'chat' });
-  await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) });
+  await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) || 'nothing' });
   await program.end();
   await person.close();
-}, { todo: 'failed once beside other load (what was heard was gone when it was looked at), and why is not known' });
+});

@@ -29,8 +29,9 @@ impl Relay {
 fn join(server: &Server) -> anyhow::Result<WebSocket<TcpStream>> {
     let stream = TcpStream::connect(server.address)?;
     stream.set_nodelay(true)?;
-    let (mut socket, _) = tungstenite::client(format!("ws://{}/channel", server.address), stream)
-        .map_err(|error| anyhow::anyhow!("the WebSocket does not open: {error}"))?;
+    let (mut socket, _) =
+        tungstenite::client(format!("ws://{}/channel", server.address), stream)
+            .map_err(|error| anyhow::anyhow!("the WebSocket does not open: {error}"))?;
     socket.send(Message::text(r#"{"open":true,"channel":"game"}"#))?;
     socket.get_ref().set_nonblocking(true)?;
     Ok(socket)

@@ -61,7 +61,11 @@ impl WebSocketTarget {
         let server = self.server.as_ref().context("the server is not started")?.address;
         let mut participant = Participant::join(server, room, name, wanted, local, sections)?;
         participant.negotiate()?;
-        let remote = sdp::remote(&participant.answer, participant.sections.len().min(sections.len().max(1)), local.address.ip())?;
+        let remote = sdp::remote(
+            &participant.answer,
+            participant.sections.len().min(sections.len().max(1)),
+            local.address.ip(),
+        )?;
         self.participants().push(participant);
         Ok(remote)
     }

@@ -78,7 +78,9 @@ impl Bot {
         }
         let welcome = socket.request(join).await?;
         if args.send.is_some() && welcome["can_publish_data"] != json!(true) {
-            bail!("this token does not allow sending data (video.canPublishData): the file cannot be sent");
+            bail!(
+                "this token does not allow sending data (video.canPublishData): the file cannot be sent"
+            );
         }
         let (mut peer, _) = Peer::new(&[], socket.is_local()).await?;
         let channel = peer.channel(RELIABLE).await?;

@@ -138,7 +138,8 @@ impl Offered {
             Control::Done { file, ok } if file == self.id => {
                 let Some(_) = self.receivers.remove(identity) else { return Ok(news) };
                 self.taken += usize::from(ok);
-                news.say = Some(format!("{} {}", if ok { "has" } else { "got damaged:" }, self.name));
+                news.say =
+                    Some(format!("{} {}", if ok { "has" } else { "got damaged:" }, self.name));
                 if !ok && self.to.is_some() {
                     bail!("{} arrived damaged", self.name);
                 }

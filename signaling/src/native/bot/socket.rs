@@ -48,14 +48,19 @@ impl Socket {
             request = request.bearer_auth(token);
         }
         let hint = || {
-            format!("cannot reach {url}: does the server run, and is the address right (--insecure takes any certificate)?")
+            format!(
+                "cannot reach {url}: does the server run, and is the address right (--insecure takes any certificate)?"
+            )
         };
         let response = timeout(PATIENCE, request.send()).await.with_context(hint)?;
         let response = response.map_err(reqwest::Error::without_url).with_context(hint)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status().as_u16();
             let said = response.text().await.unwrap_or_default();
-            bail!("{url} opens no WebSocket ({status}: {}): is it a Switchyard server's address?", said.trim());
+            bail!(
+                "{url} opens no WebSocket ({status}: {}): is it a Switchyard server's address?",
+                said.trim()
+            );
         }
         let upgraded = response.upgrade().await?;
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
