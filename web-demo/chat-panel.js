@@ -2,7 +2,9 @@
  * @module
  * The chat of a meeting. What people write becomes text and links, never markup.
  */
+import { roomTransfers } from './client/transfer.js';
 import { button, element, icon, label, select } from './dom.js';
+import { FileList } from './file-list.js';
 import { announce, toast } from './notices.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -17,6 +19,7 @@ export class ChatPanel {
   #isOpen;
   #changed;
   #stop;
+  #files;
   /** Messages that came while the panel was closed. */
   unread = 0;
   /** @type {Map<string, HTMLElement>} */
@@ -63,6 +66,10 @@ export class ChatPanel {
       room.on('permissionschanged', () => this.#showGrant()),
       room.people.on('changed', () => this.#showPowers()),
     ];
+    const nameOf = /** @param {string} peer */ (peer) => (peer ? this.#nameOf(peer) : 'everybody');
+    this.#files = new FileList(element('chat'), { to: () => select('chat-to').value, nameOf, offered: (transfer) => this.#showOffer(transfer) });
+    this.#files.use(roomTransfers(room));
+    element('chat-open').hidden = !room.encrypted;
     this.#showPeople();
     this.#showGrant();
     for (const message of room.chat.messages) this.#add(message, true);
@@ -78,6 +85,7 @@ export class ChatPanel {
   close() {
     for (const stop of this.#stop) stop();
     this.#clear();
+    this.#files.clear();
     this.#text.value = '';
   }
 
@@ -131,6 +139,16 @@ export class ChatPanel {
     if (stays || own) this.#scroll();
     if (old || own) return;
     announce(`${message.name}${message.to ? ', privately' : ''}: ${message.text}`);
+    this.#countUnread();
+  }
+
+  /** @param {import('./client/transfer.js').Transfer} transfer */
+  #showOffer({ name, peer }) {
+    if (!this.#isOpen()) toast(`${this.#nameOf(peer)} offers you the file ${name}: see the chat.`);
+    this.#countUnread();
+  }
+
+  #countUnread() {
     if (this.#isOpen()) return;
     this.unread += 1;
     this.#changed();
@@ -194,7 +212,7 @@ export class ChatPanel {
     const may = this.#room.canPublishData;
     element('chat-form').hidden = !may;
     element('chat-silent').hidden = may;
-    button('chat-send').disabled = !may;
+    button('chat-send').disabled = button('choose-file').disabled = !may;
   }
 
   #showEmpty() {

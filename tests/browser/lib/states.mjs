@@ -24,18 +24,18 @@ export const STATES = [
   { name: 'home', path: '/', ready: '#join' },
   { name: 'room-alone', path: '/?room=alone&name=Ada&autojoin=1', ready: '#alone' },
   { name: 'room-two', alike: true, path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating' },
+  { name: 'room-network', path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#open-network[data-level="good"]', then: click('#open-network'), shown: '#network' },
   { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video' },
+  { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
+  { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
+  { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#open-devices'), shown: '#devices' },
   { name: 'room-five', alike: true, path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video' },
   { name: 'room-speaker', alike: true, path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: layout('speaker') },
   { name: 'room-pinned', path: '/?room=five&name=Ada&autojoin=1', others: 4, ready: '#tiles .tile:nth-child(5) video', then: click('#tiles .tile:nth-child(4) .pin'), shown: '.pinned' },
   { name: 'room-screen', alike: true, path: '/?room=screen&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video', then: click('#toggle-screen'), shown: '[data-source="screen_share"] video' },
   { name: 'room-pages', path: '/?room=pages&name=Ada&autojoin=1', crowd: 40, ready: '#pager' },
-  { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
-  { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
-  { name: 'room-keys', path: '/?room=three&name=Ada&autojoin=1', ready: '#alone', then: click('#show-keys'), shown: '#shortcuts' },
-  { name: 'room-invite', path: '/?room=three&name=Ada&autojoin=1#key=correct+horse', ready: '#alone', then: click('#invite-others'), shown: '#invite' },
-  { name: 'room-network', path: '/?room=three&name=Ada&autojoin=1', others: 1, ready: '#open-network[data-level="good"]', then: click('#open-network'), shown: '#network' },
-  { name: 'room-devices', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#open-devices'), shown: '#devices' },
+  { name: 'room-keys', path: '/?room=keys&name=Ada&autojoin=1', ready: '#alone', then: click('#show-keys'), shown: '#shortcuts' },
+  { name: 'room-invite', path: '/?room=invite&name=Ada&autojoin=1#key=correct+horse', ready: '#alone', then: click('#invite-others'), shown: '#invite' },
   { name: 'room-left', path: '/?room=left&name=Ada&autojoin=1', ready: '#alone', then: click('#leave'), shown: '#ended' },
   { name: 'live', path: '/live', ready: 'main' },
   { name: 'watch-empty', path: '/watch', ready: '#choose' },
@@ -44,8 +44,18 @@ export const STATES = [
   { name: 'direct', path: '/direct', ready: 'main' },
 ];
 
+/** By browser: the last room, and who is in it. Those who belong to several states in a row come once. */
+const last = new WeakMap();
+
+async function fill(browser, url, room, count) {
+  const { people = [], room: before } = last.get(browser) ?? {};
+  if (before !== room) await Promise.all(people.splice(0).map((person) => person.page.browserContext().close()));
+  last.set(browser, { room, people });
+  while (people.length < count) people.push(await Participant.join(browser, { url, room, index: people.length + 1 }));
+}
+
 /**
- * Opens a page in a state; others who belong to it come first, and leave with `close`.
+ * Opens a page in a state; others who belong to it come first, and stay until a state of another room is opened.
  * @param {import('puppeteer-core').Browser} browser
  * @param {string} url of the server
  * @param {typeof STATES[number]} state
@@ -53,8 +63,7 @@ export const STATES = [
  */
 export async function openState(browser, url, state, { width, height, scheme }) {
   const room = state.room ?? new URL(state.path, url).searchParams.get('room');
-  const people = [];
-  for (let index = 1; index <= (state.others ?? 0); index++) people.push(await Participant.join(browser, { url, room, index }));
+  await fill(browser, url, room, state.others ?? 0);
   const crowd = state.crowd ? await joinCrowd(browser, url, room, state.crowd) : null;
   const own = await Participant.open(browser, 'about:blank', { index: 0 });
   const { page } = own;
@@ -64,8 +73,7 @@ export async function openState(browser, url, state, { width, height, scheme }) 
   await visible(page, state.ready);
   await state.then?.(page);
   if (state.shown) await visible(page, state.shown);
-  const close = () => Promise.all([...[own, ...people].map((person) => person.page.browserContext().close()), crowd?.close()]);
-  return { page, close };
+  return { page, close: () => Promise.all([page.browserContext().close(), crowd?.close()]) };
 }
 
 const NAMES = ['Ben', 'Clara', 'Dmitri', 'Elif', 'Farid', 'Grace', 'Hiro', 'Ines', 'Jonas', 'Katharina', 'Liam', 'Mei', 'Nora', 'Olu', 'Priya', 'Quentin', 'Rosa', 'Sven'];
