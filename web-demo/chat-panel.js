@@ -5,6 +5,7 @@
 import { roomTransfers } from './client/transfer.js';
 import { button, element, icon, label, select } from './dom.js';
 import { FileList } from './file-list.js';
+import { t } from './language.js';
 import { announce, toast } from './notices.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -144,7 +145,7 @@ export class ChatPanel {
 
   /** @param {import('./client/transfer.js').Transfer} transfer */
   #showOffer({ name, peer }) {
-    if (!this.#isOpen()) toast(`${this.#nameOf(peer)} offers you the file ${name}: see the chat.`);
+    if (!this.#isOpen()) toast(t('{peer} offers you the file {name}: see the chat.', { peer: this.#nameOf(peer), name }));
     this.#countUnread();
   }
 

@@ -2,9 +2,11 @@
  * @module
  * The German sentences, by the English ones of the code and the pages. `{name}` stands for the same value in both.
  */
+import { GERMAN_FILES } from './german-files.js';
 
 /** @type {Record<string, string>} */
 export const GERMAN = {
+  ...GERMAN_FILES,
   'under way': 'läuft',
   done: 'fertig',
   failed: 'gescheitert',

@@ -11,7 +11,7 @@ import { until } from './lib/until.mjs';
 const DEMO = fileURLToPath(new URL('../../web-demo/', import.meta.url));
 const read = (name) => readFileSync(DEMO + name, 'utf8');
 const filesOf = (folder, ending) => readdirSync(DEMO + folder).filter((name) => name.endsWith(ending)).map((name) => folder + name);
-const SCRIPTS = [...filesOf('', '.js'), ...filesOf('client/', '.js'), ...filesOf('client/e2ee/', '.js')].filter((name) => name !== 'german.js').map(read);
+const SCRIPTS = [...filesOf('', '.js'), ...filesOf('client/', '.js'), ...filesOf('client/e2ee/', '.js')].filter((name) => !name.startsWith('german')).map(read);
 const PAGES = filesOf('', '.html');
 const PLACE = /\{\w+\}/g;
 
