@@ -4,6 +4,7 @@
  */
 import { isUnderway } from './client/transfer.js';
 import { button, element, input } from './dom.js';
+import { number, t } from './language.js';
 import { announce, toast } from './notices.js';
 
 /** @typedef {import('./client/transfer.js').Transfer} Transfer */
@@ -17,7 +18,15 @@ import { announce, toast } from './notices.js';
  */
 
 /** @type {Record<import('./client/transfer.js').TransferState, string>} */
-const WORDS = { offered: 'Offered', waiting: 'Waiting', moving: 'On its way', checking: 'Being checked', done: 'Done, checksum equal', cancelled: 'Cancelled', failed: 'Failed' };
+const WORDS = {
+  offered: t('Offered, {size}'),
+  waiting: t('Waiting, {size}'),
+  moving: t('{percent} % of {size}'),
+  checking: t('Being checked, {size}'),
+  done: t('Done, checksum equal, {size}'),
+  cancelled: t('Cancelled, {size}'),
+  failed: t('Failed, {size}'),
+};
 
 /** Between two looks of what only progresses. */
 const SHOW_MS = 50;
@@ -112,17 +121,17 @@ export class FileList {
     const whose = document.createElement('span');
     whose.className = 'file-peer';
     const peer = nameOf(transfer.peer);
-    whose.textContent = peer && (transfer.outgoing ? `to ${peer}` : `from ${peer}`);
+    whose.textContent = peer && (transfer.outgoing ? t('to {peer}', { peer }) : t('from {peer}', { peer }));
     const progress = document.createElement('progress');
     progress.max = Math.max(1, transfer.size);
-    progress.setAttribute('aria-label', ['Progress of', transfer.name, whose.textContent].join(' '));
+    progress.setAttribute('aria-label', [t('Progress of {name}', { name: transfer.name }), whose.textContent].join(' '));
     const state = document.createElement('span');
     state.className = 'file-state';
     row.append(name, whose, progress, state);
     element('transfers').append(row);
     this.#rows.set(transfer, row);
     if (!transfer.outgoing) {
-      announce(`${peer || 'The other'} offers you the file ${transfer.name}, ${megabytes(transfer.size)}.`);
+      announce(t('{peer} offers you the file {name}, {size}.', { peer: peer || t('The other'), name: transfer.name, size: megabytes(transfer.size) }));
       offered(transfer);
     }
     return row;
@@ -135,9 +144,9 @@ export class FileList {
     const offered = transfer.state === 'offered' && !transfer.outgoing;
     /** @type {HTMLElement[]} */
     const actions = [];
-    if (offered) actions.push(action('accept', 'Accept', transfer, () => transfers.accept(transfer)));
+    if (offered) actions.push(action('accept', t('Accept'), transfer, () => transfers.accept(transfer)));
     if (isUnderway(transfer)) {
-      const word = offered ? 'Decline' : transfer.peer ? 'Cancel' : 'Take back';
+      const word = offered ? t('Decline') : transfer.peer ? t('Cancel') : t('Take back');
       actions.push(action('cancel', word, transfer, () => transfers.cancel(transfer)));
     }
     if (transfer.blob) {
@@ -145,8 +154,8 @@ export class FileList {
       link.className = 'button';
       link.href = URL.createObjectURL(transfer.blob);
       link.download = transfer.name;
-      link.textContent = 'Save';
-      link.setAttribute('aria-label', `Save ${transfer.name}`);
+      link.textContent = t('Save');
+      link.setAttribute('aria-label', `${t('Save')} ${transfer.name}`);
       this.#links.push(link.href);
       actions.push(link);
     }
@@ -156,13 +165,11 @@ export class FileList {
 }
 
 /** @param {Transfer} transfer */
-function describe(transfer) {
-  const { state, size, moved, stalled, message, sha256 } = transfer;
-  if (state === 'moving') {
-    const percent = size > 0 ? Math.floor((100 * moved) / size) : 100;
-    return `${percent} % of ${megabytes(size)}${stalled ? '. The other is not there at the moment; it goes on by itself.' : ''}`;
-  }
-  return [`${WORDS[state]}, ${megabytes(size)}`, message, state === 'done' && `SHA-256 ${sha256}`].filter(Boolean).join('. ');
+function describe({ state, size, moved, stalled, message, sha256 }) {
+  const percent = size > 0 ? Math.floor((100 * moved) / size) : 100;
+  const words = WORDS[state].replace('{size}', megabytes(size)).replace('{percent}', String(percent));
+  const more = stalled ? t('The other is not there at the moment; it goes on by itself.') : message && t(message);
+  return [words, more, state === 'done' && `SHA-256 ${sha256}`].filter(Boolean).join('. ');
 }
 
 /**
@@ -183,5 +190,5 @@ function action(name, text, transfer, act) {
 
 /** @param {number} bytes */
 function megabytes(bytes) {
-  return bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${number(bytes / 1e6, 1)} MB`;
 }

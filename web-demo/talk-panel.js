@@ -5,6 +5,7 @@
 import { OTHER_END, channelTransfers } from './client/transfer.js';
 import { button, element, input } from './dom.js';
 import { FileList } from './file-list.js';
+import { t } from './language.js';
 import { announce } from './notices.js';
 
 const TEXT_MAX = 4000;
@@ -41,7 +42,7 @@ export class TalkPanel {
     chat.onmessage = ({ data }) => {
       const text = String(data).slice(0, TEXT_MAX);
       this.#showMessage(text, false);
-      announce(`Message: ${text}`);
+      announce(t('Message: {text}', { text }));
     };
     refresh();
   }

@@ -120,11 +120,11 @@ data.test('aiortc and Chromium talk: framed on one side, by the label on the oth
   await channelled(person);
   const program = dataSpeaker(data.server.url, 'aiortc');
   await program.started('id');
-  await until('the page to get what aiortc says', async () => (await got(person, 'chat')).length === 1 || { error: program.errors.slice(-1000) || 'nothing' });
+  await until('the page to get what aiortc says', async () => (await got(person, 'chat')).length === 1 || { error: program.errors.slice(-1000) });
   const [{ payload }] = await got(person, 'chat');
   assert.equal(payload, 'hello from aiortc');
   await publish(person, 'hello from the page', { topic: 'chat' });
-  await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) || 'nothing' });
+  await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) });
   await program.end();
   await person.close();
 });

@@ -53,6 +53,7 @@ const CREDIT_BYTES = 2 * CHUNK_BYTES;
 const OFFERS_MAX = 20;
 const OFFERS_OF_ALL_MAX = 100;
 const TICK_MS = 1000;
+const DAMAGED = 'It arrived damaged.';
 /** Nothing came for so long: the other is asked. */
 const STALL_MS = 3000;
 /** Then it does not come any more. */
@@ -129,7 +130,7 @@ export class Transfers extends Emitter {
     }
     this.#hear(transfer);
     if (control.type === 'cancel') this.#stop(transfer, 'cancelled', transfer.outgoing ? 'The other does not want it.' : 'The other cancelled it.');
-    else if (control.type === 'done') this.#stop(transfer, control.ok ? 'done' : 'failed', control.ok ? '' : 'It arrived damaged.');
+    else if (control.type === 'done') this.#stop(transfer, control.ok ? 'done' : 'failed', control.ok ? '' : DAMAGED);
     else this.#extend(transfer, control);
     return undefined;
   }
@@ -283,7 +284,7 @@ export class Transfers extends Emitter {
     if (transfer.state !== 'checking') return;
     this.#tell(transfer, { type: 'done', file: transfer.id, ok });
     if (ok) transfer.blob = blob;
-    this.#stop(transfer, ok ? 'done' : 'failed', ok ? '' : 'It arrived damaged.');
+    this.#stop(transfer, ok ? 'done' : 'failed', ok ? '' : DAMAGED);
   }
 
   /** Asks the other where we are. @param {Transfer} transfer */
