@@ -195,6 +195,7 @@ function handleKey(event) {
 function wantPictures(value) {
   const pictures = /** @type {const} */ (['full', 'small', 'none']).find((one) => one === value) ?? 'full';
   parts?.meeting.wantPictures(pictures);
+  if (pictures === 'none' && parts?.floating?.open) void parts.floating.toggle();
   toast({ full: t('Pictures come as good as your connection allows.'), small: t('Pictures come small, to save power and data.'), none: t('Sound only: no pictures come.') }[pictures]);
 }
 
