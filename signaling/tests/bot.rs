@@ -7,10 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::{PATIENCE, Server, Socket, keyed, open};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use std::process::{Child, Command, Output, Stdio};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 const WINDOW: u64 = 100_000;
@@ -23,22 +24,44 @@ fn file(name: &str, bytes: usize) -> PathBuf {
     path
 }
 
-fn bot(server: &Server, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+/// What a bot says on standard output.
+type Lines = mpsc::UnboundedReceiver<String>;
+
+fn bot(server: &Server, arguments: &[&str]) -> (Child, Lines) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchyard"));
     command.args(["bot", &format!("http://{}", server.address), "--room", "den"]);
-    command.args(arguments).env_remove("SWITCHYARD_TOKEN").kill_on_drop(true);
+    command.args(arguments).env_remove("SWITCHYARD_TOKEN");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (tell, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            // Not every test listens.
+            let _ = tell.send(line);
+        }
+    });
     (child, lines)
 }
 
+async fn next_line(lines: &mut Lines) -> String {
+    timeout(PATIENCE, lines.recv()).await.expect("a line in time").expect("a bot that talks")
+}
+
 /// Exit code and what standard error says.
-async fn finish(mut child: Child) -> (Option<i32>, String) {
-    let mut said = String::new();
-    let status = timeout(PATIENCE, child.wait()).await.expect("the bot ends").unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-    (status.code(), said)
+async fn finish(child: Child) -> (Option<i32>, String) {
+    let id = child.id();
+    let ended = spawn_blocking(move || child.wait_with_output().unwrap());
+    let Ok(ended) = timeout(PATIENCE, ended).await else {
+        signal("KILL", id);
+        panic!("the bot does not end");
+    };
+    let Output { status, stderr, .. } = ended.unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+fn signal(name: &str, id: u32) {
+    Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap();
 }
 
 async fn ada(server: &Server) -> Socket {
@@ -92,17 +115,17 @@ async fn a_bot_says_something_and_hears_what_is_said() {
         bot(&server, &["--name", "Robot", "--duration", "60s", "--say", "Hello"]);
     let said = ada.next("chat_message").await;
     assert_eq!((&said["name"], &said["text"]), (&json!("Robot"), &json!("Hello")));
-    assert_eq!(lines.next_line().await.unwrap().unwrap(), "Robot: Hello");
+    assert_eq!(next_line(&mut lines).await, "Robot: Hello");
     ada.say(json!({"type": "chat", "request": 5, "text": "Hello\u{9}Robot"})).await;
-    assert_eq!(lines.next_line().await.unwrap().unwrap(), "N: Hello Robot");
+    assert_eq!(next_line(&mut lines).await, "N: Hello Robot");
     // The server's messages on a data channel of the `webrtc` crate.
     for length in [1, 1000, 60_000] {
-        let bytes = STANDARD.encode(vec![7; length]);
+        let bytes = STANDARD.encode(vec![7_u8; length]);
         ada.say(json!({"type": "publish_data", "topic": "game", "bytes": bytes})).await;
-        let line = lines.next_line().await.unwrap().unwrap();
+        let line = next_line(&mut lines).await;
         assert_eq!(line, format!("N: [game] {length} bytes"));
     }
-    Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+    signal("INT", child.id());
     assert_eq!(finish(child).await, (Some(0), String::new()));
     assert_eq!(ada.next("participant_left").await["reason"], "left");
 }
