@@ -24,7 +24,7 @@ export const STATES = [
   { name: 'home', path: '/', ready: '#join' },
   { name: 'room-alone', path: '/?room=alone&name=Ada&autojoin=1', ready: '#alone' },
   { name: 'room-two', alike: true, path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating' },
-  { name: 'room-network', path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#open-network[data-level]:not([data-level="unknown"])', then: click('#open-network'), shown: '#network' },
+  { name: 'room-network', path: '/?room=two&name=Ada&autojoin=1', others: 1, ready: '#tiles .floating', then: click('#open-network'), shown: '#network' },
   { name: 'room-three', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile:nth-child(3) video' },
   { name: 'room-chat', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-chat'), shown: '#chat' },
   { name: 'room-people', path: '/?room=three&name=Ada&autojoin=1', others: 2, ready: '#tiles .tile', then: click('#toggle-people'), shown: '#roster' },
