@@ -31,6 +31,15 @@ const WORDS = {
 /** Between two looks of what only progresses. */
 const SHOW_MS = 50;
 
+// Dropped beside the panel, a file would be shown in place of the page, and the call would be over.
+for (const type of /** @type {const} */ (['dragover', 'drop'])) {
+  window.addEventListener(type, (event) => {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = 'none';
+  });
+}
+
 export class FileList {
   #options;
   /** @type {Transfers | null} */

@@ -31,6 +31,8 @@ pub(crate) enum Scenario {
     Soak(Soak),
     /// N people come and go, some without a word and some before they are connected: does anything of them stay
     Churn(Churn),
+    /// The server is killed and started again: when each of N bots has media again
+    Restart(Restart),
 }
 
 /// How video is sent.
@@ -178,6 +180,22 @@ pub(crate) struct Churn {
     /// That come and go
     #[arg(long, value_delimiter = ',', default_value = "10000")]
     pub(crate) cycles: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) video: Video,
+}
+
+/// See [`Scenario`].
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Restart {
+    /// Each sends sound and a picture; a list makes the points of a plot
+    #[arg(long, value_delimiter = ',', default_value = "50")]
+    pub(crate) bots: Vec<usize>,
+    /// Of them in a room, where each receives all others
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=50))]
+    pub(crate) together: u32,
+    /// From the kill until the server is started again
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) down_ms: u64,
     #[command(flatten)]
     pub(crate) video: Video,
 }

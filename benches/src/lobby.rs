@@ -13,8 +13,6 @@ use crate::publication::Shape;
 use crate::socket::PeerSocket;
 use crate::target::{Kind, Section, Target};
 
-/// Requests that are under way at once.
-const THREADS: usize = 16;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How one peer joins.
@@ -38,7 +36,7 @@ pub(crate) struct Joiner {
     pub(crate) habits: Habits,
 }
 
-/// Lets all join at once and waits until they are connected, while the load goes on.
+/// Lets all join, so many of them at once, and waits until they are connected, while the load goes on.
 ///
 /// # Errors
 /// Somebody is refused or breaks; or not all are connected after a minute.
@@ -46,6 +44,7 @@ pub(crate) fn join(
     target: &dyn Target,
     load: &mut Load,
     joiners: Vec<Joiner>,
+    at_once: usize,
     mut progress: impl FnMut(usize),
 ) -> anyhow::Result<()> {
     let (before, count) = (load.peers.len(), joiners.len());
@@ -53,7 +52,7 @@ pub(crate) fn join(
     let queue = Mutex::new(joiners.into_iter().zip(before as u64..).collect::<VecDeque<_>>());
     let (results, joined) = channel();
     std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(count) {
+        for _ in 0..at_once.min(count) {
             let (queue, results) = (&queue, results.clone());
             scope.spawn(move || work(target, queue, asked, &results));
         }

@@ -65,7 +65,19 @@ impl Server {
         workers: usize,
         cpus: &[usize],
     ) -> anyhow::Result<Self> {
-        let address = free_port()?;
+        Self::switchyard_at(free_port()?, binary, workers, cpus)
+    }
+
+    /// The same on a port of loopback that is known.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn switchyard_at(
+        address: SocketAddr,
+        binary: &Path,
+        workers: usize,
+        cpus: &[usize],
+    ) -> anyhow::Result<Self> {
         let workers = workers.to_string();
         let listen = address.to_string();
         let arguments = ["--workers", &workers, "--media-ip", "127.0.0.1", "--listen", &listen];

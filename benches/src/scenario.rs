@@ -4,6 +4,7 @@ mod capacity;
 mod churn;
 mod idle;
 mod joins;
+mod restart;
 mod soak;
 mod steady;
 mod viewers;
@@ -27,6 +28,8 @@ const SAMPLE_STEPS: [u64; 7] = [1, 3, 7, 13, 29, 61, 101];
 const SAMPLES_PER_SECOND: f64 = 3000.0;
 /// Of each subscriber; at least one a second, with room for an uneven second.
 const SAMPLES_PER_PEER: f64 = 1.2;
+/// Each has a thread.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// One point of a scenario.
 #[derive(Clone, Debug)]
@@ -59,9 +62,14 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     fn join(&mut self, joiners: Vec<Joiner>) -> anyhow::Result<()> {
+        self.join_with(joiners, REQUESTS_AT_ONCE)
+    }
+
+    /// With so many requests under way at once.
+    fn join_with(&mut self, joiners: Vec<Joiner>, at_once: usize) -> anyhow::Result<()> {
         self.progress.phase(&format!("{} join", joiners.len()));
         let progress = self.progress;
-        join(self.target, &mut self.load, joiners, |left| {
+        join(self.target, &mut self.load, joiners, at_once, |left| {
             progress.phase(&format!("{left} left to join"));
         })
     }
@@ -93,6 +101,11 @@ impl Scenario {
             Self::Audio(own) => counted(&own.subscribers, "subscribers"),
             Self::Idle(own) => counted(&own.subscribers, "subscribers"),
             Self::Viewers(own) => counted(&own.viewers, "viewers"),
+            Self::Restart(own) => {
+                let fills = |bots: &usize| bots.is_multiple_of(own.together as usize);
+                ensure!(own.bots.iter().all(fills), "--bots is not a multiple of --together");
+                counted(&own.bots, "bots")
+            }
             Self::Joins(own) => counted(&own.joins, "joins"),
             Self::Soak(own) => counted(&own.minutes, "minutes"),
             Self::Churn(own) => counted(&own.cycles, "cycles"),
@@ -127,7 +140,7 @@ impl Scenario {
     /// What is measured when the user names no target: where one peer connection takes several tracks, WHEP will not do.
     pub(crate) const fn default_target(&self) -> &'static str {
         match self {
-            Self::Meeting(_) | Self::Churn(_) => "switchyard-ws",
+            Self::Meeting(_) | Self::Churn(_) | Self::Restart(_) => "switchyard-ws",
             Self::Audio(own) if own.publishers > 1 => "switchyard-ws",
             _ => "switchyard",
         }
@@ -145,6 +158,7 @@ impl Scenario {
             Self::Soak(_) => [soak::P99_DRIFT, soak::MEMORY_DRIFT],
             Self::Churn(_) => [churn::MEMORY_DRIFT, churn::RATE],
             Self::Viewers(_) => [viewers::FIRST_FRAME_P95, viewers::REQUESTS],
+            Self::Restart(_) => [restart::BACK_P95, restart::BACK_WORST],
         }
     }
 
@@ -153,6 +167,7 @@ impl Scenario {
         match self {
             Self::Broadcast(_) | Self::Audio(_) | Self::Idle(_) => "subscribers",
             Self::Meeting(_) => "participants",
+            Self::Restart(_) => "bots",
             Self::Capacity(_) => "publishers",
             Self::Joins(_) => "joins at once",
             Self::Loss(_) => "% of packets lost",
@@ -182,6 +197,7 @@ impl Scenario {
             Self::Viewers(own) => viewers::run(run, own, count),
             Self::Soak(own) => soak::run(run, own, count),
             Self::Churn(own) => churn::run(run, own, count),
+            Self::Restart(own) => restart::run(run, own, count),
         }
     }
 }

@@ -24,7 +24,8 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How the link is at first; lines on standard input change it: `down rate=300k delay=50ms loss=0.02`, `up …`, `both …`; keys are rate
 /// (bits per second), queue, delay, jitter, loss, bursts (BEGIN/END/LOSS or off: Gilbert-Elliott) and others (cross traffic). `stats`
-/// answers what passed since the last time, as JSON. Each line is answered with one. Ends with standard input.
+/// answers what passed since the last time, as JSON; `rebind` gives everybody another address towards the server. Each line is answered
+/// with one. Ends with standard input.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Where the browsers send to
@@ -99,6 +100,10 @@ fn read_lines(
 fn answer(relay: &mut Relay, line: &str) -> String {
     match Command::parse(line) {
         Ok(Command::Stats) => relay.stats().to_string(),
+        Ok(Command::Rebind) => {
+            relay.rebind();
+            "ok".to_owned()
+        }
         Ok(Command::Change { down, up, changes }) => {
             for (direction, named) in [(Direction::Down, down), (Direction::Up, up)] {
                 if named {

@@ -80,6 +80,22 @@ pub(crate) trait Target: Send + Sync {
         bail!("{} has no meetings on one peer connection", self.name())
     }
 
+    /// Kills the server as `kill -9` does; all sessions end.
+    ///
+    /// # Errors
+    /// It is not a server that can be revived.
+    fn crash(&self) -> anyhow::Result<()> {
+        bail!("{} cannot be killed and revived; take switchyard-ws", self.name())
+    }
+
+    /// Starts the server again that [`Target::crash`] killed, with the same address, and waits until it takes requests.
+    ///
+    /// # Errors
+    /// As [`Target::start`].
+    fn revive(&self, _cpus: &[usize]) -> anyhow::Result<()> {
+        bail!("{} was not killed", self.name())
+    }
+
     /// Called about every 200 ms while peers are there: keeps sessions alive, reads what came.
     ///
     /// # Errors

@@ -63,3 +63,13 @@ fn lost_packets_are_made_up_for_with_the_profile_that_was_offered() {
     assert!(median(&value, 0, "missing packets") > 10.0);
     assert!(median(&value, 0, "complete within 500 ms %") > 99.0);
 }
+
+#[test]
+fn figure_12_bots_have_media_again_after_the_server_was_killed() {
+    let small = ["restart", "--bots", "6", "--together", "3", "--down-ms", "500", "--burst", "2"];
+    let value = run("restart", &small);
+    assert_eq!(median(&value, 0, "bots with media again"), 6.0);
+    assert!(median(&value, 0, "server ready after s") >= 0.5);
+    let p95 = median(&value, 0, "media back p95 s");
+    assert!(p95 <= 5.0, "{p95} s after the kill");
+}

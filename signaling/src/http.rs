@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -118,22 +118,29 @@ async fn upgrade(
     })
 }
 
-/// A WebSocket that came through a proxy on this machine counts for the address that the proxy names: the last of the list is what it saw itself. Others
-/// count as connections already.
+/// A WebSocket that came through a proxy on this machine counts for the address that the proxy names. Others count as connections already.
 pub(crate) fn admit(
     limit: &Arc<SocketLimit>,
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Result<Option<Permit>, (StatusCode, &'static str)> {
-    let list = headers.get_all("x-forwarded-for").iter().next_back();
-    let last = list.and_then(|list| list.to_str().ok()?.rsplit(',').next()).map(str::trim);
-    match last.and_then(|address| address.parse().ok()) {
-        Some(address) if peer.ip().to_canonical().is_loopback() => {
-            let text = "Too many sockets are open from this address.\n";
-            limit.enter(address).map(Some).ok_or((StatusCode::TOO_MANY_REQUESTS, text))
-        }
-        _ => Ok(None),
-    }
+    behind_proxy(peer, headers).map(|address| enter(limit, address)).transpose()
+}
+
+/// Whom a proxy on this machine names: the last of the list is what it saw itself.
+pub(crate) fn behind_proxy(peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    let list = headers.get_all("x-forwarded-for").iter().next_back()?;
+    let address = list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()?;
+    peer.ip().to_canonical().is_loopback().then_some(address)
+}
+
+/// One more socket of this address.
+pub(crate) fn enter(
+    limit: &Arc<SocketLimit>,
+    address: IpAddr,
+) -> Result<Permit, (StatusCode, &'static str)> {
+    let text = "Too many sockets are open from this address.\n";
+    limit.enter(address).ok_or((StatusCode::TOO_MANY_REQUESTS, text))
 }
 
 /// A WebSocket with small buffers that takes messages up to a size.

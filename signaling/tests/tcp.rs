@@ -234,4 +234,23 @@ async fn row_28_behind_a_proxy_the_address_that_it_names_counts() {
     while ask("/ws", "203.0.113.7").await.1 != "101" {
         assert!(Instant::now() < deadline, "closed sockets count for ever");
     }
+    // A Socket.IO session counts also while it has no connection, as those that poll.
+    let session = |transport: &str| {
+        format!("/socket.io/?EIO=4&transport={transport}&room=r&token={}", token("r", "ada"))
+    };
+    let (polling, socket) = (session("polling"), session("websocket"));
+    for _ in 0..2 {
+        assert_eq!(ask(&polling, "203.0.113.9").await.1, "200");
+    }
+    let (held, status) = ask(&socket, "203.0.113.9").await;
+    assert_eq!(status, "101");
+    assert_eq!(ask(&polling, "203.0.113.9").await.1, "429");
+    assert_eq!(ask(&socket, "203.0.113.9").await.1, "429");
+    assert_eq!(ask("/ws", "203.0.113.9").await.1, "429");
+    assert_eq!(ask(&polling, "203.0.113.10").await.1, "200");
+    drop(held);
+    let deadline = Instant::now() + PATIENCE;
+    while ask(&polling, "203.0.113.9").await.1 != "200" {
+        assert!(Instant::now() < deadline, "a closed session counts for ever");
+    }
 }

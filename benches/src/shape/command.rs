@@ -11,6 +11,8 @@ pub(crate) enum Command {
     Change { down: bool, up: bool, changes: Changes },
     /// Asks what passed.
     Stats,
+    /// To the server everybody has another address from now on, as when a NAT forgets.
+    Rebind,
 }
 
 /// Of one direction; what is not named stays.
@@ -35,10 +37,11 @@ impl Command {
         let first = words.next().context("an empty line")?;
         let (down, up) = match first {
             "stats" => return Ok(Self::Stats),
+            "rebind" => return Ok(Self::Rebind),
             "down" => (true, false),
             "up" => (false, true),
             "both" => (true, true),
-            _ => bail!("{first} is none of down, up, both and stats"),
+            _ => bail!("{first} is none of down, up, both, rebind and stats"),
         };
         Ok(Self::Change { down, up, changes: Changes::parse(words)? })
     }
@@ -133,7 +136,7 @@ mod tests {
         let mut link = Link::new(5_000_000);
         match Command::parse(line).unwrap() {
             Command::Change { changes, .. } => changes.apply(&mut link),
-            Command::Stats => panic!("not a change"),
+            Command::Stats | Command::Rebind => panic!("not a change"),
         }
         link
     }
@@ -152,12 +155,13 @@ mod tests {
     fn a_line_says_which_direction_it_is_about() {
         let directions = |line| match Command::parse(line).unwrap() {
             Command::Change { down, up, .. } => (down, up),
-            Command::Stats => (false, false),
+            Command::Stats | Command::Rebind => (false, false),
         };
         assert_eq!(directions("down rate=0"), (true, false));
         assert_eq!(directions("up rate=0"), (false, true));
         assert_eq!(directions("both rate=0"), (true, true));
         assert_eq!(Command::parse("stats").unwrap(), Command::Stats);
+        assert_eq!(Command::parse("rebind").unwrap(), Command::Rebind);
     }
 
     #[test]

@@ -216,6 +216,11 @@ impl Relay {
         }
     }
 
+    /// Everybody gets another address towards the server with the next datagram; what comes to the one before is lost.
+    pub(crate) fn rebind(&mut self) {
+        self.upstream.clear();
+    }
+
     /// What passed since the last time, and who is there.
     pub(crate) fn stats(&mut self) -> Value {
         json!({
@@ -303,6 +308,12 @@ mod tests {
         assert_eq!((&stats["clients"], &stats["down"]["bytes"]), (&json!(2), &json!(40)));
         assert_eq!(stats["up"]["bytes"], json!(20));
         assert_eq!(world.relay.stats()["up"]["bytes"], json!(0), "since the last time");
+        world.relay.rebind();
+        world.clients[0].send(&[0; 10]).unwrap();
+        world.take(2 * SECOND, 1);
+        world.relay.deliver(3 * SECOND);
+        let (_, from) = world.server.recv_from(&mut bytes).unwrap();
+        assert!(!seen.contains(&from), "another address");
     }
 
     #[test]

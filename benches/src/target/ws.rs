@@ -18,6 +18,9 @@ use crate::sdp;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The server closes a socket from which nothing came for 30 s.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Pauses between attempts to reach a server, as `web-demo/client/retry.js` makes them.
+const RETRY_FIRST: Duration = Duration::from_millis(300);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// Metrics that are 0 when nobody is there.
 const LIVE: [&str; 9] = [
@@ -36,14 +39,25 @@ const LIVE: [&str; 9] = [
 pub(crate) struct WebSocketTarget {
     binary: PathBuf,
     workers: usize,
-    server: Option<Server>,
+    server: Mutex<Option<Server>>,
+    address: Option<SocketAddr>,
     participants: Mutex<Vec<Participant>>,
 }
 
 impl WebSocketTarget {
     /// A target that starts `binary` with so many media workers.
     pub(crate) fn new(binary: PathBuf, workers: usize) -> Self {
-        Self { binary, workers, server: None, participants: Mutex::default() }
+        Self {
+            binary,
+            workers,
+            server: Mutex::default(),
+            address: None,
+            participants: Mutex::default(),
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn participants(&self) -> MutexGuard<'_, Vec<Participant>> {
@@ -58,7 +72,7 @@ impl WebSocketTarget {
         sections: &[Section],
         wanted: [usize; 2],
     ) -> anyhow::Result<Remote> {
-        let server = self.server.as_ref().context("the server is not started")?.address;
+        let server = self.address.context("the server is not started")?;
         let mut participant = Participant::join(server, room, name, wanted, local, sections)?;
         participant.negotiate()?;
         let remote = sdp::remote(
@@ -78,12 +92,28 @@ impl Target for WebSocketTarget {
 
     fn start(&mut self, cpus: &[usize]) -> anyhow::Result<()> {
         self.stop();
-        self.server = Some(Server::switchyard(&self.binary, self.workers, cpus)?);
+        let server = Server::switchyard(&self.binary, self.workers, cpus)?;
+        self.address = Some(server.address);
+        *self.server() = Some(server);
+        Ok(())
+    }
+
+    fn crash(&self) -> anyhow::Result<()> {
+        // Nobody closes a socket before.
+        let mut participants = self.participants();
+        *self.server() = None;
+        participants.clear();
+        Ok(())
+    }
+
+    fn revive(&self, cpus: &[usize]) -> anyhow::Result<()> {
+        let address = self.address.context("the server was never started")?;
+        *self.server() = Some(Server::switchyard_at(address, &self.binary, self.workers, cpus)?);
         Ok(())
     }
 
     fn pids(&self) -> Vec<u32> {
-        self.server.iter().map(Server::pid).collect()
+        self.server().iter().map(Server::pid).collect()
     }
 
     fn local_ip(&self) -> IpAddr {
@@ -141,7 +171,7 @@ impl Target for WebSocketTarget {
     }
 
     fn live(&self) -> anyhow::Result<Option<Vec<(String, u64)>>> {
-        let server = self.server.as_ref().context("the server is not started")?.address;
+        let server = self.address.context("the server is not started")?;
         let page = minreq::get(format!("http://{server}/metrics")).send()?;
         let counts = page.as_str()?.lines().filter_map(|line| {
             let (name, count) = line.rsplit_once(' ')?;
@@ -154,7 +184,7 @@ impl Target for WebSocketTarget {
 
     fn stop(&mut self) {
         self.participants().clear();
-        self.server = None;
+        *self.server() = None;
     }
 }
 
@@ -181,7 +211,7 @@ impl Participant {
         local: &Local,
         sends: &[Section],
     ) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(server)?;
+        let stream = reach(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         let (socket, _) = tungstenite::client(format!("ws://{server}/ws"), stream)
@@ -308,5 +338,22 @@ impl Participant {
         }
         self.socket.get_ref().set_nonblocking(false)?;
         if self.add_sections() { self.negotiate() } else { Ok(()) }
+    }
+}
+
+/// A server that is being started again is tried again, with pauses that double.
+fn reach(server: SocketAddr) -> anyhow::Result<TcpStream> {
+    let (begun, mut pause) = (Instant::now(), RETRY_FIRST);
+    loop {
+        match TcpStream::connect(server) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                if begun.elapsed() > DEADLINE {
+                    return Err(error).context("the server does not come back");
+                }
+            }
+            outcome => return Ok(outcome?),
+        }
+        std::thread::sleep(pause.mul_f64(rand::random_range(0.75..1.0)));
+        pause = (pause * 2).min(RETRY_LONGEST);
     }
 }

@@ -10,13 +10,13 @@ use super::{
     Admission, COUNTED_BYTES, ChannelError, Deliver, Delivery, MESSAGE_BYTES_MAX, Membership,
     NAME_BYTES_MAX, Parcel,
 };
-use crate::http::AppState;
+use crate::http::{AppState, behind_proxy, enter};
 use crate::ws::TokenBucket;
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use engineioxide::config::EngineIoConfig;
 use engineioxide::handler::EngineIoHandler;
@@ -26,6 +26,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,7 +50,30 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
     let service = EngineIoService::with_config(Arc::new(Relay(state.clone())), config);
     Router::new()
         .route_service(PATH, service)
+        .layer(middleware::from_fn_with_state(state.clone(), count))
         .layer(middleware::from_fn_with_state(state, add_cors))
+}
+
+/// A new session counts as a socket of its address as long as it lasts: the library keeps the request with it. One that polls has no connection that
+/// would count.
+async fn count(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |start: &str| query.split('&').any(|pair| pair.starts_with(start));
+    if has("sid=") {
+        return next.run(request).await;
+    }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    let address = peer.and_then(|peer| {
+        let polls = !has("transport=websocket");
+        behind_proxy(peer, request.headers()).or_else(|| polls.then(|| peer.ip()))
+    });
+    match address.map(|address| enter(&state.limit, address)).transpose() {
+        Ok(permit) => {
+            request.extensions_mut().insert(Arc::new(permit));
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// Old clients poll with credentials, which a page may read only where the answer names its origin. There are none that we look at.

@@ -6,9 +6,9 @@ import { startServer } from './server.mjs';
 
 /**
  * Starts a server for the tests of one file and ends everything after them.
- * @param {{args?: string[], url?: string}} [options] as for `startServer`
+ * @param {{args?: string[], url?: string, env?: Record<string, string>}} [options] as for `startServer`
  */
-export function scene({ args, url } = {}) {
+export function scene({ args, url, env } = {}) {
   const scene = {
     server: null,
     /** @type {import('puppeteer-core').Browser[]} */
@@ -60,7 +60,7 @@ export function scene({ args, url } = {}) {
     },
   };
   before(async () => {
-    scene.server = await startServer(args, url);
+    scene.server = await startServer(args, url, env);
   });
   after(async () => {
     await Promise.allSettled(scene.browsers.map((browser) => browser.close()));

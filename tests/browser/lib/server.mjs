@@ -25,13 +25,14 @@ function listening({ hostname, port }) {
 /**
  * @param {string[]} [args] more than the default command line
  * @param {string} [url] where those arguments make it answer
+ * @param {Record<string, string>} [env] more than the environment here
  * @returns {Promise<{url: string, pid: number, log: () => string, stop: () => Promise<void>}>}
  */
-export async function startServer(args = [], url = URL_DEFAULT) {
+export async function startServer(args = [], url = URL_DEFAULT, env = {}) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run tests/run browser, or cargo build`);
   if (!('v0' in networkInterfaces())) throw new Error('run this in the namespace: tests/ns.sh node --test tests/browser/');
   mkdirSync(OUT, { recursive: true });
-  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { SWITCHYARD_DRAIN: '0', ...process.env, NO_COLOR: '1' } });
+  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { SWITCHYARD_DRAIN: '0', ...process.env, NO_COLOR: '1', ...env } });
   let log = '';
   const file = createWriteStream(`${OUT}${basename(process.argv[1] ?? 'server', '.test.mjs')}-server.log`, { flags: 'a' });
   for (const stream of [child.stdout, child.stderr]) {

@@ -126,11 +126,11 @@ impl Offered {
                 news.say = Some(format!("offers the file {name}, {size} bytes; a bot takes none"));
                 news.send.push(text(&Control::Cancel { file }));
             }
-            Control::Accept { file, at, until } if file == self.id && for_this => {
-                if self.receivers.len() < RECEIVERS_MAX || self.receivers.contains_key(identity) {
-                    self.receivers.insert(identity.to_owned(), Receiver { at, heard: now });
-                    news.send = self.chunks(identity, at, until, now);
-                }
+            Control::Accept { file, at, until }
+                if file == self.id && for_this && self.has_room_for(identity) =>
+            {
+                self.receivers.insert(identity.to_owned(), Receiver { at, heard: now });
+                news.send = self.chunks(identity, at, until, now);
             }
             Control::Credit { file, at, until } if file == self.id => {
                 news.send = self.chunks(identity, at, until, now);
@@ -154,6 +154,10 @@ impl Offered {
             _ => {}
         }
         Ok(news)
+    }
+
+    fn has_room_for(&self, identity: &str) -> bool {
+        self.receivers.len() < RECEIVERS_MAX || self.receivers.contains_key(identity)
     }
 
     /// Those who have not said anything for long are given up.
