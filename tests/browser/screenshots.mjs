@@ -44,13 +44,14 @@ async function pictureOfMeeting() {
   for (const [index, name] of ['Clara', 'Farid', 'Mei', 'Jonas', 'Ada'].entries()) {
     const address = `${server.url}/?room=weekly&name=${name}&autojoin=1&mic=${index === 1 ? 1 : 0}`;
     const person = await Participant.open(browser, address, { index, before: paintPerson });
-    if (name === 'Ada') await person.page.setViewport({ width: 1280, height: 720 });
+    // The others need not see much.
+    await person.page.setViewport(name === 'Ada' ? { width: 1280, height: 720 } : { width: 400, height: 300 });
     await person.untilJoined();
     people.push(person);
   }
   const ada = people.at(-1);
   for (const other of people.slice(0, -1)) {
-    await ada.page.waitForFunction((selector) => document.querySelector(selector)?.videoWidth > 600, {}, `${ada.tileOf(other)} video`);
+    await ada.page.waitForFunction((selector) => document.querySelector(selector)?.videoWidth >= 320, {}, `${ada.tileOf(other)} video`);
   }
   await new Promise((resolve) => setTimeout(resolve, REST_MS));
   const path = fileURLToPath(new URL('../../web-demo/meeting.png', import.meta.url));
@@ -67,8 +68,9 @@ function paintPerson() {
   devices.getUserMedia = async (constraints) => {
     const stream = await original(constraints);
     if (!constraints.video) return stream;
-    const canvas = Object.assign(document.createElement('canvas'), { width: 1280, height: 720 });
+    const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
     const context = canvas.getContext('2d');
+    context.scale(0.5, 0.5);
     const paint = () => {
       const wall = context.createLinearGradient(0, 0, 1280, 720);
       wall.addColorStop(0, `hsl(${hue} 38% 72%)`);
@@ -89,9 +91,9 @@ function paintPerson() {
       context.fill();
     };
     paint();
-    setInterval(paint, 66);
+    setInterval(paint, 200);
     for (const track of stream.getVideoTracks()) stream.removeTrack(track);
-    stream.addTrack(canvas.captureStream(15).getVideoTracks()[0]);
+    stream.addTrack(canvas.captureStream(5).getVideoTracks()[0]);
     return stream;
   };
 }
