@@ -2,7 +2,10 @@
  * @module
  * The chat of a meeting. What people write becomes text and links, never markup.
  */
+import { roomTransfers } from './client/transfer.js';
 import { button, element, icon, label, select } from './dom.js';
+import { FileList } from './file-list.js';
+import { language, t } from './language.js';
 import { announce, toast } from './notices.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -17,6 +20,7 @@ export class ChatPanel {
   #isOpen;
   #changed;
   #stop;
+  #files;
   /** Messages that came while the panel was closed. */
   unread = 0;
   /** @type {Map<string, HTMLElement>} */
@@ -63,6 +67,10 @@ export class ChatPanel {
       room.on('permissionschanged', () => this.#showGrant()),
       room.people.on('changed', () => this.#showPowers()),
     ];
+    const nameOf = /** @param {string} peer */ (peer) => (peer ? this.#nameOf(peer) : 'everybody');
+    this.#files = new FileList(element('chat'), { to: () => select('chat-to').value, nameOf, offered: (transfer) => this.#showOffer(transfer) });
+    this.#files.use(roomTransfers(room));
+    element('chat-open').hidden = !room.encrypted;
     this.#showPeople();
     this.#showGrant();
     for (const message of room.chat.messages) this.#add(message, true);
@@ -78,6 +86,7 @@ export class ChatPanel {
   close() {
     for (const stop of this.#stop) stop();
     this.#clear();
+    this.#files.clear();
     this.#text.value = '';
   }
 
@@ -114,13 +123,13 @@ export class ChatPanel {
     item.classList.toggle('private', message.to !== undefined);
     const head = document.createElement('header');
     const name = document.createElement('strong');
-    name.textContent = own ? 'You' : message.name;
+    name.textContent = own ? t('You') : message.name;
     const time = document.createElement('time');
     const at = new Date(message.time);
     time.dateTime = at.toISOString();
-    time.textContent = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    time.textContent = at.toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit' });
     head.append(name, time);
-    if (message.to) head.append(privacy(own ? `privately to ${message.to.map((identity) => this.#nameOf(identity)).join(', ')}` : 'privately to you'));
+    if (message.to) head.append(privacy(own ? t('privately to {names}', { names: message.to.map((identity) => this.#nameOf(identity)).join(', ') }) : t('privately to you')));
     const body = document.createElement('p');
     body.append(...linked(message.text));
     item.append(head, body);
@@ -130,7 +139,17 @@ export class ChatPanel {
     this.#showEmpty();
     if (stays || own) this.#scroll();
     if (old || own) return;
-    announce(`${message.name}${message.to ? ', privately' : ''}: ${message.text}`);
+    announce(`${message.to ? t('{name}, privately', { name: message.name }) : message.name}: ${message.text}`);
+    this.#countUnread();
+  }
+
+  /** @param {import('./client/transfer.js').Transfer} transfer */
+  #showOffer({ name, peer }) {
+    if (!this.#isOpen()) toast(t('{peer} offers you the file {name}: see the chat.', { peer: this.#nameOf(peer), name }));
+    this.#countUnread();
+  }
+
+  #countUnread() {
     if (this.#isOpen()) return;
     this.unread += 1;
     this.#changed();
@@ -162,7 +181,7 @@ export class ChatPanel {
     remove.type = 'button';
     remove.className = 'round tiny-button';
     remove.append(icon('close'));
-    label(remove, `Delete this message of ${message.identity === this.#room.identity ? 'yours' : message.name}`);
+    label(remove, message.identity === this.#room.identity ? t('Delete this message of yours') : t('Delete this message of {name}', { name: message.name }));
     remove.addEventListener('click', () => {
       this.#room.chat.remove(message.message).catch((error) => toast(error.message));
     });
@@ -179,12 +198,12 @@ export class ChatPanel {
   #showPeople() {
     const to = select('chat-to');
     const chosen = to.value;
-    const people = [...this.#room.participants.values()].map(({ identity, name }) => new Option(`${name} only`, identity));
-    to.replaceChildren(new Option('Everybody', ''), ...people);
+    const people = [...this.#room.participants.values()].map(({ identity, name }) => new Option(t('{name} only', { name }), identity));
+    to.replaceChildren(new Option(t('Everybody'), ''), ...people);
     to.value = chosen;
     // Whoever it was for has gone: it does not become something for everybody by itself.
     if (to.value !== chosen) {
-      const gone = new Option(`${this.#nameOf(chosen)} (has left)`, chosen, true, true);
+      const gone = new Option(t('{name} (has left)', { name: this.#nameOf(chosen) }), chosen, true, true);
       gone.disabled = true;
       to.append(gone);
     }
@@ -194,7 +213,7 @@ export class ChatPanel {
     const may = this.#room.canPublishData;
     element('chat-form').hidden = !may;
     element('chat-silent').hidden = may;
-    button('chat-send').disabled = !may;
+    button('chat-send').disabled = button('choose-file').disabled = !may;
   }
 
   #showEmpty() {
@@ -204,14 +223,14 @@ export class ChatPanel {
   #showTyping() {
     const names = [...this.#typing].map((id) => this.#room.participants.get(id)?.name ?? '').filter(Boolean);
     const few = names.slice(0, TYPING_SHOWN_MAX).join(', ');
-    const text = names.length > TYPING_SHOWN_MAX ? 'Several people write…' : `${few} ${names.length > 1 ? 'write' : 'writes'}…`;
+    const text = names.length > TYPING_SHOWN_MAX ? t('Several people write…') : names.length > 1 ? t('{names} write…', { names: few }) : t('{name} writes…', { name: few });
     element('chat-typing').textContent = names.length > 0 ? text : '';
   }
 
   /** @param {string} identity */
   #nameOf(identity) {
     const known = [...this.#room.participants.values()].find((participant) => participant.identity === identity);
-    return known?.name ?? this.#room.chat.messages.findLast((message) => message.identity === identity)?.name ?? 'somebody';
+    return known?.name ?? this.#room.chat.messages.findLast((message) => message.identity === identity)?.name ?? t('somebody');
   }
 
   #scroll() {

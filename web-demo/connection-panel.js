@@ -4,6 +4,7 @@
  */
 import { element } from './dom.js';
 import { bits } from './stats-overlay.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/direct.js').Exchanged} Exchanged */
 /** @typedef {'waiting' | 'active' | 'done' | 'failed'} Progress */
@@ -15,10 +16,10 @@ const INTERVAL_MS = 1000;
 const EXCHANGED_SHOWN_MAX = 200;
 const STAGES = /** @type {const} */ (['signaling', 'connecting', 'securing', 'communicating']);
 /** @type {Record<Progress, string>} */
-const WORDS = { waiting: '', active: 'under way', done: 'done', failed: 'failed' };
+const WORDS = { waiting: '', active: t('under way'), done: t('done'), failed: t('failed') };
 /** @type {Record<string, string>} */
 const TLS_VERSIONS = { FEFF: 'DTLS 1.0', FEFD: 'DTLS 1.2', FEFC: 'DTLS 1.3' };
-const UNTOLD = 'this browser does not tell';
+const UNTOLD = t('this browser does not tell');
 
 export class ConnectionPanel {
   /** @type {RTCPeerConnection | null} */
@@ -79,9 +80,9 @@ export class ConnectionPanel {
   /** @param {RTCPeerConnection} connection @returns {Rows} */
   #signalingRows(connection) {
     const counted = [...this.#counts].filter(([what]) => what !== 'hello');
-    const states = { stable: 'both agree', 'have-local-offer': 'waiting for the answer', 'have-remote-offer': 'answering' };
+    const states = { stable: t('both agree'), 'have-local-offer': t('waiting for the answer'), 'have-remote-offer': t('answering') };
     const state = states[/** @type {keyof typeof states} */ (connection.signalingState)] ?? connection.signalingState;
-    return [['State', state], ...counted.map(([what, { sent, received }]) => /** @type {[string, string]} */ ([`${what[0].toUpperCase()}${what.slice(1)}`, `${sent} sent, ${received} received`]))];
+    return [['State', state], ...counted.map(([what, { sent, received }]) => /** @type {[string, string]} */ ([`${what[0].toUpperCase()}${what.slice(1)}`, t('{sent} sent, {received} received', { sent, received })]))];
   }
 
   /**
@@ -99,18 +100,18 @@ export class ConnectionPanel {
       this.#before = now;
       if (before && now.at > before.at) {
         const rate = /** @param {number} bytes */ (bytes) => bits((bytes * 8000) / (now.at - before.at));
-        rows.push(['Rate', `${rate(now.sent - before.sent)} out, ${rate(now.received - before.received)} in`]);
+        rows.push(['Rate', t('{sent} out, {received} in', { sent: rate(now.sent - before.sent), received: rate(now.received - before.received) })]);
       }
       if (pair.currentRoundTripTime !== undefined) rows.push(['Round trip', `${Math.round(pair.currentRoundTripTime * 1000)} ms`]);
     }
     const codec = /** @param {Entry} stream */ (stream) => entries.find(({ id }) => id === stream.codecId)?.mimeType?.split('/')[1] ?? stream.kind;
-    for (const [type, word] of [['outbound-rtp', 'out'], ['inbound-rtp', 'in']]) {
+    for (const [type, word] of [['outbound-rtp', 'Media out'], ['inbound-rtp', 'Media in']]) {
       const flowing = entries.filter((entry) => entry.type === type && (entry.packetsSent ?? entry.packetsReceived) > 0);
-      if (flowing.length > 0) rows.push([`Media ${word}`, flowing.map(codec).join(', ')]);
+      if (flowing.length > 0) rows.push([word, flowing.map(codec).join(', ')]);
     }
     const channels = entries.filter((entry) => entry.type === 'data-channel' && entry.state === 'open');
     const sctp = connection.sctp?.state ?? (channels.length > 0 ? 'connected' : 'closed');
-    rows.push(['Data', sctp === 'connected' ? `SCTP, ${channels.length} channels` : sctp]);
+    rows.push(['Data', sctp === 'connected' ? t('SCTP, {count} channels', { count: channels.length }) : sctp]);
     return rows;
   }
 }
@@ -148,7 +149,7 @@ function iceRows(connection, entries) {
   const local = entries.filter(({ type }) => type === 'local-candidate').length;
   const remote = entries.filter(({ type }) => type === 'remote-candidate').length;
   /** @type {Rows} */
-  const rows = [['Candidates', `${local} of ours (${connection.iceGatheringState}), ${remote} of theirs`]];
+  const rows = [['Candidates', t('{local} of ours ({state}), {remote} of theirs', { local, remote, state: connection.iceGatheringState })]];
   const pair = selectedPair(entries);
   if (pair) {
     const side = /** @param {string} id */ (id) => candidate(entries.find((entry) => entry.id === id));
@@ -159,9 +160,9 @@ function iceRows(connection, entries) {
 
 /** @param {Entry | undefined} entry */
 function candidate(entry) {
-  if (!entry) return 'unknown';
+  if (!entry) return t('unknown');
   const { candidateType, protocol, relayProtocol, address, ip, port } = entry;
-  return `${candidateType} ${relayProtocol ? `over ${relayProtocol} ` : ''}${protocol} ${address ?? ip ?? 'hidden address'}:${port}`;
+  return `${candidateType} ${relayProtocol ? t('over {relayProtocol}', { relayProtocol }) : ''} ${protocol} ${address ?? ip ?? t('hidden address')}:${port}`.replace('  ', ' ');
 }
 
 /** @param {Entry[]} entries @returns {Rows} */
@@ -201,7 +202,7 @@ function show(stage, progress, rows) {
     ...rows.map(([name, value]) => {
       const row = document.createElement('div');
       const [term, detail] = [document.createElement('dt'), document.createElement('dd')];
-      term.textContent = name;
+      term.textContent = t(name);
       detail.textContent = value;
       detail.dataset.stat = name;
       row.append(term, detail);

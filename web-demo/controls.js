@@ -7,15 +7,21 @@ import { onDevicesChanged } from './client/devices.js';
 import { Speaker } from './client/speaker.js';
 import { rememberChoices } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
-import { copyLink, toast } from './notices.js';
+import { invite } from './invite.js';
+import { announce, toast } from './notices.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./stats-overlay.js').StatsOverlay} StatsOverlay */
 /** @typedef {import('./go-direct.js').GoDirect} GoDirect */
 
+/** @typedef {import('./floating-speaker.js').FloatingSpeaker} FloatingSpeaker */
+
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
+ * @property {import('./meeting.js').Meeting} meeting
+ * @property {FloatingSpeaker | null} floating null where the browser has no such window
  * @property {import('./client/speaker.js').Speaker} speaker
  * @property {StatsOverlay} stats
  * @property {GoDirect} direct
@@ -39,23 +45,37 @@ let parts = null;
 /** Buttons at work: a second click would race the first. @type {Set<string>} */
 const busy = new Set();
 
+/** @type {Record<import('./layout.js').Mode, string>} */
+const LAYOUTS = { auto: t('Layout: by itself'), grid: t('Layout: all in a grid'), speaker: t('Layout: who speaks is large') };
+
 /** What each button does. @type {Record<string, (parts: Parts) => unknown>} */
 const ACTIONS = {
   'toggle-mic': ({ media }) => media.toggleMicrophone(),
   'toggle-camera': ({ media }) => media.toggleCamera(),
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
+  'switch-layout': ({ meeting: { grid } }) => {
+    grid.switchMode();
+    announce(LAYOUTS[grid.mode]);
+  },
+  'toggle-pip': ({ floating }) => floating?.toggle(),
   'open-devices': () => openDialog(),
+  'show-keys': () => /** @type {HTMLDialogElement} */ (element('shortcuts')).showModal(),
   'raise-hand': ({ social }) => social.people.raiseHand(social.people.hand === 0),
   'toggle-chat': ({ social }) => social.toggle('chat'),
   'toggle-people': ({ social }) => social.toggle('roster'),
   more: () => button('more').setAttribute('aria-expanded', String(button('more').getAttribute('aria-expanded') !== 'true')),
   'go-direct': ({ direct }) => direct.toggle(),
-  'copy-link': ({ link }) => copyLink(link, 'The link to this room is on the clipboard.'),
+  'invite-others': ({ link }) => invite(link),
+  'invite-now': ({ link }) => invite(link),
+  'open-network': ({ meeting }) => {
+    select('pictures').value = meeting.pictures;
+    /** @type {HTMLDialogElement} */ (element('network')).showModal();
+  },
   leave: ({ leave }) => leave(),
 };
 /** @type {Record<string, string>} */
-const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'copy-link', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand' };
+const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'invite-others', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand', g: 'switch-layout', w: 'toggle-pip', n: 'open-network', '?': 'show-keys' };
 
 /** Of no use to somebody who may only watch. */
 const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
@@ -73,11 +93,13 @@ export function setUpControls() {
   for (const [id, name] of PROCESSING) {
     input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
   }
+  select('pictures').addEventListener('change', () => wantPictures(select('pictures').value));
   onDevicesChanged(() => void fillDialog());
-  label(button('open-devices'), 'Camera and microphone', 'd');
-  label(button('copy-link'), 'Copy the link to this room', 'l');
-  label(button('leave'), 'Leave the room');
-  label(button('more'), 'More');
+  label(button('open-devices'), t('Camera and microphone'), 'd');
+  label(button('invite-others'), t('Invite others'), 'l');
+  label(button('show-keys'), t('Keys'), '?');
+  label(button('leave'), t('Leave the room'));
+  label(button('more'), t('More'));
 }
 
 /** @param {Parts | null} next null outside of a room */
@@ -87,38 +109,35 @@ export function useControls(next) {
     for (const id of SENDING) button(id).hidden = !next.canPublish;
     if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
   }
-  const dialog = /** @type {HTMLDialogElement} */ (element('devices'));
-  if (!next && dialog.open) dialog.close();
+  for (const id of ['devices', 'shortcuts', 'invite', 'network']) {
+    const dialog = /** @type {HTMLDialogElement} */ (element(id));
+    if (!next && dialog.open) dialog.close();
+  }
   showControls();
 }
 
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats, direct, social } = parts;
+  const { media, stats, direct, social, meeting, floating } = parts;
+  const { grid } = meeting;
   const [unread, knocking] = [social.unread(), social.people.waiting.length];
-  show('raise-hand', social.people.hand > 0, ['hand', 'hand'], ['Take your hand down', 'Raise your hand'], 'h');
-  show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], ['Close the chat', counted('Open the chat', unread, 'new message')], 'c');
-  show('toggle-people', social.side.open === 'roster', ['people', 'people'], ['Close the list of people', counted('Show who is here', knocking, 'waiting', '')], 'o');
+  show('raise-hand', social.people.hand > 0, ['hand', 'hand'], [t('Take your hand down'), t('Raise your hand')], 'h');
+  show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], [t('Close the chat'), unread > 1 ? t('Open the chat, {unread} new messages', { unread }) : unread > 0 ? t('Open the chat, 1 new message') : t('Open the chat')], 'c');
+  show('toggle-people', social.side.open === 'roster', ['people', 'people'], [t('Close the list of people'), knocking > 0 ? t('Show who is here, {knocking} waiting', { knocking }) : t('Show who is here')], 'o');
   badge('unread', unread);
   badge('knocking', knocking);
-  show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on'], 'm');
-  show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on'], 'v');
-  show('toggle-screen', media.screenOn, ['screen', 'screen'], ['Stop sharing the screen', 'Share the screen'], 'p');
-  show('toggle-stats', stats.shown, ['stats', 'stats'], ['Hide the figures', 'Show figures on every tile'], 's');
+  show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], [t('Turn the microphone off'), t('Turn the microphone on')], 'm');
+  show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], [t('Turn the camera off'), t('Turn the camera on')], 'v');
+  show('toggle-screen', media.screenOn, ['screen', 'screen'], [t('Stop sharing the screen'), t('Share the screen')], 'p');
+  setIcon(button('switch-layout'), `layout-${grid.mode}`);
+  label(button('switch-layout'), t('{layout}. Change it', { layout: LAYOUTS[grid.mode] }), 'g');
+  button('toggle-pip').hidden = floating === null;
+  show('toggle-pip', floating?.open ?? false, ['pip', 'pip'], [t('Close the small window'), t('Show who speaks in a small window')], 'w');
+  show('toggle-stats', stats.shown, ['stats', 'stats'], [t('Hide the figures'), t('Show figures on every tile')], 's');
   button('go-direct').hidden = !direct.possible;
   button('go-direct').classList.toggle('on', direct.state !== 'off');
-  label(button('go-direct'), { off: 'Go direct, without the server in between', offered: 'Take the offer to go direct back', on: 'Go through the server again' }[direct.state]);
-}
-
-/**
- * @param {string} text
- * @param {number} count
- * @param {string} what
- * @param {string} [plural]
- */
-function counted(text, count, what, plural = 's') {
-  return count > 0 ? `${text}, ${count} ${what}${count > 1 ? plural : ''}` : text;
+  label(button('go-direct'), { off: t('Go direct, without the server in between'), offered: t('Take the offer to go direct back'), on: t('Go through the server again') }[direct.state]);
 }
 
 /**
@@ -163,10 +182,21 @@ function handleKey(event) {
   if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.closest('input, select, textarea, dialog')) return;
+  const pages = { PageUp: -1, PageDown: 1 }[event.key];
+  if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
+  if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);
   const id = KEYS[event.key.toLowerCase()];
   if (!id || button(id).hidden) return;
   event.preventDefault();
   void act(id);
+}
+
+/** @param {string} value of the list */
+function wantPictures(value) {
+  const pictures = /** @type {const} */ (['full', 'small', 'none']).find((one) => one === value) ?? 'full';
+  parts?.meeting.wantPictures(pictures);
+  if (pictures === 'none' && parts?.floating?.open) void parts.floating.toggle();
+  toast({ full: t('Pictures come as good as your connection allows.'), small: t('Pictures come small, to save power and data.'), none: t('Sound only: no pictures come.') }[pictures]);
 }
 
 async function openDialog() {

@@ -3,11 +3,12 @@
  * Lists of devices to choose from.
  */
 import { listDevices } from './client/devices.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/devices.js').Device | 'speaker'} Device */
 
 /** @type {Record<Device, [string, string]>} what one without a name is called, and what stands there without any */
-const WORDS = { camera: ['Camera', 'No camera found'], microphone: ['Microphone', 'No microphone found'], speaker: ['Speaker', 'As the system has it'] };
+const WORDS = { camera: [t('Camera'), t('No camera found')], microphone: [t('Microphone'), t('No microphone found')], speaker: [t('Speaker'), t('As the system has it')] };
 
 /**
  * Fills a select with the devices there are, and keeps its choice.

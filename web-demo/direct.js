@@ -13,6 +13,7 @@ import { announce, clearNotices, copyLink, toast } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, personName, relayUrl, roomName } from './pages.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
 import { TalkPanel } from './talk-panel.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/direct.js').Picture} Picture */
 /** @typedef {{call: DirectCall | null}} Exposed */
@@ -40,7 +41,7 @@ async function start() {
   listen();
   changed();
   if (!window.RTCPeerConnection) {
-    notify('This browser has no WebRTC, so nobody can be called from it. Another browser will do.');
+    notify(t('This browser has no WebRTC, so nobody can be called from it. Another browser will do.'));
     button('call').disabled = true;
     return;
   }
@@ -59,7 +60,7 @@ function listen() {
   });
   const actions = /** @type {const} */ ({ 'toggle-mic': toggleMicrophone, 'toggle-camera': toggleCamera, 'toggle-screen': toggleScreen, 'hang-up': hangUp });
   for (const [id, action] of Object.entries(actions)) button(id).addEventListener('click', () => void act(id, action));
-  button('copy-call-link').addEventListener('click', () => void copyLink(input('call-link').value, 'The link is on the clipboard.'));
+  button('copy-call-link').addEventListener('click', () => void copyLink(input('call-link').value, t('The link is on the clipboard.')));
   input('call-link').addEventListener('focus', () => input('call-link').select());
   button('toggle-screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
   window.addEventListener('pagehide', hangUp);
@@ -83,7 +84,7 @@ async function act(id, action) {
 }
 
 async function call() {
-  const name = personName(input('name').value) || 'Somebody';
+  const name = personName(input('name').value) || t('Somebody');
   const room = roomName(input('room-name').value);
   if (!room) {
     notify(ROOM_SENTENCE);
@@ -111,7 +112,7 @@ async function call() {
 function follow(made) {
   made.on('statechange', ({ state, message }) => {
     showState(state === 'closed' ? 'setup' : state, message);
-    if (state === 'connected') announce(`You are connected with ${made.peerName || 'the other'}.`);
+    if (state === 'connected') announce(t('You are connected with {name}.', { name: made.peerName || t('the other') }));
     if (state === 'closed') {
       stages.follow(null);
       exposed.call = null;
@@ -136,7 +137,7 @@ function take(track) {
   track.addEventListener('ended', () => {
     if (!own.getTracks().includes(track)) return;
     release(track);
-    toast(`Your ${track.kind === 'video' ? 'camera' : 'microphone'} was unplugged or taken away.`);
+    toast(track.kind === 'video' ? t('Your camera was unplugged or taken away.') : t('Your microphone was unplugged or taken away.'));
     changed();
   });
 }
@@ -187,9 +188,9 @@ function stopScreen() {
 function changed() {
   const [microphone] = own.getAudioTracks();
   const [camera] = own.getVideoTracks();
-  toggle('toggle-mic', microphone?.enabled === true, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on']);
-  toggle('toggle-camera', camera !== undefined, ['camera', 'camera-off'], ['Turn the camera off', 'Turn the camera on']);
-  toggle('toggle-screen', screen !== null, ['screen', 'screen'], ['Stop sharing the screen', 'Share a screen']);
+  toggle('toggle-mic', microphone?.enabled === true, ['mic', 'mic-off'], [t('Turn the microphone off'), t('Turn the microphone on')]);
+  toggle('toggle-camera', camera !== undefined, ['camera', 'camera-off'], [t('Turn the camera off'), t('Turn the camera on')]);
+  toggle('toggle-screen', screen !== null, ['screen', 'screen'], [t('Stop sharing the screen'), t('Share a screen')]);
   showStream(video('local-camera'), camera ? own : null);
   showStream(video('local-screen'), screen);
 }
@@ -239,14 +240,14 @@ function notify(sentence) {
 function showState(state, message) {
   document.body.dataset.state = state;
   const inCall = state !== 'setup';
-  const peer = exposed.call?.peerName || 'The other';
-  const words = { setup: 'Nobody else is here.', waiting: 'Waiting for the other. Send them the link.', connecting: `Connecting with ${peer}…`, reconnecting: `${peer} cannot be reached.`, connected: `${peer} shows no picture.`, closed: '' };
+  const peer = exposed.call?.peerName || t('The other');
+  const words = { setup: t('Nobody else is here.'), waiting: t('Waiting for the other. Send them the link.'), connecting: t('Connecting with {peer}…', { peer }), reconnecting: t('{peer} cannot be reached.', { peer }), connected: t('{peer} shows no picture.', { peer }), closed: '' };
   element('remote-note').textContent = words[state];
   notify(message);
   element('call-form').hidden = inCall;
   element('call-link-row').hidden = !inCall;
   element('talk').hidden = !inCall;
   button('hang-up').hidden = !inCall;
-  element('side-title').textContent = inCall && state !== 'waiting' ? peer : 'Direct call';
-  document.title = state === 'connected' ? `● ${peer} – Switchyard` : 'Direct call – Switchyard';
+  element('side-title').textContent = inCall && state !== 'waiting' ? peer : t('Direct call');
+  document.title = state === 'connected' ? `● ${peer} – Switchyard` : t('Direct call – Switchyard');
 }

@@ -52,3 +52,23 @@ export function label(target, text, key) {
   target.setAttribute('aria-label', text);
   target.title = key ? `${text} (${key})` : text;
 }
+
+/**
+ * The rows of a table's body.
+ * @param {string} id
+ * @param {(string | HTMLElement)[][]} rows what each cell holds
+ */
+export function fillRows(id, rows) {
+  const lines = rows.map((row) => {
+    const line = document.createElement('tr');
+    line.append(
+      ...row.map((content) => {
+        const cell = document.createElement('td');
+        cell.append(content);
+        return cell;
+      }),
+    );
+    return line;
+  });
+  element(id).querySelector('tbody')?.replaceChildren(...lines);
+}

@@ -5,6 +5,7 @@
  */
 import { Channel } from './client/channel.js';
 import { DirectCall } from './client/direct.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {{video: MediaStreamTrack | null, audio: MediaStreamTrack | null}} DirectMedia */
@@ -81,7 +82,7 @@ export class GoDirect {
 
   #refresh() {
     if (!this.possible) {
-      this.#end(this.#room.participants.size > 1 ? 'Now you are more than two: pictures and sound go through the server again.' : '');
+      this.#end(this.#room.participants.size > 1 ? t('Now you are more than two: pictures and sound go through the server again.') : '');
       this.#ear?.close();
       this.#ear = null;
     } else if (!this.#ear && !this.#call) {
@@ -108,13 +109,13 @@ export class GoDirect {
     const iceServers = this.#room.peerConnection?.getConfiguration().iceServers ?? [];
     const call = new DirectCall(this.#url, { channel: CHANNEL, name: this.#room.name, iceServers });
     this.#call = call;
-    this.#timer = window.setTimeout(() => this.#end('No direct way was found, or the other did not want to. The meeting goes on through the server.'), OFFER_MS);
+    this.#timer = window.setTimeout(() => this.#end(t('No direct way was found, or the other did not want to. The meeting goes on through the server.')), OFFER_MS);
     call.on('statechange', ({ state, message }) => {
       if (call !== this.#call) return;
       if (state === 'connected') clearTimeout(this.#timer);
       else if (state === 'closed') this.#end(message);
-      else if (state === 'reconnecting') this.#end('The direct way failed. The meeting goes on through the server.');
-      else if (state === 'waiting' && message) this.#end('The meeting goes on through the server.');
+      else if (state === 'reconnecting') this.#end(t('The direct way failed. The meeting goes on through the server.'));
+      else if (state === 'waiting' && message) this.#end(t('The meeting goes on through the server.'));
       this.#handlers.changed();
     });
     call.on('picture', ({ picture, stream }) => {

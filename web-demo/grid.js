@@ -1,68 +1,121 @@
 /**
  * @module
- * Fits any number of tiles into any window: people alone in a grid, or shared screens large with the people in a strip.
+ * Puts the tiles where `layout.js` says, turns pages, and keeps what was chosen: the layout, and a pinned tile. Tiles of other pages are hidden, so that
+ * the server sends nothing for them.
  */
-import { element } from './dom.js';
+import { button, element, label } from './dom.js';
+import { recall, remember } from './client/storage.js';
+import { arrange } from './layout.js';
+import { announce } from './notices.js';
+import { t } from './language.js';
 
-const GAP = 8;
-const WIDEST = 16 / 9;
-/** Share of the stage that the strip of people takes beside a shared screen. */
-const STRIP_SHARE = 0.2;
-const STRIP_MIN = 96;
-const STRIP_MAX = 260;
+/** @typedef {import('./layout.js').Mode} Mode */
+/** @typedef {import('./layout.js').Arrangement} Arrangement */
+/** @typedef {{key: string, participant: string, own: boolean, screen: boolean, name: () => string, element: HTMLElement}} Placed */
 
-/**
- * The number of columns and the tile size that show `count` tiles largest.
- * @param {number} count
- * @param {number} width
- * @param {number} height
- * @param {number} narrowest smallest width/height a tile may have
- */
-export function bestGrid(count, width, height, narrowest) {
-  let best = { columns: 1, width: 0, height: 0 };
-  for (let columns = 1; columns <= Math.max(1, count); columns++) {
-    const rows = Math.ceil(count / columns);
-    const cellWidth = (width - GAP * (columns - 1)) / columns;
-    const cellHeight = (height - GAP * (rows - 1)) / rows;
-    if (cellWidth <= 0 || cellHeight <= 0) continue;
-    const aspect = Math.min(WIDEST, Math.max(narrowest, cellWidth / cellHeight));
-    const tileWidth = Math.floor(Math.min(cellWidth, cellHeight * aspect));
-    const tileHeight = Math.floor(Math.min(cellHeight, cellWidth / aspect));
-    if (tileWidth * tileHeight > best.width * best.height) best = { columns, width: tileWidth, height: tileHeight };
-  }
-  return best;
-}
+/** @type {Mode[]} */
+const MODES = ['auto', 'grid', 'speaker'];
+/** Smaller tiles have smaller letters. */
+const TINY = { width: 200, height: 120 };
+/** Names on a page button. */
+const NAMES_MAX = 2;
 
 export class Grid {
   #stage = element('stage');
-  #people = element('people');
-  #screens = element('screens');
   #frame = 0;
+  /** In the order of their places. @type {Placed[]} */
+  #placed = [];
+  /** @type {Mode} */
+  #mode = MODES.find((mode) => mode === recall('localStorage', 'layout')) ?? 'auto';
+  #pinned = '';
+  /** Who spoke last, of the others; and when anybody did. */
+  #speaker = '';
+  /** @type {Map<string, number>} */
+  #spoke = new Map();
+  #page = 0;
+  /** @type {Arrangement | null} */
+  #arrangement = null;
+  #changed;
+  #sizes = new ResizeObserver(() => this.layout());
 
-  constructor() {
-    new ResizeObserver(() => this.layout()).observe(this.#stage);
+  /** @param {() => void} changed another tile is featured, or another layout chosen */
+  constructor(changed) {
+    this.#changed = changed;
+    this.#sizes.observe(this.#stage);
+    button('page-back').onclick = () => this.turn(-1);
+    button('page-on').onclick = () => this.turn(1);
   }
 
-  /**
-   * @param {HTMLElement} tile
-   * @param {{large: boolean, first: boolean}} where large: on the area for shared screens
-   */
-  add(tile, { large, first }) {
-    const area = large ? this.#screens : this.#people;
-    if (first) area.prepend(tile);
-    else area.append(tile);
+  get mode() {
+    return this.#mode;
+  }
+
+  /** Whether the tile stands large. @param {string} key */
+  isFeatured(key) {
+    return this.#arrangement?.featured.includes(key) ?? false;
+  }
+
+  /** @param {string} key */
+  isPinned(key) {
+    return this.#pinned === key;
+  }
+
+  /** The next layout. */
+  switchMode() {
+    this.#mode = MODES[(MODES.indexOf(this.#mode) + 1) % MODES.length];
+    this.#page = 0;
+    remember('localStorage', 'layout', this.#mode);
     this.layout();
   }
 
-  /** @param {HTMLElement} tile */
-  remove(tile) {
-    tile.remove();
+  /** Keeps a tile large, or lets it go. @param {string} key */
+  pin(key) {
+    this.#pinned = this.#pinned === key ? '' : key;
+    this.layout();
+    this.#changed();
+  }
+
+  /** @param {number} pages */
+  turn(pages) {
+    if (!this.#arrangement || this.#arrangement.pages < 2) return;
+    this.#page = Math.min(this.#arrangement.pages - 1, Math.max(0, this.#page + pages));
+    this.#place();
+    announce(element('page-words').textContent ?? '');
+  }
+
+  /** @param {Placed} placed */
+  add(placed) {
+    if (placed.own) this.#placed.unshift(placed);
+    else this.#placed.push(placed);
+    placed.element.hidden = true;
+    element('tiles').append(placed.element);
+    this.layout();
+  }
+
+  /** @param {string} key */
+  remove(key) {
+    this.#placed.find((placed) => placed.key === key)?.element.remove();
+    this.#placed = this.#placed.filter((placed) => placed.key !== key);
+    if (this.#pinned === key) this.#pinned = '';
+    this.layout();
+  }
+
+  /** @param {string[]} participants who speak now, the loudest first */
+  hear(participants) {
+    const people = this.#placed.filter(({ own, screen }) => !own && !screen);
+    const speaking = participants.flatMap((id) => people.find(({ participant }) => participant === id) ?? []);
+    for (const { key } of speaking) this.#spoke.set(key, performance.now());
+    // Whoever is shown stays while speaking: two who talk at the same time do not flicker.
+    if (speaking.length > 0 && !speaking.some(({ key }) => key === this.#speaker)) this.#speaker = speaking[0].key;
+    for (const { key } of speaking) this.#bringForward(key);
     this.layout();
   }
 
   clear() {
-    this.#people.replaceChildren();
-    this.#screens.replaceChildren();
+    cancelAnimationFrame(this.#frame);
+    this.#sizes.disconnect();
+    element('tiles').replaceChildren();
+    element('pager').hidden = true;
   }
 
   /** Once per frame, however often it is asked for. */
@@ -71,38 +124,55 @@ export class Grid {
     this.#frame = requestAnimationFrame(() => this.#place());
   }
 
+  /** Who speaks belongs on the first page, in place of whoever there has been silent longest. @param {string} key */
+  #bringForward(key) {
+    const { pages = 1, size = 0, paged = [] } = this.#arrangement ?? {};
+    if (pages < 2 || paged.indexOf(key) < size) return;
+    const spoke = /** @param {string} one */ (one) => this.#spoke.get(one) ?? 0;
+    const silent = paged.slice(0, size).reduce((best, one) => (spoke(one) < spoke(best) ? one : best));
+    const [from, to] = [key, silent].map((one) => this.#placed.findIndex((placed) => placed.key === one));
+    if (from < 0 || to < 0) return;
+    [this.#placed[from], this.#placed[to]] = [this.#placed[to], this.#placed[from]];
+    paged.splice(paged.indexOf(key), 1, silent);
+    paged.splice(paged.indexOf(silent), 1, key);
+  }
+
   #place() {
     const { clientWidth: width, clientHeight: height } = this.#stage;
     if (width === 0 || height === 0) return;
-    const sharing = this.#screens.childElementCount > 0;
-    this.#screens.hidden = !sharing;
-    const wide = width >= height;
-    this.#stage.classList.toggle('sharing', sharing);
-    this.#stage.classList.toggle('wide', wide);
-    const narrowest = wide ? 4 / 3 : 3 / 4;
-    if (!sharing) {
-      size(this.#people, width, height, narrowest);
-      return;
+    const featured = this.#arrangement?.featured.join() ?? '';
+    const arrangement = arrange({ width, height, tiles: this.#placed, mode: this.#mode, pinned: this.#pinned, speaker: this.#speaker, page: this.#page });
+    this.#arrangement = arrangement;
+    this.#page = arrangement.page;
+    for (const { key, element: tile } of this.#placed) {
+      const box = arrangement.boxes.get(key);
+      tile.hidden = box === undefined;
+      if (!box) continue;
+      Object.assign(tile.style, { left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` });
+      tile.classList.toggle('tiny', box.width < TINY.width || box.height < TINY.height);
+      tile.classList.toggle('floating', key === arrangement.floating);
     }
-    const strip = Math.min(STRIP_MAX, Math.max(STRIP_MIN, (wide ? width : height) * STRIP_SHARE));
-    const rest = (wide ? width : height) - strip - GAP;
-    size(this.#screens, wide ? rest : width, wide ? height : rest, 4 / 3);
-    size(this.#people, wide ? strip : width, wide ? height : strip, 1);
+    this.#showPager(arrangement);
+    if (featured !== arrangement.featured.join()) this.#changed();
   }
-}
 
-/**
- * @param {HTMLElement} area
- * @param {number} width
- * @param {number} height
- * @param {number} narrowest
- */
-function size(area, width, height, narrowest) {
-  const best = bestGrid(area.childElementCount, width, height, narrowest);
-  const { style } = area;
-  style.width = `${width}px`;
-  style.height = `${height}px`;
-  style.setProperty('--tile-width', `${best.width}px`);
-  style.setProperty('--tile-height', `${best.height}px`);
-  area.classList.toggle('tiny', best.width < 150 || best.height < 90);
+  /** @param {Arrangement} arrangement */
+  #showPager({ pages, page, size, paged }) {
+    element('pager').hidden = pages < 2;
+    if (pages < 2) return;
+    const names = /** @param {number} of a page */ (of) => {
+      const there = paged.slice(of * size, (of + 1) * size).map((key) => this.#placed.find((placed) => placed.key === key)?.name() ?? '');
+      const more = there.length - NAMES_MAX;
+      return more > 0 ? t('{names} and {more} more', { names: there.slice(0, NAMES_MAX).join(', '), more }) : there.join(', ');
+    };
+    const [first, last] = [page * size + 1, Math.min(paged.length, (page + 1) * size)];
+    element('page-words').textContent = first === last ? t('{first} of {count}', { first, count: paged.length }) : t('{first}–{last} of {count}', { first, last, count: paged.length });
+    for (const [id, of] of /** @type {const} */ ([['page-back', page - 1], ['page-on', page + 1]])) {
+      const there = of >= 0 && of < pages;
+      button(id).disabled = !there;
+      element(`${id}-names`).textContent = there ? names(of) : '';
+      const back = id === 'page-back';
+      label(button(id), back ? t('Back to {names}', { names: names(of) }) : t('On to {names}', { names: names(of) }), back ? t('Page up') : t('Page down'));
+    }
+  }
 }

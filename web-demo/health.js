@@ -2,6 +2,7 @@
  * @module
  * Tells people in one word how their stream does, and in one sentence why.
  */
+import { t } from './language.js';
 
 /** @typedef {import('./client/stats.js').TrackStats} TrackStats */
 /** @typedef {'starting' | 'good' | 'limited' | 'lost'} Level */
@@ -14,15 +15,15 @@ const LOSS_MAX = 0.05;
  * @returns {{level: Level, word: string, reason: string}}
  */
 export function healthOf({ bitrate, limitation, loss }) {
-  if (bitrate === 0) return { level: 'starting', word: 'Starting', reason: 'The first pictures are on their way.' };
+  if (bitrate === 0) return { level: 'starting', word: t('Starting'), reason: t('The first pictures are on their way.') };
   if (loss !== null && loss > LOSS_MAX) {
-    return { level: 'limited', word: 'Limited by bandwidth', reason: `${Math.round(loss * 100)} % of the packets are lost on the way. A cable or a lower quality helps.` };
+    return { level: 'limited', word: t('Limited by bandwidth'), reason: t('{percent} % of the packets are lost on the way. A cable or a lower quality helps.', { percent: Math.round(loss * 100) }) };
   }
   if (limitation === 'cpu') {
-    return { level: 'limited', word: 'Limited by CPU', reason: 'This computer cannot encode as fast as the quality needs. Close other programs, or choose a lower quality.' };
+    return { level: 'limited', word: t('Limited by CPU'), reason: t('This computer cannot encode as fast as the quality needs. Close other programs, or choose a lower quality.') };
   }
   if (limitation === 'bandwidth') {
-    return { level: 'limited', word: 'Limited by bandwidth', reason: 'The connection carries less than the quality needs. The picture is made smaller until it carries more.' };
+    return { level: 'limited', word: t('Limited by bandwidth'), reason: t('The connection carries less than the quality needs. The picture is made smaller until it carries more.') };
   }
-  return { level: 'good', word: 'Good', reason: 'Everything is sent as you chose it.' };
+  return { level: 'good', word: t('Good'), reason: t('Everything is sent as you chose it.') };
 }

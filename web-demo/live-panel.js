@@ -6,6 +6,7 @@ import { element, button, input } from './dom.js';
 import { healthOf } from './health.js';
 import { copyLink } from './notices.js';
 import { bits } from './stats-overlay.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/stats.js').TrackStats} TrackStats */
 /** @typedef {import('./health.js').Level} Level */
@@ -18,7 +19,7 @@ export class LivePanel {
   #viewersMax = 0;
 
   constructor() {
-    button('copy-watch-link').addEventListener('click', () => void copyLink(input('watch-link').value, 'The link for viewers is on the clipboard.'));
+    button('copy-watch-link').addEventListener('click', () => void copyLink(input('watch-link').value, t('The link for viewers is on the clipboard.')));
     input('watch-link').addEventListener('focus', () => input('watch-link').select());
   }
 
@@ -28,7 +29,7 @@ export class LivePanel {
     /** @type {HTMLAnchorElement} */ (element('open-watch-link')).href = link;
     this.#viewersMax = 0;
     this.setViewers(0);
-    this.#setHealth('starting', 'Starting', 'The first pictures are on their way.');
+    this.#setHealth('starting', t('Starting'), t('The first pictures are on their way.'));
     this.#setFigures([]);
   }
 
@@ -42,7 +43,7 @@ export class LivePanel {
 
   /** @param {string} message */
   lost(message) {
-    this.#setHealth('lost', 'Connection lost', message);
+    this.#setHealth('lost', t('Connection lost'), t(message));
     this.#setFigures([]);
   }
 
@@ -52,15 +53,14 @@ export class LivePanel {
     const { began } = this;
     this.began = false;
     if (!began) return '';
-    const viewers = this.#viewersMax === 1 ? '1 viewer' : `${this.#viewersMax} viewers`;
-    return `It was live for ${clock(this.#seconds())}, with ${viewers} at most.`;
+    return t('It was live for {time}, with {viewers} viewers at most.', { time: clock(this.#seconds()), viewers: this.#viewersMax });
   }
 
   /** @param {number} count */
   setViewers(count) {
     this.#viewersMax = Math.max(this.#viewersMax, count);
     element('viewers').textContent = String(count);
-    element('viewers-label').textContent = count === 1 ? ' viewer' : ' viewers';
+    element('viewers-label').textContent = ` ${count === 1 ? t('viewer') : t('viewers')}`;
   }
 
   /**

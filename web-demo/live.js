@@ -16,6 +16,7 @@ import { announce, clearNotices, toast } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, personName, roomName } from './pages.js';
 import { recall, remember } from './client/storage.js';
 import { Studio } from './studio.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/whip.js').Publication} Publication */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
@@ -49,7 +50,7 @@ async function start() {
   listen();
   showState('setup');
   if (!window.RTCPeerConnection) {
-    notify('This browser has no WebRTC, so nothing can be streamed from it. Another browser will do.');
+    notify(t('This browser has no WebRTC, so nothing can be streamed from it. Another browser will do.'));
     button('go-live').disabled = true;
     return;
   }
@@ -103,7 +104,7 @@ async function act(id, action) {
 }
 
 async function goLive() {
-  const name = personName(input('name').value) || 'Live stream';
+  const name = personName(input('name').value) || t('Live stream');
   const room = roomName(input('room-name').value);
   if (!room) {
     notify(ROOM_SENTENCE);
@@ -133,13 +134,13 @@ async function goLive() {
 function follow(publication, room) {
   publication.on('statechange', ({ state, message }) => {
     if (state === 'connected') {
-      announce(panel.began ? 'You are live again.' : `You are live in the room ${room}.`);
+      announce(panel.began ? t('You are live again.') : t('You are live in the room {room}.', { room }));
       panel.connected();
       notify('');
       showState('live');
       document.title = `● ${room} – Switchyard`;
     } else if (state !== 'closed') {
-      const sentence = message.endsWith('…') ? message : `${message} Trying again…`;
+      const sentence = message.endsWith('…') ? t(message) : `${t(message)} ${t('Trying again…')}`;
       panel.lost(sentence);
       announce(sentence);
       if (!panel.began) notify(sentence);
@@ -151,8 +152,8 @@ function follow(publication, room) {
   publication.on('closed', ({ reason, message }) => {
     exposed.publication = null;
     const summary = panel.end();
-    document.title = 'Go live – Switchyard';
-    notify([reason === 'left' ? 'Your stream has ended.' : message, summary].join(' '));
+    document.title = t('Go live – Switchyard');
+    notify([reason === 'left' ? t('Your stream has ended.') : t(message), summary].join(' '));
     showState('setup');
     button('go-live').focus();
   });
@@ -169,9 +170,9 @@ function changed() {
   preview.hidden = visible === null;
   preview.classList.toggle('mirrored', picture === 'camera');
   element('preview-note').hidden = visible !== null;
-  toggle('toggle-mic', microphoneOn, ['mic', 'mic-off'], ['Turn the microphone off', 'Turn the microphone on']);
-  toggle('toggle-camera', picture === 'camera', ['camera', 'camera-off'], ['Turn the camera off', 'Show the camera']);
-  toggle('toggle-screen', picture === 'screen', ['screen', 'screen'], ['Stop sharing the screen', 'Share a screen']);
+  toggle('toggle-mic', microphoneOn, ['mic', 'mic-off'], [t('Turn the microphone off'), t('Turn the microphone on')]);
+  toggle('toggle-camera', picture === 'camera', ['camera', 'camera-off'], [t('Turn the camera off'), t('Show the camera')]);
+  toggle('toggle-screen', picture === 'screen', ['screen', 'screen'], [t('Stop sharing the screen'), t('Share a screen')]);
   void fillLists();
   void exposed.publication?.replaceTrack('video', track);
   void exposed.publication?.replaceTrack('audio', audio);
@@ -195,7 +196,7 @@ async function fillLists() {
 
 /** @param {string} sentence empty for none */
 function notify(sentence) {
-  element('notice').textContent = sentence;
+  element('notice').textContent = t(sentence);
   element('notice').hidden = sentence === '';
 }
 
@@ -209,5 +210,5 @@ function showState(state) {
   button('stop').hidden = state === 'setup';
   button('go-live').hidden = live;
   button('go-live').disabled = state === 'starting';
-  button('go-live').textContent = state === 'starting' ? 'Going live…' : 'Go live';
+  button('go-live').textContent = state === 'starting' ? t('Going live…') : t('Go live');
 }

@@ -8,6 +8,7 @@
 import { connect } from './client/index.js';
 import { openWanted } from './client/devices.js';
 import { button, element } from './dom.js';
+import { FloatingSpeaker } from './floating-speaker.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
 import { ChatPanel } from './chat-panel.js';
@@ -15,6 +16,7 @@ import { LocalMedia } from './client/local-media.js';
 import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
 import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
+import { NetworkIndicator } from './network-indicator.js';
 import { announce, clearNotices, toast } from './notices.js';
 import { linkPages, pageLink, relayUrl } from './pages.js';
 import { PeoplePanel } from './people-panel.js';
@@ -24,6 +26,7 @@ import { Side } from './side.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/e2ee/encryption.js').Encryption} Encryption */
@@ -73,7 +76,7 @@ function start() {
     if (event.persisted) location.reload();
   });
   if (!window.RTCPeerConnection) {
-    showEnd('This browser has no WebRTC, so there is no meeting in it. Another browser will do.', 'This browser cannot join');
+    showEnd(t('This browser has no WebRTC, so there is no meeting in it. Another browser will do.'), t('This browser cannot join'));
     button('rejoin').hidden = true;
   } else if (query.get('autojoin') === '1') {
     autojoin();
@@ -91,7 +94,7 @@ function autojoin() {
 }
 
 function localName() {
-  return exposed.room?.name ?? query.get('name') ?? recall('localStorage', 'name') ?? 'Guest';
+  return exposed.room?.name ?? query.get('name') ?? recall('localStorage', 'name') ?? t('Guest');
 }
 
 /** Joins; the room does not wait for devices that are still being opened. @param {Choice} choice */
@@ -115,7 +118,7 @@ async function join({ name, room: roomName, passphrase: chosen, choices, tracks 
     prejoin.setBusy(false);
     prejoin.hide();
     const { code, message } = /** @type {import('./client/index.js').SwitchyardError} */ (error);
-    if (code === 'denied' || code === 'banned') showEnd(message, 'You were not let in');
+    if (code === 'denied' || code === 'banned') showEnd(message, t('You were not let in'));
     else showPrejoin(code === 'aborted' ? '' : message);
     return;
   }
@@ -125,7 +128,7 @@ async function join({ name, room: roomName, passphrase: chosen, choices, tracks 
   const opened = await tracks;
   if (room.state === 'closed' || !room.canPublish) {
     stopTracks(opened);
-    if (!room.canPublish) toast('You are invited to this room to watch and listen.');
+    if (!room.canPublish) toast(t('You are invited to this room to watch and listen.'));
     return;
   }
   if (opened.problems.length > 0) toast(opened.problems.join(' '));
@@ -149,25 +152,26 @@ function stopTracks({ camera, microphone }) {
 function enter(room, choices) {
   const media = new LocalMedia(room, { codec, scalabilityMode, choices, changed: showControls, lost: (sentence) => toast(sentence) });
   const speaker = new Speaker(choices.speaker);
-  const meeting = new Meeting(room, speaker);
+  const meeting = new Meeting(room, speaker, showControls);
+  const floating = FloatingSpeaker.supported ? new FloatingSpeaker(room, showControls) : null;
   const stats = new StatsOverlay(room, () => meeting.tiles);
   const direct = new GoDirect(room, relayUrl(room.roomName, query.get('token')), {
     show: (coming) => meeting.showDirect(coming),
     changed: showControls,
-    offered: (name, accept) => toast(`${name} offers to go direct, without the server in between.`, { label: 'Go direct', act: accept }),
+    offered: (name, accept) => toast(t('{name} offers to go direct, without the server in between.', { name }), { label: t('Go direct'), act: accept }),
     tell: (sentence) => toast(sentence),
   });
   Object.assign(exposed, { room, media });
   const social = showPeople(room, meeting);
-  shown = [...social.panels, direct, stats, meeting];
+  shown = [...social.panels, ...(floating ? [floating] : []), new NetworkIndicator(room), direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
+  useControls({ media, meeting, floating, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state);
     if (state === 'reconnecting') banner.show(message);
-    if (state === 'connected') announce('Connected again.');
+    if (state === 'connected') announce(t('Connected again.'));
   });
   room.on('reconnecting', (news) => banner.await(news));
   room.on('error', ({ message }) => toast(message));
@@ -176,13 +180,14 @@ function enter(room, choices) {
     media.close();
     encryption?.close();
     leaveMeeting();
-    if (reason === 'left') showEnd('You can come back at any time.', 'You left the room');
-    else showEnd(message, 'You are out of the room');
+    if (reason === 'left') showEnd(t('You can come back at any time.'), t('You left the room'));
+    else showEnd(message, t('You are out of the room'));
   });
   showState('connected');
   const others = [...room.participants.values()].map(({ name: other }) => other);
-  const secret = encryption ? ' It is encrypted end to end.' : '';
-  announce(`You are in the room ${room.roomName}.${secret} ${others.length > 0 ? `Here are ${others.join(', ')}.` : 'Nobody else is here yet.'}`);
+  const secret = encryption ? t('It is encrypted end to end.') : '';
+  const company = others.length > 0 ? t('Here are {names}.', { names: others.join(', ') }) : t('Nobody else is here yet.');
+  announce([t('You are in the room {room}.', { room: room.roomName }), secret, company].filter(Boolean).join(' '));
   return media;
 }
 
@@ -193,7 +198,7 @@ function showPeople(room, meeting) {
   const people = new PeoplePanel(room, showControls);
   const reactions = room.people.on('reaction', ({ participant, reaction }) => {
     meeting.react(participant, reaction);
-    announce(`${room.participants.get(participant)?.name ?? 'You'}: ${reaction}`);
+    announce(`${room.participants.get(participant)?.name ?? t('You')}: ${reaction}`);
   });
   const toggle = /** @param {'chat' | 'roster'} panel */ (panel) => {
     side.toggle(panel);
@@ -214,8 +219,8 @@ function leaveMeeting() {
 function showWaiting(place) {
   const first = document.body.dataset.state !== 'waiting';
   showState('waiting');
-  const before = place === 2 ? 'one person is' : `${place - 1} people are`;
-  element('waiting-message').textContent = `A moderator of this room has to let you in. ${place === 1 ? 'You are next.' : `Before you ${before} waiting.`}`;
+  const before = place === 2 ? t('Before you one person is waiting.') : t('Before you {count} people are waiting.', { count: place - 1 });
+  element('waiting-message').textContent = `${t('A moderator of this room has to let you in.')} ${place === 1 ? t('You are next.') : before}`;
   if (first) element('waiting-title').focus();
 }
 
@@ -232,7 +237,7 @@ function showPrejoin(notice) {
 function showEnd(message, title) {
   showState('closed');
   element('ended-title').textContent = title;
-  element('ended-message').textContent = message;
+  element('ended-message').textContent = t(message);
   element('ended-title').focus();
 }
 

@@ -9,6 +9,7 @@ import { announce, toast } from './notices.js';
 import { element } from './dom.js';
 import { secretNote } from './passphrase.js';
 import { describeQuality } from './quality.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
@@ -30,16 +31,22 @@ import { describeQuality } from './quality.js';
 
 /** @typedef {{key: string, participant: string, source: string, name: string, seed: string, local: boolean, track: Shown | undefined, audio: Shown | undefined, note: string, micOff: boolean, locked: boolean}} Wanted */
 
+/** What of the others' pictures is wanted. @typedef {'full' | 'small' | 'none'} Pictures */
+/** @typedef {{key: string, participant: string, tile: Tile, shows: string, priority: 'normal' | 'high', direct: boolean, detach: () => void}} Entry */
+
 const CODEC_NAMES = /** @type {Record<string, string>} */ ({ AV1X: 'AV1', H264: 'H.264', H265: 'H.265' });
 
 export class Meeting {
   #room;
-  #grid = new Grid();
-  /** `shows`: the track of somebody else's that the tile is attached to, if any. @type {Map<string, {participant: string, tile: Tile, shows: string, detach: () => void}>} */
+  /** Where the tiles are, and what of that was chosen. */
+  grid;
+  /** `shows`: the track of somebody else's that the tile is attached to, if any. @type {Map<string, Entry>} */
   #tiles = new Map();
   /** @type {Map<string, HTMLAudioElement>} */
   #voices = new Map();
   #local = '';
+  /** @type {Pictures} */
+  #pictures = 'full';
   /** What of the one other comes directly. @type {import('./go-direct.js').DirectMedia | null} */
   #direct = null;
   /** The voice that comes directly. @type {HTMLAudioElement | null} */
@@ -50,10 +57,15 @@ export class Meeting {
   /**
    * @param {Room} room
    * @param {import('./client/speaker.js').Speaker} speaker
+   * @param {() => void} changed another layout
    */
-  constructor(room, speaker) {
+  constructor(room, speaker, changed) {
     this.#room = room;
     this.#speaker = speaker;
+    this.grid = new Grid(() => {
+      for (const entry of this.#tiles.values()) this.#follow(entry);
+      changed();
+    });
     this.#stop = this.#listen();
     this.#updateLocal();
     for (const participant of room.participants.values()) this.#update(participant);
@@ -74,6 +86,19 @@ export class Meeting {
     if (this.#directVoice) this.#speaker.release(this.#directVoice);
     this.#directVoice = direct?.audio ? Object.assign(document.createElement('audio'), { autoplay: true, srcObject: new MediaStream([direct.audio]) }) : null;
     if (this.#directVoice) this.#speaker.lead(this.#directVoice);
+    for (const participant of this.#room.participants.values()) this.#update(participant);
+  }
+
+  get pictures() {
+    return this.#pictures;
+  }
+
+  /** All of them as large as they are shown, or small, or none: the server then sends no more. @param {Pictures} pictures */
+  wantPictures(pictures) {
+    if (pictures === this.#pictures) return;
+    this.#pictures = pictures;
+    for (const { tile } of this.#tiles.values()) tile.setExtent(pictures);
+    for (const entry of this.#tiles.values()) this.#watch(entry);
     for (const participant of this.#room.participants.values()) this.#update(participant);
   }
 
@@ -98,7 +123,7 @@ export class Meeting {
     for (const [id, voice] of this.#voices) this.#removeVoice(id, voice);
     this.#tiles.clear();
     this.#voices.clear();
-    this.#grid.clear();
+    this.grid.clear();
   }
 
   #listen() {
@@ -107,16 +132,16 @@ export class Meeting {
     return [
       room.on('participantjoined', (detail) => {
         changed(detail);
-        if (room.state === 'connected') announce(`${detail.participant.name} joined.`);
+        if (room.state === 'connected') announce(t('{name} joined.', { name: detail.participant.name }));
       }),
       room.on('participantleft', ({ participant }) => {
         this.#remove(participant);
-        if (room.state === 'connected') announce(`${participant.name} left.`);
+        if (room.state === 'connected') announce(t('{name} left.', { name: participant.name }));
       }),
       room.on('participantupdated', changed),
       room.on('trackpublished', (detail) => {
         changed(detail);
-        if (detail.track.source === 'screen_share') announce(`${detail.participant.name} shares a screen.`);
+        if (detail.track.source === 'screen_share') announce(t('{name} shares a screen.', { name: detail.participant.name }));
       }),
       room.on('trackunpublished', changed),
       room.on('trackmuted', changed),
@@ -128,10 +153,10 @@ export class Meeting {
       room.on('localtrackupdated', () => this.#updateLocal()),
       room.people.on('changed', () => this.#updateLocal()),
       room.on('statechange', () => {
-        this.#showSpeakers(new Set());
+        this.#showSpeakers([]);
         this.#updateLocal();
       }),
-      room.on('activespeakers', ({ speakers }) => this.#showSpeakers(new Set(speakers.map(({ participant }) => participant)))),
+      room.on('activespeakers', ({ speakers }) => this.#showSpeakers(speakers.map(({ participant }) => participant))),
     ];
   }
 
@@ -148,7 +173,7 @@ export class Meeting {
       note: '',
       encrypted: track.encrypted,
     }));
-    this.#reconcile(participantId, wantedTiles({ id: participantId, name: `${name} (you)`, seed: this.#room.identity, local: true, note: '' }, tracks));
+    this.#reconcile(participantId, wantedTiles({ id: participantId, name: t('{name} (you)', { name }), seed: this.#room.identity, local: true, note: '' }, tracks));
     this.#showHand(participantId, this.#room.people.hand);
   }
 
@@ -163,14 +188,14 @@ export class Meeting {
         source: track.source,
         kind: track.kind,
         muted: track.muted,
-        picture: track.muted || track.unavailable === 'key' ? null : (direct ?? track.mediaStreamTrack),
+        picture: track.muted || track.unavailable === 'key' || this.#pictures === 'none' ? null : (direct ?? track.mediaStreamTrack),
         note: noteFor(track),
         encrypted: track.encrypted,
         direct: direct !== null,
       };
     });
-    const note = participant.state === 'reconnecting' ? 'Reconnecting…' : '';
-    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: `${participant.name}${participant.status === 'away' ? ' (away)' : ''}`, seed: participant.identity, local: false, note }, shown));
+    const note = participant.state === 'reconnecting' ? t('Reconnecting…') : '';
+    this.#reconcile(participant.id, wantedTiles({ id: participant.id, name: participant.status === 'away' ? t('{name} (away)', { name: participant.name }) : participant.name, seed: participant.identity, local: false, note }, shown));
     this.#showHand(participant.id, participant.hand);
     this.#updateVoices(participant);
   }
@@ -206,14 +231,13 @@ export class Meeting {
       detach();
       tile.close();
       this.#tiles.delete(key);
-      this.#grid.remove(tile.element);
+      this.grid.remove(key);
     }
     for (const one of wanted) {
       let entry = this.#tiles.get(one.key);
       if (!entry) {
-        entry = { participant, tile: new Tile(one), shows: '', detach: () => undefined };
+        entry = this.#makeEntry(one);
         this.#tiles.set(one.key, entry);
-        this.#grid.add(entry.tile.element, { large: one.source === 'screen_share', first: one.local });
       }
       const { tile } = entry;
       tile.setName(one.name);
@@ -227,18 +251,45 @@ export class Meeting {
     this.#showAlone();
   }
 
+  /** @param {Wanted} one @returns {Entry} */
+  #makeEntry(one) {
+    const { key, participant, source, local } = one;
+    const screen = source === 'screen_share';
+    const tile = new Tile(one, () => this.grid.pin(key));
+    tile.setExtent(this.#pictures);
+    this.grid.add({ key, participant, own: local && !screen && key.endsWith(' person'), screen, name: () => tile.name, element: tile.element });
+    return { key, participant, tile, shows: '', priority: 'normal', direct: false, detach: () => undefined };
+  }
+
   /**
    * Lets the room know what the tile shows: it is the tile that counts, as a picture that has not come yet takes no room.
-   * @param {{tile: Tile, shows: string, detach: () => void}} entry
+   * @param {Entry} entry
    * @param {Wanted} one
    */
   #attach(entry, { track, local }) {
     // What comes directly is nothing that the server has to send.
     const shows = local || !track || track.muted || track.direct ? '' : track.id;
-    if (entry.shows === shows) return;
+    if (entry.shows === shows && entry.direct === (track?.direct ?? false)) return;
+    Object.assign(entry, { shows, direct: track?.direct ?? false });
+    this.#watch(entry);
+    entry.tile.setQuality((picture) => (entry.direct ? t('Directly, {size}', { size: `${picture.width}×${picture.height}` }) : this.#describe(entry.shows, picture)));
+  }
+
+  /** What stands large gets bandwidth first, if it was chosen. @param {Entry} entry */
+  #follow(entry) {
+    const pinned = this.grid.isPinned(entry.key);
+    entry.tile.setPinned(pinned);
+    const priority = pinned ? 'high' : 'normal';
+    if (entry.priority === priority) return;
+    entry.priority = priority;
+    this.#watch(entry);
+  }
+
+  /** @param {Entry} entry */
+  #watch(entry) {
+    const { shows, tile } = entry;
     entry.detach();
-    Object.assign(entry, { shows, detach: shows ? this.#room.attach(shows, entry.tile.element) : () => undefined });
-    entry.tile.setQuality((picture) => (track?.direct ? `Directly, ${picture.width}×${picture.height}` : this.#describe(shows, picture)));
+    entry.detach = shows ? this.#room.attach(shows, this.#pictures === 'full' ? tile.element : tile.extent, entry) : () => undefined;
   }
 
   /**
@@ -295,7 +346,7 @@ export class Meeting {
     this.#voices.set(track.id, voice);
     voice.play().catch((error) => {
       if (error.name !== 'NotAllowedError') return;
-      toast('The browser keeps the sound off until you click.', { label: 'Turn the sound on', act: () => this.#playAll() });
+      toast(t('The browser keeps the sound off until you click.'), { label: t('Turn the sound on'), act: () => this.#playAll() });
     });
   }
 
@@ -319,11 +370,12 @@ export class Meeting {
     this.#voices.delete(id);
   }
 
-  /** @param {Set<string>} speaking participant ids */
+  /** @param {string[]} speaking participant ids, the loudest first */
   #showSpeakers(speaking) {
     for (const { participant, tile } of this.#tiles.values()) {
-      tile.setSpeaking(speaking.has(participant) && tile.element.dataset.source !== 'screen_share');
+      tile.setSpeaking(speaking.includes(participant) && tile.element.dataset.source !== 'screen_share');
     }
+    this.grid.hear(speaking);
   }
 }
 
@@ -343,10 +395,10 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
   /** @type {Wanted[]} */
   const wanted = [{ ...common, key: `${id} person`, source: 'camera', name, track: camera, audio: microphone, note, micOff, locked: locked(camera, microphone) }];
   for (const track of more) {
-    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: `${name}, second camera`, track, audio: undefined, note: '', micOff: false, locked: track.encrypted });
+    wanted.push({ ...common, key: `${id} ${track.id}`, source: 'camera', name: t('{name}, second camera', { name }), track, audio: undefined, note: '', micOff: false, locked: track.encrypted });
   }
   for (const track of tracks.filter(({ source, kind }) => source === 'screen_share' && kind === 'video')) {
-    const title = local ? 'Your screen' : `${name}’s screen`;
+    const title = local ? t('Your screen') : t('{name}’s screen', { name });
     wanted.push({ ...common, key: `${id} screen ${local ? '' : track.id}`, source: 'screen_share', name: title, track, audio: screenAudio, note: '', micOff: false, locked: locked(track, screenAudio) });
   }
   return wanted;
@@ -355,8 +407,8 @@ function wantedTiles({ id, name, seed, local, note }, tracks) {
 /** @param {RemoteTrack} track */
 function noteFor(track) {
   if (track.kind === 'audio') return secretNote(track);
-  const thing = track.source === 'screen_share' ? 'screen' : 'camera';
-  if (track.unavailable === 'codec') return `This ${thing} is sent as ${CODEC_NAMES[track.codec] ?? track.codec}, which this browser cannot play.`;
-  if (track.unavailable === 'slots') return 'Not shown: too many videos at once.';
+  const thing = track.source === 'screen_share' ? t('This screen') : t('This camera');
+  if (track.unavailable === 'codec') return t('{thing} is sent as {codec}, which this browser cannot play.', { thing, codec: CODEC_NAMES[track.codec] ?? track.codec });
+  if (track.unavailable === 'slots') return t('Not shown: too many videos at once.');
   return secretNote(track);
 }

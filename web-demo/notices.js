@@ -3,6 +3,7 @@
  * Sentences to the user: toasts for all, and a live region that only screen readers read.
  */
 import { element } from './dom.js';
+import { t } from './language.js';
 
 const TOAST_MS = 7000;
 const LIVE_ENTRIES_MAX = 20;
@@ -16,13 +17,13 @@ export function toast(text, action) {
   const item = document.createElement('div');
   item.className = 'toast';
   item.setAttribute('role', 'status');
-  item.append(text);
+  item.append(t(text));
   const box = element('toasts');
   for (const old of box.children) if (old.textContent === item.textContent) old.remove();
   if (action) {
     const button = document.createElement('button');
     button.type = 'button';
-    button.textContent = action.label;
+    button.textContent = t(action.label);
     button.addEventListener('click', () => {
       item.remove();
       action.act();
@@ -38,7 +39,7 @@ export function toast(text, action) {
 export function announce(text) {
   const live = element('live');
   const line = document.createElement('p');
-  line.textContent = text;
+  line.textContent = t(text);
   live.append(line);
   while (live.childElementCount > LIVE_ENTRIES_MAX) live.firstElementChild?.remove();
 }
@@ -52,7 +53,7 @@ export async function copyLink(link, done) {
     await navigator.clipboard.writeText(link);
     toast(done);
   } catch {
-    toast(`The browser did not allow copying. The link is ${link}`);
+    toast(t('The browser did not allow copying. The link is {link}', { link }));
   }
 }
 

@@ -3,9 +3,10 @@
  * The pages and their addresses.
  */
 import { element } from './dom.js';
+import { t } from './language.js';
 
 const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
-export const ROOM_SENTENCE = 'A room’s name has up to 64 letters without accents, digits, or the signs _ . and -';
+export const ROOM_SENTENCE = t('A room’s name has up to 64 letters without accents, digits, or the signs _ . and -');
 /** Parts of an address that another page wants as well. */
 const SHARED = ['room', 'name', 'token'];
 

@@ -2,6 +2,7 @@
  * @module
  * The passphrase of a meeting, and what is made of it. It may come with a link, behind the `#`, which browsers keep to themselves.
  */
+import { t } from './language.js';
 /** @typedef {import('./client/index.js').RemoteTrack} RemoteTrack */
 
 const NAME = 'key';
@@ -33,14 +34,14 @@ export async function encryptionOf(passphrase, room) {
 
 /** Why a track is not shown, if that has to do with encryption. @param {RemoteTrack} track @returns {string} a sentence, or empty */
 export function secretNote({ source, unavailable }) {
-  const thing = source === 'camera' ? 'camera' : source === 'microphone' ? 'microphone' : 'screen';
+  const thing = source === 'camera' ? t('This camera') : source === 'microphone' ? t('This microphone') : t('This screen');
   switch (unavailable) {
     case 'encrypted':
-      return `This ${thing} is encrypted end to end. Leave, and join with the passphrase.`;
+      return t('{thing} is encrypted end to end. Leave, and join with the passphrase.', { thing });
     case 'key':
-      return `This ${thing} is encrypted with another passphrase than yours.`;
+      return t('{thing} is encrypted with another passphrase than yours.', { thing });
     case 'plain':
-      return `This ${thing} is not encrypted, so it stays out of your encrypted meeting.`;
+      return t('{thing} is not encrypted, so it stays out of your encrypted meeting.', { thing });
     default:
       return '';
   }

@@ -6,6 +6,7 @@ import { confirmAction, personDialog } from './person-dialog.js';
 import { button, element, icon, input, label } from './dom.js';
 import { announce, toast } from './notices.js';
 import { duration, toldOfOthers, toldToUs } from './words.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
@@ -53,10 +54,10 @@ export class PeoplePanel {
     button('away').onclick = () => this.#do(people.setStatus(people.status === 'away' ? '' : 'away'));
     input('lock-room').onchange = () => this.#do(people.updateRoom({ locked: input('lock-room').checked }));
     input('use-lobby').onchange = () => this.#do(people.updateRoom({ lobby: input('use-lobby').checked }));
-    button('mute-all').onclick = () => void this.#confirm('Mute everybody?', 'They can turn their microphones on again. Moderators speak on.', 'Mute all', (reason) => people.muteAll(reason));
+    button('mute-all').onclick = () => void this.#confirm(t('Mute everybody?'), t('They can turn their microphones on again. Moderators speak on.'), t('Mute all'), (reason) => people.muteAll(reason));
     button('end-room').onclick = () =>
-      void this.#confirm('End the meeting for everybody?', 'Everybody is sent away, you too.', 'End for all', (reason) => people.endRoom(reason).catch(() => undefined));
-    element('reactions').replaceChildren(...REACTIONS.map((reaction) => action(reaction, `React with ${reaction}`, () => this.#do(people.react(reaction)))));
+      void this.#confirm(t('End the meeting for everybody?'), t('Everybody is sent away, you too.'), t('End for all'), (reason) => people.endRoom(reason).catch(() => undefined));
+    element('reactions').replaceChildren(...REACTIONS.map((reaction) => action(reaction, t('React with {reaction}', { reaction }), () => this.#do(people.react(reaction)))));
     const bans = /** @type {HTMLDetailsElement} */ (element('banned'));
     bans.ontoggle = () => bans.open && void this.#showBans();
   }
@@ -79,8 +80,8 @@ export class PeoplePanel {
 
   #showRoom() {
     const { locked, lobby } = this.#room.people;
-    if (locked !== this.#locked) toast(locked ? 'The room is locked: nobody new is let in.' : 'The room is open again.');
-    if (lobby !== this.#lobby) toast(lobby ? 'Whoever is new waits in the lobby until a moderator lets them in.' : 'There is no lobby any more.');
+    if (locked !== this.#locked) toast(locked ? t('The room is locked: nobody new is let in.') : t('The room is open again.'));
+    if (lobby !== this.#lobby) toast(lobby ? t('Whoever is new waits in the lobby until a moderator lets them in.') : t('There is no lobby any more.'));
     [this.#locked, this.#lobby] = [locked, lobby];
     this.#show();
     this.#changed();
@@ -89,11 +90,11 @@ export class PeoplePanel {
   #show() {
     const { people, participants } = this.#room;
     const rows = this.#rows();
-    element('roster-title').textContent = `People (${participants.size + 1})`;
+    element('roster-title').textContent = t('People ({count})', { count: participants.size + 1 });
     keepFocus(element('roster-list'), rows.map((row) => this.#row(row)));
-    button('raise').textContent = people.hand > 0 ? 'Take your hand down' : 'Raise your hand';
+    button('raise').textContent = people.hand > 0 ? t('Take your hand down') : t('Raise your hand');
     button('away').setAttribute('aria-pressed', String(people.status === 'away'));
-    button('away').textContent = people.status === 'away' ? 'I am back' : 'Away';
+    button('away').textContent = people.status === 'away' ? t('I am back') : t('Away');
     element('moderation').hidden = !people.moderator;
     element('lobby').hidden = people.waiting.length === 0;
     keepFocus(element('knocks'), people.waiting.map((waiting) => this.#knock(waiting)));
@@ -127,17 +128,17 @@ export class PeoplePanel {
     item.dataset.identity = row.identity;
     const name = document.createElement('span');
     name.className = 'roster-name';
-    name.textContent = row.own ? `${row.name} (you)` : row.name;
+    name.textContent = row.own ? t('{name} (you)', { name: row.name }) : row.name;
     const marks = document.createElement('span');
     marks.className = 'marks';
-    if (row.hand > 0) marks.append(sign('hand', 'Hand raised'));
-    if (row.moderator) marks.append(mark('Moderator'));
-    if (row.status) marks.append(mark(row.status === 'away' ? 'Away' : row.status));
-    if (row.reconnecting) marks.append(mark('Reconnecting'));
-    if (row.micOff) marks.append(sign('mic-off', 'Microphone off'));
+    if (row.hand > 0) marks.append(sign('hand', t('Hand raised')));
+    if (row.moderator) marks.append(mark(t('Moderator')));
+    if (row.status) marks.append(mark(row.status === 'away' ? t('Away') : row.status));
+    if (row.reconnecting) marks.append(mark(t('Reconnecting')));
+    if (row.micOff) marks.append(sign('mic-off', t('Microphone off')));
     item.append(name, marks);
     if (this.#room.people.moderator && !row.own) {
-      const more = action('', `Moderate ${row.name}`, () => {
+      const more = action('', t('Moderate {name}', { name: row.name }), () => {
         const participant = this.#room.participants.get(row.id);
         if (participant) personDialog(this.#room, participant, (work) => this.#do(work));
       });
@@ -156,9 +157,9 @@ export class PeoplePanel {
     const text = document.createElement('span');
     text.className = 'roster-name';
     text.textContent = name;
-    const admit = action('Let in', `Let ${name} in`, () => this.#do(people.admit(identity)));
+    const admit = action(t('Let in'), t('Let {name} in', { name }), () => this.#do(people.admit(identity)));
     admit.classList.add('primary');
-    const deny = action('Deny', `Do not let ${name} in`, () => void this.#confirm(`Do not let ${name} in?`, 'They may knock again.', 'Deny', (reason) => people.deny(identity, reason)));
+    const deny = action(t('Deny'), t('Do not let {name} in', { name }), () => void this.#confirm(t('Do not let {name} in?', { name }), t('They may knock again.'), t('Deny'), (reason) => people.deny(identity, reason)));
     item.append(text, admit, deny);
     return item;
   }
@@ -171,12 +172,12 @@ export class PeoplePanel {
       item.dataset.identity = identity;
       const text = document.createElement('span');
       text.className = 'roster-name';
-      text.textContent = `${identity}, ${duration(seconds)} yet${reason ? `: ${reason}` : ''}`;
-      item.append(text, action('Lift', `Lift the ban of ${identity}`, () => this.#do(people.unban(identity).then(() => this.#showBans()))));
+      text.textContent = t('{identity}, {time} yet', { identity, time: duration(seconds) }) + (reason ? `: ${reason}` : '');
+      item.append(text, action(t('Lift'), t('Lift the ban of {identity}', { identity }), () => this.#do(people.unban(identity).then(() => this.#showBans()))));
       return item;
     });
     const none = document.createElement('li');
-    none.textContent = 'Nobody is banned.';
+    none.textContent = t('Nobody is banned.');
     element('bans').replaceChildren(...(items.length > 0 ? items : [none]));
   }
 
@@ -184,14 +185,14 @@ export class PeoplePanel {
   #tellKnock(name) {
     const { people } = this.#room;
     const waiting = people.waiting.find((one) => one.name === name);
-    toast(`${name} waits in the lobby.`, { label: 'Let in', act: () => waiting && this.#do(people.admit(waiting.identity)) });
+    toast(t('{name} waits in the lobby.', { name }), { label: t('Let in'), act: () => waiting && this.#do(people.admit(waiting.identity)) });
   }
 
   /** @param {import('./client/protocol.js').Moderated} done */
   #tell(done) {
     const { identity, participants, localTracks } = this.#room;
-    const nameOf = /** @param {string | undefined} who */ (who) => [...participants.values()].find((one) => one.identity === who)?.name ?? 'Somebody';
-    const by = done.by === undefined ? 'A moderator' : nameOf(done.by);
+    const nameOf = /** @param {string | undefined} who */ (who) => [...participants.values()].find((one) => one.identity === who)?.name ?? t('Somebody');
+    const by = done.by === undefined ? t('A moderator') : nameOf(done.by);
     if (done.by === identity) return;
     if (done.identity === identity) {
       const track = [...localTracks].find(({ id }) => id === done.track);

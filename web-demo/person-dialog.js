@@ -3,6 +3,7 @@
  * What a moderator may do with somebody, and the question before what cannot be taken back.
  */
 import { button, element, input, select } from './dom.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/index.js').RemoteParticipant} RemoteParticipant */
@@ -44,26 +45,26 @@ function deeds({ people }, { identity, name, tracks, hand, moderator }) {
   const live = /** @param {string} source */ (source) => [...tracks.values()].find((track) => track.source === source && !track.muted);
   const [microphone, camera, screen] = ['microphone', 'camera', 'screen_share'].map(live);
   const kick = /** @param {string} reason */ async (reason) => {
-    const answer = await confirmAction({ title: `Remove ${name}?`, text: 'They may come in again, unless the room is locked or has a lobby.', yes: 'Remove', reason });
+    const answer = await confirmAction({ title: t('Remove {name}?', { name }), text: t('They may come in again, unless the room is locked or has a lobby.'), yes: t('Remove'), reason });
     if (answer) await people.kick(identity, answer.reason);
   };
   const ban = /** @param {string} reason */ async (reason) => {
-    const answer = await confirmAction({ title: `Ban ${name}?`, text: 'They are sent away and cannot come in again for this time. The ban can be lifted.', yes: 'Ban', reason, times: true });
+    const answer = await confirmAction({ title: t('Ban {name}?', { name }), text: t('They are sent away and cannot come in again for this time. The ban can be lifted.'), yes: t('Ban'), reason, times: true });
     if (answer) await people.ban(identity, answer.seconds, answer.reason);
   };
   /** @type {(Deed | false | undefined)[]} */
   const all = [
-    microphone && { name: 'mute', text: 'Mute the microphone', act: (reason) => people.muteTrack(microphone.id, reason) },
-    screen && { name: 'stop-screen', text: 'Stop the screen share', act: (reason) => people.stopTrack(screen.id, reason) },
-    camera && { name: 'stop-camera', text: 'Turn the camera off', act: (reason) => people.stopTrack(camera.id, reason) },
-    hand > 0 && { name: 'lower-hand', text: 'Take the hand down', act: (reason) => people.lowerHand(identity, reason) },
-    { name: 'watch-only', text: 'Only watch and listen', act: (reason) => people.setPermissions(identity, { can_publish: false, can_publish_data: false }, reason) },
-    { name: 'take-part', text: 'Speak, show and write', act: (reason) => people.setPermissions(identity, { can_publish: true, can_publish_data: true }, reason) },
+    microphone && { name: 'mute', text: t('Mute the microphone'), act: (reason) => people.muteTrack(microphone.id, reason) },
+    screen && { name: 'stop-screen', text: t('Stop the screen share'), act: (reason) => people.stopTrack(screen.id, reason) },
+    camera && { name: 'stop-camera', text: t('Turn the camera off'), act: (reason) => people.stopTrack(camera.id, reason) },
+    hand > 0 && { name: 'lower-hand', text: t('Take the hand down'), act: (reason) => people.lowerHand(identity, reason) },
+    { name: 'watch-only', text: t('Only watch and listen'), act: (reason) => people.setPermissions(identity, { can_publish: false, can_publish_data: false }, reason) },
+    { name: 'take-part', text: t('Speak, show and write'), act: (reason) => people.setPermissions(identity, { can_publish: true, can_publish_data: true }, reason) },
     moderator
-      ? { name: 'demote', text: 'Take the moderator’s role', act: (reason) => people.setModerator(identity, false, reason) }
-      : { name: 'promote', text: 'Make a moderator', act: (reason) => people.setModerator(identity, true, reason) },
-    { name: 'kick', text: 'Remove…', danger: true, act: kick },
-    { name: 'ban', text: 'Ban…', danger: true, act: ban },
+      ? { name: 'demote', text: t('Take the moderator’s role'), act: (reason) => people.setModerator(identity, false, reason) }
+      : { name: 'promote', text: t('Make a moderator'), act: (reason) => people.setModerator(identity, true, reason) },
+    { name: 'kick', text: t('Remove…'), danger: true, act: kick },
+    { name: 'ban', text: t('Ban…'), danger: true, act: ban },
   ];
   return all.filter((deed) => deed !== undefined && deed !== false);
 }

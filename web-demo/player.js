@@ -6,6 +6,7 @@ import { button, element, input, label, select, setIcon, video } from './dom.js'
 import { toast } from './notices.js';
 import { recall, remember } from './client/storage.js';
 import { bits } from './stats-overlay.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/events.js').Layer} Layer */
 
@@ -13,7 +14,7 @@ const VOLUME_STEP = 5;
 /** The bar goes when nobody has moved for so long. */
 const IDLE_MS = 3000;
 /** Names of layers, best first, by how many there are. @type {Record<number, string[]>} */
-const NAMES = { 2: ['High', 'Low'], 3: ['High', 'Medium', 'Low'] };
+const NAMES = { 2: [t('High'), t('Low')], 3: [t('High'), t('Medium'), t('Low')] };
 /** @type {Record<string, string>} */
 const KEYS = { ' ': 'toggle-play', k: 'toggle-play', m: 'toggle-sound', f: 'fullscreen', p: 'picture-in-picture' };
 
@@ -91,13 +92,13 @@ export class Player {
   #show() {
     const { paused, muted, volume } = this.#video;
     element('player').dataset.playing = String(!paused);
-    face('toggle-play', paused ? 'play' : 'pause', paused ? 'Play' : 'Pause', 'k');
+    face('toggle-play', paused ? 'play' : 'pause', paused ? t('Play') : t('Pause'), 'k');
     const silent = muted || volume === 0;
-    face('toggle-sound', silent ? 'sound-off' : 'sound', silent ? 'Turn the sound on' : 'Turn the sound off', 'm');
+    face('toggle-sound', silent ? 'sound-off' : 'sound', silent ? t('Turn the sound on') : t('Turn the sound off'), 'm');
     const full = document.fullscreenElement !== null;
-    face('fullscreen', full ? 'fullscreen-off' : 'fullscreen', full ? 'Leave full screen' : 'Full screen', 'f');
+    face('fullscreen', full ? 'fullscreen-off' : 'fullscreen', full ? t('Leave full screen') : t('Full screen'), 'f');
     const small = document.pictureInPictureElement !== null;
-    face('picture-in-picture', 'pip', small ? 'Back into the page' : 'Picture in picture', 'p');
+    face('picture-in-picture', 'pip', small ? t('Back into the page') : t('Picture in picture'), 'p');
     input('volume').value = String(this.#percent());
     if (!silent) button('sound-wanted').hidden = true;
     if (this.#video.videoHeight !== this.#height) {
@@ -117,7 +118,7 @@ export class Player {
       list.replaceChildren(...wanted.map((rid) => new Option(rid, rid)));
       list.value = wanted.includes(value) ? value : '';
     }
-    list.options[0].text = this.#height > 0 && list.value === '' ? `Auto (${this.#height}p)` : 'Auto';
+    list.options[0].text = this.#height > 0 && list.value === '' ? t('Auto ({height}p)', { height: this.#height }) : t('Auto');
     for (const [index, { rid, bitrate }] of this.#layers.entries()) {
       const option = list.options[index + 1];
       option.text = `${names?.[index] ?? rid}${bitrate ? `, ${bits(bitrate)}` : ''}`;

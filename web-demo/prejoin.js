@@ -8,6 +8,7 @@ import { fillDevices } from './device-lists.js';
 import { LevelMeter } from './level-meter.js';
 import { ROOM_SENTENCE, personName, roomName } from './pages.js';
 import { rememberChoices, rememberedChoices } from './client/storage.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/devices.js').Opened} Opened */
 
@@ -24,6 +25,9 @@ import { rememberChoices, rememberedChoices } from './client/storage.js';
 /** @typedef {import('./client/storage.js').Choices} Choices */
 
 const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones' });
+
+/** What the buttons do: off, on. @type {Record<Device, [string, string]>} */
+const TOGGLES = { camera: [t('Turn the camera off'), t('Turn the camera on')], microphone: [t('Turn the microphone off'), t('Turn the microphone on')] };
 
 export class Prejoin {
   /** @type {Record<Device, MediaStreamTrack | null>} */
@@ -71,7 +75,7 @@ export class Prejoin {
     if (this.#opening !== opening) return;
     this.#opening = null;
     this.#tracks = { camera: opened.camera, microphone: opened.microphone };
-    if (opened.problems.length > 0) this.notify([notice, ...opened.problems, 'You can join without.'].filter(Boolean).join(' '));
+    if (opened.problems.length > 0) this.notify([notice, ...opened.problems.map((problem) => t(problem)), t('You can join without.')].filter(Boolean).join(' '));
     await this.#fillLists();
     this.#render();
   }
@@ -87,20 +91,20 @@ export class Prejoin {
   /** @param {string} sentence */
   notify(sentence) {
     const notice = element('prejoin-notice');
-    notice.textContent = sentence;
+    notice.textContent = t(sentence);
     notice.hidden = sentence === '';
   }
 
   /** @param {boolean} busy */
   setBusy(busy) {
     button('join').disabled = busy;
-    button('join').textContent = busy ? 'Joining…' : 'Join';
+    button('join').textContent = busy ? t('Joining…') : t('Join');
   }
 
   #submit() {
     const name = personName(input('name').value);
     const room = roomName(input('room-name').value);
-    if (!name) return this.#complain('name', 'Please enter your name, so that the others know who you are.');
+    if (!name) return this.#complain('name', t('Please enter your name, so that the others know who you are.'));
     if (!room) return this.#complain('room-name', ROOM_SENTENCE);
     input('room-name').value = room;
     const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
@@ -155,7 +159,7 @@ export class Prejoin {
       this.notify('');
       await this.#fillLists();
     } catch (error) {
-      this.notify(`${/** @type {Error} */ (error).message} You can join without.`);
+      this.notify(`${t(/** @type {Error} */ (error).message)} ${t('You can join without.')}`);
     }
     this.#render();
   }
@@ -190,7 +194,7 @@ function showToggle(id, on, device) {
   target.classList.toggle('on', on);
   target.removeAttribute('aria-pressed');
   setIcon(target, on ? name : `${name}-off`);
-  label(target, on ? `Turn the ${device} off` : `Turn the ${device} on`);
+  label(target, TOGGLES[device][on ? 0 : 1]);
 }
 
 /** @param {MediaStreamTrack | null} track */

@@ -2,6 +2,7 @@
  * @module
  * Says in words what of somebody's picture is shown, and why not more of it.
  */
+import { t } from './language.js';
 
 /** @typedef {import('./client/protocol.js').TrackStatus} TrackStatus */
 /** @typedef {import('./client/protocol.js').LayerName} LayerName */
@@ -15,7 +16,7 @@ export function describeQuality(status, { name, screen, width, height }) {
   const size = sizeOf(status?.shown, width, height);
   if (!status) return size;
   const best = sizeOf(status.wanted, 0, 0);
-  const what = size && best && best !== size && status.limit !== 'none' ? `${size} of ${best}` : size;
+  const what = size && best && best !== size && status.limit !== 'none' ? t('{size} of {best}', { size, best }) : size;
   return [what, reasonOf(status, name, screen)].filter(Boolean).join(' · ');
 }
 
@@ -37,23 +38,23 @@ function sizeOf(layer, width, height) {
 function reasonOf({ limit, needed, available, shown }, name, screen) {
   switch (limit) {
     case 'none':
-      return 'The best there is';
+      return t('The best there is');
     case 'bandwidth':
       // There may be room again already: it is not used before it has lasted.
-      if (available === 0 || needed === 0 || available >= needed) return 'Your connection does not carry more';
-      return `Your connection has ${megabits(available)} of the ${megabits(needed)} Mbit/s that this needs`;
+      if (available === 0 || needed === 0 || available >= needed) return t('Your connection does not carry more');
+      return t('Your connection has {available} of the {needed} Mbit/s that this needs', { available: megabits(available), needed: megabits(needed) });
     case 'viewport':
-      return shown ? 'Shown small' : 'Not in view';
+      return shown ? t('Shown small') : t('Not in view');
     case 'policy':
-      return shown ? 'Chosen by hand' : 'Switched off here';
+      return shown ? t('Chosen by hand') : t('Switched off here');
     case 'publisher_not_sending':
-      return `${name} ${shown ? 'does not send more' : 'sends nothing now'}`;
+      return shown ? t('{name} does not send more', { name }) : t('{name} sends nothing now', { name });
     case 'publisher_cpu':
-      return `${name}’s computer cannot keep up`;
+      return t('{name}’s computer cannot keep up', { name });
     case 'waiting_keyframe':
-      return 'A better picture is on its way';
+      return t('A better picture is on its way');
     case 'codec':
-      return `This browser cannot play this ${screen ? 'screen' : 'camera'}`;
+      return screen ? t('This browser cannot play this screen') : t('This browser cannot play this camera');
     default:
       return '';
   }

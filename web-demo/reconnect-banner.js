@@ -3,6 +3,7 @@
  * What happens while the server cannot be reached: in words, with the seconds until the next attempt and a button that does not wait.
  */
 import { element } from './dom.js';
+import { t } from './language.js';
 
 const TICK_MS = 250;
 
@@ -22,7 +23,7 @@ export class ReconnectBanner {
     this.#countdown.className = 'countdown';
     this.#button.type = 'button';
     this.#button.id = 'try-now';
-    this.#button.textContent = 'Try now';
+    this.#button.textContent = t('Try now');
     this.#button.addEventListener('click', () => {
       this.#nextAt = 0;
       this.#tick();
@@ -34,7 +35,8 @@ export class ReconnectBanner {
   show(sentence) {
     const banner = element('banner');
     banner.hidden = false;
-    if (this.#sentence.textContent !== sentence) this.#sentence.textContent = sentence;
+    const text = t(sentence);
+    if (this.#sentence.textContent !== text) this.#sentence.textContent = text;
     if (!banner.contains(this.#sentence)) banner.replaceChildren(this.#sentence, this.#countdown, this.#button);
   }
 
@@ -56,7 +58,7 @@ export class ReconnectBanner {
   #tick() {
     const seconds = Math.ceil((this.#nextAt - performance.now()) / 1000);
     const waits = seconds > 0;
-    this.#countdown.textContent = waits ? `Next try in ${seconds} s.` : 'Trying now…';
+    this.#countdown.textContent = waits ? t('Next try in {seconds} s.', { seconds }) : t('Trying now…');
     this.#button.disabled = !waits;
   }
 }

@@ -2,6 +2,7 @@
  * @module
  * Once a second, the figures of every tile's tracks, while switched on.
  */
+import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./tile.js').Tile} Tile */
@@ -62,7 +63,7 @@ export class StatsOverlay {
  * @returns {[string, string][]}
  */
 function rows(stats, voice) {
-  if (!stats) return [['flow', 'nothing flows']];
+  if (!stats) return [['flow', t('nothing flows')]];
   /** @type {[string, string][]} */
   const list = [];
   if (stats.width && stats.height) {

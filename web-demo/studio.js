@@ -5,6 +5,7 @@
  */
 import { openDevice, openScreen, openWanted } from './client/devices.js';
 import { rememberedChoices } from './client/storage.js';
+import { t } from './language.js';
 
 /** @typedef {'camera' | 'screen' | 'none'} Picture */
 
@@ -128,7 +129,7 @@ export class Studio {
     if (this.#camera !== track) this.#camera?.stop();
     this.#camera = track;
     this.picture = 'camera';
-    this.#lostWith(track, () => this.#camera === track && this.picture === 'camera', 'Your camera was unplugged or taken away.');
+    this.#lostWith(track, () => this.#camera === track && this.picture === 'camera', t('Your camera was unplugged or taken away.'));
     await this.#resize();
   }
 
@@ -142,7 +143,7 @@ export class Studio {
       this.#microphone = null;
       this.microphoneOn = false;
       this.#remix();
-      this.#handlers.problem('Your microphone was unplugged or taken away.');
+      this.#handlers.problem(t('Your microphone was unplugged or taken away.'));
       this.#handlers.changed();
     });
   }
@@ -154,7 +155,7 @@ export class Studio {
     this.#screen = screen;
     this.picture = 'screen';
     this.#remix();
-    this.#lostWith(screen.video, () => this.#screen === screen, 'You no longer share your screen.');
+    this.#lostWith(screen.video, () => this.#screen === screen, t('You no longer share your screen.'));
   }
 
   /**

@@ -2,7 +2,8 @@
  * @module
  * One tile: a picture or an avatar, a name, and what there is to say about it. It shows what it is told and decides nothing.
  */
-import { icon } from './dom.js';
+import { icon, label } from './dom.js';
+import { t } from './language.js';
 
 const AVATAR_HUES = 12;
 const REACTION_MS = 4000;
@@ -12,6 +13,8 @@ let tilesMade = 0;
 export class Tile {
   /** @type {HTMLElement} */
   element;
+  /** Stands for the picture where less of it is wanted than is shown. */
+  extent = make('span', 'extent');
   /** Track ids whose figures belong on this tile: picture first. @type {string[]} */
   statsOf = [];
   #video;
@@ -22,14 +25,16 @@ export class Tile {
   #lock;
   #stats;
   #quality;
+  #pin;
   #local;
   /** What to say of the quality; asked when somebody looks. @type {(picture: {width: number, height: number}) => string} */
   #describe = () => '';
 
   /**
    * @param {{participant: string, source: string, name: string, seed: string, local: boolean}} about
+   * @param {() => void} pin somebody wants it large, or not any more
    */
-  constructor({ participant, source, name, seed, local }) {
+  constructor({ participant, source, name, seed, local }, pin) {
     this.#local = local;
     this.element = make('article', 'tile');
     Object.assign(this.element.dataset, { participant, source, track: '', hue: String(hueOf(seed)) });
@@ -46,18 +51,18 @@ export class Tile {
     this.#micOff = make('span', 'mic-off');
     this.#micOff.append(icon('mic-off'));
     this.#micOff.setAttribute('role', 'img');
-    this.#micOff.setAttribute('aria-label', 'Microphone off');
+    this.#micOff.setAttribute('aria-label', t('Microphone off'));
     this.#micOff.hidden = true;
     this.#lock = make('span', 'lock');
     this.#lock.append(icon('lock'));
     this.#lock.setAttribute('role', 'img');
-    this.#lock.setAttribute('aria-label', 'Encrypted end to end');
-    this.#lock.title = 'Encrypted end to end';
+    this.#lock.setAttribute('aria-label', t('Encrypted end to end'));
+    this.#lock.title = t('Encrypted end to end');
     this.#lock.hidden = true;
     this.#hand = make('span', 'hand');
     this.#hand.append(icon('hand'));
     this.#hand.setAttribute('role', 'img');
-    this.#hand.setAttribute('aria-label', 'Hand raised');
+    this.#hand.setAttribute('aria-label', t('Hand raised'));
     this.#hand.hidden = true;
     this.#name = make('span', 'name');
     caption.append(this.#hand, this.#micOff, this.#lock, this.#name);
@@ -65,15 +70,43 @@ export class Tile {
     this.#stats.hidden = true;
     this.#quality = make('p', 'quality');
     this.#quality.id = `quality-${++tilesMade}`;
-    this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality);
+    this.#pin = document.createElement('button');
+    Object.assign(this.#pin, { type: 'button', className: 'pin' });
+    this.#pin.append(icon('pin'));
+    this.#pin.addEventListener('click', pin);
+    this.element.addEventListener('dblclick', pin);
+    this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality, this.#pin, this.extent);
     this.setName(name);
-    if (!local) this.#answerLooks();
+    this.setPinned(false);
+    this.#answerLooks();
+  }
+
+  get name() {
+    return this.#name.textContent ?? '';
   }
 
   /** @param {string} name */
   setName(name) {
+    if (name === this.name) return;
     this.#name.textContent = name;
     this.element.setAttribute('aria-label', name);
+    this.#labelPin();
+  }
+
+  /** How much of the picture is wanted. @param {'full' | 'small' | 'none'} extent */
+  setExtent(extent) {
+    this.extent.hidden = extent === 'none';
+  }
+
+  /** @param {boolean} pinned */
+  setPinned(pinned) {
+    this.element.classList.toggle('pinned', pinned);
+    this.#pin.setAttribute('aria-pressed', String(pinned));
+    this.#labelPin();
+  }
+
+  #labelPin() {
+    label(this.#pin, this.element.classList.contains('pinned') ? t('Let {name} go', { name: this.name }) : t('Keep {name} large', { name: this.name }));
   }
 
   /**
@@ -103,17 +136,14 @@ export class Tile {
   /** The line is one for who points at the tile, taps it or comes to it by keyboard. */
   refreshQuality() {
     const { videoWidth: width, videoHeight: height, hidden } = this.#video;
-    const text = hidden ? '' : this.#describe({ width, height });
-    this.#quality.textContent = text;
-    // A tile with nothing to say is no stop for the keyboard.
-    if (text && !this.#local) this.element.tabIndex = 0;
-    else this.element.removeAttribute('tabindex');
+    this.#quality.textContent = hidden || this.#local ? '' : this.#describe({ width, height });
   }
 
+  /** The button of the tile is its stop for the keyboard. */
   #answerLooks() {
     const { element } = this;
-    element.setAttribute('aria-describedby', this.#quality.id);
-    element.addEventListener('focus', () => this.refreshQuality());
+    this.#pin.setAttribute('aria-describedby', this.#quality.id);
+    this.#pin.addEventListener('focus', () => this.refreshQuality());
     this.#video.addEventListener('resize', () => this.refreshQuality());
     /** @param {PointerEvent} event @param {boolean} asked */
     const ask = ({ pointerType }, asked) => {
@@ -172,7 +202,7 @@ export class Tile {
         const row = document.createElement('div');
         const term = document.createElement('dt');
         const detail = document.createElement('dd');
-        term.textContent = name;
+        term.textContent = t(name);
         detail.textContent = value;
         detail.dataset.stat = name;
         row.append(term, detail);

@@ -9,6 +9,7 @@ import { button, element, input } from './dom.js';
 import { announce, copyLink } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, roomName } from './pages.js';
 import { Player } from './player.js';
+import { t } from './language.js';
 
 /** @typedef {import('./client/whep.js').Viewer} Viewer */
 /** @typedef {'choosing' | 'connecting' | 'waiting' | 'playing' | 'paused' | 'reconnecting' | 'closed'} PageState */
@@ -33,7 +34,7 @@ function start() {
     choose(input('room-name').value);
   });
   button('again').addEventListener('click', () => open(element('title').textContent ?? ''));
-  button('copy-link').addEventListener('click', () => void copyLink(pageLink('/watch', element('title').textContent ?? ''), 'The link to this stream is on the clipboard.'));
+  button('copy-link').addEventListener('click', () => void copyLink(pageLink('/watch', element('title').textContent ?? ''), t('The link to this stream is on the clipboard.')));
   window.addEventListener('pagehide', () => exposed.viewer?.close());
   window.addEventListener('pageshow', (event) => {
     // The browser kept the page, but its session ended when it went.
@@ -71,10 +72,10 @@ function open(room) {
   element('title').textContent = room;
   document.title = `${room} – Switchyard`;
   if (!window.RTCPeerConnection) {
-    showState('closed', 'This cannot be played', 'This browser has no WebRTC. Another browser will do.');
+    showState('closed', t('This cannot be played'), t('This browser has no WebRTC. Another browser will do.'));
     return;
   }
-  showState('connecting', 'Connecting…', '');
+  showState('connecting', t('Connecting…'), '');
   const viewer = watch(new URL(`whep/${room}`, location.href), { token: query.get('token') ?? undefined });
   exposed.viewer = viewer;
   follow(viewer);
@@ -87,30 +88,30 @@ function follow(viewer) {
   viewer.on('viewers', ({ count }) => {
     element('audience').hidden = false;
     element('viewers').textContent = String(count);
-    element('viewers-label').textContent = count === 1 ? ' viewer' : ' viewers';
+    element('viewers-label').textContent = ` ${count === 1 ? t('viewer') : t('viewers')}`;
   });
   viewer.on('stats', ({ stats }) => player.setDelay(stats.behindMs ?? null));
   viewer.on('statechange', ({ state, message }) => {
-    if (state === 'waiting') showState('waiting', 'Waiting for the stream', 'It has not begun yet. It starts here by itself.');
-    else if (state === 'reconnecting') showState('reconnecting', 'Connecting again…', message);
+    if (state === 'waiting') showState('waiting', t('Waiting for the stream'), t('It has not begun yet. It starts here by itself.'));
+    else if (state === 'reconnecting') showState('reconnecting', t('Connecting again…'), message);
     else if (state === 'connected' && viewer.flowing) showPlaying();
   });
   viewer.on('flow', ({ flowing }) => {
     if (flowing) showPlaying();
     else if (viewer.state === 'connected') pause();
   });
-  viewer.on('closed', ({ message }) => showState('closed', 'This cannot be played', message));
+  viewer.on('closed', ({ message }) => showState('closed', t('This cannot be played'), message));
 }
 
 function showPlaying() {
-  showState('playing', 'The stream plays', '');
+  showState('playing', t('The stream plays'), '');
 }
 
 /** Nothing comes, though the server is there. */
 function pause() {
-  showState('paused', 'The stream paused', 'It goes on here by itself.');
+  showState('paused', t('The stream paused'), t('It goes on here by itself.'));
   endedTimer = window.setTimeout(() => {
-    showState('paused', 'The stream has ended, it seems', 'Nothing has come for a minute. Should it come back, it goes on here by itself.');
+    showState('paused', t('The stream has ended, it seems'), t('Nothing has come for a minute. Should it come back, it goes on here by itself.'));
   }, ENDED_MS);
 }
 
@@ -128,5 +129,5 @@ function showState(state, title, text) {
   element('again').hidden = state !== 'closed';
   if (element('curtain-title').textContent !== title) announce(`${title}${text ? `. ${text}` : ''}`);
   element('curtain-title').textContent = title;
-  element('curtain-text').textContent = text;
+  element('curtain-text').textContent = t(text);
 }

@@ -2,10 +2,9 @@
  * @module
  * What moderators do, in sentences.
  */
+import { t } from './language.js';
 
 /** @typedef {import('./client/protocol.js').Moderated} Moderated */
-
-const BECAUSE = ' Reason: ';
 
 /**
  * What somebody did to us; empty where nothing need be said, or where it comes as the end of the meeting.
@@ -14,14 +13,14 @@ const BECAUSE = ' Reason: ';
  * @param {string} source of the track that it concerns
  */
 export function toldToUs({ action, on, reason }, by, source) {
-  const thing = source === 'camera' ? 'your camera' : 'your microphone';
+  const thing = source === 'camera' ? t('your camera') : t('your microphone');
   const sentence = {
-    mute_track: `${by} muted ${thing}. You can turn it on again.`,
-    stop_track: source === 'screen_share' ? `${by} stopped your screen share.` : `${by} turned ${thing} off.`,
-    lower_hand: `${by} took your hand down.`,
-    set_permissions: `${by} changed what you may do here.`,
-    update_participant: `${by} changed how you are shown.`,
-    set_moderator: on ? `${by} made you a moderator.` : `${by} took the moderator’s role from you.`,
+    mute_track: t('{by} muted {thing}. You can turn it on again.', { by, thing }),
+    stop_track: source === 'screen_share' ? t('{by} stopped your screen share.', { by }) : t('{by} turned {thing} off.', { by, thing }),
+    lower_hand: t('{by} took your hand down.', { by }),
+    set_permissions: t('{by} changed what you may do here.', { by }),
+    update_participant: t('{by} changed how you are shown.', { by }),
+    set_moderator: on ? t('{by} made you a moderator.', { by }) : t('{by} took the moderator’s role from you.', { by }),
   }[action];
   return sentence ? withReason(sentence, reason) : '';
 }
@@ -34,13 +33,13 @@ export function toldToUs({ action, on, reason }, by, source) {
  */
 export function toldOfOthers({ action, on, reason }, by, whom) {
   const sentence = {
-    mute_all: `${by} muted everybody.`,
-    kick: `${by} removed ${whom}.`,
-    ban: `${by} banned ${whom}.`,
-    unban: `${by} lifted the ban of ${whom}.`,
-    admit: `${by} let ${whom} in.`,
-    deny: `${by} did not let ${whom} in.`,
-    set_moderator: on ? `${whom} moderates now.` : `${whom} does not moderate any more.`,
+    mute_all: t('{by} muted everybody.', { by }),
+    kick: t('{by} removed {whom}.', { by, whom }),
+    ban: t('{by} banned {whom}.', { by, whom }),
+    unban: t('{by} lifted the ban of {whom}.', { by, whom }),
+    admit: t('{by} let {whom} in.', { by, whom }),
+    deny: t('{by} did not let {whom} in.', { by, whom }),
+    set_moderator: on ? t('{whom} moderates now.', { whom }) : t('{whom} does not moderate any more.', { whom }),
   }[action];
   return sentence ? withReason(sentence, reason) : '';
 }
@@ -50,12 +49,12 @@ export function toldOfOthers({ action, on, reason }, by, whom) {
  * @param {string | undefined} reason
  */
 function withReason(sentence, reason) {
-  return reason ? `${sentence}${BECAUSE}${reason}` : sentence;
+  return reason ? t('{sentence} Reason: {reason}', { sentence, reason }) : sentence;
 }
 
 /** How long yet. @param {number} seconds */
 export function duration(seconds) {
-  if (seconds < 5400) return `${Math.ceil(seconds / 60)} min`;
-  if (seconds < 129_600) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86_400)} days`;
+  if (seconds < 5400) return t('{count} min', { count: Math.ceil(seconds / 60) });
+  if (seconds < 129_600) return t('{count} h', { count: Math.round(seconds / 3600) });
+  return t('{count} days', { count: Math.round(seconds / 86_400) });
 }

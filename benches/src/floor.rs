@@ -17,7 +17,8 @@ use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::process::processor_ticks;
-use receivers::{Receivers, pin};
+use receivers::Receivers;
+pub(crate) use receivers::pin;
 use sender::{Method, Sender, Shape, Step};
 
 /// Sent before anything is measured.

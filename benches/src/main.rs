@@ -7,6 +7,7 @@
 mod cli;
 mod clock;
 mod floor;
+mod games;
 mod ice;
 mod load;
 mod lobby;
@@ -48,6 +49,8 @@ enum Action {
     },
     /// Measures the least that any server could spend on this machine: encryption and sending, nothing else
     Floor(floor::Options),
+    /// Measures messages that all players of a game tell each other: data channels against the WebSocket relay
+    Games(games::Options),
     /// Relays datagrams through a narrow link with delay and loss, for browsers and anything else
     Shape(shape::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Action::Run { scenario, options } => runner::run(&scenario, &options),
         Action::Floor(options) => floor::run(&options),
+        Action::Games(options) => games::run(&options),
         Action::Shape(options) => shape::run(&options),
     }
 }

@@ -38,6 +38,17 @@ pub(crate) fn offer(local: &Local, sections: &[Section]) -> String {
     sdp
 }
 
+/// Writes an offer of data channels and nothing else.
+pub(crate) fn data_offer(local: &Local) -> String {
+    let mut sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+        a=mid:0\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n"
+        .to_owned();
+    // Writing to a string cannot fail.
+    let _ = write_transport(&mut sdp, local, "active");
+    sdp
+}
+
 fn write_section(
     sdp: &mut String,
     local: &Local,

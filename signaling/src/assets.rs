@@ -123,16 +123,21 @@ mod tests {
     }
 
     #[test]
-    fn pages_name_their_modules_and_each_is_there() {
+    fn a_page_loads_one_script_with_all_that_its_modules_are() {
         let file = |name: &str| FILES.iter().find(|(path, ..)| *path == name).map(|file| file.2);
-        let page = std::str::from_utf8(file("index.html").unwrap()).unwrap();
-        let named = page.split("rel=\"modulepreload\" href=\"").skip(1);
-        let named: Vec<&str> = named.map(|rest| rest.split('"').next().unwrap()).collect();
-        for module in ["dom.js", "client/room.js", "client/e2ee/secrecy.js"] {
-            assert!(named.contains(&module), "{named:?}");
+        let text = |name: &str| std::str::from_utf8(file(name).unwrap()).unwrap();
+        for (page, script) in [("index", "main"), ("live", "live"), ("operator", "operator")] {
+            let source = format!("src=\"{script}.bundle.js\"");
+            assert!(text(&format!("{page}.html")).contains(&source), "{page}");
+            let bundle = text(&format!("{script}.bundle.js"));
+            let module = |line: &str| line.starts_with("import ") || line.starts_with("export ");
+            assert!(!bundle.lines().any(module), "{script}");
+            assert!(bundle.contains("// language.js\nconst m"), "{script}");
         }
-        assert!(named.iter().all(|module| file(module).is_some()), "{named:?}");
-        assert!(!named.contains(&"main.js") && !named.contains(&"client/e2ee/worker.js"));
+        for part in ["\nclass Room ", "\nclass Grid ", "\nclass Secrecy "] {
+            assert_eq!(text("main.bundle.js").matches(part).count(), 1, "{part}");
+        }
+        assert!(file("client/room.js").is_some() && file("client/e2ee/worker.js").is_some());
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum CliCommand {
     /// Record what a WHEP server shows
     #[command(after_help = PLAY_HELP)]
     Play(PlayArgs),
+    /// Take part in a room without sound or picture: say something, print what is said, send a file
+    #[command(after_help = BOT_HELP)]
+    Bot(BotArgs),
 }
 
 const TOKEN_HELP: &str = "\
@@ -65,6 +68,50 @@ The extension of FILE says what is asked for and written: .mkv every format, .we
 Examples:
   switchyard play http://127.0.0.1:8080/whep/stage -o stage.mkv
   switchyard play 'http://127.0.0.1:8080/whep/stage?participant=cam' -o cam.ivf --duration 10s";
+
+const BOT_HELP: &str = "\
+What is said in the room goes to standard output, a line each. With --say or --send it leaves when that is done (a file: when
+somebody has it whole), else on Ctrl-C or after --duration. The exit code is 0 when all went well, and 1 when the server refused
+or nobody took the file; standard error says why.
+
+Examples:
+  switchyard bot http://127.0.0.1:8080 --room demo --say 'The build is green.'
+  switchyard bot http://127.0.0.1:8080 --room demo --send report.pdf --duration 10m
+  switchyard bot https://sfu.example:8443 --room demo --token \"$TOKEN\" --send log.txt --to ada";
+
+/// Flags of `bot`.
+#[derive(Clone, Debug, Args)]
+pub struct BotArgs {
+    /// Address of the server
+    pub url: String,
+    /// Which room
+    #[arg(long)]
+    pub room: String,
+    /// What the others see
+    #[arg(long, default_value = "Bot")]
+    pub name: String,
+    /// Tells participants apart; the newer of two with one identity replaces the older
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Token to join the room
+    #[arg(long, env = "SWITCHYARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// What to say in the chat
+    #[arg(long, value_name = "TEXT")]
+    pub say: Option<String>,
+    /// What to offer and send to those who accept it; up to 256 MiB
+    #[arg(long, value_name = "FILE")]
+    pub send: Option<PathBuf>,
+    /// Only to this one
+    #[arg(long, value_name = "IDENTITY")]
+    pub to: Option<String>,
+    /// How long to stay: seconds, or a number with s, m, h or d
+    #[arg(long, value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Take any certificate of the server
+    #[arg(long)]
+    pub insecure: bool,
+}
 
 /// Flags of `publish`.
 #[derive(Clone, Debug, Args)]

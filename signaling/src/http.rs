@@ -19,7 +19,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -67,9 +67,14 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
     guarded(router.fallback(get(asset)), state)
 }
 
-/// The routes of `--admin-listen`.
+/// The routes of `--admin-listen`, with the page that shows them.
 pub(crate) fn admin(state: Arc<AppState>) -> Router {
-    guarded(Router::new().route("/metrics", get(metrics::serve)).merge(api::routes()), state)
+    let router = Router::new()
+        .route("/metrics", get(metrics::serve))
+        .merge(api::routes())
+        .route("/", get(|| async { Redirect::temporary("/operator") }))
+        .fallback(get(asset));
+    guarded(router, state)
 }
 
 fn guarded(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {

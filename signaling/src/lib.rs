@@ -35,5 +35,5 @@ mod webhook;
 mod whip;
 mod ws;
 
-pub use native::{play, publish};
+pub use native::{bot, play, publish};
 pub use server::{Ending, run};

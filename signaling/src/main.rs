@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Some(CliCommand::Config(raw)) => show(raw, matches.subcommand_matches("config")),
         Some(CliCommand::Publish(args)) => until_signal(|stop| signaling::publish(args, stop)),
         Some(CliCommand::Play(args)) => until_signal(|stop| signaling::play(args, stop)),
+        Some(CliCommand::Bot(args)) => until_signal(|stop| signaling::bot(args, stop)),
     };
     result.map_or_else(failed, |()| ExitCode::SUCCESS)
 }

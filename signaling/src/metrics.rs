@@ -10,6 +10,7 @@ use crate::http::AppState;
 use crate::room::HttpRole;
 use crate::trust::Trust;
 use crate::webhook::Counts;
+use crate::whip::{bearer, token_refused};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +26,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What a stranger is told.
 const ONLY_HERE: &str = "Metrics are for this machine: ask http(s)://127.0.0.1:PORT/metrics on it, not through a proxy. \
-     From elsewhere, scrape through an agent on this machine, or start with --admin-listen IP:PORT.\n";
+     From elsewhere, scrape through an agent on this machine, start with --admin-listen IP:PORT, or, where the server has keys, \
+     bring a token that may list rooms (switchyard token --list).\n";
 
 /// How many of something there are, kept by those things themselves. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -66,15 +68,20 @@ impl Drop for Share {
     }
 }
 
-/// The route where everybody may ask.
+/// The route where everybody may ask: for this machine, and for operators elsewhere by their token.
 pub(crate) async fn serve_here(
     state: State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    match is_local(peer, &state.trust, &headers) {
-        true => serve(state).await,
-        false => (StatusCode::FORBIDDEN, ONLY_HERE).into_response(),
+    if is_local(peer, &state.trust, &headers) {
+        return serve(state).await;
+    }
+    let token = bearer(&headers).filter(|_| state.trust.tokens);
+    let Some(token) = token else { return (StatusCode::FORBIDDEN, ONLY_HERE).into_response() };
+    match state.access.admin(Some(token)).and_then(|admin| admin.may_list()) {
+        Ok(()) => serve(state).await,
+        Err(error) => token_refused(error).into_response(),
     }
 }
 

@@ -1,10 +1,12 @@
-//! `switchyard publish` and `switchyard play`: a WHIP publisher and a WHEP player on the `webrtc` crate, for files.
+//! `switchyard publish`, `switchyard play` and `switchyard bot`: a WHIP publisher and a WHEP player for files, and a participant without media, on the
+//! `webrtc` crate.
 //!
 //! They are clients of any server, and share nothing with ours but the binary. Frames go from file to file as they are:
 //! nothing is decoded.
 
 mod annex_b;
 mod assembler;
+mod bot;
 mod endpoint;
 mod format;
 mod inbound;
@@ -18,5 +20,6 @@ mod read;
 mod recording;
 mod write;
 
+pub use bot::bot;
 pub use play::play;
 pub use publish::publish;

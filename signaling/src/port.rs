@@ -59,6 +59,8 @@ impl Port {
 
     /// Finds out whether a connection is for media.
     async fn sort(&self, stream: TcpStream) -> io::Result<(TcpStream, Permit, bool)> {
+        // What is small must not wait until what was sent before is acknowledged, which takes up to 40 ms.
+        stream.set_nodelay(true)?;
         let peer = stream.peer_addr()?.ip();
         let permit = self.limit.enter(peer).ok_or(io::ErrorKind::QuotaExceeded)?;
         let mut first = [0];

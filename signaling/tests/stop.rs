@@ -180,9 +180,11 @@ async fn row_34_the_inner_views_are_on_their_own_address_only() {
         assert_eq!(admin.status(&format!("GET {path}")).await, 200, "{path}");
         assert_eq!(program.server.status(&format!("GET {path}")).await, 404, "{path}");
     }
-    for path in ["/ws", "/channel", "/whip/r", "/ice-servers", "/"] {
+    for path in ["/ws", "/channel", "/whip/r", "/ice-servers"] {
         assert_eq!(admin.status(&format!("GET {path}")).await, 404, "{path}");
     }
+    assert_eq!(admin.send("GET /", "").await.find("location"), Some("/operator"));
+    assert_eq!(admin.status("GET /operator").await, 200);
     for server in [&admin, &program.server] {
         assert_eq!(server.status("GET /healthz").await, 200);
     }

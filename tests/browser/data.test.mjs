@@ -83,6 +83,37 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
+/** Runs in the page before its scripts: a browser whose data channels never open. */
+function withoutChannels() {
+  const { createDataChannel } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.createDataChannel = function (...args) {
+    const channel = createDataChannel.apply(this, args);
+    Object.defineProperty(channel, 'readyState', { get: () => 'connecting' });
+    channel.close();
+    return channel;
+  };
+}
+
+data.test('a page without data channels talks over the WebSocket, with one that has them', async () => {
+  const one = await data.join(await data.browser(), 'fallback', 0, { query: '&cam=0&mic=0', before: withoutChannels });
+  const other = await data.join(data.browsers.at(-1), 'fallback', 1, { query: '&cam=0&mic=0' });
+  for (const person of [one, other]) await listen(person);
+  await channelled(other);
+  for (const [from, to] of [[one, other], [other, one]]) {
+    const identity = await identityOf(from);
+    await publish(from, 'hello', { topic: 'chat', to: [await identityOf(to)] });
+    await publish(from, 60_000, { topic: 'bytes' });
+    await publish(from, 'quick', { topic: 'game', reliable: false });
+    for (const [topic, payload, reliable] of [['chat', 'hello', true], ['bytes', [7, 7, 7, 7, 60_000], true], ['game', 'quick', false]]) {
+      await until(`${to.name} to get ${topic}`, async () => (await got(to, topic)).length > 0 || { error: 'nothing' });
+      assert.deepEqual(await got(to, topic), [{ payload, topic, identity, reliable }]);
+    }
+  }
+  const refusal = await one.page.evaluate(() => window.switchyard.room.publishData(new Uint8Array(65 * 1024)).catch(({ code }) => code));
+  assert.equal(refusal, 'bad_message');
+  for (const person of [one, other]) await person.close();
+});
+
 data.test('aiortc and Chromium talk: framed on one side, by the label on the other', async () => {
   const person = await data.join(await data.browser(), 'aiortc', 0);
   await listen(person);
@@ -96,4 +127,4 @@ data.test('aiortc and Chromium talk: framed on one side, by the label on the oth
   await until('aiortc to get what the page says', () => program.said.includes('hello from the page') || { error: program.errors.slice(-1000) });
   await program.end();
   await person.close();
-}, { todo: 'failed once beside other load (what was heard was gone when it was looked at), and why is not known' });
+});

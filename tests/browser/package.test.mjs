@@ -163,6 +163,25 @@ examples.test('chat: what is said is on the page, and what was said before', asy
   await page.close();
 });
 
+examples.test('a game: both see where the other is', async () => {
+  const page = await run('Messages of your own', 2);
+  await bob.page.evaluate(() => {
+    window.positions = [];
+    window.switchyard.room.on('data', ({ topic, payload, reliable }) => topic === 'position' && window.positions.push([...new Float32Array(payload.slice().buffer), reliable]));
+  });
+  await page.mouse.move(40, 70);
+  await until('Ada’s ship at Bob', () => bob.page.evaluate(() => {
+    const last = window.positions.at(-1);
+    return last?.join() === '40,70,false' || { error: last ?? 'nothing' };
+  }));
+  await bob.page.evaluate(() => window.switchyard.room.publishData(new Float32Array([10, 20]), { topic: 'position', reliable: false }));
+  await until('Bob’s ship at Ada', () => page.evaluate(() => {
+    const ship = document.querySelector('output');
+    return (ship?.style.left === '10px' && ship.style.top === '20px') || { error: ship?.outerHTML ?? 'none' };
+  }));
+  await page.close();
+});
+
 examples.test('devices: the last camera of the list is what is sent', async () => {
   const page = await run('Devices', 3);
   await bob.sees(await guest(3), { device: 'camera2' });
@@ -185,5 +204,5 @@ examples.test('encryption: who has the passphrase sees it, who has not is told',
 
 test('every example of the README is run here', () => {
   const headings = readme.split(/^## /m).filter((text) => text.includes('```js')).map((text) => text.split('\n')[0]);
-  assert.deepEqual(headings, ['Join and publish', 'Watch', 'A layout of your own', 'Chat', 'Devices', 'End-to-end encryption']);
+  assert.deepEqual(headings, ['Join and publish', 'Watch', 'A layout of your own', 'Chat', 'Messages of your own', 'Devices', 'End-to-end encryption']);
 });

@@ -189,9 +189,7 @@ impl Publisher {
             layer.frames_since_key += 1;
             layer.picture_id = (layer.picture_id + 1) & 0x7fff;
             layer.tl0 = layer.tl0.wrapping_add(u8::from(temporal == 0));
-            // The whole frame has one size of packets, as libwebrtc cuts it.
-            let len = layer.packet_len(self.rng.random_range(950..1050));
-            let count = if keyframe { layer.packets * layer.keyframe_size } else { layer.packets };
+            let (len, count) = layer.cut(&mut self.rng, (video.swing, video.number), keyframe);
             let spacing = MS.min(FRAME / 2 / u64::from(count));
             for packet_index in 0..count {
                 let stamp = Stamp {

@@ -52,6 +52,8 @@ pub(crate) struct Video {
     pub(crate) track: u8,
     pub(crate) layers: Vec<Layer>,
     pub(crate) temporal: bool,
+    /// Frames are this much larger and smaller than the mean, in percent, in waves of some seconds, as encoders make them.
+    pub(crate) swing: u64,
     /// Several layers in the one encoding that there is then.
     pub(crate) svc: Option<Svc>,
     pub(crate) enabled: bool,
@@ -106,6 +108,7 @@ impl Video {
             track,
             layers,
             temporal: false,
+            swing: 0,
             svc: None,
             enabled: true,
             frames: Vec::new(),
@@ -140,7 +143,34 @@ fn ssrc(rng: &mut SmallRng) -> u32 {
     rng.random_range(0x0100_0000..u32::MAX)
 }
 
+/// Of waves.
+const SWING_FRAMES: u32 = 200;
+
+/// The size of a frame in percent of the mean: a triangle.
+fn swung(swing: u64, number: u32) -> usize {
+    let at = u64::from(number % SWING_FRAMES);
+    let half = u64::from(SWING_FRAMES / 2);
+    (100 - swing + 2 * swing * at.abs_diff(half) / half) as usize
+}
+
 impl Layer {
+    /// Bytes of each packet of a frame, and how many there are. The whole frame has one size of packets, as libwebrtc cuts it.
+    pub(crate) fn cut(
+        &self,
+        rng: &mut SmallRng,
+        (swing, number): (u64, u32),
+        keyframe: bool,
+    ) -> (usize, u8) {
+        let len = self.packet_len(rng.random_range(950..1050)) * swung(swing, number) / 100;
+        if keyframe {
+            return (len, self.packets * self.keyframe_size);
+        }
+        // Frames differ by more than their mean does.
+        let part = if swing > 0 { self.packets / 3 } else { 0 };
+        let extra = if part > 0 { rng.random_range(0..=2 * part) } else { 0 };
+        (len, self.packets - part + extra)
+    }
+
     fn new(rng: &mut SmallRng, rid: Option<&'static str>, packets: u8) -> Self {
         Self {
             rid,

@@ -1,22 +1,27 @@
 /**
  * @module
- * Files over one data channel, one at a time in each direction: offered, accepted, sent in chunks as fast as the channel takes
- * them, checked by SHA-256 at the end. Either side may cancel at any time.
+ * Files from browser to browser, through a room or over a data channel: offered with a checksum, sent once somebody accepts, in chunks for
+ * which the receiver gives credit, so that nothing on the way has to hold more than a window of them. Whoever comes back after a loss goes on
+ * where it was. Either side may cancel at any time.
  */
 import { Emitter } from './events.js';
+import { Parts, decodeChunk, encodeChunk, parse, sha256 } from './transfer-bytes.js';
 
+/** @typedef {import('./transfer-bytes.js').Control} Control */
 /** @typedef {'offered' | 'waiting' | 'moving' | 'checking' | 'done' | 'cancelled' | 'failed'} TransferState */
 
 /**
- * One file on its way.
+ * One file on its way to one receiver, or offered.
  * @typedef {object} Transfer
  * @property {string} id
+ * @property {string} peer identity of the other; empty: offered to everybody
  * @property {boolean} outgoing
  * @property {string} name
  * @property {number} size bytes
+ * @property {string} sha256 hexadecimal
  * @property {TransferState} state
- * @property {number} moved bytes
- * @property {string} sha256 hexadecimal, once it is known
+ * @property {number} moved bytes that the receiver has
+ * @property {boolean} stalled nothing comes from the other at the moment
  * @property {string} message why it is not done, a sentence
  * @property {Blob | null} blob what was received
  */
@@ -24,222 +29,349 @@ import { Emitter } from './events.js';
 /** @typedef {{transfer: {transfer: Transfer}}} TransferEvents something about it is another */
 
 /**
- * @typedef {{type: 'offer', id: string, name: string, size: number} | {type: 'accept' | 'begin' | 'cancel', id: string}
- *   | {type: 'end', id: string, sha256: string} | {type: 'checked', id: string, ok: boolean}} Control
+ * What a transfer needs besides what is told of it.
+ * @typedef {object} Work
+ * @property {File | null} file what is sent
+ * @property {number} at the next byte to send
+ * @property {number} until credit: nothing beyond is sent
+ * @property {boolean} busy chunks are being sent
+ * @property {Parts | null} parts what was received
+ * @property {boolean} asked something is missing, and the other was told
+ * @property {number} heardAt when something of the other came last, milliseconds
+ * @property {string} farewell the other has left, a sentence: it is not waited for as long
  */
 
-/** Held in memory on both sides. */
+/** Checked in memory on both sides. */
 export const FILE_BYTES_MAX = 256 * 1024 * 1024;
-const CHUNK_BYTES = 64 * 1024;
-/** More than this waits in the browser: we wait too, until it is below the threshold. */
-const BUFFERED_MAX = 4 * 1024 * 1024;
-const BUFFERED_LOW = 1024 * 1024;
+/** A message that the WebSocket takes as well, with its header. */
+const CHUNK_BYTES = 32 * 1024;
+/** Credit of one file: below what a server lets wait for somebody before it holds the sender back, who has others to talk to. */
+const WINDOW_BYTES = 6 * CHUNK_BYTES;
+/** Received since the last credit: then there is more. */
+const CREDIT_BYTES = 2 * CHUNK_BYTES;
 /** A peer that offers more than this at once is not listened to. */
 const OFFERS_MAX = 20;
+const OFFERS_OF_ALL_MAX = 100;
+const TICK_MS = 1000;
+const DAMAGED = 'It arrived damaged.';
+/** Nothing came for so long: the other is asked. */
+const STALL_MS = 3000;
+/** Then it does not come any more. */
+const GONE_MS = 60_000;
+/** Who has left may come back by itself: that is how a lost connection looks from afar. */
+const LEFT_MS = 15_000;
 
 /** @extends {Emitter<TransferEvents>} */
 export class Transfers extends Emitter {
-  #channel;
-  /** @type {Map<string, Transfer>} */
+  #say;
+  /** @type {Map<Transfer, Work>} */
   #all = new Map();
-  /** What we offered. @type {Map<string, File>} */
-  #files = new Map();
-  /** Accepted files wait for the one before. */
-  #sending = Promise.resolve();
-  /** What chunks belong to. @type {{transfer: Transfer, chunks: ArrayBuffer[]} | null} */
-  #receiving = null;
+  #timer = 0;
 
-  /** @param {RTCDataChannel} channel ordered and reliable */
-  constructor(channel) {
+  /**
+   * @param {(payload: string | Uint8Array<ArrayBuffer>, peer: string) => Promise<void>} say to one, or with an empty `peer` to everybody;
+   *   ordered and reliable, resolves when it was taken over
+   */
+  constructor(say) {
     super();
-    this.#channel = channel;
-    channel.binaryType = 'arraybuffer';
-    channel.bufferedAmountLowThreshold = BUFFERED_LOW;
-    channel.onmessage = ({ data }) => (typeof data === 'string' ? void this.#control(parse(data)) : this.#chunk(data));
-    channel.onclose = () => this.#abandon('The connection has ended.');
+    this.#say = say;
   }
 
-  /** Offers a file; throws a sentence. @param {File} file */
-  offer(file) {
+  /**
+   * Offers a file; rejects with a sentence.
+   * @param {File} file
+   * @param {string} [peer] identity; none: to everybody who is here
+   */
+  async offer(file, peer = '') {
     if (file.size > FILE_BYTES_MAX) throw new Error(`A file may have up to ${FILE_BYTES_MAX / 1024 / 1024} MiB.`);
-    if (this.#channel.readyState !== 'open') throw new Error('Nobody is there to take the file.');
     const id = crypto.getRandomValues(new Uint32Array(2)).join('-');
-    this.#files.set(id, file);
-    this.#note({ id, outgoing: true, name: file.name, size: file.size, state: 'offered', moved: 0, sha256: '', message: '', blob: null });
-    this.#say({ type: 'offer', id, name: file.name, size: file.size });
+    const content = await file.arrayBuffer().catch(() => Promise.reject(new Error('The file cannot be read.')));
+    const sum = await sha256(content);
+    const transfer = this.#note({ id, peer, outgoing: true, name: file.name.slice(0, 200), size: file.size, sha256: sum }, file);
+    try {
+      await this.#say(JSON.stringify(offerOf(transfer)), peer);
+    } catch (error) {
+      this.#stop(transfer, 'failed', /** @type {Error} */ (error).message);
+    }
   }
 
   /** @param {Transfer} transfer an incoming one that is offered */
   accept(transfer) {
     if (transfer.outgoing || transfer.state !== 'offered') return;
     this.#change(transfer, { state: 'waiting' });
-    this.#say({ type: 'accept', id: transfer.id });
+    this.#next();
   }
 
   /** @param {Transfer} transfer */
   cancel(transfer) {
     if (!isUnderway(transfer)) return;
-    this.#say({ type: 'cancel', id: transfer.id });
-    this.#stop(transfer, 'cancelled', 'You cancelled it.');
+    this.#tell(transfer, { type: 'cancel', file: transfer.id });
+    // What is taken back from everybody is taken back from those who are getting it, too.
+    const same = [...this.#all.keys()].filter((one) => one === transfer || (!transfer.peer && one.outgoing && one.id === transfer.id));
+    for (const one of same) if (isUnderway(one)) this.#stop(one, 'cancelled', 'You cancelled it.');
   }
 
-  /** @param {Control | null} control */
-  async #control(control) {
-    if (!control) return;
-    if (control.type === 'offer') {
-      this.#takeOffer(control);
+  /**
+   * Takes what a peer said.
+   * @param {string | Uint8Array<ArrayBuffer>} payload
+   * @param {string} peer
+   */
+  handle(payload, peer) {
+    if (typeof payload !== 'string') return this.#chunk(payload, peer);
+    const control = parse(payload);
+    if (!control) return undefined;
+    if (control.type === 'offer') return this.#takeOffer(control, peer);
+    const outgoing = control.type !== 'cancel' ? true : undefined;
+    const transfer = this.#find(control.file, peer, outgoing) ?? (control.type === 'accept' ? this.#taker(control.file, peer) : undefined);
+    if (!transfer || !isUnderway(transfer)) {
+      // Whoever asks for what has ended is told so, once more.
+      if (control.type === 'accept') void this.#say(JSON.stringify({ type: 'cancel', file: control.file }), peer).catch(() => undefined);
+      return undefined;
+    }
+    this.#hear(transfer);
+    if (control.type === 'cancel') this.#stop(transfer, 'cancelled', transfer.outgoing ? 'The other does not want it.' : 'The other cancelled it.');
+    else if (control.type === 'done') this.#stop(transfer, control.ok ? 'done' : 'failed', control.ok ? '' : DAMAGED);
+    else this.#extend(transfer, control);
+    return undefined;
+  }
+
+  /** Somebody is here again, or we are: what has stalled goes on. @param {string} [peer] none: whoever it is */
+  resume(peer) {
+    for (const transfer of this.#all.keys()) {
+      if ((peer !== undefined && transfer.peer !== peer) || !isUnderway(transfer)) continue;
+      this.#hear(transfer);
+      this.#ask(transfer);
+    }
+  }
+
+  /**
+   * Somebody has left, and may come back.
+   * @param {string} peer
+   * @param {string} message a sentence
+   */
+  miss(peer, message) {
+    for (const [transfer, work] of this.#all) {
+      if (transfer.peer !== peer || !isUnderway(transfer)) continue;
+      Object.assign(work, { farewell: message, heardAt: performance.now() });
+      this.#change(transfer, { stalled: true });
+    }
+    this.#keepTime();
+  }
+
+  /** All is over. @param {string} message a sentence */
+  abandon(message) {
+    for (const transfer of this.#all.keys()) if (isUnderway(transfer)) this.#stop(transfer, 'failed', message);
+  }
+
+  /** @param {Extract<Control, {type: 'offer'}>} offer @param {string} peer */
+  #takeOffer({ file: id, name, size, sha256: sum }, peer) {
+    const known = this.#find(id, peer, false);
+    if (known) {
+      // It is asked how far this has come.
+      if (known.state === 'done') this.#tell(known, { type: 'done', file: id, ok: true });
+      else if (!isUnderway(known)) this.#tell(known, { type: 'cancel', file: id });
+      else if (known.stalled) this.#ask(known);
       return;
     }
-    const transfer = this.#all.get(control.id);
-    if (!transfer || !isUnderway(transfer)) return;
-    switch (control.type) {
-      case 'accept':
-        if (transfer.outgoing && transfer.state === 'offered') this.#enqueue(transfer);
-        break;
-      case 'begin':
-        if (transfer.outgoing || transfer.state !== 'waiting') return;
-        this.#receiving = { transfer, chunks: [] };
-        this.#change(transfer, { state: 'moving' });
-        break;
-      case 'end':
-        if (this.#receiving?.transfer === transfer) await this.#finish(this.#receiving, control.sha256);
-        break;
-      case 'checked':
-        if (!transfer.outgoing || transfer.state !== 'checking') return;
-        if (control.ok) this.#stop(transfer, 'done', '');
-        else this.#stop(transfer, 'failed', 'It arrived damaged.');
-        break;
-      case 'cancel':
-        this.#stop(transfer, 'cancelled', transfer.outgoing ? 'The other does not want it.' : 'The other cancelled it.');
-        break;
-    }
-  }
-
-  /** @param {{id: string, name: string, size: number}} offer */
-  #takeOffer({ id, name, size }) {
-    const open = [...this.#all.values()].filter((one) => !one.outgoing && isUnderway(one)).length;
-    const sane = typeof id === 'string' && !this.#all.has(id) && Number.isInteger(size) && size >= 0 && size <= FILE_BYTES_MAX;
-    if (!sane || open >= OFFERS_MAX) {
-      this.#say({ type: 'cancel', id });
+    const open = [...this.#all.keys()].filter((one) => !one.outgoing && isUnderway(one));
+    const sane = Number.isInteger(size) && size >= 0 && size <= FILE_BYTES_MAX && typeof name === 'string' && /^[0-9a-f]{64}$/.test(sum);
+    if (!sane || open.length >= OFFERS_OF_ALL_MAX || open.filter((one) => one.peer === peer).length >= OFFERS_MAX) {
+      void this.#say(JSON.stringify({ type: 'cancel', file: id }), peer).catch(() => undefined);
       return;
     }
-    this.#note({ id, outgoing: false, name: String(name).slice(0, 200), size, state: 'offered', moved: 0, sha256: '', message: '', blob: null });
+    this.#note({ id, peer, outgoing: false, name: name.slice(0, 200), size, sha256: sum }, null);
   }
 
-  /** @param {Transfer} transfer */
-  #enqueue(transfer) {
-    this.#change(transfer, { state: 'waiting' });
-    this.#sending = this.#sending
-      .then(() => this.#send(transfer))
-      .catch(() => this.#stop(transfer, 'failed', 'The file cannot be read any more.'));
+  /**
+   * Somebody takes what was offered to everybody.
+   * @param {string} id
+   * @param {string} peer
+   */
+  #taker(id, peer) {
+    const offered = this.#find(id, '', true);
+    if (!offered || !isUnderway(offered)) return undefined;
+    return this.#note({ ...offered, peer }, this.#work(offered).file);
   }
 
-  /** @param {Transfer} transfer */
-  async #send(transfer) {
-    const file = this.#files.get(transfer.id);
-    if (!file || transfer.state !== 'waiting') return;
-    this.#change(transfer, { state: 'moving' });
-    this.#say({ type: 'begin', id: transfer.id });
-    const content = await file.arrayBuffer();
-    const digest = sha256(content);
-    for (let at = 0; at < content.byteLength; at += CHUNK_BYTES) {
-      await this.#room();
-      // Cancelled meanwhile, by either side.
-      if (/** @type {TransferState} */ (transfer.state) !== 'moving') return;
-      const chunk = content.slice(at, at + CHUNK_BYTES);
-      this.#channel.send(chunk);
-      this.#change(transfer, { moved: at + chunk.byteLength });
+  /** The receiver has so much, and takes so much more. @param {Transfer} transfer @param {Extract<Control, {type: 'accept' | 'credit'}>} control */
+  #extend(transfer, { type, at, until }) {
+    const work = this.#work(transfer);
+    const sane = [at, until].every(Number.isInteger) && at >= 0 && until >= at && at <= transfer.size;
+    if (!sane || (type === 'credit' && transfer.state !== 'moving')) return;
+    if (type === 'accept') work.at = at;
+    work.until = Math.min(until, at + WINDOW_BYTES, transfer.size);
+    this.#change(transfer, { state: 'moving', moved: at });
+    if (!work.busy) void this.#send(transfer, work);
+  }
+
+  /** Sends as far as there is credit. @param {Transfer} transfer @param {Work} work */
+  async #send(transfer, work) {
+    work.busy = true;
+    while (transfer.state === 'moving' && work.at < work.until) {
+      const at = work.at;
+      const end = Math.min(at + CHUNK_BYTES, work.until);
+      const content = await work.file?.slice(at, end).arrayBuffer().catch(() => null);
+      if (!content) {
+        if (isUnderway(transfer)) this.#fail(transfer, 'The file cannot be read any more.');
+        break;
+      }
+      // The receiver wants another place meanwhile.
+      if (work.at !== at) continue;
+      work.at = end;
+      try {
+        await this.#say(encodeChunk(transfer.id, at, new Uint8Array(content)), transfer.peer);
+      } catch {
+        // There is no way at the moment, or it is too much: once more, unless another place was asked for.
+        if (work.at === end) work.at = at;
+        await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+      }
     }
-    const sum = await digest;
-    if (/** @type {TransferState} */ (transfer.state) !== 'moving') return;
-    this.#change(transfer, { state: 'checking', sha256: sum });
-    this.#say({ type: 'end', id: transfer.id, sha256: sum });
+    work.busy = false;
   }
 
-  /** Waits until the channel takes more, or is closed. */
-  async #room() {
-    const channel = this.#channel;
-    if (channel.bufferedAmount <= BUFFERED_MAX || channel.readyState !== 'open') return;
-    await new Promise((resolve) => {
-      const done = () => {
-        channel.removeEventListener('bufferedamountlow', done);
-        channel.removeEventListener('close', done);
-        resolve(undefined);
-      };
-      channel.addEventListener('bufferedamountlow', done);
-      channel.addEventListener('close', done);
-    });
-  }
-
-  /** @param {ArrayBuffer} chunk */
-  #chunk(chunk) {
+  /** @param {Uint8Array<ArrayBuffer>} bytes @param {string} peer */
+  #chunk(bytes, peer) {
+    const chunk = decodeChunk(bytes);
+    const transfer = chunk && this.#find(chunk.file, peer, false);
     // What was on its way when a file was cancelled belongs to none.
-    if (!this.#receiving) return;
-    const { transfer, chunks } = this.#receiving;
-    const moved = transfer.moved + chunk.byteLength;
-    if (moved > transfer.size) {
-      this.#say({ type: 'cancel', id: transfer.id });
-      this.#stop(transfer, 'failed', 'More came than was offered.');
+    if (!chunk || transfer?.state !== 'moving') return;
+    this.#hear(transfer);
+    const work = this.#work(transfer);
+    if (chunk.at !== transfer.moved) {
+      // What was sent before a loss comes twice. Where something is missing, the sender is told once.
+      if (chunk.at > transfer.moved && !work.asked) this.#grant(transfer, 'accept');
+      work.asked ||= chunk.at > transfer.moved;
       return;
     }
-    chunks.push(chunk);
+    work.asked = false;
+    const moved = chunk.at + chunk.content.length;
+    if (moved > work.until) {
+      this.#fail(transfer, 'More came than was asked for.');
+      return;
+    }
+    work.parts?.push(chunk.content);
     this.#change(transfer, { moved });
+    if (moved === transfer.size) void this.#finish(transfer, work);
+    else if (work.until - moved <= WINDOW_BYTES - CREDIT_BYTES) this.#grant(transfer, 'credit');
   }
 
-  /**
-   * @param {{transfer: Transfer, chunks: ArrayBuffer[]}} received
-   * @param {string} expected
-   */
-  async #finish({ transfer, chunks }, expected) {
-    this.#receiving = null;
+  /** @param {Transfer} transfer @param {'accept' | 'credit'} type */
+  #grant(transfer, type) {
+    const work = this.#work(transfer);
+    work.until = Math.min(transfer.size, transfer.moved + WINDOW_BYTES);
+    this.#tell(transfer, { type, file: transfer.id, at: transfer.moved, until: work.until });
+  }
+
+  /** The next accepted file, unless one is coming: together they would be more than a window. */
+  #next() {
+    const incoming = [...this.#all.keys()].filter(({ outgoing }) => !outgoing);
+    if (incoming.some(({ state, stalled }) => state === 'moving' && !stalled)) return;
+    const transfer = incoming.find(({ state }) => state === 'waiting');
+    if (!transfer) return;
+    const work = this.#work(transfer);
+    work.parts = new Parts();
+    this.#hear(transfer);
+    this.#change(transfer, { state: 'moving' });
+    this.#grant(transfer, 'accept');
+    if (transfer.size === 0) void this.#finish(transfer, work);
+  }
+
+  /** @param {Transfer} transfer @param {Work} work */
+  async #finish(transfer, work) {
     this.#change(transfer, { state: 'checking' });
-    const blob = new Blob(chunks);
-    const sum = await sha256(await blob.arrayBuffer());
-    const ok = sum === expected && blob.size === transfer.size;
-    this.#say({ type: 'checked', id: transfer.id, ok });
-    if (!ok) {
-      this.#stop(transfer, 'failed', 'It arrived damaged.');
-      return;
+    const blob = /** @type {Parts} */ (work.parts).blob();
+    const ok = (await sha256(await blob.arrayBuffer())) === transfer.sha256;
+    if (transfer.state !== 'checking') return;
+    this.#tell(transfer, { type: 'done', file: transfer.id, ok });
+    if (ok) transfer.blob = blob;
+    this.#stop(transfer, ok ? 'done' : 'failed', ok ? '' : DAMAGED);
+  }
+
+  /** Asks the other where we are. @param {Transfer} transfer */
+  #ask(transfer) {
+    if (transfer.state !== 'moving') return;
+    if (transfer.outgoing) this.#tell(transfer, offerOf(transfer));
+    else this.#grant(transfer, 'accept');
+  }
+
+  #tick = () => {
+    const now = performance.now();
+    for (const [transfer, { heardAt, farewell }] of this.#all) {
+      if (!isTimed(transfer, farewell)) continue;
+      const silent = now - heardAt;
+      if (silent > (farewell ? LEFT_MS : GONE_MS)) this.#stop(transfer, 'failed', farewell || 'Nothing was heard of the other for a minute.');
+      else if (silent > STALL_MS) {
+        if (!transfer.stalled) this.#change(transfer, { stalled: true });
+        this.#ask(transfer);
+        this.#next();
+      }
     }
-    transfer.blob = blob;
-    transfer.sha256 = sum;
-    this.#stop(transfer, 'done', '');
-  }
+    this.#keepTime();
+  };
 
-  /**
-   * @param {Transfer} transfer
-   * @param {'done' | 'cancelled' | 'failed'} state
-   * @param {string} message
-   */
-  #stop(transfer, state, message) {
-    if (this.#receiving?.transfer === transfer) this.#receiving = null;
-    this.#files.delete(transfer.id);
-    this.#change(transfer, { state, message });
-  }
-
-  /** @param {string} message */
-  #abandon(message) {
-    for (const transfer of this.#all.values()) if (isUnderway(transfer)) this.#stop(transfer, 'failed', message);
+  /** The clock runs as long as something is on its way, or somebody may come back. */
+  #keepTime() {
+    clearTimeout(this.#timer);
+    if ([...this.#all].some(([transfer, { farewell }]) => isTimed(transfer, farewell))) this.#timer = setTimeout(this.#tick, TICK_MS);
   }
 
   /** @param {Transfer} transfer */
-  #note(transfer) {
-    this.#all.set(transfer.id, transfer);
-    this.emit('transfer', { transfer });
+  #hear(transfer) {
+    Object.assign(this.#work(transfer), { heardAt: performance.now(), farewell: '' });
+    if (transfer.stalled) this.#change(transfer, { stalled: false });
+  }
+
+  /** @param {string} id @param {string} peer @param {boolean} [outgoing] */
+  #find(id, peer, outgoing) {
+    return [...this.#all.keys()].find((one) => one.id === id && one.peer === peer && (outgoing === undefined || one.outgoing === outgoing));
+  }
+
+  /** @param {Transfer} transfer @returns {Work} */
+  #work(transfer) {
+    return /** @type {Work} */ (this.#all.get(transfer));
+  }
+
+  /** Ends it for both. @param {Transfer} transfer @param {string} message */
+  #fail(transfer, message) {
+    this.#tell(transfer, { type: 'cancel', file: transfer.id });
+    this.#stop(transfer, 'failed', message);
+  }
+
+  /** @param {Transfer} transfer @param {'done' | 'cancelled' | 'failed'} state @param {string} message */
+  #stop(transfer, state, message) {
+    Object.assign(this.#work(transfer), { file: null, parts: null });
+    this.#change(transfer, { state, message, stalled: false, moved: state === 'done' ? transfer.size : transfer.moved });
+    this.#next();
   }
 
   /**
-   * @param {Transfer} transfer
-   * @param {Partial<Transfer>} change
+   * @param {Pick<Transfer, 'id' | 'peer' | 'outgoing' | 'name' | 'size' | 'sha256'>} about
+   * @param {File | null} file
    */
-  #change(transfer, change) {
-    this.emit('transfer', { transfer: Object.assign(transfer, change) });
+  #note(about, file) {
+    /** @type {Transfer} */
+    const transfer = { state: 'offered', moved: 0, stalled: false, message: '', blob: null, ...about };
+    this.#all.set(transfer, { file, at: 0, until: 0, busy: false, parts: null, asked: false, heardAt: performance.now(), farewell: '' });
+    this.emit('transfer', { transfer });
+    return transfer;
   }
 
-  /** @param {Control} control */
-  #say(control) {
-    if (this.#channel.readyState === 'open') this.#channel.send(JSON.stringify(control));
+  /** @param {Transfer} transfer @param {Partial<Transfer>} change */
+  #change(transfer, change) {
+    const began = change.state === 'moving' && transfer.state !== 'moving';
+    this.emit('transfer', { transfer: Object.assign(transfer, change) });
+    if (began) this.#keepTime();
   }
+
+  /** What is lost is asked for again, as soon as nothing comes. @param {Transfer} transfer @param {Control} control */
+  #tell(transfer, control) {
+    void this.#say(JSON.stringify(control), transfer.peer).catch(() => undefined);
+  }
+}
+
+/** @param {Transfer} transfer @returns {Control} */
+function offerOf({ id, name, size, sha256: sum }) {
+  return { type: 'offer', file: id, name, size, sha256: sum };
 }
 
 /** Whether something will still happen. @param {Transfer} transfer */
@@ -247,18 +379,46 @@ export function isUnderway({ state }) {
   return state !== 'done' && state !== 'cancelled' && state !== 'failed';
 }
 
-/** What is no control message is passed over. @param {string} text @returns {Control | null} */
-function parse(text) {
-  try {
-    const control = JSON.parse(text);
-    return typeof control === 'object' ? control : null;
-  } catch {
-    return null;
-  }
+/** @param {Transfer} transfer @param {string} farewell */
+function isTimed(transfer, farewell) {
+  return transfer.state === 'moving' || (farewell !== '' && isUnderway(transfer));
 }
 
-/** @param {ArrayBuffer} content */
-async function sha256(content) {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', content));
-  return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+const TOPIC = 'files';
+
+/**
+ * Files through a room: whoever accepts is sent them by the server.
+ * @param {import('./room.js').Room} room
+ */
+export function roomTransfers(room) {
+  const transfers = new Transfers((payload, peer) => room.publishData(payload, { topic: TOPIC, to: peer ? [peer] : [] }));
+  room.on('data', ({ topic, payload, identity }) => {
+    // Who may say nothing cannot accept anything.
+    if (topic === TOPIC && room.canPublishData) transfers.handle(/** @type {string | Uint8Array<ArrayBuffer>} */ (payload), identity);
+  });
+  room.on('reconnected', () => transfers.resume());
+  room.on('participantjoined', ({ participant }) => transfers.resume(participant.identity));
+  room.on('participantleft', ({ participant, reason }) => {
+    if (reason === 'left' || reason === 'removed') transfers.miss(participant.identity, `${participant.name} has left.`);
+  });
+  room.on('closed', () => transfers.abandon('You have left the room.'));
+  return transfers;
+}
+
+/** Of a channel there is but one other end. */
+export const OTHER_END = 'other';
+
+/**
+ * Files over a data channel of one's own.
+ * @param {RTCDataChannel} channel ordered and reliable
+ */
+export function channelTransfers(channel) {
+  channel.binaryType = 'arraybuffer';
+  const transfers = new Transfers(async (payload) => {
+    if (channel.readyState !== 'open') throw new Error('Nobody is there to take the file.');
+    channel.send(/** @type {string} */ (payload));
+  });
+  channel.onmessage = ({ data }) => transfers.handle(typeof data === 'string' ? data : new Uint8Array(data), OTHER_END);
+  channel.onclose = () => transfers.abandon('The connection has ended.');
+  return transfers;
 }

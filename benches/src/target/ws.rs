@@ -75,7 +75,11 @@ impl WebSocketTarget {
         let server = self.address.context("the server is not started")?;
         let mut participant = Participant::join(server, room, name, wanted, local, sections)?;
         participant.negotiate()?;
-        let remote = sdp::remote(&participant.answer, sections.len().max(1), local.address.ip())?;
+        let remote = sdp::remote(
+            &participant.answer,
+            participant.sections.len().min(sections.len().max(1)),
+            local.address.ip(),
+        )?;
         self.participants().push(participant);
         Ok(remote)
     }
@@ -256,7 +260,11 @@ impl Participant {
         }
         self.offers += 1;
         let offer_id = self.offers;
-        let sdp = sdp::offer(&self.local, &self.sections);
+        // Who neither sends nor receives is here for data.
+        let sdp = match self.sections.is_empty() {
+            true => sdp::data_offer(&self.local),
+            false => sdp::offer(&self.local, &self.sections),
+        };
         let answer = self.request(json!({"type": "offer", "offer_id": offer_id, "sdp": sdp}))?;
         self.answer = answer["sdp"].as_str().context("an answer without SDP")?.to_owned();
         self.send(&json!({"type": "ready", "offer_id": offer_id}))

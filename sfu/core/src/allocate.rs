@@ -13,11 +13,11 @@ pub(crate) const RUNGS_MAX: usize = 16;
 /// A rung above the present one must cost at most so much of what there is, in percent …
 const UP: u64 = 95;
 /// … with more frames of the same picture so much, which are taken back at no cost, …
-const UP_FRAMES: u64 = 102;
+const UP_FRAMES: u64 = 106;
 /// … and one that is held at most so much.
 const KEEP: u64 = 106;
 /// … or with more frames of the same picture so much: what a layer takes is measured over a second, and moves by as much.
-const KEEP_FRAMES: u64 = 112;
+const KEEP_FRAMES: u64 = 114;
 /// The first slot keeps its lowest rung until there is less than this share of its cost, in percent: some picture that stutters is worth more than none.
 const FLOOR: u64 = 30;
 /// … and gets it back when there is so much.

@@ -12,7 +12,7 @@
 //! - Probes come every 5 s for as long as more is wanted than estimated, also when the application is not what limits the rate: the sum
 //!   of some layers may be 70 % of an estimate that could be five times as high. When the estimate is enough, more is looked for rarely,
 //!   until 1.5 times what is wanted got through: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
-//!   after a drop, which asks for 0.85 times what was there before.
+//!   after a drop, which asks for 0.85 times what was there before; nor the one after a queue that made us leave out frames of a picture that is still shown.
 //! - Overuse within 500 ms of a probe takes the rate no lower than what was carried before it, if that was not all that was estimated: between two layers
 //!   the queue of a probe on a full link takes long to empty, and each probe cost the layer that was shown.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
@@ -249,8 +249,9 @@ impl BandwidthEstimator {
         self.refresh(now_us);
     }
 
-    /// The rate of all that would be sent if it fitted; 0: nothing is subscribed.
-    pub(crate) fn set_wanted(&mut self, now_us: u64, bits_per_second: u64) {
+    /// The rate of all that would be sent if it fitted; 0: nothing is subscribed. `frames`: what does not fit is only more frames of the same pictures.
+    pub(crate) fn set_wanted(&mut self, now_us: u64, bits_per_second: u64, frames: bool) {
+        self.probes.set_lacks_frames(frames);
         self.probes.set_wanted(now_us, bits_per_second as f64);
     }
 

@@ -188,18 +188,16 @@ impl EngineIoHandler for Relay {
             }
             Err(error) => {
                 emit(&socket, packet::refused(version(&socket), "/", &error.to_string()));
-                tokio::spawn(async move {
-                    tokio::time::sleep(REFUSED_FOR).await;
-                    socket.close(DisconnectReason::TransportClose);
-                });
+                close_soon(socket);
             }
         }
     }
 
     fn on_disconnect(&self, socket: Arc<Socket<Session>>, _: DisconnectReason) {
-        let Some(mut client) = socket.data.lock().take() else { return };
-        let channels: Vec<String> = client.users.keys().cloned().collect();
-        channels.iter().for_each(|channel| client.leave(channel));
+        let client = socket.data.lock().take();
+        if let Some(client) = client {
+            client.leave_all();
+        }
     }
 
     fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Session>>) {
@@ -209,7 +207,12 @@ impl EngineIoHandler for Relay {
         if client.bucket.ready_at() > now || text.len() > MESSAGE_BYTES_MAX {
             let sentence = "Too many messages, or one over 64 KiB.";
             emit(&socket, packet::event("/", "error", serde_json::Value::from(sentence)));
-            socket.close(DisconnectReason::TransportClose);
+            let client = session.take();
+            drop(session);
+            if let Some(client) = client {
+                client.leave_all();
+            }
+            close_soon(socket);
             return;
         }
         let count = text.len().div_ceil(COUNTED_BYTES).max(1);
@@ -249,6 +252,11 @@ impl Client {
                 }
             },
         }
+    }
+
+    fn leave_all(mut self) {
+        let channels: Vec<String> = self.users.keys().cloned().collect();
+        channels.iter().for_each(|channel| self.leave(channel));
     }
 
     fn connect(&mut self, channel: &str) -> Result<(), ChannelError> {
@@ -316,6 +324,14 @@ fn version(socket: &Socket<Session>) -> Version {
         ProtocolVersion::V3 => Version::Old,
         ProtocolVersion::V4 => Version::New,
     }
+}
+
+/// Closes it when the client had time to read why: closing at once can overtake what was sent last. Nothing that comes until then does anything.
+fn close_soon(socket: Arc<Socket<Session>>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(REFUSED_FOR).await;
+        socket.close(DisconnectReason::TransportClose);
+    });
 }
 
 /// A client that does not fetch what is for it is at its end.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -130,6 +131,11 @@ impl Peer {
         let init = direction(RTCRtpTransceiverDirection::Recvonly);
         self.connection.add_transceiver_from_kind(kind, Some(init)).await?;
         Ok(())
+    }
+
+    /// Adds a reliable data channel.
+    pub(super) async fn channel(&self, label: &str) -> anyhow::Result<Arc<dyn DataChannel>> {
+        Ok(self.connection.create_data_channel(label, None).await?)
     }
 
     /// The offer with all candidates: it needs no trickling.

@@ -12,7 +12,8 @@ export async function until(what, ask, deadlineMs = 30_000) {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await ask();
-    if (answer && !answer.error) return answer;
+    // An error without words is one, too.
+    if (answer && (typeof answer !== 'object' || answer.error === undefined)) return answer;
     if (performance.now() > end) {
       throw new Error(`waited ${deadlineMs / 1000} s for ${what}; last: ${JSON.stringify(answer)}`);
     }

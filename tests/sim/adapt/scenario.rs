@@ -24,13 +24,15 @@ pub(super) struct Setup {
     pub(super) rtt: Micros,
     /// Three temporal layers in each encoding.
     pub(super) temporal: bool,
+    /// Of the layers' rates, in percent.
+    pub(super) swing: u64,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
 }
 
 impl Setup {
     pub(super) fn new(seed: u64, rtt: Micros) -> Self {
-        Self { seed, rtt, temporal: false, company: false }
+        Self { seed, rtt, temporal: false, swing: 0, company: false }
     }
 }
 
@@ -82,6 +84,7 @@ impl Meeting {
         world.add_publisher(tracks);
         let video = world.publishers[0].video();
         video.temporal = setup.temporal;
+        video.swing = setup.swing;
         for (layer, rate) in LAYERS.into_iter().enumerate() {
             video.set_bitrate(layer, rate);
         }

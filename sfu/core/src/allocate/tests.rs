@@ -183,11 +183,11 @@ fn equals_climb_by_turns() {
 fn more_frames_of_the_same_picture_need_no_reserve() {
     let rungs = temporal();
     let held = |spatial, temporal| Slot { held: Some(Layer { spatial, temporal }), ..slot(&rungs) };
-    assert_eq!(layers(500, &[held(1, 1)]), [Some((1, 2))]);
-    assert_eq!(layers(490, &[held(1, 1)]), [Some((1, 1))]);
+    assert_eq!(layers(472, &[held(1, 1)]), [Some((1, 2))]);
+    assert_eq!(layers(471, &[held(1, 1)]), [Some((1, 1))]);
     // What it takes is never measured exactly.
-    assert_eq!(layers(447, &[held(1, 2)]), [Some((1, 2))]);
-    assert_eq!(layers(446, &[held(1, 2)]), [Some((1, 1))]);
+    assert_eq!(layers(439, &[held(1, 2)]), [Some((1, 2))]);
+    assert_eq!(layers(438, &[held(1, 2)]), [Some((1, 1))]);
     // Another picture takes a keyframe.
     assert_eq!(layers(1400, &[held(1, 2)]), [Some((1, 2))]);
     assert_eq!(layers(1432, &[held(1, 2)]), [Some((2, 1))]);

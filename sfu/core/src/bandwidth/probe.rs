@@ -72,6 +72,8 @@ pub(super) struct ProbeController {
     /// What got through since the network was congested last.
     proved: f64,
     wanted: f64,
+    /// All that is short is frames of pictures that are shown: they come back at no cost.
+    lacks_frames: bool,
     /// What was wanted when it was probed last.
     probed_for: f64,
     max: f64,
@@ -94,6 +96,7 @@ impl ProbeController {
             estimate: start,
             proved: 0.0,
             wanted: 0.0,
+            lacks_frames: false,
             probed_for: 0.0,
             max,
             probed_us: now_us,
@@ -121,6 +124,11 @@ impl ProbeController {
             }
             _ => {}
         }
+    }
+
+    /// Is all that is short frames of pictures that are shown? Then the next probe comes soon after the queue has emptied.
+    pub(super) fn set_lacks_frames(&mut self, lacks_frames: bool) {
+        self.lacks_frames = lacks_frames;
     }
 
     /// Does somebody want more than there is?
@@ -178,7 +186,7 @@ impl ProbeController {
 
     /// The queue has emptied after overuse.
     pub(super) fn recovered(&mut self, now_us: u64) {
-        if self.dropped_from(now_us).is_some() {
+        if self.lacks_frames || self.dropped_from(now_us).is_some() {
             self.eager = true;
             let due = now_us.saturating_sub(self.probed_us) >= WANTED_INTERVAL_US;
             if due && self.state == State::Complete && self.is_short() {
@@ -365,5 +373,21 @@ mod tests {
         controller.set_estimate(2_500_000, 1e6, Condition::Free);
         controller.recovered(2_500_000);
         assert_eq!(rates(&mut controller, 2_500_000), [2380]);
+    }
+
+    #[test]
+    fn frames_that_a_queue_cost_are_probed_for_when_it_has_emptied() {
+        for (frames, probed) in [(true, vec![3200]), (false, vec![])] {
+            let mut controller = ProbeController::new(0, 300e3, 100e6);
+            controller.set_wanted(0, 1.9e6);
+            assert_eq!(rates(&mut controller, 0).len(), 2);
+            controller.set_estimate(500_000, 1.9e6, Condition::Free);
+            controller.tick(1_500_000, true);
+            controller.set_estimate(2_000_000, 1.6e6, Condition::Overuse);
+            controller.set_lacks_frames(frames);
+            controller.set_estimate(2_300_000, 1.6e6, Condition::Free);
+            controller.recovered(2_300_000);
+            assert_eq!(rates(&mut controller, 2_300_000), probed);
+        }
     }
 }

@@ -301,7 +301,7 @@ fn it_is_small() {
 #[test]
 fn feedback_allocates_nothing() {
     let mut bwe = BandwidthEstimator::new(0);
-    bwe.set_wanted(0, 10_000_000);
+    bwe.set_wanted(0, 10_000_000, false);
     let allocations = allocation_counter::measure(|| {
         let mut results =
             [PacketResult { number: 0, sent_us: 0, arrival_us: None, size: 1200 }; 20];
@@ -330,7 +330,7 @@ fn feedback_allocates_nothing() {
 fn nanoseconds_per_packet() {
     for lost_every in [u64::MAX, 50] {
         let mut bwe = BandwidthEstimator::new(0);
-        bwe.set_wanted(0, 10_000_000);
+        bwe.set_wanted(0, 10_000_000, false);
         // The best of many spans: the others were disturbed.
         let mut best = u64::MAX;
         let packets = 20;

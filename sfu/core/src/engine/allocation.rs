@@ -102,7 +102,7 @@ impl Engine {
         let (slots, told, probed) = self.video_slots(now_us, key);
         if slots.is_empty() {
             if let Some(downlink) = &mut self.transports[key].downlink {
-                downlink.allocate(now_us, 0, 0, (0, 0));
+                downlink.allocate(now_us, (0, 0, false), (0, 0));
             }
             return;
         }
@@ -136,9 +136,11 @@ impl Engine {
         drop(asks);
         let sum = |of: fn(&Given) -> u64| given.iter().map(of).sum::<u64>();
         let (wanted, spent) = (sum(|g| g.needed), sum(|g| g.cost));
+        let picture = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
+        let frames = wanted > spent && given.iter().all(|g| picture(g.layer) == picture(g.wanted));
         let transport = &mut self.transports[key];
         if let Some(downlink) = &mut transport.downlink {
-            downlink.allocate(now_us, wanted, spent, (other, audio));
+            downlink.allocate(now_us, (wanted, spent, frames), (other, audio));
             if let Some(estimate) = downlink.pace(now_us) {
                 transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
             }

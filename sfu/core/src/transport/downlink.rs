@@ -258,12 +258,12 @@ impl Downlink {
         now_us.saturating_sub(at_us) >= pause_us || now * 100 < estimate * (100 - FALL_PERCENT)
     }
 
-    /// The slots were given anew. `other`: what audio and repairs take, and audio alone.
+    /// The slots were given anew, and the estimate is not enough for `wanted`; `frames`: only more frames of the same pictures are missing.
+    /// `other`: what audio and repairs take, and audio alone.
     pub(crate) fn allocate(
         &mut self,
         now_us: u64,
-        wanted: u64,
-        given: u64,
+        (wanted, given, frames): (u64, u64, bool),
         (other, audio): (u64, u64),
     ) {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
@@ -272,7 +272,7 @@ impl Downlink {
         self.paced = given + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
         // Nothing needs a probe that everything fits into.
         let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
-        self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 });
+        self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 }, frames);
     }
 
     /// The first media leaves: what of it leaves at once tells more than any probe that follows.

@@ -110,7 +110,7 @@ impl Flow {
             Source::Unlimited => 100_000_000,
             Source::Layers(rates) | Source::Meeting(rates) => rates.iter().sum(),
         };
-        self.bwe.set_wanted(now, wanted);
+        self.bwe.set_wanted(now, wanted, false);
         self.source = source;
     }
 

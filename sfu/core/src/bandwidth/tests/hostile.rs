@@ -31,7 +31,7 @@ fn no_feedback_breaks_the_bounds() {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut bwe = BandwidthEstimator::new(0);
         let mut now = rng.random_range(0..1 << 50);
-        bwe.set_wanted(now, u64::MAX);
+        bwe.set_wanted(now, u64::MAX, false);
         for _ in 0..3_000 {
             now = now.saturating_add(rng.random_range(0..200_000));
             let results: Vec<PacketResult> = (0..rng.random_range(0..40))
@@ -48,7 +48,7 @@ fn no_feedback_breaks_the_bounds() {
                 1 => bwe.remb(now, rng.random()),
                 2 => bwe.receiver_report(now, rng.random_range(-2.0..2.0), Some(rng.random())),
                 3 => bwe.receiver_report(now, f32::NAN, None),
-                4 => bwe.set_wanted(now, rng.random()),
+                4 => bwe.set_wanted(now, rng.random(), rng.random()),
                 5 => bwe.probe_sent(now, rng.random(), rng.random(), rng.random(), rng.random()),
                 _ => bwe.feedback(now, &results, Some(rng.random())),
             }
@@ -62,7 +62,7 @@ fn no_feedback_breaks_the_bounds() {
 #[test]
 fn a_receiver_cannot_claim_more_than_it_was_sent() {
     let mut bwe = BandwidthEstimator::new(0);
-    bwe.set_wanted(0, MAX);
+    bwe.set_wanted(0, MAX, false);
     let mut number = 0_u16;
     for step in 1..=600_u64 {
         let now = step * 100_000;

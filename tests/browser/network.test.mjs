@@ -1,0 +1,94 @@
+/** What is said of a connection, and that what is said comes true: sound only receives no pictures. */
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+import { compare, judge } from '../../web-demo/network.js';
+import { scene } from './lib/scene.mjs';
+import { until } from './lib/until.mjs';
+
+const jsQR = createRequire(import.meta.url)('jsqr');
+const sample = (more) => ({ at: 0, rttMs: 20, lossUp: 0, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, upLimited: false, ...more });
+const after = (more, statuses = []) => compare(sample({}), sample({ at: 2000, received: 1000, ...more }), statuses);
+
+test('a judgement names the worst there is', () => {
+  const cases = [
+    [{}, [], 'good', 'good'],
+    [{ lost: 15 }, [], 'good', 'good'],
+    [{ lost: 30 }, [], 'lossDown', 'fair'],
+    [{ lost: 100 }, [], 'lossDown', 'poor'],
+    [{ lossUp: 0.06, lost: 30 }, [], 'lossUp', 'poor'],
+    [{ rttMs: 300 }, [], 'delay', 'fair'],
+    [{ upLimited: true }, [], 'upLimited', 'fair'],
+    [{}, [{ limit: 'bandwidth', available: 600_000, needed: 1_000_000 }], 'short', 'fair'],
+    [{}, [{ limit: 'bandwidth', available: 300_000, needed: 1_000_000 }], 'short', 'poor'],
+    [{}, [{ limit: 'viewport', available: 300_000, needed: 1_000_000 }], 'good', 'good'],
+    // A handful of packets says nothing.
+    [{ received: 20, lost: 20 }, [], 'good', 'good'],
+  ];
+  for (const [more, statuses, key, level] of cases) assert.deepEqual(judge(after(more, statuses), false), { key, level }, JSON.stringify(more));
+  assert.equal(judge(after({}), true).level, 'lost');
+  assert.equal(judge(null, false).level, 'unknown');
+});
+
+test('rates come from two looks', () => {
+  const { sentBps, receivedBps, lossDown } = after({ bytesUp: 25_000, bytesDown: 250_000, lost: 250 });
+  assert.deepEqual([sentBps, receivedBps, lossDown], [100_000, 1_000_000, 0.2]);
+});
+
+const network = scene();
+
+network.test('the toolbar tells how the connection is, and sound only ends the pictures', async () => {
+  const browser = await network.browser();
+  const [ada, bob] = [await network.join(browser, 'network', 0), await network.join(browser, 'network', 1)];
+  await ada.sees(bob);
+  const { page } = ada;
+  await until('a good connection', () => page.$eval('#open-network', ({ dataset, ariaLabel }) => dataset.level === 'good' || { error: ariaLabel }), 60_000);
+  assert.equal(await page.$eval('#open-network', ({ ariaLabel }) => ariaLabel), 'Your connection: It carries everything.');
+  await page.keyboard.press('n');
+  await until('figures', () => page.$eval('#network-figures', ({ innerText }) => /ms[\s\S]*b\/s/.test(innerText) || { error: innerText }));
+  const received = () => page.evaluate(async () => {
+    let bytes = 0;
+    for (const report of (await window.switchyard.room.peerConnection.getStats()).values()) if (report.type === 'inbound-rtp' && report.kind === 'video') bytes += report.bytesReceived;
+    return bytes;
+  });
+  const bytesIn = async (ms) => {
+    const before = await received();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return (await received()) - before;
+  };
+  await page.select('#pictures', 'none');
+  await until('no pictures', async () => (await bytesIn(1000)) === 0);
+  await ada.hears(bob);
+  assert.equal(await page.$eval(`${ada.tileOf(bob)} video`, (video) => video.hidden), true);
+  await page.select('#pictures', 'small');
+  await ada.sees(bob);
+  await page.select('#pictures', 'full');
+  await ada.sees(bob);
+  // By key as well.
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('a');
+  await until('no pictures again', async () => (await bytesIn(1000)) === 0);
+  await page.keyboard.press('a');
+  await ada.sees(bob);
+});
+
+network.test('the code in the invitation is the link, passphrase and all', async () => {
+  const [ada] = network.people;
+  const { page } = ada;
+  await page.keyboard.press('l');
+  await until('the code', () => page.$('#invite-code svg'));
+  const { data, width, height, link } = await page.evaluate(async () => {
+    const svg = document.querySelector('#invite-code svg').cloneNode(true);
+    svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+    const image = new Image(300, 300);
+    image.src = `data:image/svg+xml,${encodeURIComponent(svg.outerHTML)}`;
+    await image.decode();
+    const context = Object.assign(document.createElement('canvas'), { width: 300, height: 300 }).getContext('2d');
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, 300, 300);
+    context.drawImage(image, 0, 0, 300, 300);
+    return { data: [...context.getImageData(0, 0, 300, 300).data], width: 300, height: 300, link: document.querySelector('#invite-link').value };
+  });
+  assert.match(link, /\/\?room=network$/);
+  assert.equal(jsQR(new Uint8ClampedArray(data), width, height)?.data, link);
+});
