@@ -7,6 +7,9 @@ use crate::world::World;
 use sfu_core::Event;
 use std::net::SocketAddr;
 
+/// An empty receiver report: something that is said often, as media of one's own.
+const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
+
 /// A round trip of 100 ms.
 const FAR: Path = Path { delay: 50 * MS, ..Path::CLEAN };
 
@@ -67,4 +70,38 @@ fn figure_09_a_client_that_changes_its_network_misses_little() {
     assert!(p95 <= 500 * MS && most <= SECOND, "p95 {p95} µs, at most {most} µs");
     assert_nobody_closed(&world);
     world.taps[0].assert_continuous(world.ssrc(0, 0));
+}
+
+/// Longest time without a new frame at a client whose NAT rebinds again and again, in silence. It says something every 50 ms if it `talks`.
+fn longest_gap_behind_a_nat(talks: bool) -> Micros {
+    let mut world = call(4, FAR);
+    let mut longest = 0;
+    for step in 0..40_u16 {
+        let moved = world.now;
+        world.rebind_subscriber(0, SocketAddr::from(([192, 0, 2, 9], 5000 + step)));
+        // At every moment between two checks.
+        let end = moved + 10 * SECOND + u64::from(step) * 137 * MS % (2500 * MS);
+        while world.now < end {
+            if talks {
+                world.subscribers[0].endpoint.send_rtcp_bytes(REPORT.to_vec());
+            }
+            world.run(50 * MS);
+        }
+        let whole = whole(&world);
+        let around = whole.windows(2).filter(|pair| pair[1] > moved);
+        longest = around.map(|pair| pair[1] - pair[0]).max().expect("frames").max(longest);
+    }
+    assert_nobody_closed(&world);
+    world.taps[0].assert_continuous(world.ssrc(0, 0));
+    longest
+}
+
+#[test]
+fn figure_09_a_nat_that_rebinds_in_silence_is_found_by_the_next_check_and_media() {
+    // Up to the next check, until nothing has come from the old address for a while, and a round trip with a keyframe.
+    let longest = longest_gap_behind_a_nat(true);
+    assert!((SECOND..=3 * SECOND).contains(&longest), "{longest} µs");
+    // Who only watches says something every second.
+    let longest = longest_gap_behind_a_nat(false);
+    assert!(longest <= 5 * SECOND, "{longest} µs");
 }

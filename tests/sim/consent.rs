@@ -136,6 +136,28 @@ fn row_03_unproved_addresses_get_nothing_and_change_nothing() {
 }
 
 #[test]
+fn row_03_copies_that_overtake_their_originals_move_no_media() {
+    let far = Path { delay: 50 * MS, ..Path::CLEAN };
+    let mut world = call(8, far);
+    let stranger: SocketAddr = "198.51.100.77:7777".parse().unwrap();
+    let start = world.now;
+    for _ in 0..30 {
+        let endpoint = &mut world.subscribers[0].endpoint;
+        endpoint.send_check();
+        endpoint.send_rtcp_bytes(vec![0x80, 201, 0, 1, 0, 0, 0, 9]);
+        // Checks prove an address, whoever copied them; no more.
+        for mut copy in endpoint.out.clone() {
+            let answers = world.feed(stranger, &mut copy.1);
+            assert!(answers.iter().all(|(_, answer)| answer[0] == 1), "more than an answer");
+        }
+        world.run(250 * MS);
+    }
+    assert_eq!(world.stray, vec![], "media for a stranger");
+    let whole = whole_frames(&world, start);
+    assert!(whole >= 220, "{whole} whole frames in 7.5 seconds");
+}
+
+#[test]
 fn duplicates_are_not_forwarded_twice() {
     let path = Path { duplicate: 0.5, jitter: 3 * MS, ..Path::CLEAN };
     let mut world = World::new(8, path, path);

@@ -340,7 +340,10 @@ impl Subscriber {
                 self.arrivals.invent();
             }
             while let Some(bytes) = self.arrivals.take() {
-                self.endpoint.send_rtcp_bytes(bytes);
+                // Nothing came of a part that long.
+                if !bytes.is_empty() {
+                    self.endpoint.send_rtcp_bytes(bytes);
+                }
             }
         }
         if now >= self.next_report {

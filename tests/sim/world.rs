@@ -309,6 +309,13 @@ impl World {
         self.subscribers[subscriber].endpoint.move_to(self.now, address);
     }
 
+    /// A NAT gives a subscriber another address, of which it knows nothing.
+    pub(crate) fn rebind_subscriber(&mut self, subscriber: usize, address: SocketAddr) {
+        self.peers.insert(address, Peer::Subscriber(subscriber));
+        let endpoint = &mut self.subscribers[subscriber].endpoint;
+        self.net.lose(std::mem::replace(&mut endpoint.address, address));
+    }
+
     /// Anybody's datagram for the engine.
     pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         self.note(from, &bytes);

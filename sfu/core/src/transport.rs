@@ -165,6 +165,22 @@ impl Transport {
         self.streams.clear();
     }
 
+    /// Did a datagram come from elsewhere than the selected tuple?
+    pub(crate) fn hears_elsewhere(&mut self, tuple: &Tuple) -> bool {
+        let elsewhere = self.selected.as_ref() != Some(tuple);
+        if !elsewhere {
+            self.ice.heard_selected();
+        }
+        elsewhere
+    }
+
+    /// What came from elsewhere is authentic, and fresh.
+    pub(crate) fn follow(&mut self, now: Instant, tuple: &Tuple) {
+        if self.ice.follow(now, tuple) {
+            self.selected = Some(*tuple);
+        }
+    }
+
     /// Where DTLS records go: the selected pair, before nomination the first proved one.
     pub(crate) fn control_tuple(&self) -> Option<Tuple> {
         self.selected.or_else(|| self.ice.verified().first().copied())

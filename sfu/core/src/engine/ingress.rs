@@ -182,6 +182,7 @@ impl Engine {
         let Datagram { tuple, arrival: now, bytes: datagram } = datagram;
         let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
         let transport = &mut self.transports[key];
+        let elsewhere = transport.hears_elsewhere(&tuple);
         let srtp = transport.srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let mut header = RtpHeader::parse_prefix(datagram).map_err(|_| DropReason::Malformed)?;
         let opened = srtp.unprotect_rtp(
@@ -190,6 +191,9 @@ impl Engine {
             header.ssrc,
             header.sequence_number,
         )?;
+        if elsewhere {
+            transport.follow(now, &tuple);
+        }
         let bytes = &datagram[..opened.len];
         header.read_padding(bytes).map_err(|_| DropReason::Malformed)?;
         while transport.streams.len() <= opened.stream {

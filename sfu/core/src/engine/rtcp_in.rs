@@ -47,8 +47,13 @@ impl Engine {
     ) -> Result<(), DropReason> {
         let Datagram { tuple, arrival, bytes: datagram } = datagram;
         let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
-        let srtp = self.transports[key].srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
+        let transport = &mut self.transports[key];
+        let elsewhere = transport.hears_elsewhere(&tuple);
+        let srtp = transport.srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let len = srtp.unprotect_rtcp(datagram)?;
+        if elsewhere {
+            transport.follow(arrival, &tuple);
+        }
         for packet in sfu_rtp::compound(&datagram[..len]) {
             if (packet.packet_type, packet.count) == (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) {
                 let feedback =

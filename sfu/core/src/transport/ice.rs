@@ -3,6 +3,10 @@
 //!
 //! Nomination: libwebrtc's NOMINATION counter decides where it is present, the higher one wins. A plain USE-CANDIDATE takes over only
 //! with higher PRIORITY or when the selected pair has been silent for 5 s; so a replayed check moves no media while the real pair lives.
+//!
+//! A NAT that rebinds changes the address below a peer that knows nothing of it: its next check comes from there, proves the address, and nominates nothing
+//! anew. Media that comes from there, while nothing comes from the selected address, moves the selection (as RFC 9000 section 9.3 has it). It is fresh,
+//! because SRTP refuses replays; and a copy of it that overtakes its original is followed by the original.
 
 pub use crate::transport::stun::StunError;
 
@@ -17,6 +21,8 @@ pub const CONSENT_EXPIRES: Duration = Duration::from_secs(30);
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// A selected pair without checks for this long yields to any USE-CANDIDATE.
 const YIELDS_AFTER: Duration = Duration::from_secs(5);
+/// Fresh media from another verified tuple for so long, and nothing at all from the selected one: the peer is there now.
+const MOVED_AFTER: Duration = Duration::from_millis(200);
 /// Verified tuples remembered per transport.
 pub const TUPLES_MAX: usize = 16;
 
@@ -81,6 +87,8 @@ pub struct IceLite {
     tuples: Vec<Tuple>,
     proofs: Vec<Proof>,
     selection: Option<Selection>,
+    /// Where fresh media comes from, if not from the selected tuple, and since when.
+    moving: Option<(Tuple, Instant)>,
 }
 
 impl IceLite {
@@ -95,6 +103,7 @@ impl IceLite {
             tuples: Vec::new(),
             proofs: Vec::new(),
             selection: None,
+            moving: None,
         }
     }
 
@@ -164,6 +173,9 @@ impl IceLite {
         generation: u32,
     ) -> Check {
         self.last_check = Some(now);
+        if self.selected() == Some(tuple) {
+            self.moving = None;
+        }
         // Before the proof is renewed: silence is measured up to this check.
         let wins = self.wins(now, tuple, request, generation);
         let proof = Proof { at: now, priority: request.priority() };
@@ -221,6 +233,35 @@ impl IceLite {
         silent >= YIELDS_AFTER || proof.is_some_and(|proof| request.priority() > proof.priority)
     }
 
+    /// Something came from the selected tuple, authentic or not.
+    pub fn heard_selected(&mut self) {
+        self.moving = None;
+    }
+
+    /// Media or RTCP that is authentic and no replay came from a tuple other than the selected one. Returns whether that one is selected now.
+    pub fn follow(&mut self, now: Instant, tuple: &Tuple) -> bool {
+        let Some(selection) = &mut self.selection else { return false };
+        let proof = self.tuples.iter().position(|known| known == tuple);
+        let proof = proof.and_then(|index| self.proofs.get(index));
+        if proof.is_none_or(|proof| now.saturating_duration_since(proof.at) >= CONSENT_EXPIRES) {
+            return false;
+        }
+        match self.moving {
+            Some((to, since)) if to == *tuple => {
+                if now.saturating_duration_since(since) < MOVED_AFTER {
+                    return false;
+                }
+                selection.tuple = *tuple;
+                self.moving = None;
+                true
+            }
+            _ => {
+                self.moving = Some((*tuple, now));
+                false
+            }
+        }
+    }
+
     /// Forgets the tuple that was silent longest, except the selected one, when there are too many.
     fn make_room(&mut self) -> Option<Tuple> {
         if self.tuples.len() < TUPLES_MAX {
@@ -244,6 +285,7 @@ impl IceLite {
             self.proofs.remove(index);
         }
         self.selection.take_if(|selection| selection.tuple == *tuple);
+        self.moving.take_if(|(to, _)| to == tuple);
     }
 
     /// The nominated tuple: the only one that may be sent anything but STUN responses.
@@ -442,6 +484,30 @@ mod tests {
         assert!(!bench.check(14, 2, &[LOW]).nominated);
         assert!(bench.check(15, 2, &[LOW]).nominated);
         assert_eq!(bench.selected(), Some(2));
+    }
+
+    #[test]
+    fn fresh_media_moves_the_selection_while_the_selected_pair_says_nothing() {
+        let mut bench = Bench::new();
+        let start = bench.start;
+        let at = |millis| start + Duration::from_millis(millis);
+        bench.check(0, 1, &[LOW, USE_CANDIDATE]);
+        for millis in [100, 900] {
+            assert!(!bench.ice.follow(at(millis), &tuple(2)), "it has proved nothing");
+        }
+        assert!(!bench.check(1, 2, &[LOW, USE_CANDIDATE]).nominated);
+        assert!(!bench.ice.follow(at(1000), &tuple(2)));
+        assert!(!bench.ice.follow(at(1199), &tuple(2)));
+        bench.ice.heard_selected();
+        assert!(!bench.ice.follow(at(1250), &tuple(2)));
+        bench.check(1, 1, &[LOW, USE_CANDIDATE]);
+        assert!(!bench.ice.follow(at(1500), &tuple(2)));
+        assert!(!bench.ice.follow(at(1699), &tuple(2)));
+        assert!(bench.ice.follow(at(1700), &tuple(2)));
+        assert_eq!(bench.selected(), Some(2));
+        // The proof of the other one is too old by then.
+        assert!(!bench.ice.follow(at(31_000), &tuple(1)));
+        assert!(!bench.ice.follow(at(31_300), &tuple(1)));
     }
 
     #[test]
