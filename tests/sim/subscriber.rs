@@ -70,6 +70,11 @@ impl Arrivals {
         }
     }
 
+    /// A third of what came since the last feedback did not.
+    fn deny(&mut self) {
+        self.came.retain(|number, _| !number.is_multiple_of(3));
+    }
+
     fn take(&mut self) -> Option<Vec<u8>> {
         let base = self.base.filter(|base| *base <= self.highest)?;
         let end = self.highest.min(base + FEEDBACK_MAX);
@@ -287,6 +292,8 @@ pub(crate) struct Subscriber {
     pub(crate) feedback: bool,
     /// Its feedback says that everything came, and without delay.
     pub(crate) lies: bool,
+    /// Its feedback says that a third of what came did not.
+    pub(crate) denies: bool,
     /// Sends nothing but checks.
     pub(crate) mute: bool,
     arrivals: Arrivals,
@@ -303,6 +310,7 @@ impl Subscriber {
             replays: 0,
             feedback: true,
             lies: false,
+            denies: false,
             mute: false,
             arrivals: Arrivals::default(),
             next_tick: 0,
@@ -338,6 +346,9 @@ impl Subscriber {
             self.next_feedback = now + FEEDBACK;
             if self.lies {
                 self.arrivals.invent();
+            }
+            if self.denies {
+                self.arrivals.deny();
             }
             while let Some(bytes) = self.arrivals.take() {
                 // Nothing came of a part that long.

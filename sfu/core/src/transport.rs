@@ -5,6 +5,7 @@ pub(crate) mod downlink;
 pub mod dtls;
 pub mod ice;
 pub(crate) mod pace;
+mod repair_budget;
 pub mod sctp;
 pub(crate) mod send_log;
 pub mod srtp;
@@ -21,6 +22,7 @@ use downlink::Downlink;
 use dtls::{Certificate, Dtls};
 use ice::IceLite;
 use pace::Pace;
+use repair_budget::RepairBudget;
 use sctp::Sctp;
 use send_log::SendLog;
 use srtp::{SrtpKeys, SrtpReceiver, SrtpSender};
@@ -78,6 +80,7 @@ pub(crate) struct Transport {
     /// Last transport-wide sequence number sent.
     pub(crate) transport_sequence: u16,
     pub(crate) pace: Pace,
+    pub(crate) repairs: RepairBudget,
     pub(crate) send_log: SendLog,
     /// Once there is a video slot.
     pub(crate) downlink: Option<Box<Downlink>>,
@@ -139,6 +142,7 @@ impl Transport {
             arrivals: ArrivalLog::default(),
             transport_sequence: seed as u16,
             pace: Pace::default(),
+            repairs: RepairBudget::default(),
             send_log: SendLog::default(),
             downlink: None,
             allocation_due: false,

@@ -80,13 +80,13 @@ fn row_21_no_packet_is_resent_more_than_three_times() {
         ask_for_everything(&mut world);
         world.run(MS);
     }
-    assert_eq!(world.taps[0].resends_max(), 3);
+    // What a flood may have is spent before most packets have come a third time.
+    assert!((2..=3).contains(&world.taps[0].resends_max()));
     assert!(world.engine.drops().get(DropReason::NackLimit) > 10_000);
 }
 
-/// Everything is asked for again, a thousand times a second, for ten seconds.
+/// Everything is asked for again, a thousand times a second.
 #[test]
-#[ignore = "red: see row 21 in tests/README.md"]
 fn row_21_a_flood_of_nacks_brings_a_quarter_more_at_most() {
     for feedback in [true, false] {
         let mut world = World::new(21, Path::CLEAN, Path::CLEAN);
@@ -94,24 +94,45 @@ fn row_21_a_flood_of_nacks_brings_a_quarter_more_at_most() {
         world.add_subscriber(&[SlotSpec::VIDEO]);
         world.subscribers[0].feedback = feedback;
         world.bind(0, 0, Some(World::video_of(0)));
-        world.run_seconds(12);
-        let quiet = came(&world, world.now - 4 * SECOND) / 4;
-        let mut start = world.now;
-        for millisecond in 0..14_000_u64 {
-            // What a burst may take is spent in the first seconds.
-            if millisecond == 4000 {
-                start = world.now;
+        world.run_seconds(17);
+        let quiet = came(&world, world.now - 10 * SECOND) / 2;
+        for five_seconds in 0..3 {
+            let start = world.now;
+            for _ in 0..5000 {
+                ask_for_everything(&mut world);
+                world.run(MS);
             }
-            ask_for_everything(&mut world);
-            world.run(MS);
+            let ratio = came(&world, start) as f64 / quiet as f64;
+            let which = format!("feedback {feedback}, five seconds {five_seconds}");
+            assert!(ratio <= 1.25, "{ratio} of the media, {which}");
+            assert!(ratio >= 1.05, "nothing is resent any more: {ratio}, {which}");
         }
-        let flooded = came(&world, start) / 10;
-        let ratio = flooded as f64 / quiet as f64;
-        assert!(ratio <= 1.25, "{ratio} of the media, feedback {feedback}");
-        assert!(ratio >= 1.05, "nothing is resent any more: {ratio}");
         assert!(world.taps[0].resends_max() <= 3, "{} resends", world.taps[0].resends_max());
         assert!(world.engine.drops().get(DropReason::NackLimit) > 10_000);
     }
+}
+
+/// The same from one who says that a third was lost: that earns it repairs, and takes from its media what they cost.
+#[test]
+#[ignore = "red: see row 21 in tests/README.md"]
+fn row_21_who_invents_losses_to_be_sent_more_is_sent_less() {
+    let mut world = World::new(21, Path::CLEAN, Path::CLEAN);
+    world.add_publisher(Tracks { audio: false, ..TRACKS });
+    world.add_subscriber(&[SlotSpec::VIDEO]);
+    world.bind(0, 0, Some(World::video_of(0)));
+    world.run_seconds(17);
+    let quiet = came(&world, world.now - 10 * SECOND) / 2;
+    world.subscribers[0].denies = true;
+    let mut ratios = Vec::new();
+    for _ in 0..4 {
+        let start = world.now;
+        for _ in 0..5000 {
+            ask_for_everything(&mut world);
+            world.run(MS);
+        }
+        ratios.push(came(&world, start) as f64 / quiet as f64);
+    }
+    assert!(ratios[1..].iter().all(|ratio| *ratio <= 1.25), "{ratios:?} of the media");
 }
 
 /// A hundred subscribers, fifty requests a second each.

@@ -66,6 +66,8 @@ impl Engine {
         self.results.clear();
         let transport = &mut self.transports[key];
         transport.send_log.feedback(now_us, feedback, &mut self.results);
+        let missing = self.results.iter().filter(|result| result.arrival_us.is_none());
+        transport.repairs.prove(missing.map(|result| u64::from(result.size)).sum());
         let total = transport.pace.total_bytes();
         let acked = transport.send_log.acked().and_then(|acked| acked.rtt);
         let rtt_us = transport.rtt.or(acked).map(|rtt| rtt.as_micros() as u64);

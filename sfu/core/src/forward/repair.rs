@@ -24,6 +24,13 @@ pub(crate) fn retransmit(
     if producer.is_video() && !transport.pace.allows_repair(flush.now_us) {
         return Err(DropReason::NackLimit);
     }
+    let lost = match transport.send_log.acked() {
+        Some(_) => 0,
+        None => consumer.delivery.fraction_lost,
+    };
+    if !transport.repairs.allows(flush.now_us, transport.pace.total_bytes(), lost) {
+        return Err(DropReason::NackLimit);
+    }
     let haste = haste(producer, transport);
     match consumer.history.resend(flush.now_us, seq, next, transport.rtt, haste) {
         // The link carries that layer no more: a keyframe of a lower one is awaited, or what was lost before it came.
@@ -32,7 +39,9 @@ pub(crate) fn retransmit(
         }
         Resend::Send { sent, copies } => {
             for _ in 0..copies {
+                let before = transport.pace.total_bytes();
                 let bytes = resend(flush, producer, consumer, transport, &sent)?;
+                transport.repairs.spend(bytes, transport.pace.total_bytes() > before);
                 if let Some(downlink) = &mut transport.downlink {
                     downlink.repaired(bytes);
                 }
