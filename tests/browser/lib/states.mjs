@@ -55,20 +55,29 @@ async function fill(browser, url, room, count) {
 }
 
 /**
+ * At another size, in other colours.
+ * @param {import('puppeteer-core').Page} page
+ * @param {{width: number, height: number, scheme: 'light' | 'dark'}} look
+ */
+export async function show(page, { width, height, scheme }) {
+  await page.setViewport({ width, height });
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+}
+
+/**
  * Opens a page in a state; others who belong to it come first, and stay until a state of another room is opened.
  * @param {import('puppeteer-core').Browser} browser
  * @param {string} url of the server
  * @param {typeof STATES[number]} state
  * @param {{width: number, height: number, scheme: 'light' | 'dark'}} look
  */
-export async function openState(browser, url, state, { width, height, scheme }) {
+export async function openState(browser, url, state, look) {
   const room = state.room ?? new URL(state.path, url).searchParams.get('room');
   await fill(browser, url, room, state.others ?? 0);
   const crowd = state.crowd ? await joinCrowd(browser, url, room, state.crowd) : null;
   const own = await Participant.open(browser, 'about:blank', { index: 0 });
   const { page } = own;
-  await page.setViewport({ width, height });
-  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  await show(page, look);
   await page.goto(new URL(state.path, url).href);
   await visible(page, state.ready);
   await state.then?.(page);
