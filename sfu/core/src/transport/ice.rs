@@ -87,8 +87,8 @@ pub struct IceLite {
     tuples: Vec<Tuple>,
     proofs: Vec<Proof>,
     selection: Option<Selection>,
-    /// Where fresh media comes from, if not from the selected tuple, and since when.
-    moving: Option<(Tuple, Instant)>,
+    /// Where fresh media comes from, if not from the selected tuple (its position), and since when.
+    moving: Option<(u8, Instant)>,
 }
 
 impl IceLite {
@@ -241,13 +241,18 @@ impl IceLite {
     /// Media or RTCP that is authentic and no replay came from a tuple other than the selected one. Returns whether that one is selected now.
     pub fn follow(&mut self, now: Instant, tuple: &Tuple) -> bool {
         let Some(selection) = &mut self.selection else { return false };
-        let proof = self.tuples.iter().position(|known| known == tuple);
-        let proof = proof.and_then(|index| self.proofs.get(index));
-        if proof.is_none_or(|proof| now.saturating_duration_since(proof.at) >= CONSENT_EXPIRES) {
+        let known = self.tuples.iter().position(|known| known == tuple);
+        let Some((index, proof)) = known.and_then(|index| Some((index, self.proofs.get(index)?)))
+        else {
+            return false;
+        };
+        if now.saturating_duration_since(proof.at) >= CONSENT_EXPIRES {
             return false;
         }
+        // There are no more than TUPLES_MAX.
+        let index = index as u8;
         match self.moving {
-            Some((to, since)) if to == *tuple => {
+            Some((to, since)) if to == index => {
                 if now.saturating_duration_since(since) < MOVED_AFTER {
                     return false;
                 }
@@ -256,7 +261,7 @@ impl IceLite {
                 true
             }
             _ => {
-                self.moving = Some((*tuple, now));
+                self.moving = Some((index, now));
                 false
             }
         }
@@ -275,6 +280,8 @@ impl IceLite {
             .filter(|(index, _)| self.tuples.get(*index) != selected.as_ref())
             .min_by_key(|(_, proof)| proof.at)?;
         self.proofs.remove(index);
+        // Positions have changed: who moves begins anew.
+        self.moving = None;
         Some(self.tuples.remove(index))
     }
 
@@ -283,9 +290,9 @@ impl IceLite {
         if let Some(index) = self.tuples.iter().position(|known| known == tuple) {
             self.tuples.remove(index);
             self.proofs.remove(index);
+            self.moving = None;
         }
         self.selection.take_if(|selection| selection.tuple == *tuple);
-        self.moving.take_if(|(to, _)| to == tuple);
     }
 
     /// The nominated tuple: the only one that may be sent anything but STUN responses.
