@@ -22,11 +22,12 @@ use super::peer::Peer;
 use crate::cli::BotArgs;
 use file::{Offered, TOPIC};
 use frame::{Message, Payload};
-use socket::Socket;
+use socket::{PING, Socket};
 
-/// Clients ping every 10 s; files are looked at more often.
-const PING: Duration = Duration::from_secs(10);
+/// Between two looks at files.
 const TICK: Duration = Duration::from_secs(1);
+/// Messages of the data channel that wait here.
+const HEARD_MAX: usize = 64;
 /// Until a channel is there.
 const OPEN: Duration = Duration::from_secs(15);
 /// The channel that PROTOCOL.md names for what must arrive.
@@ -59,10 +60,10 @@ struct Bot {
     socket: Socket,
     peer: Peer,
     channel: Arc<dyn DataChannel>,
-    heard: mpsc::UnboundedReceiver<DataChannelEvent>,
+    heard: mpsc::Receiver<DataChannelEvent>,
     offered: Option<Offered>,
-    /// What others are called, by identity.
-    names: BTreeMap<String, String>,
+    /// Others who are here, by identity: the participant's id and name.
+    names: BTreeMap<String, (String, String)>,
 }
 
 impl Bot {
@@ -90,7 +91,7 @@ impl Bot {
         let answer = socket.request(offer).await?;
         let sdp = answer["sdp"].as_str().context("the server's answer has no SDP")?;
         peer.connect(sdp.to_owned()).await?;
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (tell, heard) = mpsc::channel(HEARD_MAX);
         tokio::spawn(listen(Arc::clone(&channel), tell));
         let mut bot = Self { socket, peer, channel, heard, offered, names: BTreeMap::new() };
         for participant in welcome["participants"].as_array().into_iter().flatten() {
@@ -133,7 +134,7 @@ impl Bot {
             tokio::select! {
                 message = self.socket.next() => self.handle(message?).await?,
                 event = self.heard.recv() => self.hear(event).await?,
-                _ = pings.tick() => self.socket.send(&json!({"type": "ping", "time": 0})).await?,
+                _ = pings.tick() => self.socket.ping().await?,
                 _ = ticks.tick() => self.look_after_file()?,
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
                 () = &mut ended => bail!("the connection to the server has ended"),
@@ -153,6 +154,10 @@ impl Bot {
                 }
             }
             Some("participant_joined") => self.know(&message["participant"]),
+            Some("participant_left") => {
+                let left = text("participant");
+                self.names.retain(|_, (id, _)| *id != left);
+            }
             Some("closed" | "error") => bail!("the server says: {}", text("message")),
             Some("data") => {
                 let bytes = message["bytes"].as_str().map(|bytes| STANDARD.decode(bytes));
@@ -170,7 +175,7 @@ impl Bot {
 
     fn know(&mut self, participant: &Value) {
         let text = |field: &str| participant[field].as_str().unwrap_or_default().to_owned();
-        self.names.insert(text("identity"), text("name"));
+        self.names.insert(text("identity"), (text("participant"), text("name")));
     }
 
     async fn hear(&mut self, event: Option<DataChannelEvent>) -> anyhow::Result<()> {
@@ -186,7 +191,8 @@ impl Bot {
 
     async fn take(&mut self, message: Message) -> anyhow::Result<()> {
         let Message { topic, identity, payload } = message;
-        let name = self.names.get(&identity).cloned().unwrap_or_else(|| identity.clone());
+        let known = self.names.get(&identity).map(|(_, name)| name.clone());
+        let name = known.unwrap_or_else(|| identity.clone());
         if topic != TOPIC {
             let what = match payload {
                 Payload::Text(text) => text,
@@ -227,9 +233,9 @@ impl Bot {
     }
 }
 
-async fn listen(channel: Arc<dyn DataChannel>, tell: mpsc::UnboundedSender<DataChannelEvent>) {
+async fn listen(channel: Arc<dyn DataChannel>, tell: mpsc::Sender<DataChannelEvent>) {
     while let Some(event) = channel.poll().await {
-        if tell.send(event).is_err() {
+        if tell.send(event).await.is_err() {
             return;
         }
     }

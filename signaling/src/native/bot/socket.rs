@@ -1,6 +1,6 @@
 //! The WebSocket of a participant: over the same HTTP client as WHIP, so that certificates are looked at alike.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -8,13 +8,15 @@ use reqwest::{Client, StatusCode, Upgraded, Url};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::Message;
 use tungstenite::protocol::Role;
 
 /// For a connection, and for answers; a lobby may take longer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The server closes a socket from which nothing comes.
+pub(super) const PING: Duration = Duration::from_secs(10);
 
 pub(super) struct Socket {
     stream: WebSocketStream<Upgraded>,
@@ -78,15 +80,28 @@ impl Socket {
     /// The answer to a message.
     ///
     /// # Errors
-    /// The server refuses, in its words; or the socket is gone.
+    /// The server refuses, in its words, or does not answer; or the socket is gone.
     pub(super) async fn request(&mut self, mut message: Value) -> anyhow::Result<Value> {
         self.request += 1;
         message["request"] = json!(self.request);
         self.send(&message).await?;
+        let mut patience = Some(Instant::now() + PATIENCE);
         loop {
-            let message = self.read().await?;
+            let Ok(message) = timeout(PING, self.read()).await else {
+                ensure!(
+                    patience.is_none_or(|end| Instant::now() < end),
+                    "the server does not answer"
+                );
+                self.ping().await?;
+                continue;
+            };
+            let message = message?;
             match message["type"].as_str() {
-                Some("waiting") => eprintln!("waiting in the lobby"),
+                Some("waiting") => {
+                    eprintln!("waiting in the lobby");
+                    patience = None;
+                }
+                Some("pong") => {}
                 Some("error") if message["request"] == self.request => {
                     bail!("the server refuses: {}", message["message"].as_str().unwrap_or_default())
                 }
@@ -110,6 +125,10 @@ impl Socket {
     pub(super) async fn send(&mut self, message: &Value) -> anyhow::Result<()> {
         let sent = self.stream.send(Message::text(message.to_string())).await;
         sent.context("the WebSocket broke")
+    }
+
+    pub(super) async fn ping(&mut self) -> anyhow::Result<()> {
+        self.send(&json!({"type": "ping", "time": 0})).await
     }
 
     async fn read(&mut self) -> anyhow::Result<Value> {
