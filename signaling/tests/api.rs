@@ -1,9 +1,6 @@
 //! The HTTP API of a whole server: what it does, who may, and that its document and its routes are the same.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 use serde_json::{Value, json};
 use signaling::auth::TokenRequest;
 use std::time::Duration;

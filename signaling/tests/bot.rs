@@ -1,11 +1,8 @@
 //! `switchyard bot` as users run it: a process, which talks with a participant of a room over its data channel.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
+use crate::harness::{PATIENCE, Server, Socket, keyed, open};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::{PATIENCE, Server, Socket, keyed, open};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

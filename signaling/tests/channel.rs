@@ -1,11 +1,8 @@
 //! The channel relay on real sockets: a client written from PROTOCOL.md.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
+use crate::harness::{PATIENCE, Server, keyed, open, open_to, token};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use harness::{PATIENCE, Server, keyed, open, open_to, token};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

@@ -1,10 +1,7 @@
 //! Data channels of the `webrtc` crate through the server: two participants, messages of one byte to many packets, both ways.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
+use crate::harness::{PATIENCE, Server, Socket, open};
 use bytes::BytesMut;
-use harness::{PATIENCE, Server, Socket, open};
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use serde_json::json;
 use std::sync::Arc;

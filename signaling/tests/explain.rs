@@ -1,9 +1,6 @@
 //! `GET /api/rooms/{room}/explain` of a whole server.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 use serde_json::Value;
 
 #[tokio::test]

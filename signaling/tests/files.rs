@@ -1,9 +1,6 @@
 //! `switchyard publish` and `switchyard play` as users run them: processes, against a server on real sockets.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::{PATIENCE, Server, keyed, open, viewer};
+use crate::harness::{PATIENCE, Server, keyed, open, viewer};
 use matroska_demuxer::{Frame, MatroskaFile, TrackType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -1,10 +1,7 @@
 //! Row 28 of the table in `tests/README.md`: clients that flood, that are slow on purpose, that say too much.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
+use crate::harness::{PATIENCE, SDP, open};
 use futures_util::{SinkExt as _, StreamExt as _};
-use harness::{PATIENCE, SDP, open};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,13 +17,13 @@ const JOIN: Duration = Duration::from_millis(500);
 /// Who has not said a whole request, or has not joined, by then is sent away.
 const PATIENCE_OF_THE_SERVER: Duration = Duration::from_secs(5);
 
-async fn socket(server: &harness::Server) -> Socket {
+async fn socket(server: &crate::harness::Server) -> Socket {
     let url = server.url("/ws").replace("http:", "ws:");
     timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap().0
 }
 
 /// Joins, and tells how long it took.
-async fn join(server: &harness::Server, identity: &str) -> (Socket, Duration) {
+async fn join(server: &crate::harness::Server, identity: &str) -> (Socket, Duration) {
     let start = Instant::now();
     let mut socket = socket(server).await;
     let request =
@@ -39,7 +36,7 @@ async fn join(server: &harness::Server, identity: &str) -> (Socket, Duration) {
 }
 
 /// How long the server keeps a connection on which these bytes came, and then one each half second.
-async fn kept_open(server: &harness::Server, bytes: &str) -> Duration {
+async fn kept_open(server: &crate::harness::Server, bytes: &str) -> Duration {
     let address = server.url("").replace("http://", "");
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut read, mut write) = stream.into_split();

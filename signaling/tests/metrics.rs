@@ -1,5 +1,4 @@
 //! `/metrics` of a whole server: every line means something, what happens is counted, strangers get nothing.
-#![allow(clippy::unwrap_used)]
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use signaling::auth::{Key, Keys};

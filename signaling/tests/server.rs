@@ -1,5 +1,4 @@
 //! The whole server on real sockets: the page, who may ask, joining and leaving, WHIP and WHEP over HTTP.
-#![allow(clippy::unwrap_used)]
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};

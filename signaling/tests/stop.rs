@@ -1,9 +1,6 @@
 //! The program told to stop, and the certificate changed under it.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 use serde_json::json;
 use signaling::auth::TokenRequest;
 use signaling::config::{Config, Tls};

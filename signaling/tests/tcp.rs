@@ -1,9 +1,6 @@
 //! Media over the TCP port (ICE-TCP): frames, peers that say nothing, nonsense or too much, peers that do not read, and how many there may be.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 use rtc_stun::attributes::{ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message as Stun, Setter as _};

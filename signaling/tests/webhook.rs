@@ -1,11 +1,8 @@
 //! Webhooks of a whole server, to a receiver that checks what it gets.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
+use crate::harness::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use harness::*;
 use serde_json::{Value, json};
 use signaling::auth::Secret;
 use signaling::config::{Config, RawConfig, Webhook};

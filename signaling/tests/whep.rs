@@ -1,10 +1,7 @@
 //! WHEP as draft-ietf-wish-whep-04 and the core extensions have it (signaling/PROTOCOL.md says which text was read): one case for each
 //! MUST that concerns a server, named by its section (of the extensions: `sse` and `layer`). What WHEP shares with WHIP is repeated where a route of its own could get it wrong.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 
 const NEW: (&str, &str) = ("wxyz", "9876543210987654321098");
 const SSE: &str = "urn:ietf:params:whep:ext:core:server-sent-events";

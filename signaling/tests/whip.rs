@@ -1,9 +1,6 @@
 //! WHIP as RFC 9725 has it: one case for each MUST that concerns a server, named by its section.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::*;
+use crate::harness::*;
 
 const NEW: (&str, &str) = ("wxyz", "9876543210987654321098");
 

@@ -1,5 +1,4 @@
 //! A server on real sockets, HTTP by hand, and offers, for the conformance tests of WHIP and WHEP.
-#![allow(clippy::unwrap_used, dead_code, reason = "each test target uses a part of it")]
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};

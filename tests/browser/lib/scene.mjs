@@ -39,7 +39,7 @@ export function scene({ args, url, env } = {}) {
 
     /** A test whose failure comes with a screenshot of every page and with what pages and server said. */
     test(name, body, options = {}) {
-      test(name, { timeout: 180_000, ...options }, async (t) => {
+      test(name, { timeout: 300_000, ...options }, async (t) => {
         try {
           await body(t);
         } catch (error) {

@@ -5,10 +5,10 @@
  * @template T
  * @param {string} what for the message when it does not come true
  * @param {() => Promise<T> | T} ask
- * @param {number} [deadlineMs]
+ * @param {number} [deadlineMs] unless it is a goal, long enough for a machine that does something else
  * @returns {Promise<T>}
  */
-export async function until(what, ask, deadlineMs = 30_000) {
+export async function until(what, ask, deadlineMs = 60_000) {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await ask();
