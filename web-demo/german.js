@@ -4,6 +4,7 @@
  */
 import { GERMAN_CLIENT } from './german-client.js';
 import { GERMAN_FILES } from './german-files.js';
+export { GERMAN_SERVER } from './german-server.js';
 import { GERMAN_OPERATOR } from './german-operator.js';
 
 /** @type {Record<string, string>} */

@@ -1,7 +1,7 @@
 /**
  * @module
  * The pages' second language. English stands in the code and in the pages, where it is read in its place; `german.js` has for each of its
- * sentences the German one. What has none stays English: sentences of the server, for example.
+ * sentences the German one, `german-server.js` for the server's. What has none stays English.
  */
 import { recall, remember } from './client/storage.js';
 
@@ -14,8 +14,11 @@ const ATTRIBUTES = ['aria-label', 'placeholder', 'title', 'content', 'alt'];
 /** As chosen, else as the browser has it. @type {Language} */
 export const language = chosen();
 
+const german = language === 'de' ? await import('./german.js') : undefined;
 /** @type {Record<string, string>} */
-const table = language === 'de' ? (await import('./german.js')).GERMAN : {};
+const table = german?.GERMAN ?? {};
+/** Sentences of the server. */
+const told = Object.entries(german?.GERMAN_SERVER ?? {}).map(([english, translated]) => ({ pattern: patternOf(english), translated }));
 
 /**
  * A sentence in the language of the page.
@@ -23,7 +26,31 @@ const table = language === 'de' ? (await import('./german.js')).GERMAN : {};
  * @param {Record<string, string | number>} [values]
  */
 export function t(english, values = {}) {
-  const sentence = Object.hasOwn(table, english) ? table[english] : english;
+  if (!Object.hasOwn(table, english)) return fill(...heard(english, values));
+  return fill(table[english], values);
+}
+
+/**
+ * What the server may have said: the sentence with its values. Values may hold sentences.
+ * @param {string} english @param {Record<string, string | number>} values
+ * @returns {[string, Record<string, string | number>]}
+ */
+function heard(english, values) {
+  for (const { pattern, translated } of told) {
+    const match = pattern.exec(english);
+    if (match) return [translated, Object.fromEntries(Object.entries(match.groups ?? {}).map(([name, value]) => [name, name === 'sentence' ? t(value) : value]))];
+  }
+  return [english, values];
+}
+
+/** @param {string} english */
+function patternOf(english) {
+  const escaped = english.replace(/[.*+?^$()|[\]\\]/g, '\\$&').replace(/\{(\w+)\}/g, '(?<$1>.+)');
+  return new RegExp(`^${escaped}$`, 's');
+}
+
+/** @param {string} sentence @param {Record<string, string | number>} values */
+function fill(sentence, values) {
   return sentence.replace(/\{(\w+)\}/g, (place, name) => (Object.hasOwn(values, name) ? String(values[name]) : place));
 }
 

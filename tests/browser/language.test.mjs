@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { GERMAN } from '../../web-demo/german.js';
+import { GERMAN, GERMAN_SERVER } from '../../web-demo/german.js';
 import { chromium } from './lib/browsers.mjs';
 import { startServer } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
@@ -39,8 +39,19 @@ test('every sentence of the code and the pages is in the table, and nothing else
   assert.deepEqual(Object.keys(GERMAN).filter((text) => !known(text)), [], 'nowhere to be seen');
 });
 
+test('the server says every sentence that its table has', () => {
+  const server = fileURLToPath(new URL('../../signaling/src/', import.meta.url));
+  const source = readdirSync(server, { recursive: true }).filter((name) => name.endsWith('.rs')).map((name) => readFileSync(server + name, 'utf8')).join('\n');
+  const placeless = (text) => text.replace(/\{[^}]*\}/g, '{}').replaceAll(' by {}', '{}');
+  const said = new Set([...source.matchAll(/"((?:[^"\\\n]|\\.)+)"/g)].map(([, text]) => placeless(text).replace(/(?<=\.)\{\}$/, '')));
+  const sentences = Object.keys(GERMAN_SERVER).filter((text) => !text.startsWith('{sentence}'));
+  // Two of them may be one that tells by whom, or does not.
+  const known = (text) => said.has(placeless(text)) || said.has(placeless(text).replace(/(?= for |\.$)/, '{}'));
+  assert.deepEqual(sentences.filter((text) => !known(text)), []);
+});
+
 test('both sentences have places for the same values', () => {
-  for (const [english, german] of Object.entries(GERMAN)) {
+  for (const [english, german] of [...Object.entries(GERMAN), ...Object.entries(GERMAN_SERVER)]) {
     assert.deepEqual((german.match(PLACE) ?? []).toSorted(), (english.match(PLACE) ?? []).toSorted(), english);
     assert.ok(german.trim().length > 0, english);
   }
@@ -89,3 +100,27 @@ for (const path of ['/', '/?room=sprache&name=Ada&autojoin=1', '/live', '/watch'
     await page.browserContext().close();
   });
 }
+
+test('what the server says is German there as well, with its values', { timeout: 60_000 }, async () => {
+  const open = async (name) => {
+    const page = await (await browser.createBrowserContext()).newPage();
+    await page.evaluateOnNewDocument(() => localStorage.setItem('switchyard.language', 'de'));
+    await page.goto(`${server.url}/?room=tuer&name=${name}&autojoin=1`);
+    return page;
+  };
+  const state = (page) => page.evaluate(() => document.body.dataset.state);
+  const moderator = await open('Ada');
+  await until('the first', async () => (await state(moderator)) === 'connected');
+  const member = await open('Bob');
+  await until('the second', async () => (await state(member)) === 'connected');
+  await moderator.evaluate(() => {
+    const { room } = window.switchyard;
+    const [{ identity }] = room.participants.values();
+    return room.people.ban(identity, 600, 'Lärm');
+  });
+  await until('the end in German', () => member.$eval('#ended-message', ({ innerText }) => innerText === 'Ada hat dich für 10 Minuten aus diesem Raum verbannt. Grund: Lärm' || { error: innerText }));
+  await moderator.evaluate(() => window.switchyard.room.people.updateRoom({ locked: true }));
+  const late = await open('Eve');
+  await until('the door in German', () => late.$eval('#prejoin-notice', ({ innerText }) => innerText === 'Der Raum ist abgeschlossen; seine Moderatoren lassen niemanden mehr herein.' || { error: innerText }));
+  for (const page of [moderator, member, late]) await page.browserContext().close();
+});
