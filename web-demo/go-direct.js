@@ -2,8 +2,10 @@
  * @module
  * Lets a meeting of two go direct: camera and microphone from browser to browser, without the server in between. Both have to
  * want it. The server stays in reach: it takes over as soon as a third comes, or the way between the two fails.
+ *
+ * The offer goes through the room, to the other alone, and the server says whose it is. It names a channel of the relay that nobody
+ * can guess: whoever else has a token of the room, and waits in its lobby or was sent away, could be in any other.
  */
-import { Channel } from './client/channel.js';
 import { DirectCall } from './client/direct.js';
 import { t } from './language.js';
 
@@ -14,12 +16,14 @@ import { t } from './language.js';
  * @typedef {object} Handlers
  * @property {(media: DirectMedia | null) => void} show media of the other that come directly; null: they come through the server
  * @property {() => void} changed what the button says is another
- * @property {(name: string, accept: () => void) => void} offered the other wants to
+ * @property {(name: string, accept: () => void) => () => void} offered the other wants to; returns what takes the offer from the page
  * @property {(sentence: string) => void} tell
  */
 
-/** Of the relay, beside whatever else is said in the room. */
-const CHANNEL = 'go direct';
+/** Of what is said in the room. */
+const TOPIC = 'go-direct';
+/** A channel as `newChannel` makes it. */
+const CHANNEL = /^[0-9a-f]{32}$/;
 /** How long an offer stands. */
 const OFFER_MS = 30_000;
 
@@ -27,12 +31,13 @@ export class GoDirect {
   #room;
   #url;
   #handlers;
-  /** Hears offers while nothing is under way. @type {Channel | null} */
-  #ear = null;
   /** @type {DirectCall | null} */
   #call = null;
+  /** Of the relay, for the call that is under way. */
+  #channel = '';
+  /** Takes the other's offer from the page. */
+  #withdraw = () => {};
   #timer = 0;
-  #offerSeen = '';
   /** One stream for the life of a call: what is in it is what we send. */
   #sent = new MediaStream();
   #stop;
@@ -51,7 +56,9 @@ export class GoDirect {
       room.on('participantjoined', refresh),
       room.on('participantleft', refresh),
       room.on('statechange', refresh),
+      room.on('permissionschanged', refresh),
       room.on('localtrackupdated', () => this.#sync()),
+      room.on('data', (received) => received.topic === TOPIC && this.#hear(received)),
     ];
     this.#refresh();
   }
@@ -59,7 +66,13 @@ export class GoDirect {
   /** Whether there is somebody to go direct with, and nobody else. */
   get possible() {
     // Who introduces two browsers to each other could stand between them: what is encrypted end to end stays with its own keys.
-    return this.#room.participants.size === 1 && this.#room.canPublish && !this.#room.encrypted;
+    return this.#other !== undefined && this.#room.canPublish && this.#room.canPublishData && !this.#room.encrypted;
+  }
+
+  /** The one other in the room. */
+  get #other() {
+    const [first, ...more] = this.#room.participants.values();
+    return more.length === 0 ? first : undefined;
   }
 
   /** @returns {'off' | 'offered' | 'on'} */
@@ -70,44 +83,59 @@ export class GoDirect {
 
   toggle() {
     if (this.#call) this.#end('');
-    else if (this.possible) this.#begin();
+    else if (this.possible) this.#offer();
   }
 
   close() {
     for (const stop of this.#stop) stop();
+    this.#withdraw();
     this.#end('');
-    this.#ear?.close();
-    this.#ear = null;
   }
 
   #refresh() {
     if (!this.possible) {
+      this.#withdraw();
       this.#end(this.#room.participants.size > 1 ? t('Now you are more than two: pictures and sound go through the server again.') : '');
-      this.#ear?.close();
-      this.#ear = null;
-    } else if (!this.#ear && !this.#call) {
-      this.#listen();
     }
     this.#handlers.changed();
   }
 
-  #listen() {
-    const ear = new Channel(this.#url, CHANNEL);
-    this.#ear = ear;
-    ear.on('message', ({ data }) => {
-      const note = /** @type {import('./client/direct.js').Note} */ (data);
-      // An offer is repeated as long as it stands.
-      if (!note?.hello || note.to !== undefined || note.from === this.#offerSeen) return;
-      this.#offerSeen = note.from;
-      this.#handlers.offered(String(note.name ?? '').slice(0, 64), () => this.possible && !this.#call && this.#begin());
-    });
+  #offer() {
+    const channel = newChannel();
+    this.#begin(channel);
+    this.#tell({ channel }).catch((error) => channel === this.#channel && this.#end(t(error.message)));
   }
 
-  #begin() {
-    this.#ear?.close();
-    this.#ear = null;
+  /** @param {{channel: string, withdrawn?: true}} note for the other */
+  #tell(note) {
+    return this.#room.publishData(JSON.stringify(note), { topic: TOPIC, to: [this.#other?.identity ?? ''] });
+  }
+
+  /** @param {import('./client/data.js').Received} received */
+  #hear({ payload, identity }) {
+    const note = parse(payload);
+    if (!note || identity !== this.#other?.identity || !this.possible) return;
+    const { channel } = note;
+    if (note.withdrawn) {
+      this.#withdraw();
+    } else if (this.#call) {
+      // Both want to. They meet in one of the two channels, and agree which by looking at both.
+      if (this.state === 'offered' && channel < this.#channel) this.#begin(channel);
+    } else {
+      this.#withdraw();
+      this.#withdraw = this.#handlers.offered(this.#other.name, () => this.possible && !this.#call && this.#begin(channel));
+    }
+  }
+
+  /** @param {string} channel */
+  #begin(channel) {
+    this.#withdraw();
+    clearTimeout(this.#timer);
+    this.#call?.close();
+    this.#sent = new MediaStream();
+    this.#channel = channel;
     const iceServers = this.#room.peerConnection?.getConfiguration().iceServers ?? [];
-    const call = new DirectCall(this.#url, { channel: CHANNEL, name: this.#room.name, iceServers });
+    const call = new DirectCall(this.#url, { channel, name: this.#room.name, iceServers });
     this.#call = call;
     this.#timer = window.setTimeout(() => this.#end(t('No direct way was found, or the other did not want to. The meeting goes on through the server.')), OFFER_MS);
     call.on('statechange', ({ state, message }) => {
@@ -150,12 +178,33 @@ export class GoDirect {
     const call = this.#call;
     if (!call) return;
     clearTimeout(this.#timer);
+    // Whoever was asked and has not answered is asked no more.
+    if (this.state === 'offered' && this.possible) void this.#tell({ channel: this.#channel, withdrawn: true }).catch(() => undefined);
     this.#call = null;
+    this.#channel = '';
     this.#sent = new MediaStream();
     call.close();
     this.#handlers.show(null);
     if (sentence) this.#handlers.tell(sentence);
-    if (this.possible) this.#listen();
     this.#handlers.changed();
+  }
+}
+
+/** 128 random bits. */
+function newChannel() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/**
+ * What the other said; null: nothing that we understand.
+ * @param {string | Uint8Array} payload
+ * @returns {{channel: string, withdrawn: boolean} | null}
+ */
+function parse(payload) {
+  try {
+    const { channel, withdrawn } = JSON.parse(String(payload));
+    return typeof channel === 'string' && CHANNEL.test(channel) ? { channel, withdrawn: withdrawn === true } : null;
+  } catch {
+    return null;
   }
 }

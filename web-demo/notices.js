@@ -6,33 +6,41 @@ import { element } from './dom.js';
 import { t } from './language.js';
 
 const TOAST_MS = 7000;
+/** More would cover the page. */
+const TOASTS_MAX = 5;
 const LIVE_ENTRIES_MAX = 20;
 
 /**
  * Shows a sentence for some seconds.
  * @param {string} text
  * @param {{label: string, act: () => void}} [action] a button; the toast then stays until it is used
+ * @returns {() => void} takes it away before
  */
 export function toast(text, action) {
   const item = document.createElement('div');
   item.className = 'toast';
   item.setAttribute('role', 'status');
-  item.append(t(text));
+  const words = document.createElement('span');
+  words.textContent = t(text);
+  item.append(words);
   const box = element('toasts');
-  for (const old of box.children) if (old.textContent === item.textContent) old.remove();
+  for (const old of box.children) if (old.firstElementChild?.textContent === words.textContent) old.remove();
+  const remove = () => item.remove();
   if (action) {
     const button = document.createElement('button');
     button.type = 'button';
     button.textContent = t(action.label);
     button.addEventListener('click', () => {
-      item.remove();
+      remove();
       action.act();
     });
     item.append(button);
   } else {
-    setTimeout(() => item.remove(), TOAST_MS);
+    setTimeout(remove, TOAST_MS);
   }
   box.append(item);
+  while (box.childElementCount > TOASTS_MAX) box.firstElementChild?.remove();
+  return remove;
 }
 
 /** @param {string} text */

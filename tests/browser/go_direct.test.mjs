@@ -1,4 +1,7 @@
-/** A meeting of two goes direct, and comes back to the server when a third comes or the direct way fails. */
+/**
+ * A meeting of two goes direct, and comes back to the server when a third comes or the direct way fails. What they
+ * say to find each other is for nobody else.
+ */
 import assert from 'node:assert/strict';
 import { meet } from './lib/participant.mjs';
 import { scene } from './lib/scene.mjs';
@@ -60,6 +63,19 @@ async function untilServerForwards() {
   await until('the server to forward video', async () => (await forwarded()) > before + 20);
 }
 
+/** Runs in a page that is in no room: says in a channel of the relay what somebody says who wants to be called, and keeps what comes back. */
+function lurk(channel) {
+  window.overheard = [];
+  const relay = new WebSocket(`${location.origin.replace('http', 'ws')}/channel?room=two`);
+  const say = (message) => relay.send(JSON.stringify({ channel, ...message }));
+  relay.onmessage = ({ data }) => window.overheard.push(data);
+  relay.onopen = () => {
+    say({ open: true });
+    say({ checkPresence: true });
+    setInterval(() => say({ data: { from: 'eve', name: 'Eve', hello: true } }), 200);
+  };
+}
+
 direct.test('two agree to go direct, and the server forwards no video any more', async () => {
   browsers = [await direct.browser(), await direct.browser()];
   ada = await direct.join(browsers[0], ROOM, 0, { before: prepare });
@@ -67,15 +83,33 @@ direct.test('two agree to go direct, and the server forwards no video any more',
   bob = await direct.join(browsers[1], ROOM, 1, { before: prepare });
   await meet([ada, bob]);
   await untilServerForwards();
+  const eve = await browsers[1].newPage();
+  await eve.goto(`${direct.server.url}/healthz`);
+  await eve.evaluate(lurk, 'go direct');
+  await until('the relay to answer', () => eve.evaluate(() => window.overheard.length === 1));
   await agree();
   await untilServerIsStill();
   await meet([ada, bob]);
+  assert.equal(await eve.evaluate(() => window.overheard.length), 1, 'whoever is in the relay besides hears nothing');
+  await eve.close();
   await ada.page.setViewport({ width: 360, height: 740 });
   const overflow = await ada.page.$eval('#toolbar', ({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
   assert.ok(overflow <= 0, `the toolbar is ${overflow} pixels too wide for a phone`);
   await ada.screenshot('go-direct-phone');
   await ada.page.setViewport({ width: 1280, height: 800 });
   await ada.screenshot('go-direct');
+});
+
+direct.test('an offer that is taken back is asked no more, and two that cross are one call', async () => {
+  await ada.click('go-direct');
+  for (const one of [ada, bob]) await isBack(one);
+  await ada.click('go-direct');
+  await bob.page.waitForSelector('.toast button');
+  await ada.click('go-direct');
+  await until('the question to be gone', async () => (await bob.page.$('.toast button')) === null);
+  await Promise.all([ada.click('go-direct'), bob.click('go-direct')]);
+  for (const one of [ada, bob]) await goesDirect(one);
+  await untilServerIsStill();
 });
 
 direct.test('a camera goes off and on while direct', async () => {
