@@ -79,7 +79,7 @@ export class ConnectionPanel {
 
   /** @param {RTCPeerConnection} connection @returns {Rows} */
   #signalingRows(connection) {
-    const counted = [...this.#counts].filter(([what]) => what !== 'hello');
+    const counted = [...this.#counts].filter(([what]) => what !== 'hello' && what !== 'back');
     const states = { stable: t('both agree'), 'have-local-offer': t('waiting for the answer'), 'have-remote-offer': t('answering') };
     const state = states[/** @type {keyof typeof states} */ (connection.signalingState)] ?? connection.signalingState;
     return [['State', state], ...counted.map(([what, { sent, received }]) => /** @type {[string, string]} */ ([`${what[0].toUpperCase()}${what.slice(1)}`, t('{sent} sent, {received} received', { sent, received })]))];

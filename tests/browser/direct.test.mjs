@@ -25,8 +25,18 @@ before(async () => {
 const direct = scene({ args: ['serve', '--config', `${OUT}direct.toml`] });
 after(() => coturn?.stop());
 
-/** Browsers show a page their addresses once it captures something, and the synthetic devices are nothing that they know of. */
+/**
+ * Browsers show a page their addresses once it captures something, and the synthetic devices are nothing that they know of. Keeps the
+ * page's WebSockets as well.
+ */
 function captureSomething() {
+  window.sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      window.sockets.push(this);
+    }
+  };
   void MediaDevices.prototype.getUserMedia.call(navigator.mediaDevices, { audio: true }).then((stream) => (window.captured = stream));
 }
 
@@ -211,6 +221,70 @@ direct.test('both change something in the same moment, and still agree', async (
   await sees(bob, ada, 'screen');
   await Promise.all([ada.click('toggle-screen'), bob.click('toggle-screen')]);
   for (const one of [ada, bob]) await until('the screen to be gone', () => hidden(one, '#remote-screen'));
+});
+
+/** Runs in the page: the relay is away, and every try to come back to it ends with this code, until `cameBack` is called. */
+function loseRelay(code) {
+  const Real = window.WebSocket;
+  window.WebSocket = class {
+    constructor() {
+      setTimeout(() => this.onclose({ code }));
+    }
+    close() {}
+  };
+  window.cameBack = () => (window.WebSocket = Real);
+  window.sockets.at(-1).close();
+}
+
+direct.test('what is changed while one of them is away from the relay reaches the other afterwards', async () => {
+  for (const [away, sharing, watching] of [[ada, ada, bob], [ada, bob, ada]]) {
+    await away.page.evaluate(loseRelay, 1006);
+    await until('the relay to be away', () => away.page.evaluate(() => window.sockets.at(-1).readyState === 3));
+    await sharing.click('toggle-screen');
+    await until('an offer', () => sharing.page.evaluate(() => window.switchyard.call.connection.signalingState === 'have-local-offer'));
+    await away.page.evaluate(() => window.cameBack());
+    await sees(watching, sharing, 'screen');
+    await sharing.click('toggle-screen');
+    await until('the screen to be gone', () => hidden(watching, '#remote-screen'));
+  }
+});
+
+direct.test('a relay that lets one in no more ends no call that stands', async () => {
+  await ada.page.evaluate(loseRelay, 1008);
+  await until('the relay to be away', () => ada.page.evaluate(() => window.sockets.at(-1).readyState === 3));
+  // A try that is refused comes within 100 ms.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  assert.equal(await state(ada), 'connected');
+  for (const [one, other] of [[ada, bob], [bob, ada]]) await sees(one, other);
+  for (const one of [ada, bob]) await one.close();
+  [ada, bob] = await call(browsers.chromium, 'den');
+});
+
+direct.test('a call that is interrupted takes nobody else instead', async () => {
+  const eve = await join(browsers.chromium[1], 'den', 2);
+  await until('the sentence', async () => /Two people/.test(await text(eve, '#notice')));
+  const pretend = (states) =>
+    ada.page.evaluate((connectionState) => {
+      const { connection } = window.switchyard.call;
+      if (connectionState) Object.defineProperty(connection, 'connectionState', { value: connectionState, configurable: true });
+      else delete connection.connectionState;
+      connection.onconnectionstatechange();
+    }, states);
+  await pretend('disconnected');
+  assert.equal(await state(ada), 'reconnecting');
+  // Eve says every three seconds that she is there.
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  assert.equal(await state(eve), 'waiting');
+  await pretend(null);
+  assert.equal(await state(ada), 'connected');
+  await sees(ada, bob);
+  // Once it has failed she gets in, and Bob is told.
+  await pretend('failed');
+  for (const one of [ada, eve]) await reaches(one, 'connected');
+  await reaches(bob, 'waiting');
+  await sees(ada, eve);
+  await eve.close();
+  for (const one of [ada, bob]) await reaches(one, 'connected');
 });
 
 direct.test('a third waits, is told why, and gets in when one leaves', async () => {

@@ -21,6 +21,7 @@ import { Emitter } from './events.js';
  * @property {string} [name]
  * @property {true} [hello] I am here
  * @property {true} [busy] there are two already
+ * @property {true} [back] I was away from the relay, and may have missed something
  * @property {true} [bye]
  * @property {RTCSessionDescriptionInit} [description]
  * @property {Pictures} [pictures] with a description: what its streams are
@@ -45,6 +46,9 @@ import { Emitter } from './events.js';
  */
 
 const HELLO_EVERY_MS = 3000;
+/** Of one connection; there is one per address and protocol, and again after every restart. */
+const CANDIDATES_MAX = 64;
+const BUSY = 'Two people are in this call already. You get in when one of them leaves.';
 
 /** @extends {Emitter<CallEvents>} */
 export class DirectCall extends Emitter {
@@ -63,6 +67,12 @@ export class DirectCall extends Emitter {
   #filled = false;
   #makingOffer = false;
   #ignoredOffer = false;
+  /** No way to the peer was found, or none is left. */
+  #failed = false;
+  /** Why the relay does not take us any more; empty: it does. */
+  #refusal = '';
+  /** What of ours the peer was told, in case it was not there. @type {RTCIceCandidateInit[]} */
+  #candidates = [];
   /** One message after the other, also where one takes time. */
   #queue = Promise.resolve();
   /** What is sent. @type {Map<MediaStreamTrack, MediaStream>} */
@@ -80,13 +90,16 @@ export class DirectCall extends Emitter {
     super();
     this.#options = options;
     this.#channel = new Channel(url, options.channel);
-    this.#channel.on('open', () => this.#sayHello());
+    this.#channel.on('open', () => this.#come());
     this.#channel.on('message', ({ data }) => this.#enqueue(/** @type {Note} */ (data)));
     this.#channel.on('lost', ({ message }) => {
       // A call that stands needs the relay no more, until something changes.
       if (this.state === 'waiting') this.#setState('waiting', `${message} Trying again…`);
     });
-    this.#channel.on('refused', ({ message }) => this.#end(message));
+    this.#channel.on('refused', ({ message }) => {
+      this.#refusal = message;
+      if (this.connection?.connectionState !== 'connected') this.#end(message);
+    });
     this.#hello = window.setInterval(() => this.#peer === '' && this.#sayHello(), HELLO_EVERY_MS);
   }
 
@@ -123,6 +136,25 @@ export class DirectCall extends Emitter {
     this.#setState('closed', message);
   }
 
+  /** In the channel, for the first time or again: what was said meanwhile was heard by nobody. */
+  #come() {
+    this.#sayHello();
+    if (this.#peer === '') return;
+    this.#say({ back: true });
+    this.#repeat();
+  }
+
+  /** Says again what the peer may have missed: an offer without an answer, and where we are. */
+  #repeat() {
+    const { connection } = this;
+    if (connection?.signalingState === 'have-local-offer') this.#describe(connection);
+    const sdp = connection?.localDescription?.sdp ?? '';
+    for (const candidate of this.#candidates) {
+      // Others belong to what was before a restart.
+      if (sdp.includes(`a=ice-ufrag:${candidate.usernameFragment}\r`)) this.#say({ candidate });
+    }
+  }
+
   #sayHello() {
     if (this.#peer === '') this.#channel.say({ from: this.#id, name: this.#options.name, hello: true });
   }
@@ -144,7 +176,9 @@ export class DirectCall extends Emitter {
   async #handle(note) {
     if (this.state === 'closed') return;
     if (note.busy) {
-      if (this.#peer === '') this.#setState('waiting', 'Two people are in this call already. You get in when one of them leaves.');
+      // The peer may have found another one before it heard us.
+      if (note.from === this.#peer) this.#lostPeer(BUSY);
+      else if (this.#peer === '') this.#setState('waiting', BUSY);
       return;
     }
     if (note.hello) this.#greet(note);
@@ -153,37 +187,60 @@ export class DirectCall extends Emitter {
     if (note.bye) this.#lostPeer('The other has left.');
     else if (note.description) await this.#takeDescription(note.description, note.pictures ?? {});
     else if (note.candidate !== undefined) await this.#takeCandidate(note.candidate);
+    else if (note.back) this.#repeat();
   }
 
   /** @param {Note} note */
   #greet(note) {
-    if (note.from === this.#peer) return;
-    // Whoever has lost the other takes who comes: it may be the same person with a new page.
-    if (this.#peer !== '' && this.state !== 'reconnecting') {
+    if (note.from === this.#peer) {
+      // It still looks for somebody: what we said to it was lost.
+      if (note.to === undefined) {
+        this.#answerHello();
+        this.#repeat();
+      }
+      return;
+    }
+    // Whoever has lost the other for good takes who comes: it may be the same person with a new page.
+    if (this.#peer !== '' && !this.#failed) {
       this.#channel.say({ from: this.#id, to: note.from, busy: true });
       return;
     }
+    if (this.#peer !== '') this.#say({ bye: true });
     this.#peer = note.from;
     this.peerName = String(note.name ?? '').slice(0, 64);
-    // The other may have come before us, and then has not heard us yet.
-    this.#channel.say({ from: this.#id, to: note.from, name: this.#options.name, hello: true });
+    this.#answerHello();
     this.#log(false, note);
     this.#connect();
+  }
+
+  /** The other may have come before us, and then has not heard us yet. */
+  #answerHello() {
+    this.#channel.say({ from: this.#id, to: this.#peer, name: this.#options.name, hello: true });
   }
 
   #connect() {
     this.#dropConnection();
     this.#filled = false;
+    this.#failed = false;
+    this.#candidates = [];
     const { iceServers, relayOnly } = this.#options;
     const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: relayOnly ? 'relay' : 'all' });
     this.connection = connection;
     this.#remotePictures = {};
     connection.onnegotiationneeded = () => void this.#offer(connection);
-    connection.onicecandidate = ({ candidate }) => this.#say({ candidate: candidate?.toJSON() ?? null });
+    connection.onicecandidate = ({ candidate }) => this.#sayCandidate(candidate?.toJSON() ?? null);
     connection.ontrack = ({ track, streams: [stream] }) => this.#takeTrack(track, stream);
     connection.onconnectionstatechange = () => this.#follow(connection);
     this.#setState('connecting', '');
     if (!this.#isPolite()) this.#fill(connection);
+  }
+
+  /** @param {RTCIceCandidateInit | null} candidate */
+  #sayCandidate(candidate) {
+    this.#say({ candidate });
+    if (!candidate) return;
+    this.#candidates.push(candidate);
+    if (this.#candidates.length > CANDIDATES_MAX) this.#candidates.shift();
   }
 
   #isPolite() {
@@ -226,7 +283,8 @@ export class DirectCall extends Emitter {
    */
   async #takeDescription(description, pictures) {
     const { connection } = this;
-    if (!connection) return;
+    // The answer to an offer that was said twice.
+    if (!connection || (description.type === 'answer' && connection.signalingState === 'stable')) return;
     const collision = description.type === 'offer' && (this.#makingOffer || connection.signalingState !== 'stable');
     this.#ignoredOffer = collision && !this.#isPolite();
     if (this.#ignoredOffer) return;
@@ -265,18 +323,22 @@ export class DirectCall extends Emitter {
     if (connection !== this.connection) return;
     switch (connection.connectionState) {
       case 'connected':
+        this.#failed = false;
         this.#setState('connected', '');
         break;
       case 'disconnected':
         this.#setState('reconnecting', 'The connection is interrupted.');
         break;
       case 'failed':
+        if (this.#refusal) return this.#end(this.#refusal);
+        this.#failed = true;
         this.#setState('reconnecting', 'No way between the two was found. Trying again…');
         connection.restartIce();
         break;
       case 'closed':
         break;
     }
+    return undefined;
   }
 
   /** @param {string} message */
@@ -312,7 +374,7 @@ export class DirectCall extends Emitter {
 }
 
 /** @param {Partial<Note>} note */
-function describe({ description, candidate, bye }) {
+function describe({ description, candidate, bye, back }) {
   if (description) {
     const sections = description.sdp?.match(/^m=\w+/gm)?.map((line) => line.slice(2)) ?? [];
     return { what: description.type, detail: sections.join(', ') };
@@ -322,7 +384,7 @@ function describe({ description, candidate, bye }) {
     const [, , protocol, , address, port, , type] = (candidate.candidate ?? '').split(' ');
     return type ? { what: 'candidate', detail: `${type}, ${protocol} ${address}:${port}` } : { what: 'end of candidates', detail: '' };
   }
-  return { what: bye ? 'bye' : 'hello', detail: '' };
+  return { what: bye ? 'bye' : back ? 'back' : 'hello', detail: '' };
 }
 
 /**
