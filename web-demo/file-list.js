@@ -47,8 +47,8 @@ export class FileList {
   /** @type {Map<Transfer, HTMLElement>} */
   #rows = new Map();
   #shownAt = 0;
-  /** Addresses of received files, until the page takes them back. @type {string[]} */
-  #links = [];
+  /** Addresses of received files, until the page takes them back. @type {Map<Transfer, string>} */
+  #links = new Map();
 
   /**
    * @param {HTMLElement} panel files can be dropped on it
@@ -79,14 +79,24 @@ export class FileList {
   use(transfers) {
     this.#transfers = transfers;
     transfers.on('transfer', ({ transfer }) => this.#show(transfers, transfer));
+    transfers.on('forgotten', ({ transfer }) => this.#drop(transfer));
   }
 
   /** Forgets what was sent and received. */
   clear() {
     this.#transfers = null;
     this.#rows.clear();
-    for (const link of this.#links.splice(0)) URL.revokeObjectURL(link);
+    for (const link of this.#links.values()) URL.revokeObjectURL(link);
+    this.#links.clear();
     element('transfers').replaceChildren();
+  }
+
+  /** @param {Transfer} transfer */
+  #drop(transfer) {
+    this.#rows.get(transfer)?.remove();
+    this.#rows.delete(transfer);
+    URL.revokeObjectURL(this.#links.get(transfer) ?? '');
+    this.#links.delete(transfer);
   }
 
   /** @param {globalThis.FileList | null} files */
@@ -165,7 +175,7 @@ export class FileList {
       link.download = transfer.name;
       link.textContent = t('Save');
       link.setAttribute('aria-label', `${t('Save')} ${transfer.name}`);
-      this.#links.push(link.href);
+      this.#links.set(transfer, link.href);
       actions.push(link);
     }
     row.querySelector('.file-peer')?.after(...actions);

@@ -33,4 +33,8 @@ export const GERMAN_FILES = {
   'More came than was asked for.': 'Es kam mehr, als verlangt war.',
   'You have left the room.': 'Du hast den Raum verlassen.',
   'The connection has ended.': 'Die Verbindung ist beendet.',
+  'The file cannot be read.': 'Die Datei ist nicht lesbar.',
+  'It is too large for this browser to check.': 'Sie ist zu groß, als dass dieser Browser sie prüfen könnte.',
+  'Nobody is there to take the file.': 'Niemand ist da, der die Datei nähme.',
+  everybody: 'alle',
 };

@@ -102,6 +102,43 @@ test('who sends more than was asked for, or makes offers without end, is stopped
   bob.abandon('over');
 });
 
+test('offers that are made and taken back without end are not shown for ever, nor kept', () => {
+  const bob = new Transfers(async () => undefined);
+  const [seen, forgotten] = [new Set(), []];
+  bob.on('transfer', ({ transfer }) => seen.add(transfer));
+  bob.on('forgotten', ({ transfer }) => forgotten.push(transfer));
+  for (let id = 0; id < 200; id++) {
+    bob.handle(JSON.stringify({ type: 'offer', file: `f${id}`, name: 'a', size: 10, sha256: '0'.repeat(64) }), 'eve');
+    bob.handle(JSON.stringify({ type: 'cancel', file: `f${id}` }), 'eve');
+  }
+  assert.deepEqual([seen.size, forgotten.length], [60, 10]);
+  assert.deepEqual(forgotten, [...seen].slice(0, 10), 'the oldest');
+  bob.handle(JSON.stringify({ type: 'offer', file: 'good', name: 'a', size: 10, sha256: '0'.repeat(64) }), 'ada');
+  assert.equal(seen.size, 61, 'others are listened to');
+});
+
+test('an offer to somebody who comes with a new page is made again', async () => {
+  const { ada, said } = pair((payload, own) => (own === 'ada' ? [] : [payload]));
+  await ada.offer(file(), 'bob');
+  await ada.offer(file());
+  ada.miss('bob', 'Bob has left.');
+  ada.resume('bob');
+  assert.equal(controls(said.ada, 'offer').length, 3);
+  ada.abandon('over');
+});
+
+test('what this browser cannot check ends for both', async () => {
+  const { digest } = crypto.subtle;
+  let count = 0;
+  crypto.subtle.digest = (...args) => (++count === 2 ? Promise.reject(new Error('no memory')) : digest.apply(crypto.subtle, args));
+  const { ada, bob } = pair();
+  await ada.offer(file(), 'bob');
+  await reaches(bob, 'failed');
+  await reaches(ada, 'cancelled');
+  crypto.subtle.digest = digest;
+  assert.match(bob.seen[0].message, /too large/);
+});
+
 test('nobody takes a file that is for another, and what is taken back is taken back from all', async () => {
   const answers = [];
   const ada = new Transfers(async (payload, peer) => void answers.push([peer, typeof payload === 'string' ? JSON.parse(payload).type : 'chunk']));

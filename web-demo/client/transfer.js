@@ -26,7 +26,7 @@ import { Parts, decodeChunk, encodeChunk, parse, sha256 } from './transfer-bytes
  * @property {Blob | null} blob what was received
  */
 
-/** @typedef {{transfer: {transfer: Transfer}}} TransferEvents something about it is another */
+/** @typedef {{transfer: {transfer: Transfer}, forgotten: {transfer: Transfer}}} TransferEvents something about it is another; it ended long ago */
 
 /**
  * What a transfer needs besides what is told of it.
@@ -43,7 +43,8 @@ import { Parts, decodeChunk, encodeChunk, parse, sha256 } from './transfer-bytes
  */
 
 /** Checked in memory on both sides. */
-export const FILE_BYTES_MAX = 256 * 1024 * 1024;
+const FILE_MIB_MAX = 256;
+export const FILE_BYTES_MAX = FILE_MIB_MAX * 1024 * 1024;
 /** A message that the WebSocket takes as well, with its header. */
 const CHUNK_BYTES = 32 * 1024;
 const PIECE_BYTES = 16 * CHUNK_BYTES;
@@ -54,6 +55,11 @@ const DIRECT_WINDOW_BYTES = 16 * CHUNK_BYTES;
 /** A peer that offers more than this at once is not listened to. */
 const OFFERS_MAX = 20;
 const OFFERS_OF_ALL_MAX = 100;
+/** Nor is one that offers more than this in a minute, whatever becomes of it. */
+const OFFERS_PER_MINUTE = 60;
+const MINUTE_MS = 60_000;
+/** So many that have ended are remembered. */
+const ENDED_MAX = 50;
 const TICK_MS = 1000;
 const DAMAGED = 'It arrived damaged.';
 /** Nothing came for so long: the other is asked. */
@@ -70,6 +76,8 @@ export class Transfers extends Emitter {
   /** @type {Map<Transfer, Work>} */
   #all = new Map();
   #timer = 0;
+  /** When offers came, of those that came lately. @type {{peer: string, at: number}[]} */
+  #offers = [];
 
   /**
    * @param {(payload: string | Uint8Array<ArrayBuffer>, peer: string) => Promise<void>} say to one, or with an empty `peer` to everybody;
@@ -88,7 +96,7 @@ export class Transfers extends Emitter {
    * @param {string} [peer] identity; none: to everybody who is here
    */
   async offer(file, peer = '') {
-    if (file.size > FILE_BYTES_MAX) throw new Error(`A file may have up to ${FILE_BYTES_MAX / 1024 / 1024} MiB.`);
+    if (file.size > FILE_BYTES_MAX) throw new Error(`A file may have up to ${FILE_MIB_MAX} MiB.`);
     const id = crypto.getRandomValues(new Uint32Array(2)).join('-');
     const content = await file.arrayBuffer().catch(() => Promise.reject(new Error('The file cannot be read.')));
     const sum = await sha256(content);
@@ -146,6 +154,8 @@ export class Transfers extends Emitter {
       if ((peer !== undefined && transfer.peer !== peer) || !isUnderway(transfer)) continue;
       this.#hear(transfer);
       this.#ask(transfer);
+      // Whoever comes with a new page has never heard of it.
+      if (transfer.outgoing && transfer.state === 'offered' && transfer.peer) this.#tell(transfer, offerOf(transfer));
     }
   }
 
@@ -178,6 +188,7 @@ export class Transfers extends Emitter {
       else if (known.stalled) this.#ask(known);
       return;
     }
+    if (this.#isFlood(peer)) return;
     const open = [...this.#all.keys()].filter((one) => !one.outgoing && isUnderway(one));
     const sane = Number.isInteger(size) && size >= 0 && size <= FILE_BYTES_MAX && typeof name === 'string' && /^[0-9a-f]{64}$/.test(sum);
     if (!sane || open.length >= OFFERS_OF_ALL_MAX || open.filter((one) => one.peer === peer).length >= OFFERS_MAX) {
@@ -185,6 +196,15 @@ export class Transfers extends Emitter {
       return;
     }
     this.#note({ id, peer, outgoing: false, name: name.slice(0, 200), size, sha256: sum }, null);
+  }
+
+  /** Whether somebody offers, and takes back, more than anybody means. @param {string} peer */
+  #isFlood(peer) {
+    const now = performance.now();
+    this.#offers = this.#offers.filter(({ at }) => now - at < MINUTE_MS);
+    if (this.#offers.filter((one) => one.peer === peer).length >= OFFERS_PER_MINUTE) return true;
+    this.#offers.push({ peer, at: now });
+    return false;
   }
 
   /**
@@ -286,11 +306,13 @@ export class Transfers extends Emitter {
   async #finish(transfer, work) {
     this.#change(transfer, { state: 'checking' });
     const blob = /** @type {Parts} */ (work.parts).blob();
-    const ok = (await sha256(await blob.arrayBuffer())) === transfer.sha256;
+    const sum = await blob.arrayBuffer().then(sha256).catch(() => '');
     if (transfer.state !== 'checking') return;
+    if (!sum) return this.#fail(transfer, 'It is too large for this browser to check.');
+    const ok = sum === transfer.sha256;
     this.#tell(transfer, { type: 'done', file: transfer.id, ok });
     if (ok) transfer.blob = blob;
-    this.#stop(transfer, ok ? 'done' : 'failed', ok ? '' : DAMAGED);
+    return this.#stop(transfer, ok ? 'done' : 'failed', ok ? '' : DAMAGED);
   }
 
   /** Asks the other where we are. @param {Transfer} transfer */
@@ -347,7 +369,17 @@ export class Transfers extends Emitter {
   #stop(transfer, state, message) {
     Object.assign(this.#work(transfer), { file: null, piece: null, parts: null });
     this.#change(transfer, { state, message, stalled: false, moved: state === 'done' ? transfer.size : transfer.moved });
+    this.#forget();
     this.#next();
+  }
+
+  /** What ended long ago; last of it files that came, which may not be saved yet. */
+  #forget() {
+    const ended = [...this.#all.keys()].filter((transfer) => !isUnderway(transfer));
+    if (ended.length <= ENDED_MAX) return;
+    const transfer = ended.find(({ blob }) => !blob) ?? ended[0];
+    this.#all.delete(transfer);
+    this.emit('forgotten', { transfer });
   }
 
   /**
@@ -418,7 +450,8 @@ export function roomTransfers(room) {
   room.on('reconnected', () => transfers.resume());
   room.on('participantjoined', ({ participant }) => transfers.resume(participant.identity));
   room.on('participantleft', ({ participant, reason }) => {
-    if (reason === 'left' || reason === 'removed') transfers.miss(participant.identity, `${participant.name} has left.`);
+    const { identity, name } = participant;
+    if (reason === 'left' || reason === 'removed') transfers.miss(identity, `${name} has left.`);
   });
   room.on('closed', () => transfers.abandon('You have left the room.'));
   return transfers;
