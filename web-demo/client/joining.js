@@ -10,7 +10,7 @@ import { SwitchyardError } from './signaling.js';
 
 /** Somebody who waits to be let in, until then. */
 export class Door {
-  /** @type {{resolve: (welcome: Welcome) => void, reject: (error: Error) => void} | null} */
+  /** `decided`: whoever is let in does not leave any more by not waiting. @type {{resolve: (welcome: Welcome) => void, reject: (error: Error) => void, decided: AbortController} | null} */
   #waits = null;
   #waiting;
 
@@ -38,13 +38,14 @@ export class Door {
     if (answer.type !== 'waiting') return answer;
     this.#waiting?.(answer.place);
     return new Promise((resolve, reject) => {
-      this.#waits = { resolve, reject };
+      const decided = new AbortController();
+      this.#waits = { resolve, reject, decided };
       const leave = () => {
         signaling.send('leave');
         this.fail('aborted', 'You do not wait any more.');
       };
       if (signal?.aborted) leave();
-      signal?.addEventListener('abort', leave, { once: true });
+      signal?.addEventListener('abort', leave, { signal: decided.signal });
     });
   }
 
@@ -54,13 +55,9 @@ export class Door {
    */
   handle(message) {
     if (!this.#waits) return false;
-    if (message.type === 'welcome') this.#waits.resolve(message);
+    if (message.type === 'welcome') this.#decide()?.resolve(message);
     else if (message.type === 'closed') this.fail(message.reason, message.message);
-    else {
-      if (message.type === 'waiting') this.#waiting?.(message.place);
-      return true;
-    }
-    this.#waits = null;
+    else if (message.type === 'waiting') this.#waiting?.(message.place);
     return true;
   }
 
@@ -70,7 +67,13 @@ export class Door {
    * @param {string} message
    */
   fail(code, message) {
-    this.#waits?.reject(new SwitchyardError(code, message));
+    this.#decide()?.reject(new SwitchyardError(code, message));
+  }
+
+  #decide() {
+    const waits = this.#waits;
     this.#waits = null;
+    waits?.decided.abort();
+    return waits;
   }
 }

@@ -9,8 +9,8 @@ import { retryDelayMs, sleepOrOnline } from './retry.js';
 const GIVE_UP_MS = 120_000;
 /** `closed` reasons after which coming back would be wrong. */
 export const FINAL_REASONS = ['replaced', 'removed', 'banned', 'denied', 'room_deleted', 'taken_over'];
-/** Errors at joining that a retry does not cure. */
-const FINAL_CODES = ['unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
+/** Errors at joining that a retry does not cure, and not to want to wait any more. */
+const FINAL_CODES = ['aborted', 'unauthorized', 'not_allowed', 'version', 'limit', 'bad_message'];
 
 /** Whether another attempt would be useless. @param {any} error */
 export function isFinal(error) {
