@@ -111,6 +111,19 @@ e2ee.test('who has no key, or another one, is told so and sees and hears nothing
   for (const { page } of [without, wrong]) await page.close();
 });
 
+e2ee.test('who corrects the passphrase late is seen by those who had given up', async () => {
+  const [ada] = people;
+  const wrong = await join(chromium, 'sealed', 7, { passphrase: 'battery staple' });
+  await told(ada, 'P7 camera key');
+  const subscribed = () => ada.page.evaluate(() => [...window.joined.participants.values()].find(({ name }) => name === 'P7').tracks.values().some((track) => track.subscribed));
+  await until('Ada to give up', async () => !(await subscribed()));
+  await wrong.page.evaluate((word) => window.encryption.setPassphrase(word, 'sealed'), WORD);
+  await told(ada, 'P7 camera trackavailable');
+  await sees(ada, wrong);
+  await hears(ada, wrong);
+  await wrong.page.close();
+});
+
 e2ee.test('keys change during the call, one person after the other', async () => {
   const [ada, bob, fox] = people;
   const set = ({ page }, use) => page.evaluate((now) => window.encryption.setPassphrase('another word', 'sealed', { id: 1, use: now }), use);

@@ -219,7 +219,8 @@ export class Roster {
     if (obstacle) return this.#setUnavailable(track, obstacle, track.codec);
     const mediaStreamTrack = transceiver.receiver.track;
     const stream = new MediaStream([mediaStreamTrack]);
-    Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: null });
+    // Whether its key is here by now is told with its first frames.
+    Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: track.unavailable === 'key' ? 'key' : null });
     this.#emit('tracksubscribed', { participant: track.participant, track, mediaStreamTrack, stream });
   }
 

@@ -9,6 +9,8 @@
 
 /** Keys change within this time, or not. */
 const GIVE_UP_MS = 5000;
+/** Then it is looked again after this time, and up to twice that: the sender may have found the right words. */
+const RETRY_MS = 15_000;
 
 export class Secrecy {
   #encryption;
@@ -39,12 +41,32 @@ export class Secrecy {
   /** It became unavailable for a reason. @param {{track: RemoteTrack, reason: string}} news */
   noteUnavailable({ track, reason }) {
     if (reason === 'encrypted' || reason === 'plain') this.#request(track, false);
-    if (reason !== 'key' || this.#timers.has(track)) return;
-    const give = () => {
+    if (reason === 'key' && !this.#timers.has(track)) this.#doubt(track);
+  }
+
+  /** Gives up after a while, and after another one tries again. @param {RemoteTrack} track */
+  #doubt(track) {
+    this.#later(track, GIVE_UP_MS, () => {
+      this.#request(track, false);
+      this.#later(track, RETRY_MS * (1 + Math.random()), () => {
+        this.#request(track, true);
+        this.#doubt(track);
+      });
+    });
+  }
+
+  /**
+   * Does something unless it can be read by then, or has ended.
+   * @param {RemoteTrack} track
+   * @param {number} ms
+   * @param {() => void} act
+   */
+  #later(track, ms, act) {
+    const look = () => {
       this.#timers.delete(track);
-      if (track.unavailable === 'key') this.#request(track, false);
+      if (track.unavailable === 'key' && this.#roster.track(track.id) === track) act();
     };
-    this.#timers.set(track, window.setTimeout(give, GIVE_UP_MS));
+    this.#timers.set(track, window.setTimeout(look, ms));
   }
 
   close() {
@@ -55,7 +77,11 @@ export class Secrecy {
   #retry() {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-    for (const track of this.#roster.tracks()) if (track.unavailable === 'key') this.#request(track, true);
+    for (const track of this.#roster.tracks()) {
+      if (track.unavailable !== 'key') continue;
+      this.#request(track, true);
+      this.#doubt(track);
+    }
   }
 
   /**
