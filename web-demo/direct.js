@@ -48,7 +48,7 @@ async function start() {
   const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
   const { camera, microphone, problems } = await openWanted(wanted, rememberedChoices());
   for (const track of [microphone, camera]) if (track) take(track);
-  if (problems.length > 0) notify(problems.join(' '));
+  if (problems.length > 0) notify(problems.map((problem) => t(problem)).join(' '));
   changed();
   if (query.get('autostart') === '1') await act('call', call);
 }
@@ -76,7 +76,7 @@ async function act(id, action) {
   try {
     await action();
   } catch (error) {
-    notify(/** @type {Error} */ (error).message);
+    notify(t(/** @type {Error} */ (error).message));
   } finally {
     busy.delete(id);
     changed();
@@ -152,7 +152,7 @@ function release(track) {
 async function toggleMicrophone() {
   const [track] = own.getAudioTracks();
   if (track) track.enabled = !track.enabled;
-  else take(await openDevice('microphone', rememberedChoices().microphone));
+  else take(await openDevice('microphone', rememberedChoices().microphone, rememberedChoices()));
 }
 
 /** Off releases the camera, so that its light goes out. */
@@ -243,7 +243,7 @@ function showState(state, message) {
   const peer = exposed.call?.peerName || t('The other');
   const words = { setup: t('Nobody else is here.'), waiting: t('Waiting for the other. Send them the link.'), connecting: t('Connecting with {peer}…', { peer }), reconnecting: t('{peer} cannot be reached.', { peer }), connected: t('{peer} shows no picture.', { peer }), closed: '' };
   element('remote-note').textContent = words[state];
-  notify(message);
+  notify(t(message));
   element('call-form').hidden = inCall;
   element('call-link-row').hidden = !inCall;
   element('talk').hidden = !inCall;

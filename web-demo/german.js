@@ -4,6 +4,7 @@
  */
 import { GERMAN_CLIENT } from './german-client.js';
 import { GERMAN_FILES } from './german-files.js';
+export { GERMAN_CLIENT };
 export { GERMAN_SERVER } from './german-server.js';
 import { GERMAN_OPERATOR } from './german-operator.js';
 
@@ -71,6 +72,7 @@ export const GERMAN = {
   Microphone: 'Mikrofon',
   'No microphone found': 'Kein Mikrofon gefunden',
   Speaker: 'Lautsprecher',
+  'Play a test sound': 'Prüfton spielen',
   'As the system has it': 'Wie im System eingestellt',
   'This browser has no WebRTC, so nobody can be called from it. Another browser will do.': 'Dieser Browser hat kein WebRTC, also kann von hier niemand angerufen werden. Mit einem anderen geht es.',
   'The link is on the clipboard.': 'Der Link ist in der Zwischenablage.',

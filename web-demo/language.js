@@ -17,8 +17,8 @@ export const language = chosen();
 const german = language === 'de' ? await import('./german.js') : undefined;
 /** @type {Record<string, string>} */
 const table = german?.GERMAN ?? {};
-/** Sentences of the server. */
-const told = Object.entries(german?.GERMAN_SERVER ?? {}).map(([english, translated]) => ({ pattern: patternOf(english), translated }));
+/** Sentences of the server, and those of the client that have places. */
+const told = [...Object.entries(german?.GERMAN_SERVER ?? {}), ...Object.entries(german?.GERMAN_CLIENT ?? {}).filter(([english]) => english.includes('{'))].map(([english, translated]) => ({ pattern: patternOf(english), translated }));
 
 /**
  * A sentence in the language of the page.
@@ -31,7 +31,7 @@ export function t(english, values = {}) {
 }
 
 /**
- * What the server may have said: the sentence with its values. Values may hold sentences.
+ * What the server or the client may have said: the sentence with its values. Values may hold sentences.
  * @param {string} english @param {Record<string, string | number>} values
  * @returns {[string, Record<string, string | number>]}
  */

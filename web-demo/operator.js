@@ -6,6 +6,7 @@
 import { button, element, fillRows, input } from './dom.js';
 import { language, number, t } from './language.js';
 import { labelsOf, parseMetrics, rate, sum } from './metrics.js';
+import { announce } from './notices.js';
 import { Plot } from './plot.js';
 import { bits } from './stats-overlay.js';
 import { RoomSheet } from './room-sheet.js';
@@ -121,6 +122,8 @@ function handle(error) {
 function showState(state, freshness, sentence = '') {
   const before = document.body.dataset.state;
   document.body.dataset.state = state;
+  // Every two seconds another time of day is nothing to listen to.
+  if (state !== before && state !== 'token') announce(sentence || freshness);
   element('freshness').textContent = freshness;
   element('figures').hidden = state !== 'fresh' && state !== 'stale';
   element('token-form').hidden = state !== 'token';

@@ -66,13 +66,13 @@ export class Studio {
     const { camera, microphone, problems } = await openWanted(wanted, this.ids);
     if (camera) await this.#useCamera(camera);
     if (microphone) this.#useMicrophone(microphone);
-    if (problems.length > 0) this.#handlers.problem(problems.join(' '));
+    if (problems.length > 0) this.#handlers.problem(problems.map((problem) => t(problem)).join(' '));
     this.#handlers.changed();
   }
 
   async toggleMicrophone() {
     if (!this.#microphone) {
-      this.#useMicrophone(await openDevice('microphone', this.ids.microphone));
+      this.#useMicrophone(await openDevice('microphone', this.ids.microphone, this.ids));
     } else {
       this.microphoneOn = !this.microphoneOn;
       this.#microphone.enabled = this.microphoneOn;
@@ -109,12 +109,21 @@ export class Studio {
       // Some systems open a camera once only, so the old one goes first.
       this.#camera?.stop();
       this.picture = 'none';
-      await this.show('camera');
+      await this.show('camera').catch((error) => this.#lostDevice(error));
     } else if (device === 'microphone' && this.#microphone) {
       this.#microphone.stop();
       this.#microphone = null;
-      await this.toggleMicrophone();
+      this.microphoneOn = false;
+      await this.toggleMicrophone().catch((error) => this.#lostDevice(error));
     }
+  }
+
+  /** The old device is let go already, and no other came. @param {Error} error @returns {never} */
+  #lostDevice(error) {
+    this.#release();
+    this.#remix();
+    this.#handlers.changed();
+    throw error;
   }
 
   /** @param {number} height of the picture, in pixels */

@@ -127,7 +127,7 @@ function showState(state, title, text) {
   element('curtain').hidden = state === 'playing';
   element('spinner').hidden = state === 'closed' || state === 'paused';
   element('again').hidden = state !== 'closed';
-  if (element('curtain-title').textContent !== title) announce(`${title}${text ? `. ${text}` : ''}`);
+  if (element('curtain-title').textContent !== title) announce(`${title}${text ? `. ${t(text)}` : ''}`);
   element('curtain-title').textContent = title;
   element('curtain-text').textContent = t(text);
 }

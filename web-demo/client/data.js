@@ -33,7 +33,7 @@ const CHANNELS = { [RELIABLE]: {}, [LOSSY]: { ordered: false, maxRetransmits: 0 
 const BUFFERED_MAX = { [RELIABLE]: 1024 * 1024, [LOSSY]: 64 * 1024 };
 /** A channel that the server closed is opened again after so long. */
 const REOPEN_MS = 1000;
-const PAYLOAD_MAX = 255 * 1024;
+const PAYLOAD_KIB_MAX = 255;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -260,8 +260,8 @@ export class DataChannels {
     const channel = reliable || !this.#lossy.isOpen ? this.#reliable : this.#lossy;
     if (!channel.isOpen) return undefined;
     const bytes = encodeMessage(payload, topic, to);
-    if (bytes.length > PAYLOAD_MAX) {
-      return Promise.reject(new SwitchyardError('too_large', `A message may have at most ${PAYLOAD_MAX / 1024} KiB.`));
+    if (bytes.length > PAYLOAD_KIB_MAX * 1024) {
+      return Promise.reject(new SwitchyardError('too_large', `A message may have at most ${PAYLOAD_KIB_MAX} KiB.`));
     }
     return channel.send(bytes);
   }

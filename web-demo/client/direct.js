@@ -92,9 +92,9 @@ export class DirectCall extends Emitter {
     this.#channel = new Channel(url, options.channel);
     this.#channel.on('open', () => this.#come());
     this.#channel.on('message', ({ data }) => this.#enqueue(/** @type {Note} */ (data)));
-    this.#channel.on('lost', ({ message }) => {
+    this.#channel.on('lost', () => {
       // A call that stands needs the relay no more, until something changes.
-      if (this.state === 'waiting') this.#setState('waiting', `${message} Trying again…`);
+      if (this.state === 'waiting') this.#setState('waiting', 'The server cannot be reached. Trying again…');
     });
     this.#channel.on('refused', ({ message }) => {
       this.#refusal = message;

@@ -47,7 +47,8 @@ export class HttpSession {
     const session = new HttpSession(new URL(response.headers.get('location') ?? '', url), token, extensions);
     try {
       const sdp = await response.text();
-      if (response.status === 406) throw new HttpError('codec', `The stream is sent as ${codecs(sdp)}, which this browser cannot play.`);
+      const formats = codecs(sdp);
+      if (response.status === 406) throw new HttpError('codec', `The stream is sent as ${formats}, which this browser cannot play.`);
       await connection.setRemoteDescription({ type: 'answer', sdp });
       if (iceServers.length > 0) {
         // They were not known before, and only a restart gathers anew (RFC 9725 section 4.6).
@@ -157,8 +158,9 @@ async function send(method, url, { token, type, body, ifMatch }) {
   }
   if (response.ok || response.status === 406) return response;
   const seconds = Number(response.headers.get('retry-after'));
-  const message = (await response.text().catch(() => '')).trim() || `The server answered ${response.status}.`;
-  throw new HttpError('refused', message, { status: response.status, retryAfterMs: seconds > 0 ? seconds * 1000 : undefined });
+  const { status } = response;
+  const message = (await response.text().catch(() => '')).trim() || `The server answered ${status}.`;
+  throw new HttpError('refused', message, { status, retryAfterMs: seconds > 0 ? seconds * 1000 : undefined });
 }
 
 /**

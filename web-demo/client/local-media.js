@@ -43,6 +43,9 @@ export class LocalMedia {
   #lost;
   /** Those that others stand in for. @type {Set<Device>} */
   #missing = new Set();
+  /** What is done with a device, one after the other: two at once would leave one of them on. @type {Record<Device, Promise<void>>} */
+  #work = { camera: Promise.resolve(), microphone: Promise.resolve() };
+  #closed = false;
   #stop;
 
   /**
@@ -71,36 +74,40 @@ export class LocalMedia {
   }
 
   /**
-   * Publishes what was opened before joining.
+   * Publishes what was opened before joining, unless something else was chosen meanwhile.
    * @param {{camera: MediaStreamTrack | null, microphone: MediaStreamTrack | null}} tracks
    */
   async publish({ camera, microphone }) {
-    await Promise.all([microphone && this.#publishMicrophone(microphone), camera && this.#publishCamera(camera)]);
+    const opened = /** @type {const} */ ([['microphone', microphone], ['camera', camera]]);
+    await Promise.all(opened.map(([device, track]) => track && this.#inTurn(device, async () => (this[device] || this.#closed ? track.stop() : this.#publish(device, track)))));
   }
 
-  async toggleMicrophone() {
-    if (!this.microphone) await this.#publishMicrophone(await this.#open('microphone'));
-    else await this.#room.mute(this.microphone, !this.microphone.muted);
-    this.#changed();
+  toggleMicrophone() {
+    return this.#inTurn('microphone', async () => {
+      if (this.microphone) await this.#room.mute(this.microphone, !this.microphone.muted);
+      else await this.#start('microphone');
+    });
   }
 
   /** Off releases the camera, so that its light goes out. */
-  async toggleCamera() {
-    const { camera } = this;
-    if (!camera) {
-      await this.#publishCamera(await this.#open('camera'));
-    } else if (camera.muted) {
-      const track = await this.#open('camera');
-      this.#watch(track, 'camera');
-      await this.#room.replaceTrack(camera, track);
-      await this.#room.unmute(camera);
-    } else {
-      camera.mediaStreamTrack.stop();
-      const muted = this.#room.mute(camera);
-      await this.#room.replaceTrack(camera, null);
-      await muted;
-    }
-    this.#changed();
+  toggleCamera() {
+    return this.#inTurn('camera', async () => {
+      const { camera } = this;
+      if (!camera) {
+        await this.#start('camera');
+      } else if (camera.muted) {
+        const track = await this.#open('camera');
+        if (!track) return;
+        this.#watch(track, 'camera');
+        await this.#room.replaceTrack(camera, track);
+        await this.#room.unmute(camera);
+      } else {
+        camera.mediaStreamTrack.stop();
+        const muted = this.#room.mute(camera);
+        await this.#room.replaceTrack(camera, null);
+        await muted;
+      }
+    });
   }
 
   async toggleScreen() {
@@ -112,15 +119,18 @@ export class LocalMedia {
     if (!opened) return;
     const { video, audio } = opened;
     video.addEventListener('ended', () => void this.#stopScreen());
-    try {
-      const publishing = [this.#room.publish(video, { source: 'screen_share', ...this.#video })];
-      if (audio) publishing.push(this.#room.publish(audio, { source: 'screen_share_audio' }));
-      this.screen = await Promise.all(publishing);
-    } catch (error) {
+    const publishing = [this.#room.publish(video, { source: 'screen_share', ...this.#video })];
+    if (audio) publishing.push(this.#room.publish(audio, { source: 'screen_share_audio' }));
+    const results = await Promise.allSettled(publishing);
+    this.screen = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+    const refused = results.find((result) => result.status === 'rejected');
+    // One without the other would be a screen that stands still with everybody.
+    if (refused || this.#closed || video.readyState === 'ended') {
       video.stop();
       audio?.stop();
-      throw error;
+      await this.#stopScreen();
     }
+    if (refused) throw refused.reason;
     this.#changed();
   }
 
@@ -148,7 +158,12 @@ export class LocalMedia {
   }
 
   /** @param {Device} device */
-  async #reopen(device) {
+  #reopen(device) {
+    return this.#inTurn(device, () => this.#exchange(device));
+  }
+
+  /** @param {Device} device */
+  async #exchange(device) {
     const local = this[device];
     if (!local || (device === 'camera' && local.muted)) return;
     const before = local.mediaStreamTrack;
@@ -156,13 +171,12 @@ export class LocalMedia {
     before.stop();
     try {
       const track = await this.#open(device);
+      if (!track) return;
       this.#watch(track, device);
       await this.#room.replaceTrack(local, track);
     } catch (error) {
       await this.#giveUp(device, local);
       throw error;
-    } finally {
-      this.#changed();
     }
   }
 
@@ -175,6 +189,7 @@ export class LocalMedia {
   }
 
   close() {
+    this.#closed = true;
     for (const stop of this.#stop) stop();
     for (const local of [this.microphone, this.camera, ...this.screen]) local?.mediaStreamTrack.stop();
   }
@@ -182,6 +197,8 @@ export class LocalMedia {
   /** Somebody who manages the room may mute a track of ours, or end it: then its device is let go. @param {LocalTrack} local */
   #obey(local) {
     if (!this.#room.localTracks.has(local)) {
+      // The sound of a screen ends with its picture.
+      if (local.source === 'screen_share' && this.screen.includes(local)) void this.#stopScreen();
       if (local === this.microphone || local === this.camera || this.screen.includes(local)) local.mediaStreamTrack.stop();
       if (local === this.microphone) this.microphone = null;
       if (local === this.camera) this.camera = null;
@@ -190,9 +207,29 @@ export class LocalMedia {
     this.#changed();
   }
 
+  /**
+   * @param {Device} device
+   * @param {() => Promise<void>} work
+   */
+  #inTurn(device, work) {
+    const done = this.#work[device].then(work).finally(() => this.#changed());
+    this.#work[device] = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Null: we have left meanwhile. @param {Device} device */
+  async #open(device) {
+    if (this.#closed) return null;
+    const track = await openDevice(device, this.choices[device], this.choices);
+    if (!this.#closed) return track;
+    track.stop();
+    return null;
+  }
+
   /** @param {Device} device */
-  #open(device) {
-    return openDevice(device, this.choices[device], this.choices);
+  async #start(device) {
+    const track = await this.#open(device);
+    if (track) await this.#publish(device, track);
   }
 
   async #stopScreen() {
@@ -202,31 +239,19 @@ export class LocalMedia {
     this.#changed();
   }
 
-  /** @param {MediaStreamTrack} track */
-  async #publishMicrophone(track) {
-    this.#watch(track, 'microphone');
-    this.microphone = await this.#publishOrStop(track, 'microphone');
-    this.#changed();
-  }
-
-  /** @param {MediaStreamTrack} track */
-  async #publishCamera(track) {
-    this.#watch(track, 'camera');
-    this.camera = await this.#publishOrStop(track, 'camera');
-    this.#changed();
-  }
-
   /**
+   * @param {Device} device
    * @param {MediaStreamTrack} track
-   * @param {'camera' | 'microphone'} source
    */
-  async #publishOrStop(track, source) {
+  async #publish(device, track) {
+    this.#watch(track, device);
     try {
-      return await this.#room.publish(track, { source, ...this.#video });
+      this[device] = await this.#room.publish(track, { source: device, ...this.#video });
     } catch (error) {
       track.stop();
       throw error;
     }
+    if (this.#closed) track.stop();
   }
 
   /**
@@ -236,9 +261,8 @@ export class LocalMedia {
    */
   #watch(track, device) {
     track.addEventListener('ended', () => {
-      const local = this[device];
-      if (!local || local.mediaStreamTrack !== track) return;
-      void this.#replace(device, local).finally(() => this.#changed());
+      const isGone = () => this[device] !== null && this[device].mediaStreamTrack === track;
+      if (isGone()) void this.#inTurn(device, async () => (isGone() ? this.#replace(device, /** @type {LocalTrack} */ (this[device])) : undefined));
     });
   }
 
@@ -248,16 +272,17 @@ export class LocalMedia {
    * @param {LocalTrack} local
    */
   async #replace(device, local) {
-    const gone = `Your ${device} was unplugged or taken away.`;
     try {
       const track = await this.#open(device);
+      if (!track) return;
       this.#watch(track, device);
       await this.#room.replaceTrack(local, track);
       this.#missing.add(device);
-      this.#lost(`${gone} ${track.label ? `“${track.label}”` : 'Another one'} is used now.`);
+      const { label } = track;
+      this.#lost(label ? `Your ${device} was unplugged or taken away. “${label}” is used now.` : `Your ${device} was unplugged or taken away. Another one is used now.`);
     } catch {
       await this.#giveUp(device, local).catch(() => undefined);
-      this.#lost(gone);
+      this.#lost(`Your ${device} was unplugged or taken away.`);
     }
   }
 

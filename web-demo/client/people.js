@@ -12,7 +12,7 @@ import { Emitter } from './events.js';
 /**
  * Events and their `detail`.
  * @typedef {object} PeopleEvents
- * @property {{}} changed our own role, hand or status, the lobby, or the lock
+ * @property {{}} changed our own name, role, hand or status, the lobby, or the lock
  * @property {{participant: string, reaction: string}} reaction
  * @property {Moderated} moderated a moderator did something
  * @property {{identity: string, name: string}} knock somebody new waits; told to moderators
@@ -33,10 +33,16 @@ export class People extends Emitter {
   waiting = [];
   #request;
 
-  /** @param {(type: string, fields: object) => Promise<any>} request */
-  constructor(request) {
+  #rename;
+
+  /**
+   * @param {(type: string, fields: object) => Promise<any>} request
+   * @param {(name: string) => void} rename we are called something else now
+   */
+  constructor(request, rename) {
     super();
     this.#request = request;
+    this.#rename = rename;
   }
 
   /** @param {import('./protocol.js').Welcome} welcome */
@@ -167,7 +173,8 @@ export class People extends Emitter {
   }
 
   /** @param {import('./protocol.js').ParticipantUpdated} update */
-  #handleOwn({ moderator = this.moderator, hand = this.hand, status = this.status }) {
+  #handleOwn({ name, moderator = this.moderator, hand = this.hand, status = this.status }) {
+    if (name) this.#rename(name);
     Object.assign(this, { moderator, hand, status });
     if (!moderator) this.waiting = [];
     this.emit('changed', {});

@@ -43,7 +43,7 @@ export class Room extends Emitter {
   /** What is said. */
   chat = new Chat((type, fields) => this.#request(type, fields), (type, fields) => this.#signaling?.send(type, fields));
   /** How everybody is here, and what moderators do. */
-  people = new People((type, fields) => this.#request(type, fields));
+  people = new People((type, fields) => this.#request(type, fields), (name) => (this.name = name));
   #data = new Data((type, fields) => this.#request(type, fields), () => this.#peer?.data, (type, detail) => this.emit(type, detail));
   publishData = this.#data.publish;
   subscribeTopics = this.#data.subscribe;
@@ -262,7 +262,7 @@ export class Room extends Emitter {
   /** @param {Signaling} signaling */
   #sendJoin(signaling) {
     performance.mark('sy-join');
-    return this.#door.enter(signaling, this.#options, this.identity);
+    return this.#door.enter(signaling, { ...this.#options, name: this.name }, this.identity);
   }
 
   /**
@@ -298,7 +298,10 @@ export class Room extends Emitter {
     );
     for (const local of this.localTracks) {
       this.#publishNow(local).catch((error) => {
-        if (this.#peer === peer) this.emit('error', { code: error.code ?? 'unknown', message: error.message });
+        if (this.#peer !== peer) return;
+        // What we may not send any more is not left to look as if it were.
+        if (error.code === 'not_allowed' && this.localTracks.delete(local)) this.emit('localtrackupdated', { track: local });
+        this.emit('error', { code: error.code ?? 'unknown', message: error.message });
       });
     }
   }
@@ -367,9 +370,10 @@ export class Room extends Emitter {
   /** @param {Error} error */
   #reportNegotiationError(error) {
     if (this.state !== 'connected') return;
+    const { message } = error;
     const code = error instanceof SwitchyardError ? error.code : 'negotiation';
     if (code === 'closed') return;
-    this.emit('error', { code, message: `Sending or receiving could not be changed: ${error.message}` });
+    this.emit('error', { code, message: `Sending or receiving could not be changed: ${message}` });
     if (code === 'timeout') this.#restart('The server stopped answering. Reconnecting…');
   }
 

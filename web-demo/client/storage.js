@@ -47,6 +47,16 @@ export function rememberedChoices() {
   };
 }
 
+/** Whether a device was on when it was turned on or off last; the first time it is. @param {'camera' | 'microphone'} device */
+export function rememberedWanted(device) {
+  return recall('localStorage', `${device}On`) !== 'off';
+}
+
+/** @param {'camera' | 'microphone'} device @param {boolean} on */
+export function rememberWanted(device, on) {
+  remember('localStorage', `${device}On`, on ? 'on' : 'off');
+}
+
 /** @param {Partial<Choices>} choices */
 export function rememberChoices(choices) {
   for (const [name, value] of Object.entries(choices)) remember('localStorage', name, value === true ? 'on' : value === false ? 'off' : String(value));

@@ -450,8 +450,7 @@ export function roomTransfers(room) {
   room.on('reconnected', () => transfers.resume());
   room.on('participantjoined', ({ participant }) => transfers.resume(participant.identity));
   room.on('participantleft', ({ participant, reason }) => {
-    const { identity, name } = participant;
-    if (reason === 'left' || reason === 'removed') transfers.miss(identity, `${name} has left.`);
+    if (reason === 'left' || reason === 'removed') transfers.miss(participant.identity, 'The other has left.');
   });
   room.on('closed', () => transfers.abandon('You have left the room.'));
   return transfers;

@@ -95,7 +95,8 @@ export class Encryption {
 
   /** Throws where frames of this codec cannot be sealed. @param {string} codec */
   checkCodec(codec) {
-    if (!isSealable(codec)) throw new SwitchyardError('codec', `${codec.toUpperCase()} cannot be encrypted end to end. Choose VP8, VP9 or H.264.`);
+    const name = codec.toUpperCase();
+    if (!isSealable(codec)) throw new SwitchyardError('codec', `${name} cannot be encrypted end to end. Choose VP8, VP9 or H.264.`);
   }
 
   /**
