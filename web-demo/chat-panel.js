@@ -12,6 +12,8 @@ import { announce, toast } from './notices.js';
 /** @typedef {import('./client/protocol.js').ChatMessage} ChatMessage */
 
 const TYPING_SHOWN_MAX = 3;
+/** As many as the room keeps. */
+const MESSAGES_MAX = 500;
 /** Addresses in a text; what ends a sentence is not part of them. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]}]/giu;
 
@@ -67,7 +69,7 @@ export class ChatPanel {
       room.on('permissionschanged', () => this.#showGrant()),
       room.people.on('changed', () => this.#showPowers()),
     ];
-    const nameOf = /** @param {string} peer */ (peer) => (peer ? this.#nameOf(peer) : 'everybody');
+    const nameOf = /** @param {string} peer */ (peer) => (peer ? this.#nameOf(peer) : t('everybody'));
     this.#files = new FileList(element('chat'), { to: () => select('chat-to').value, nameOf, offered: (transfer) => this.#showOffer(transfer) });
     this.#files.use(roomTransfers(room));
     element('chat-open').hidden = !room.encrypted;
@@ -95,18 +97,21 @@ export class ChatPanel {
   }
 
   async #send() {
-    const text = this.#text.value.trim();
+    const written = this.#text.value;
+    const text = written.trim();
     if (!text || button('chat-send').disabled) return;
     const to = select('chat-to').value;
     button('chat-send').disabled = true;
     try {
       await this.#room.chat.say(text, to ? [to] : undefined);
-      this.#text.value = '';
+      // The next one may have been begun.
+      if (this.#text.value === written) this.#text.value = '';
     } catch (error) {
       toast(/** @type {Error} */ (error).message);
     }
     this.#showGrant();
-    this.#text.focus();
+    // The button had it, and lost it while it was disabled.
+    if (document.activeElement === document.body) this.#text.focus();
   }
 
   /**
@@ -136,6 +141,8 @@ export class ChatPanel {
     this.#setDelete(item, message);
     list.append(item);
     this.#items.set(message.message, item);
+    const [oldest] = this.#items.keys();
+    if (this.#items.size > MESSAGES_MAX) this.#remove(oldest);
     this.#showEmpty();
     if (stays || own) this.#scroll();
     if (old || own) return;

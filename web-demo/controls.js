@@ -9,6 +9,7 @@ import { rememberChoices } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
 import { invite } from './invite.js';
 import { announce, toast } from './notices.js';
+import { playTestSound } from './speaker-test.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/local-media.js').LocalMedia} LocalMedia */
@@ -27,7 +28,7 @@ import { t } from './language.js';
  * @property {GoDirect} direct
  * @property {Social} social
  * @property {string} link to this room
- * @property {boolean} canPublish
+ * @property {import('./client/index.js').Room} room
  * @property {() => void} leave
  */
 
@@ -77,8 +78,8 @@ const ACTIONS = {
 /** @type {Record<string, string>} */
 const KEYS = { m: 'toggle-mic', v: 'toggle-camera', p: 'toggle-screen', s: 'toggle-stats', d: 'open-devices', l: 'invite-others', c: 'toggle-chat', o: 'toggle-people', h: 'raise-hand', g: 'switch-layout', w: 'toggle-pip', n: 'open-network', '?': 'show-keys' };
 
-/** Of no use to somebody who may only watch. */
-const SENDING = ['toggle-mic', 'toggle-camera', 'toggle-screen', 'open-devices'];
+/** Of no use to somebody who may not send this. @type {[string, import('./client/protocol.js').Source[]][]} */
+const SENDING = [['toggle-mic', ['microphone']], ['toggle-camera', ['camera']], ['toggle-screen', ['screen_share']], ['open-devices', ['microphone', 'camera']]];
 
 /** Boxes of the dialog. */
 const PROCESSING = /** @type {const} */ ([['noise-suppression', 'noiseSuppression'], ['echo-cancellation', 'echoCancellation']]);
@@ -90,6 +91,7 @@ export function setUpControls() {
   select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
   select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
   select('room-speakers').addEventListener('change', () => void attempt(({ speaker }) => chooseSpeaker(speaker, select('room-speakers').value)));
+  button('room-test').addEventListener('click', () => void attempt(({ speaker }) => playTestSound(speaker.id)));
   for (const [id, name] of PROCESSING) {
     input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
   }
@@ -105,11 +107,7 @@ export function setUpControls() {
 /** @param {Parts | null} next null outside of a room */
 export function useControls(next) {
   parts = next;
-  if (next) {
-    for (const id of SENDING) button(id).hidden = !next.canPublish;
-    if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
-  }
-  for (const id of ['devices', 'shortcuts', 'invite', 'network']) {
+  for (const id of ['devices', 'shortcuts', 'invite', 'network', 'person', 'confirm']) {
     const dialog = /** @type {HTMLDialogElement} */ (element(id));
     if (!next && dialog.open) dialog.close();
   }
@@ -119,7 +117,10 @@ export function useControls(next) {
 /** Makes the buttons say what is. */
 export function showControls() {
   if (!parts) return;
-  const { media, stats, direct, social, meeting, floating } = parts;
+  const { room, media, stats, direct, social, meeting, floating } = parts;
+  const may = /** @param {import('./client/protocol.js').Source} source */ (source) => room.canPublish && (room.canPublishSources.length === 0 || room.canPublishSources.includes(source));
+  for (const [id, sources] of SENDING) button(id).hidden = !sources.some(may);
+  if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
   const { grid } = meeting;
   const [unread, knocking] = [social.unread(), social.people.waiting.length];
   show('raise-hand', social.people.hand > 0, ['hand', 'hand'], [t('Take your hand down'), t('Raise your hand')], 'h');

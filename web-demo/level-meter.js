@@ -12,6 +12,8 @@ export class LevelMeter {
   /** @type {AudioContext | null} */
   #context = null;
   #timer = 0;
+  /** Listens for the first click or key. */
+  #gesture = new AbortController();
 
   /** @param {HTMLMeterElement} meter */
   constructor(meter) {
@@ -25,12 +27,14 @@ export class LevelMeter {
     if (!track || !window.AudioContext) return;
     const context = new AudioContext();
     this.#context = context;
+    this.#gesture = new AbortController();
+    for (const type of ['pointerdown', 'keydown']) document.addEventListener(type, () => void context.resume().catch(() => undefined), { signal: this.#gesture.signal });
     const analyser = context.createAnalyser();
     analyser.fftSize = 512;
     context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
     this.#timer = window.setInterval(() => {
-      // Some browsers start sound only after a click on the page; until then a meter at zero would be a lie.
+      // Some browsers start sound only after a click on the page, and when they are asked to; until then a meter at zero would be a lie.
       this.#meter.hidden = context.state !== 'running';
       analyser.getFloatTimeDomainData(samples);
       const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
@@ -40,6 +44,7 @@ export class LevelMeter {
 
   close() {
     clearInterval(this.#timer);
+    this.#gesture.abort();
     void this.#context?.close();
     this.#context = null;
     this.#meter.hidden = true;

@@ -12,6 +12,7 @@ import { FloatingSpeaker } from './floating-speaker.js';
 import { GoDirect } from './go-direct.js';
 import { identity } from './identity.js';
 import { ChatPanel } from './chat-panel.js';
+import { invite } from './invite.js';
 import { LocalMedia } from './client/local-media.js';
 import { Speaker } from './client/speaker.js';
 import { Meeting } from './meeting.js';
@@ -25,7 +26,7 @@ import { ReconnectBanner } from './reconnect-banner.js';
 import { Side } from './side.js';
 import { setUpControls, showControls, useControls } from './controls.js';
 import { StatsOverlay } from './stats-overlay.js';
-import { recall, remember, rememberedChoices } from './client/storage.js';
+import { recall, remember, rememberedChoices, rememberedWanted } from './client/storage.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -38,7 +39,7 @@ import { t } from './language.js';
 const query = new URLSearchParams(location.search);
 const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
 const scalabilityMode = query.get('mode') ?? undefined;
-const wanted = { camera: query.get('cam') !== '0', microphone: query.get('mic') !== '0' };
+const wanted = { camera: query.get('cam') !== '0' && rememberedWanted('camera'), microphone: query.get('mic') !== '0' && rememberedWanted('microphone') };
 
 /** For tests and curious people in the console. @type {Exposed} */
 const exposed = { room: null, media: null };
@@ -60,6 +61,7 @@ const prejoin = new Prejoin({
   passphrase: passphraseOfLink(),
   wanted,
   join: (choice) => void join(choice),
+  invite: (room, secret) => invite(linkTo(room, secret)),
 });
 
 start();
@@ -131,7 +133,7 @@ async function join({ name, room: roomName, passphrase: chosen, choices, tracks 
     if (!room.canPublish) toast(t('You are invited to this room to watch and listen.'));
     return;
   }
-  if (opened.problems.length > 0) toast(opened.problems.join(' '));
+  if (opened.problems.length > 0) toast(opened.problems.map((problem) => t(problem)).join(' '));
   try {
     await media.publish(opened);
   } catch (error) {
@@ -166,13 +168,16 @@ function enter(room, choices) {
   shown = [...social.panels, ...(floating ? [floating] : []), new NetworkIndicator(room), direct, stats, meeting];
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
-  const link = withPassphrase(pageLink('/', room.roomName), passphrase);
-  useControls({ media, meeting, floating, speaker, stats, direct, social, link, canPublish: room.canPublish, leave: () => room.close() });
+  const link = linkTo(room.roomName, passphrase);
+  useControls({ room, media, meeting, floating, speaker, stats, direct, social, link, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state);
     if (state === 'reconnecting') banner.show(message);
     if (state === 'connected') announce(t('Connected again.'));
+    // After a new join we may be allowed something else.
+    showControls();
   });
+  room.on('permissionschanged', showControls);
   room.on('reconnecting', (news) => banner.await(news));
   room.on('error', ({ message }) => toast(message));
   room.on('closing', ({ message }) => toast(message));
@@ -206,6 +211,11 @@ function showPeople(room, meeting) {
     showControls();
   };
   return { people: room.people, side, toggle, unread: () => chat.unread, panels: [side, chat, people, { close: reactions }] };
+}
+
+/** @param {string} room @param {string} secret empty: not encrypted end to end */
+function linkTo(room, secret) {
+  return withPassphrase(pageLink('/', room), secret);
 }
 
 function leaveMeeting() {

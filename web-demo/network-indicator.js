@@ -39,6 +39,8 @@ export class NetworkIndicator {
   close() {
     clearInterval(this.#timer);
     this.#stop();
+    delete button('more').dataset.level;
+    label(button('more'), t('More'));
   }
 
   async #look() {
@@ -66,7 +68,11 @@ export class NetworkIndicator {
     const target = button('open-network');
     target.dataset.level = level;
     setIcon(target, `network-${level}`);
-    label(target, t('Your connection: {sentence}', { sentence }), 'n');
+    const words = t('Your connection: {sentence}', { sentence });
+    label(target, words, 'n');
+    // On a phone that sign is behind this one.
+    button('more').dataset.level = level;
+    label(button('more'), ['lost', 'poor', 'fair'].includes(level) ? `${t('More')}. ${words}` : t('More'));
     element('network-sentence').textContent = sentence;
     element('network-figures').replaceChildren(...(connection ? figuresOf(connection) : []).map(row));
   }

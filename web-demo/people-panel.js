@@ -20,6 +20,8 @@ export class PeoplePanel {
   #stop;
   #locked;
   #lobby;
+  /** Questions whether to let somebody in, by identity: what takes them away. @type {Map<string, () => void>} */
+  #asked = new Map();
 
   /**
    * @param {Room} room
@@ -35,7 +37,7 @@ export class PeoplePanel {
     this.#stop = [
       ...events.map((type) => room.on(type, refresh)),
       room.people.on('changed', () => this.#showRoom()),
-      room.people.on('knock', ({ name }) => this.#tellKnock(name)),
+      room.people.on('knock', (waiting) => this.#tellKnock(waiting)),
       room.people.on('moderated', (done) => this.#tell(done)),
     ];
     this.#wire();
@@ -44,6 +46,7 @@ export class PeoplePanel {
 
   close() {
     for (const stop of this.#stop) stop();
+    for (const drop of this.#asked.values()) drop();
     element('roster-list').replaceChildren();
     element('knocks').replaceChildren();
   }
@@ -83,6 +86,11 @@ export class PeoplePanel {
     if (locked !== this.#locked) toast(locked ? t('The room is locked: nobody new is let in.') : t('The room is open again.'));
     if (lobby !== this.#lobby) toast(lobby ? t('Whoever is new waits in the lobby until a moderator lets them in.') : t('There is no lobby any more.'));
     [this.#locked, this.#lobby] = [locked, lobby];
+    for (const [identity, drop] of this.#asked) {
+      if (this.#room.people.waiting.some((one) => one.identity === identity)) continue;
+      drop();
+      this.#asked.delete(identity);
+    }
     this.#show();
     this.#changed();
   }
@@ -181,11 +189,10 @@ export class PeoplePanel {
     element('bans').replaceChildren(...(items.length > 0 ? items : [none]));
   }
 
-  /** @param {string} name */
-  #tellKnock(name) {
-    const { people } = this.#room;
-    const waiting = people.waiting.find((one) => one.name === name);
-    toast(t('{name} waits in the lobby.', { name }), { label: t('Let in'), act: () => waiting && this.#do(people.admit(waiting.identity)) });
+  /** @param {{identity: string, name: string}} waiting */
+  #tellKnock({ identity, name }) {
+    this.#asked.get(identity)?.();
+    this.#asked.set(identity, toast(t('{name} waits in the lobby.', { name }), { label: t('Let in'), act: () => this.#do(this.#room.people.admit(identity)) }));
   }
 
   /** @param {import('./client/protocol.js').Moderated} done */
@@ -212,12 +219,12 @@ export class PeoplePanel {
  * @param {HTMLElement[]} items
  */
 function keepFocus(list, items) {
-  const focused = document.activeElement;
-  const place = focused && list.contains(focused) ? focused.getAttribute('aria-label') : null;
+  const row = document.activeElement?.closest('li');
+  const place = row && list.contains(row) ? [...row.querySelectorAll('button')].findIndex((one) => one === document.activeElement) : -1;
   list.replaceChildren(...items);
-  if (place === null) return;
-  const again = [...list.querySelectorAll('button')].find((one) => one.getAttribute('aria-label') === place);
-  again?.focus();
+  // Two people may have one name.
+  const again = items.find(({ dataset }) => dataset.identity === row?.dataset.identity);
+  if (place >= 0) again?.querySelectorAll('button')[place]?.focus();
 }
 
 /** @param {string} text */

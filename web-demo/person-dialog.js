@@ -19,6 +19,9 @@ export function personDialog(room, participant, run) {
   const dialog = /** @type {HTMLDialogElement} */ (element('person'));
   element('person-title').textContent = participant.name;
   input('person-reason').value = '';
+  button('close-person').onclick = () => dialog.close();
+  // Enter in the field of the reason chooses no deed, and does not close the dialog either.
+  /** @type {HTMLFormElement} */ (dialog.querySelector('form')).onsubmit = (event) => event.preventDefault();
   const buttons = deeds(room, participant).map(({ name, text, danger, act }) => {
     const made = document.createElement('button');
     made.type = 'button';
@@ -82,6 +85,7 @@ export function confirmAction({ title, text, yes, reason = '', times = false }) 
   input('confirm-reason').value = reason;
   element('confirm-times').hidden = !times;
   dialog.returnValue = '';
+  button('confirm-no').onclick = () => dialog.close();
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.onclose = () => {

@@ -7,7 +7,9 @@ import { deviceIdOf, onDevicesChanged, openDevice, openWanted } from './client/d
 import { fillDevices } from './device-lists.js';
 import { LevelMeter } from './level-meter.js';
 import { ROOM_SENTENCE, personName, roomName } from './pages.js';
-import { rememberChoices, rememberedChoices } from './client/storage.js';
+import { rememberChoices, rememberWanted, rememberedChoices } from './client/storage.js';
+import { Speaker } from './client/speaker.js';
+import { playTestSound } from './speaker-test.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/devices.js').Opened} Opened */
@@ -24,7 +26,8 @@ import { t } from './language.js';
 /** @typedef {'camera' | 'microphone'} Device */
 /** @typedef {import('./client/storage.js').Choices} Choices */
 
-const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones' });
+const DEVICES = /** @type {const} */ (['camera', 'microphone']);
+const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'prejoin-microphones', speaker: 'prejoin-speakers' });
 
 /** What the buttons do: off, on. @type {Record<Device, [string, string]>} */
 const TOGGLES = { camera: [t('Turn the camera off'), t('Turn the camera on')], microphone: [t('Turn the microphone off'), t('Turn the microphone on')] };
@@ -41,11 +44,15 @@ export class Prejoin {
   #join;
   /** Devices being opened for the preview. @type {Promise<Opened> | null} */
   #opening = null;
+  /** A device being opened by itself; `given`: to whoever joins. @type {Record<Device, {track: Promise<MediaStreamTrack>, given: boolean} | null>} */
+  #reopening = { camera: null, microphone: null };
+  /** Devices about which something was chosen while the first were opened. @type {Set<Device>} */
+  #chosen = new Set();
 
   /**
-   * @param {{name: string, room: string, passphrase: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void}} options
+   * @param {{name: string, room: string, passphrase: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void, invite: (room: string, passphrase: string) => void}} options
    */
-  constructor({ name, room, passphrase, wanted, join }) {
+  constructor({ name, room, passphrase, wanted, join, invite }) {
     this.#wanted = { ...wanted };
     this.#join = join;
     input('name').value = name;
@@ -57,9 +64,19 @@ export class Prejoin {
     });
     button('preview-camera').addEventListener('click', () => void this.#toggle('camera'));
     button('preview-mic').addEventListener('click', () => void this.#toggle('microphone'));
-    for (const device of /** @type {const} */ (['camera', 'microphone'])) {
+    for (const device of DEVICES) {
       select(LISTS[device]).addEventListener('change', () => void this.#choose(device, select(LISTS[device]).value));
     }
+    select(LISTS.speaker).addEventListener('change', () => {
+      this.#choices.speaker = select(LISTS.speaker).value;
+      rememberChoices({ speaker: this.#choices.speaker });
+    });
+    element('prejoin-speaker-field').hidden = !Speaker.supported;
+    button('prejoin-test').addEventListener('click', () => playTestSound(this.#choices.speaker).catch((error) => this.notify(error.message)));
+    button('invite-before').addEventListener('click', () => {
+      const chosen = this.#room();
+      if (chosen) invite(chosen, input('passphrase').value.trim());
+    });
     onDevicesChanged(() => void this.#fillLists());
   }
 
@@ -69,12 +86,16 @@ export class Prejoin {
     this.notify(notice);
     this.#render();
     (input('name').value ? button('join') : input('name')).focus();
+    this.#chosen.clear();
     const opening = openWanted(this.#wanted, this.#choices);
     this.#opening = opening;
     const opened = await opening;
     if (this.#opening !== opening) return;
     this.#opening = null;
-    this.#tracks = { camera: opened.camera, microphone: opened.microphone };
+    for (const device of DEVICES) {
+      if (this.#chosen.has(device)) stop(opened[device]);
+      else this.#tracks[device] = opened[device];
+    }
     if (opened.problems.length > 0) this.notify([notice, ...opened.problems.map((problem) => t(problem)), t('You can join without.')].filter(Boolean).join(' '));
     await this.#fillLists();
     this.#render();
@@ -99,17 +120,41 @@ export class Prejoin {
   setBusy(busy) {
     button('join').disabled = busy;
     button('join').textContent = busy ? t('Joining…') : t('Join');
+    // What is on now goes along.
+    for (const id of ['preview-camera', 'preview-mic']) button(id).disabled = busy;
+    for (const list of Object.values(LISTS)) select(list).disabled = busy;
+    if (!busy) void this.#fillLists();
   }
 
   #submit() {
     const name = personName(input('name').value);
-    const room = roomName(input('room-name').value);
     if (!name) return this.#complain('name', t('Please enter your name, so that the others know who you are.'));
-    if (!room) return this.#complain('room-name', ROOM_SENTENCE);
-    input('room-name').value = room;
-    const tracks = this.#opening ?? Promise.resolve({ ...this.#tracks, problems: [] });
+    const room = this.#room();
+    if (room) this.#join({ name, room, passphrase: input('passphrase').value.trim(), choices: { ...this.#choices }, tracks: this.#give() });
+  }
+
+  /** Null, and a complaint, where it cannot be one. */
+  #room() {
+    const room = roomName(input('room-name').value);
+    if (room) input('room-name').value = room;
+    else this.#complain('room-name', ROOM_SENTENCE);
+    return room;
+  }
+
+  /** What is open, and what will be: no longer ours to close. @returns {Promise<Opened>} */
+  async #give() {
+    const [ready, opening, reopening, chosen] = [this.#tracks, this.#opening, this.#reopening, new Set(this.#chosen)];
     this.#opening = null;
-    this.#join({ name, room, passphrase: input('passphrase').value.trim(), choices: { ...this.#choices }, tracks });
+    this.#reopening = { camera: null, microphone: null };
+    for (const one of Object.values(reopening)) if (one) one.given = true;
+    const opened = (await opening) ?? { camera: null, microphone: null, problems: [] };
+    const all = { ...ready, problems: opened.problems };
+    for (const device of DEVICES) {
+      if (chosen.has(device)) stop(opened[device]);
+      else all[device] ??= opened[device];
+      all[device] = (await reopening[device]?.track.catch(() => null)) ?? all[device];
+    }
+    return all;
   }
 
   /**
@@ -123,15 +168,20 @@ export class Prejoin {
 
   /** @param {Device} device */
   async #toggle(device) {
-    const track = this.#tracks[device];
-    this.#wanted[device] = track === null;
-    if (track) {
-      stop(track);
-      this.#tracks[device] = null;
-      this.#render();
-      return;
-    }
-    await this.#reopen(device);
+    const on = this.#tracks[device] !== null || this.#reopening[device] !== null;
+    this.#wanted[device] = !on;
+    rememberWanted(device, !on);
+    this.#letGo(device);
+    this.#render();
+    if (!on) await this.#reopen(device);
+  }
+
+  /** @param {Device} device */
+  #letGo(device) {
+    this.#chosen.add(device);
+    stop(this.#tracks[device]);
+    this.#tracks[device] = null;
+    this.#reopening[device] = null;
   }
 
   /**
@@ -142,32 +192,36 @@ export class Prejoin {
     this.#choices[device] = id;
     rememberChoices({ [device]: id });
     if (!this.#wanted[device]) return;
-    stop(this.#tracks[device]);
-    this.#tracks[device] = null;
+    this.#letGo(device);
     await this.#reopen(device);
   }
 
   /** @param {Device} device */
   async #reopen(device) {
-    try {
-      const track = await openDevice(device, this.#choices[device], this.#choices);
-      if (!this.#shown || !this.#wanted[device]) {
-        stop(track);
-        return;
-      }
-      this.#tracks[device] = track;
-      this.notify('');
-      await this.#fillLists();
-    } catch (error) {
-      this.notify(`${t(/** @type {Error} */ (error).message)} ${t('You can join without.')}`);
+    const opening = { track: openDevice(device, this.#choices[device], this.#choices), given: false };
+    this.#reopening[device] = opening;
+    const track = await opening.track.catch((error) => {
+      if (this.#reopening[device] === opening) this.notify(`${t(error.message)} ${t('You can join without.')}`);
+      return null;
+    });
+    if (opening.given) return;
+    if (this.#reopening[device] !== opening) {
+      // Another one was chosen meanwhile, or none.
+      stop(track);
+      return;
     }
+    this.#reopening[device] = null;
+    this.#tracks[device] = track;
+    if (track) this.notify('');
+    await this.#fillLists();
     this.#render();
   }
 
   async #fillLists() {
-    for (const device of /** @type {const} */ (['camera', 'microphone'])) {
+    for (const device of DEVICES) {
       await fillDevices(select(LISTS[device]), device, deviceIdOf(this.#tracks[device]) || this.#choices[device]);
     }
+    await fillDevices(select(LISTS.speaker), 'speaker', this.#choices.speaker);
   }
 
   #render() {

@@ -11,13 +11,15 @@ let bob;
 function installCables() {
   const media = navigator.mediaDevices;
   const { getUserMedia, enumerateDevices } = media;
-  window.cables = { unplugged: new Set(), asked: [], sinks: [] };
-  const { unplugged, asked, sinks } = window.cables;
+  window.cables = { unplugged: new Set(), asked: [], sinks: [], opened: [] };
+  const { unplugged, asked, sinks, opened } = window.cables;
   media.getUserMedia = async (constraints) => {
     asked.push(constraints);
     const exact = constraints.video?.deviceId?.exact;
     if (unplugged.has(exact)) throw new DOMException('gone', 'OverconstrainedError');
-    return getUserMedia.call(media, constraints);
+    const stream = await getUserMedia.call(media, constraints);
+    opened.push(...stream.getTracks());
+    return stream;
   };
   media.enumerateDevices = async () => {
     const all = [...(await enumerateDevices.call(media)), { kind: 'audiooutput', deviceId: 'default', label: 'Built in' }, { kind: 'audiooutput', deviceId: 'headset', label: 'Headset' }];
@@ -121,4 +123,60 @@ devices.test('voices go to the chosen speaker, also those that come later, and o
   await ada.page.evaluate(() => window.cables.unplugged.add('default'));
   await ada.page.select('#room-speakers', 'default');
   await toasted(/This speaker cannot be used; it may have been unplugged\./);
+});
+
+devices.test('on the first screen the speaker is tried, what is off stays off, and no choice leaves a camera on', async () => {
+  const eve = await devices.open(devices.browsers[0], '/?room=first&name=P4', { index: 4, before: installCables });
+  const { page } = eve;
+  /** Cameras that are on. */
+  const on = (count) =>
+    until(`${count} cameras to be on`, async () => {
+      const live = await page.evaluate(() => window.cables.opened.filter(({ kind, readyState }) => kind === 'video' && readyState === 'live').length);
+      return live === count || { error: live };
+    });
+  await page.waitForSelector('#prejoin-speakers option[value="headset"]');
+  await on(1);
+  await page.select('#prejoin-speakers', 'headset');
+  await eve.click('prejoin-test');
+  await until('the sound', () => page.evaluate(() => window.cables.sinks.includes('headset')));
+  await page.evaluate(() => {
+    const list = document.querySelector('#prejoin-cameras');
+    for (const id of ['camera2', 'camera', 'camera2']) {
+      list.value = id;
+      list.dispatchEvent(new Event('change'));
+    }
+  });
+  await until('the last choice', () => page.evaluate(() => document.querySelector('#preview-video').srcObject?.getVideoTracks()[0].getSettings().deviceId === 'camera2'));
+  await on(1);
+  await eve.click('preview-camera');
+  await on(0);
+  await eve.click('invite-before');
+  assert.match(await page.$eval('#invite[open] #invite-link', ({ value }) => value), /\/\?room=first$/);
+  assert.ok(await page.$('#invite-code svg'));
+  await page.reload();
+  await page.waitForSelector('#preview-mic.on');
+  assert.equal(await page.$('#preview-camera.on'), null);
+  // It is still being opened when they join.
+  await page.evaluate(() => {
+    document.querySelector('#preview-camera').click();
+    document.querySelector('#join').click();
+  });
+  await eve.untilJoined();
+  await until('the camera to be sent', () => page.evaluate(() => window.switchyard.media.cameraOn));
+  await on(1);
+  // Off before it is open, and away before it is.
+  await page.evaluate(() => {
+    const { media } = window.switchyard;
+    void media.choose('camera', 'camera');
+    void media.choose('camera', 'camera2');
+    void media.toggleCamera();
+  });
+  await on(0);
+  await page.evaluate(() => {
+    void window.switchyard.media.toggleCamera();
+    document.querySelector('#leave').click();
+  });
+  await until('the end', () => page.evaluate(() => document.body.dataset.state === 'closed'));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await on(0);
 });

@@ -103,6 +103,83 @@ people.test('a moderator mutes and makes moderators, members cannot, and they ar
   await until('the end of the role', () => bob.page.$eval('#moderation', ({ hidden }) => hidden));
 });
 
+people.test('whoever may only watch has nothing to send with, until a moderator lets them take part', async () => {
+  const hidden = (id) => bob.page.$eval(`#${id}`, (element) => element.hidden);
+  await moderate(ada, bob, 'watch-only');
+  await until('the buttons to be gone', async () => (await hidden('toggle-mic')) && (await hidden('toggle-camera')));
+  await until('the microphone to be gone', () => ada.page.evaluate((id) => window.switchyard.room.participants.get(id).tracks.size === 0, bob.id));
+  await moderate(ada, bob, 'take-part');
+  await until('the buttons to be back', async () => !(await hidden('toggle-mic')) && !(await hidden('toggle-camera')));
+  await bob.click('toggle-camera');
+  await ada.sees(bob);
+  await bob.click('toggle-mic');
+  await ada.hears(bob);
+  await bob.click('toggle-camera');
+});
+
+people.test('a screen goes whole, with its sound: when a moderator stops it, and when one of both is refused', async () => {
+  /** Sources of Eve's tracks, at herself and at Ada. */
+  const sources = async () => {
+    const [own, seen] = await Promise.all([
+      eve.page.evaluate(() => [...window.switchyard.room.localTracks].map(({ source }) => source)),
+      ada.page.evaluate((id) => [...window.switchyard.room.participants.get(id).tracks.values()].map(({ source }) => source), eve.id),
+    ]);
+    return [own, seen].map((all) => all.filter((source) => source.startsWith('screen')).length);
+  };
+  const are = (count) =>
+    until(`${count} tracks of the screen`, async () => {
+      const found = await sources();
+      return found.every((one) => one === count) || { error: found };
+    });
+  await eve.page.evaluate(() => {
+    const { getDisplayMedia, getUserMedia } = navigator.mediaDevices;
+    navigator.mediaDevices.getDisplayMedia = async () => {
+      const [screen, sound] = [await getDisplayMedia(), await getUserMedia({ audio: true })];
+      return (window.screenTracks = new MediaStream([...screen.getTracks(), ...sound.getTracks()]));
+    };
+  });
+  const stopped = () => eve.page.evaluate(() => window.screenTracks.getTracks().every(({ readyState }) => readyState === 'ended'));
+  await eve.click('toggle-screen');
+  await are(2);
+  await moderate(ada, eve, 'stop-screen');
+  await are(0);
+  await until('the devices to be let go', stopped);
+  await eve.page.evaluate(() => {
+    const { room } = window.switchyard;
+    const { publish } = room;
+    room.publish = (track, options) => (options.source === 'screen_share_audio' ? Promise.reject(new Error('No sound.')) : publish.call(room, track, options));
+  });
+  await eve.click('toggle-screen');
+  await shows(eve, '#toasts', /No sound/);
+  await are(0);
+  assert.equal(await stopped(), true);
+  assert.equal(await eve.page.$eval('#toggle-screen', (element) => element.classList.contains('on')), false);
+});
+
+people.test('whoever is renamed is called so on their own page, and goes on writing', async () => {
+  await ada.page.evaluate((identity) => window.switchyard.room.people.update({ identity, name: 'Robert' }), await identityOf(bob));
+  await until('the name on the own tile', async () => /Robert \(you\)/.test(await textOf(bob, '#tiles')));
+  await bob.page.evaluate(() => {
+    const text = document.querySelector('#chat-text');
+    text.value = 'first';
+    document.querySelector('#chat-form').requestSubmit();
+    text.value = 'second';
+  });
+  await lastMessage(ada, 'first');
+  await until('the message to be sent', () => bob.page.$eval('#chat-send', ({ disabled }) => !disabled));
+  assert.equal(await bob.page.$eval('#chat-text', ({ value }) => value), 'second');
+  await bob.page.$eval('#chat-text', (text) => (text.value = ''));
+});
+
+people.test('Enter in the field of a reason does nothing with anybody', async () => {
+  await ada.page.evaluate((identity) => document.querySelector(`#roster-list li[data-identity="${identity}"] button`).click(), await identityOf(bob));
+  await ada.page.type('#person-reason', 'noise');
+  await ada.page.keyboard.press('Enter');
+  assert.equal(await ada.page.$eval('#person', ({ open }) => open), true);
+  await ada.click('close-person');
+  assert.equal(await ada.page.$eval('#person', ({ open }) => open), false);
+});
+
 people.test('whoever is removed is told why, knocks in the lobby, is denied, knocks again and is let in', async () => {
   await moderate(ada, eve, 'kick', 'spam');
   await ada.page.waitForSelector('#confirm[open]');
@@ -122,6 +199,7 @@ people.test('whoever is removed is told why, knocks in the lobby, is denied, kno
   await ada.click('confirm-yes');
   await stateOf(eve, 'closed');
   assert.match(await textOf(eve, '#ended-title'), /not let in/);
+  await until('the question to be gone', () => ada.page.$$eval('.toast', (toasts) => toasts.every(({ textContent }) => !/waits in the lobby/.test(textContent))));
   await eve.click('rejoin');
   await stateOf(eve, 'waiting');
   await until('the knock', async () => (await ada.page.$('#knocks li')) !== null);
@@ -151,7 +229,7 @@ people.test('the end is the end for all', async () => {
   await ada.page.$eval('#end-room', (element) => element.click());
   await ada.page.waitForSelector('#confirm[open]');
   await ada.page.type('#confirm-reason', 'see you');
-  await ada.click('confirm-yes');
+  await ada.page.keyboard.press('Enter');
   for (const person of [ada, bob, eve]) {
     await stateOf(person, 'closed');
     assert.match(await textOf(person, '#ended-message'), /closed by P0\. Reason: see you/);
