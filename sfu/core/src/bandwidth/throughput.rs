@@ -117,7 +117,8 @@ impl Throughput {
             let newest = self.at(self.len - 1).last_arrival_us;
             let age = newest - self.at(0).first_arrival_us;
             let rest = newest - self.at(1).first_arrival_us;
-            let enough = self.packets.saturating_sub(self.at(0).packets) >= WINDOW_PACKETS && rest >= WINDOW_US;
+            let enough = self.packets.saturating_sub(self.at(0).packets) >= WINDOW_PACKETS
+                && rest >= WINDOW_US;
             if !enough && age <= WINDOW_US_MAX {
                 return;
             }
@@ -164,10 +165,11 @@ impl Throughput {
         }
         // The longest gap counts as the second longest: the network may have stood still once.
         let received = sum.last_arrival_us - sum.first_arrival_us - gaps[0] + gaps[1];
-        let received =
-            f64::from(sum.bytes.saturating_sub(sum.first_bytes)) / received.max(DURATION_US_MIN) as f64;
+        let received = f64::from(sum.bytes.saturating_sub(sum.first_bytes))
+            / received.max(DURATION_US_MIN) as f64;
         let sent = (sum.last_sent_us - sum.first_sent_us) as i64;
-        let sent = f64::from(sum.bytes.saturating_sub(sum.last_sent_bytes)) / sent.max(DURATION_US_MIN) as f64;
+        let sent = f64::from(sum.bytes.saturating_sub(sum.last_sent_bytes))
+            / sent.max(DURATION_US_MIN) as f64;
         Rate { arrived: received.min(sent) * 8e6, strained: received < STRAINED * sent }
     }
 }
