@@ -225,8 +225,11 @@ impl TcpConnections {
 
     fn close(&mut self, key: usize, reason: Closed) {
         let Some(connection) = self.connections.try_remove(key) else { return };
-        self.by_tuple.remove(&connection.tuple);
-        self.gone.push(connection.tuple);
+        // The peer may have connected again from the same port before the end of this one was read.
+        if self.by_tuple.get(&connection.tuple) == Some(&key) {
+            self.by_tuple.remove(&connection.tuple);
+            self.gone.push(connection.tuple);
+        }
         self.count(reason);
         tracing::debug!(peer = %connection.tuple.remote, reason = reason.label(), "a TCP connection for media was closed");
     }

@@ -23,7 +23,6 @@ mod port;
 pub mod protocol;
 mod random;
 mod room;
-pub mod sdp;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -37,3 +36,4 @@ mod ws;
 
 pub use native::{bot, play, publish};
 pub use server::{Ending, run};
+pub use signaling_sdp as sdp;

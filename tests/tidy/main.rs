@@ -36,6 +36,7 @@ fn an_upward_edge_is_refused() {
     let metadata = json!({"packages": [
         package("sfu-rtp", &["sfu-core"]), package("sfu-core", &["sfu-rtp", "tokio"]),
         package("sfu", &["sfu-core"]), package("signaling", &["sfu", "sfu-rtp"]),
+        package("signaling-sdp", &["sfu"]),
     ]});
     let breaches = rules::crate_edges(&metadata);
     assert_eq!(breaches.len(), 3, "{breaches:?}");

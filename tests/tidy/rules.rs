@@ -7,8 +7,13 @@ use serde_json::Value;
 use crate::tree::Source;
 
 /// What each crate may depend on among our own; `tests` and `benches` see all and nothing sees them.
-const EDGES: [(&str, &[&str]); 4] =
-    [("sfu-rtp", &[]), ("sfu-core", &["sfu-rtp"]), ("sfu", &["sfu-core"]), ("signaling", &["sfu"])];
+const EDGES: [(&str, &[&str]); 5] = [
+    ("sfu-rtp", &[]),
+    ("sfu-core", &["sfu-rtp"]),
+    ("sfu", &["sfu-core"]),
+    ("signaling-sdp", &["sfu"]),
+    ("signaling", &["sfu", "signaling-sdp"]),
+];
 
 /// Crates that would bring I/O, wire formats of control, or logging into the media engine.
 const ENGINE_BANNED_CRATES: [&str; 9] =
@@ -69,7 +74,7 @@ const ENGINE_BANNED_CODE: [&str; 16] = [
     "rand::random",
 ];
 
-/// Only `signaling -> sfu -> sfu-core -> sfu-rtp`, dev-dependencies included.
+/// Only `signaling -> signaling-sdp -> sfu -> sfu-core -> sfu-rtp`, dev-dependencies included.
 pub(crate) fn crate_edges(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
     let ours: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();

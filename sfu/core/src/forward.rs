@@ -24,7 +24,6 @@ use crate::egress::{Egress, Tuple};
 use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
-use crate::producer::packet::CachedPacket;
 use crate::transport::Transport;
 use crate::transport::pace::{Taken, Waiting};
 use order::{Item, Order};
@@ -316,9 +315,10 @@ fn begin_source(consumer: &mut Consumer, (encoding, source): (u8, &Encoding)) {
     if let Some(replay) = &mut consumer.replay {
         replay.begin_source();
     }
-    consumer.switched_from = Some((encoding, source.epoch));
+    let before = consumer.switched_from.replace((encoding, source.epoch));
     consumer.report_due = true;
-    consumer.layer_changed = true;
+    // A publisher may begin new numbers with every packet; the layer is the same.
+    consumer.layer_changed |= before.is_none_or(|(layer, _)| layer != encoding);
 }
 
 /// Writes and seals one packet, and what must follow it.
@@ -358,12 +358,12 @@ fn send(
     let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;
     let view = View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent };
     let slot = flush.egress.reserve();
-    let written = if chosen.blank {
-        // Receivers take a packet without payload for padding. It is never sent again: the history does not know it.
-        let packet = CachedPacket { carried: Default::default(), ..*packet };
-        write::write_media(slot, &View { packet: &packet, payload: &[], ..view })
-    } else {
-        write::write_media(slot, &view)
+    let written = if chosen.blank { None } else { write::write_media(slot, &view) };
+    // What cannot be written leaves no gap either: receivers count on from what they got.
+    let blank = written.is_none();
+    let written = match written {
+        None => write::write_blank(slot, &view),
+        some => some,
     };
     let (header_len, len) = written.ok_or(DropReason::Malformed)?;
     let srtp = transport.srtp_out.as_mut().ok_or(DropReason::NotReady)?;
@@ -373,8 +373,8 @@ fn send(
     }
     flush.egress.commit(tuple, len);
     transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0);
-    if chosen.blank {
-        return Ok(());
+    if blank {
+        return if chosen.blank { Ok(()) } else { Err(DropReason::Malformed) };
     }
     consumer.delivery.packets += 1;
     consumer.delivery.bytes += u64::from(packet.payload_len);

@@ -22,6 +22,9 @@ use std::time::Instant;
 /// Encodings per track: three simulcast layers are usual, six is what `a=simulcast` may reasonably list.
 pub(crate) const ENCODINGS_MAX: usize = 6;
 
+/// Packets of one publisher that are kept: beyond it nothing is for those who come later.
+const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Where a producer's packets come from.
 #[derive(Debug)]
 pub(crate) enum Origin {
@@ -157,6 +160,18 @@ impl Producer {
             .enumerate()
             .filter(|(_, encoding)| encoding.flows(now))
             .fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// Gives back what nobody can use, and keeps little where the publisher's encodings take `held` bytes together.
+    pub(crate) fn look_after_memory(&mut self, now: Instant, held: usize) {
+        for encoding in &mut self.encodings {
+            encoding.frugal = held > CACHE_BYTES_MAX;
+            encoding.rest(now);
+        }
+    }
+
+    pub(crate) fn cached_bytes(&self) -> usize {
+        self.encodings.iter().map(|encoding| encoding.cache.bytes()).sum()
     }
 
     /// The highest flowing encoding up to `limit`; if none flows there, the lowest that flows at all.

@@ -24,8 +24,8 @@ pub(crate) struct LevelMeter {
 impl LevelMeter {
     /// One packet's level in -dBov.
     pub(crate) fn add(&mut self, level: u8) {
-        self.sum += u32::from(level.min(SILENCE));
-        self.packets += 1;
+        self.sum = self.sum.saturating_add(level.min(SILENCE).into());
+        self.packets = self.packets.saturating_add(1);
     }
 
     /// Closes one interval; returns the smoothed level while the track counts as speaking.
@@ -70,6 +70,16 @@ impl SpeakerList {
 mod tests {
     use super::*;
     use crate::ProducerId;
+
+    /// Nobody ticks what is in no room that listens.
+    #[test]
+    fn row_16_levels_that_nobody_takes_overflow_nothing() {
+        let mut meter = LevelMeter::default();
+        for _ in 0..40_000_000 {
+            meter.add(127);
+        }
+        assert_eq!(meter.tick(Instant::now()), None);
+    }
 
     #[test]
     fn speech_starts_at_once_and_outlives_a_pause() {

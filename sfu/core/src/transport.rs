@@ -203,7 +203,9 @@ impl Transport {
     pub(crate) fn sender_clock(&mut self, arrival_ntp: u64, sender_ntp: u64) {
         let offset = arrival_ntp.wrapping_sub(sender_ntp) as i64;
         self.ntp_offset = Some(match self.ntp_offset {
-            Some(before) if offset > before => before + (offset - before) / 64,
+            Some(before) if offset > before => {
+                before.saturating_add(offset.saturating_sub(before) / 64)
+            }
             _ => offset,
         });
     }

@@ -114,6 +114,27 @@ fn impersonate(
     2 + 4 * 7
 }
 
+/// Whoever publishes says what time it is for its own streams.
+#[test]
+fn row_16_a_publishers_clock_may_be_anything() {
+    let mut world = World::new(16, Path::CLEAN, Path::CLEAN);
+    let a = world.add_publisher(TRACKS);
+    world.add_subscriber(&[SlotSpec::VIDEO, SlotSpec::AUDIO]);
+    world.bind(0, 0, Some(World::video_of(a)));
+    world.run_seconds(1);
+    let ssrc = world.publishers[a].video().layers[0].ssrc;
+    for pair in 0..256_u64 {
+        for ntp_time in [pair >> 4 << 60 | 1, (pair & 15) << 60 | 1] {
+            let report = SenderReport { ssrc, ntp_time, rtp_time: 7, ..Default::default() };
+            world.publishers[a].endpoint.send_rtcp(&[Box::new(report)]);
+            world.run(MS);
+        }
+    }
+    let before = world.taps[0].sealed().len();
+    world.run_seconds(1);
+    assert!(world.taps[0].sealed().len() > before + 20, "pictures go on");
+}
+
 #[test]
 fn row_19_nobody_speaks_in_anothers_name() {
     let (quiet, attacked) = (run(false), run(true));

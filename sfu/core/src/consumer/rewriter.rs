@@ -17,6 +17,10 @@ const RANGES_MAX: usize = 64;
 /// Outgoing numbers behind the newest one that may still be given to a late packet.
 const GIVEN_LEN: u64 = 1024;
 
+/// No jump of the source's numbers is wider on the way out: a receiver would take one of half the numbers for another round of them
+/// (RFC 3711 section 3.3.1), and could never open a packet of the slot again.
+const JUMP_MAX: u64 = 8192;
+
 /// From this source sequence number on, these offsets hold.
 #[derive(Clone, Copy, Debug)]
 struct Range {
@@ -181,6 +185,7 @@ impl Rewriter {
         at_us: u64,
     ) -> Result<Rewritten, DropReason> {
         let range = self.range_of(packet.seq).ok_or(DropReason::BeforeSwitch)?;
+        let range = self.shorten(packet.seq, range);
         let rewritten = Rewritten {
             seq: packet.seq.wrapping_add_signed(range.seq),
             timestamp,
@@ -198,6 +203,18 @@ impl Rewriter {
             self.last_frame = rewritten.frame_number.unwrap_or(self.last_frame);
         }
         Ok(rewritten)
+    }
+
+    /// A jump that is too wide becomes one missing packet, and nothing from before it is taken any more.
+    fn shorten(&mut self, source: u64, range: Range) -> Range {
+        let jump = source.wrapping_add_signed(range.seq).saturating_sub(self.next_seq);
+        if jump <= JUMP_MAX {
+            return range;
+        }
+        let range = Range { first: source, seq: range.seq - (jump - 1) as i64, ..range };
+        self.older.clear();
+        self.range = Some(range);
+        range
     }
 
     /// Whether this is the newest packet so far; then what follows a switch comes after it.
@@ -308,6 +325,21 @@ mod tests {
         rewriter.rewrite(&packet(75_000, 1000)).unwrap();
         assert_eq!(rewriter.rewrite(&packet(74_700, 1000)).unwrap().seq, 5200, "in a long gap");
         assert_eq!(rewriter.rewrite(&packet(70_500, 1000)), Err(DropReason::Duplicate), "too old");
+    }
+
+    /// Receivers guess the upper bits of a number from the packet before (RFC 3711 section 3.3.1).
+    #[test]
+    fn no_jump_of_the_source_makes_a_receiver_lose_count() {
+        let mut rewriter = Rewriter::new(500);
+        switch(&mut rewriter, &packet(70_000, 1000), None);
+        let mut before = rewriter.rewrite(&packet(70_000, 1000)).unwrap().seq;
+        for source in [102_767, 135_534, 135_535, 168_302] {
+            let seq = rewriter.rewrite(&packet(source, 1000)).unwrap().seq;
+            assert!(seq > before && seq - before <= 2, "{before} -> {seq}");
+            let late = rewriter.rewrite(&packet(source - 2, 1000));
+            assert_eq!(late, Err(DropReason::BeforeSwitch), "from before the jump");
+            before = seq;
+        }
     }
 
     #[test]

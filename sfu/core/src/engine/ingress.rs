@@ -69,6 +69,9 @@ impl Engine {
             egress.send(tuple, &self.scratch);
         }
         let check = checked.map_err(|_| DropReason::BadStun)?;
+        if let Some(ufrag) = transport.ice.take_ended_ufrag() {
+            self.demux.remove_ufrag(&ufrag);
+        }
         if let Some(dropped) = check.dropped {
             self.demux.remove_tuple(&dropped, key);
         }
@@ -291,7 +294,8 @@ impl Engine {
             self.mark_allocations_of(producer_key);
         }
         let producer = &mut self.producers[producer_key];
-        if let Some(level) = audio_level {
+        // Nobody asks for the level of what is no sound.
+        if let Some(level) = audio_level.filter(|_| !producer.is_video()) {
             producer.level.add(level);
             self.speakers_due.get_or_insert(now + speaker::INTERVAL);
         }

@@ -33,8 +33,11 @@ const PLI: u8 = 1;
 const FIR: u8 = 4;
 /// Application layer feedback (RFC 4585 section 6.4): REMB.
 const APPLICATION: u8 = 15;
-/// NACKed numbers that one datagram may name.
+/// Numbers that the NACKs, and packets that the transport feedback of one datagram may name: few bytes name many.
 const NACKS_MAX: usize = 1024;
+const STATUSES_MAX: usize = 8192;
+/// What a transport feedback costs that names nothing.
+const STATUSES_MIN: usize = 256;
 
 type Boxed = Box<dyn Packet + Send + Sync>;
 
@@ -54,10 +57,14 @@ impl Engine {
         if elsewhere {
             transport.follow(arrival, &tuple);
         }
+        let (mut statuses, mut nacks) = (STATUSES_MAX, NACKS_MAX);
         for packet in sfu_rtp::compound(&datagram[..len]) {
             if (packet.packet_type, packet.count) == (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) {
                 let feedback =
                     TransportFeedback::parse(&packet).map_err(|_| DropReason::BadRtcp)?;
+                statuses = statuses
+                    .checked_sub(usize::from(feedback.status_count).max(STATUSES_MIN))
+                    .ok_or(DropReason::BadRtcp)?;
                 self.handle_transport_feedback(arrival, key, &feedback);
                 continue;
             }
@@ -75,7 +82,7 @@ impl Engine {
                     | (PAYLOAD_FEEDBACK, PLI | FIR)
             );
             if wanted {
-                self.handle_rtcp_packet((now, arrival), key, &parse(&packet)?, egress);
+                self.handle_rtcp_packet((now, arrival), key, &parse(&packet)?, &mut nacks, egress);
             }
         }
         Ok(())
@@ -86,6 +93,7 @@ impl Engine {
         (now, arrival): (Instant, Instant),
         key: usize,
         packet: &Boxed,
+        nacks: &mut usize,
         egress: &mut Egress<'_>,
     ) {
         let any = packet.as_any();
@@ -95,7 +103,7 @@ impl Engine {
         } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
             self.handle_reports(arrival, key, &report.reports);
         } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
-            self.handle_nack(now, key, nack, egress);
+            self.handle_nack(now, key, (nack, nacks), egress);
         } else if let Some(pli) = any.downcast_ref::<PictureLossIndication>() {
             self.handle_keyframe_request(now, key, pli.media_ssrc);
         } else if let Some(fir) = any.downcast_ref::<FullIntraRequest>() {
@@ -164,7 +172,7 @@ impl Engine {
         &mut self,
         now: Instant,
         key: usize,
-        nack: &TransportLayerNack,
+        (nack, left): (&TransportLayerNack, &mut usize),
         egress: &mut Egress<'_>,
     ) {
         let Some(consumer) = self.consumer_by_ssrc(key, nack.media_ssrc) else { return };
@@ -177,7 +185,9 @@ impl Engine {
         let mut flush = Flush::new(now, &self.clock, egress, &mut self.drops, &mut self.counters);
         let transport = &mut self.transports[key];
         let numbers = nack.nacks.iter().flat_map(|pair| pair.packet_list());
-        for seq in numbers.take(NACKS_MAX) {
+        for seq in numbers {
+            let Some(rest) = left.checked_sub(1) else { break };
+            *left = rest;
             if let Err(reason) = forward::retransmit(&mut flush, producer, consumer, transport, seq)
             {
                 flush.drops.count(reason);

@@ -99,6 +99,8 @@ impl Engine {
         self.after_estimate(now, key);
         let transport = &mut self.transports[key];
         let reports = transport.ticks.is_multiple_of(2);
+        let own = transport.producers.iter();
+        let held = own.map(|&producer| self.producers[producer].cached_bytes()).sum();
         for index in 0..self.transports[key].producers.len() {
             let producer = self.transports[key].producers[index];
             let before = self.producers[producer].flowing;
@@ -108,12 +110,26 @@ impl Engine {
                 self.mark_allocations_of(producer);
                 self.wish_keyframes(now, producer);
             }
+            self.producers[producer].look_after_memory(now, held);
             self.update_published(now, producer);
         }
         if reports {
             self.send_receiver_reports(now, key, egress);
         }
+        self.look_after_piped_memory(now, key);
         self.send_sender_reports(now, key, egress);
+    }
+
+    /// Tracks from another worker have no transport here whose housekeeping looks after them: their viewers' does.
+    fn look_after_piped_memory(&mut self, now: Instant, key: usize) {
+        for &consumer in &self.transports[key].consumers {
+            let bound = self.consumers[consumer].bound.as_ref().map(|bound| bound.producer);
+            let producer = bound.and_then(|bound| self.producers.get_mut(bound));
+            if let Some(producer) = producer.filter(|producer| producer.transport().is_none()) {
+                let held = producer.cached_bytes();
+                producer.look_after_memory(now, held);
+            }
+        }
     }
 
     fn send_receiver_reports(&mut self, now: Instant, key: usize, egress: &mut Egress<'_>) {

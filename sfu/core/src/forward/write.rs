@@ -142,6 +142,14 @@ pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, us
     Some((header_len, len))
 }
 
+/// Only the number of a packet. Receivers take one without payload for padding; it is never sent again, as the history does not know it.
+#[cold]
+pub(super) fn write_blank(slot: &mut [u8], view: &View<'_>) -> Option<(usize, usize)> {
+    let packet = CachedPacket { carried: Default::default(), ..*view.packet };
+    let sent = Sent { redundancy: 0, picture_id: None, frame_number: None, ..*view.sent };
+    write_media(slot, &View { packet: &packet, payload: &[], sent: &sent, ..*view })
+}
+
 /// RFC 4588: the original sequence number stands before the payload.
 pub(super) fn write_rtx(slot: &mut [u8], view: &View<'_>, rtx: &Rtx) -> Option<(usize, usize)> {
     let header_len = write_header(

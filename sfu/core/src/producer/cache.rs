@@ -205,6 +205,20 @@ impl PacketCache {
         }
     }
 
+    /// Memory that is taken for packets.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.len() * self.limits.chunk
+    }
+
+    /// Gives back all memory: nobody asks for any of it any more. What was there does not come again.
+    #[cold]
+    pub(crate) fn release(&mut self) {
+        let newest = self.slots.iter().filter(|packet| packet.len != 0).map(|packet| packet.seq);
+        self.floor = newest.max().map_or(self.floor, |newest| self.floor.max(newest + 1));
+        self.first += self.chunks.len() as u64;
+        (self.slots, self.chunks, self.used) = (Vec::new(), VecDeque::new(), 0);
+    }
+
     /// Forgets everything: the encoding started anew.
     pub(crate) fn clear(&mut self) {
         self.slots.fill(CachedPacket::default());
@@ -221,6 +235,21 @@ mod tests {
 
     fn packet(seq: u64, arrival_us: u64) -> CachedPacket {
         CachedPacket { seq, arrival_us, ..CachedPacket::default() }
+    }
+
+    #[test]
+    fn what_is_released_takes_no_memory_and_does_not_come_again() {
+        let mut cache = PacketCache::new(&SMALL);
+        for seq in 100..104 {
+            assert!(cache.insert(packet(seq, 5), &[seq as u8; 90], None));
+        }
+        assert_eq!(cache.bytes(), 400);
+        cache.release();
+        assert_eq!(cache.bytes(), 0);
+        assert!(!cache.contains(103));
+        assert!(!cache.insert(packet(103, 9), &[1; 90], None), "it was there already");
+        assert!(cache.insert(packet(104, 9), &[4; 90], None));
+        assert_eq!(cache.get(104).unwrap().1, &[4; 90]);
     }
 
     #[test]

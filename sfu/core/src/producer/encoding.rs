@@ -74,6 +74,8 @@ pub(crate) struct Encoding {
     pub(crate) filling: bool,
     /// Video only.
     gop: Option<Gop>,
+    /// The publisher's encodings take much memory together: this one keeps nothing for those who come later.
+    pub(crate) frugal: bool,
     /// Video only.
     pub(crate) layers: Option<Box<Layers>>,
     /// Width and height as the publisher announced them.
@@ -101,6 +103,7 @@ impl Encoding {
             video: kind == MediaKind::Video,
             filling: false,
             gop: None,
+            frugal: false,
             layers: (kind == MediaKind::Video).then(Box::default),
             announced: params.size,
         }
@@ -270,7 +273,9 @@ impl Encoding {
     fn store(&mut self, packet: &CachedPacket, bytes: &[u8]) -> bool {
         // Who sends a keyframe when asked needs no long memory.
         let keep = self.gop.filter(|gop| {
-            gop.age_us(packet.arrival_us) <= gop::AGE_MAX_US && !self.keyframes.are_answered()
+            gop.age_us(packet.arrival_us) <= gop::AGE_MAX_US
+                && !self.keyframes.are_answered()
+                && !self.frugal
         });
         if !self.cache.insert(*packet, bytes, keep.map(|gop| gop.first)) {
             return false;
@@ -280,6 +285,15 @@ impl Encoding {
             Gop::note(&mut self.gop, packet, bytes.len(), highest, &self.cache);
         }
         true
+    }
+
+    /// Nothing has come for so long that what came before is of no use to anybody: its memory is given back.
+    pub(crate) fn rest(&mut self, now: Instant) {
+        let old = |at| now.saturating_duration_since(at) > Duration::from_micros(gop::AGE_MAX_US);
+        if self.cache.bytes() > 0 && self.last_arrival.is_none_or(old) {
+            self.cache.release();
+            self.gop = None;
+        }
     }
 
     /// Nobody begins with what came so far.

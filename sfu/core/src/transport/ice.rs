@@ -81,6 +81,8 @@ pub struct IceLite {
     current: Generation,
     /// Valid until the first check with the current ones.
     previous: Option<Generation>,
+    /// The local ufrag that is not valid any more since the last check.
+    ended: Option<String>,
     created: Instant,
     last_check: Option<Instant>,
     /// Parallel to `proofs`.
@@ -98,6 +100,7 @@ impl IceLite {
         Self {
             current: Generation { number: 0, local, remote },
             previous: None,
+            ended: None,
             created: now,
             last_check: None,
             tuples: Vec::new(),
@@ -120,6 +123,11 @@ impl IceLite {
         std::iter::once(&self.current)
             .chain(&self.previous)
             .map(|generation| generation.local.ufrag.as_str())
+    }
+
+    /// The local ufrag that the last check ended, once: nobody is to be led here by it any more.
+    pub fn take_ended_ufrag(&mut self) -> Option<String> {
+        self.ended.take()
     }
 
     /// Handles one STUN datagram. Send `response` back on `tuple` whenever it is not empty, after an error as well.
@@ -159,7 +167,7 @@ impl IceLite {
         request.write_success(response, tuple.remote, password);
         let number = generation.number;
         if number == self.current.number {
-            self.previous = None;
+            self.ended = self.previous.take().map(|generation| generation.local.ufrag);
         }
         Ok(self.accept(now, tuple, &request, number))
     }
@@ -529,6 +537,8 @@ mod tests {
         assert!(!bench.check(2, 2, &[LOW]).nominated);
         assert_eq!(bench.selected(), Some(1));
         assert_eq!(bench.ice.local_ufrags().collect::<Vec<_>>(), ["L1"]);
+        assert_eq!(bench.ice.take_ended_ufrag().as_deref(), Some("L0"));
+        assert_eq!(bench.ice.take_ended_ufrag(), None);
         let old = request("L0:R0", Some("password of L0"), &[USE_CANDIDATE]);
         assert_eq!(bench.raw(3, 1, &old), (Err(StunError::Username), vec![]));
         assert!(bench.check(3, 2, &[LOW, FIRST]).nominated);

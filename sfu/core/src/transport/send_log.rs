@@ -19,6 +19,8 @@ const STATUSES_MAX: usize = LEN_MAX;
 const MISSING: u16 = 0x8000;
 /// The reference time of a feedback packet counts so many µs, in 24 bits.
 const REFERENCE_US: i64 = 64_000;
+/// Two thousand years: nobody gets there who does not try.
+const REFERENCE_MAX: i64 = 1 << 40;
 
 /// 8 bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,7 +132,8 @@ impl SendLog {
         let reference = i64::from(reference);
         let unwrapped = self.reference.map_or(reference, |last| {
             let step = (reference - last) & 0xff_ffff;
-            last + if step < 0x80_0000 { step } else { step - 0x100_0000 }
+            let step = if step < 0x80_0000 { step } else { step - 0x100_0000 };
+            (last + step).clamp(-REFERENCE_MAX, REFERENCE_MAX)
         });
         self.reference = Some(unwrapped);
         unwrapped * REFERENCE_US
@@ -201,6 +204,20 @@ mod tests {
         assert_eq!(at(0xff_fffe), 0xff_fffe * REFERENCE_US);
         assert_eq!(at(1), 0x100_0001 * REFERENCE_US);
         assert_eq!(at(0xff_ffff), 0xff_ffff * REFERENCE_US, "overtaken");
+    }
+
+    /// A reference time that runs ahead by six days with each feedback: 20 bytes each, to any number.
+    #[test]
+    fn row_16_a_receivers_clock_that_runs_away_overflows_nothing() {
+        for step in [0x7f_ffff_u32, 0x80_0001] {
+            let (mut log, mut reference) = (SendLog::default(), 0_u32);
+            for _ in 0..(1 << 25) {
+                reference = (reference + step) & 0xff_ffff;
+                log.origin_us(reference);
+            }
+            log.sent(1_000_000, 7, 1200);
+            assert_eq!(take(&mut log, 1_050_000, 7, &[Some(16_000_000)]).len(), 1);
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn ssrcs(block: &Block<'_>) -> Result<Vec<u32>, SdpError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sdp::lines;
+    use crate::lines;
 
     fn parsed(lines: &[&str]) -> Result<Vec<EncodingParams>, SdpError> {
         let text = format!("v=0\nm=video\n{}", lines.join("\n"));

@@ -148,7 +148,7 @@ fn feedback(block: &Block<'_>) -> Result<[Feedback; 128], SdpError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sdp::lines;
+    use crate::lines;
 
     fn parsed(words: &str, lines: &[&str]) -> Result<Vec<OfferedCodec>, SdpError> {
         let text = format!("v=0\nm=video\n{}", lines.join("\n"));

@@ -1,8 +1,8 @@
 //! The small, strict SDP subset of WebRTC: reads a JSEP offer and writes its answer (RFC 8866, RFC 9429, RFC 8843).
 //!
 //! Pure text and values: no sockets, no clock, no room state. It accepts what the clients that Switchyard is
-//! tested with offer, and refuses everything else with the line and the remedy. Nothing from here goes below the
-//! `signaling` crate; [`NegotiatedSection`] is where SDP turns into `sfu::params` values.
+//! tested with offer, and refuses everything else with the line and the remedy. Only the `signaling` crate
+//! uses it; [`NegotiatedSection`] is where SDP turns into `sfu::params` values.
 
 mod answer;
 mod candidate;

@@ -25,7 +25,7 @@ fn answers_are_the_ones_that_clients_took() {
         let offer = captured(name);
         let answer = write_answer(&offer, &local(), &accept_all(&offer));
         let root = env!("CARGO_MANIFEST_DIR");
-        let path = format!("{root}/../tests/golden/sdp/answers/{name}.sdp");
+        let path = format!("{root}/../../tests/golden/sdp/answers/{name}.sdp");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &answer).unwrap();
         }

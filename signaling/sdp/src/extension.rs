@@ -104,7 +104,7 @@ pub(super) fn parse(block: &Block<'_>) -> Result<Vec<OfferedExtension>, SdpError
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sdp::lines;
+    use crate::lines;
 
     fn parsed(lines: &[&str]) -> Result<Vec<OfferedExtension>, SdpError> {
         let text = format!("v=0\nm=video\n{}", lines.join("\n"));
