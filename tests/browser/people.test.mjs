@@ -43,6 +43,8 @@ people.test('what is said is read by all, also by who comes late, and in private
   const query = '&cam=0';
   ada = await people.join(chromium, 'talk', 0, { query });
   bob = await people.join(firefox, 'talk', 1, { query });
+  // Where the sign of the connection is behind “More”, that button has its colour.
+  await until('the connection on the button', () => ada.page.$eval('#more', ({ dataset }) => ['good', 'fair', 'poor'].includes(dataset.level) || { error: dataset.level }));
   await ada.page.keyboard.press('c');
   assert.match(await textOf(ada, '#chat-empty'), /Nothing was said yet/);
   await ada.page.type('#chat-text', 'See https://example.org/a?b=c. <b>Not bold</b>');
