@@ -231,10 +231,10 @@ async fn row_34_nothing_secret_or_personal_is_logged() {
 }
 
 /// A folder for one test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("switchyard-stop-{}-{}", std::process::id(), rand::random::<u64>());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
@@ -242,7 +242,7 @@ impl Folder {
     }
 
     /// Writes a new certificate; returns it.
-    fn renew(&self) -> Vec<u8> {
+    pub(crate) fn renew(&self) -> Vec<u8> {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         std::fs::write(self.0.join("cert.pem"), made.cert.pem()).unwrap();
         std::fs::write(self.0.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
