@@ -116,6 +116,8 @@ impl Grant {
 pub(crate) struct Admin {
     /// `video.roomAdmin`: the room of which everything may be seen and changed. Without keys it is every room.
     room: Option<String>,
+    /// Why it does not count any more.
+    revoked: Option<AuthError>,
     everywhere: bool,
     /// `video.roomCreate`
     create: bool,
@@ -126,7 +128,7 @@ pub(crate) struct Admin {
 impl Admin {
     /// A program on this machine, where there are no keys.
     pub(crate) fn local() -> Self {
-        Self { room: None, everywhere: true, create: true, list: true }
+        Self { everywhere: true, create: true, list: true, ..Self::default() }
     }
 
     pub(crate) fn may_create(&self) -> Result<(), AuthError> {
@@ -140,7 +142,7 @@ impl Admin {
     pub(crate) fn may_manage(&self, room: &str) -> Result<(), AuthError> {
         match self.room.as_deref() {
             _ if self.everywhere => Ok(()),
-            Some(own) if own == room => Ok(()),
+            Some(own) if own == room => self.revoked.clone().map_or(Ok(()), Err),
             Some(_) => Err(AuthError::WrongRoom),
             None => Err(AuthError::NoGrant("roomAdmin")),
         }

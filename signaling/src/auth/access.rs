@@ -34,11 +34,17 @@ impl Access {
         Ok(grant)
     }
 
-    /// What the bearer of a token may do by the HTTP API.
+    /// What the bearer of a token may do by the HTTP API. Whoever was sent away from a room does not manage it either.
     ///
     /// # Errors
     /// [`AuthError`]; without keys there is no token that allows anything.
     pub(crate) fn admin(&self, token: Option<&str>) -> Result<Admin, AuthError> {
-        self.keys.claims(token).map(super::claims::Claims::admin)
+        let claims = self.keys.claims(token)?;
+        let (mut bearer, mut admin) = (claims.bearer(), claims.admin());
+        if let Some(room) = &admin.room {
+            let now = unix_seconds(SystemTime::now());
+            admin.revoked = self.revocations.apply(now, room, &mut bearer).err();
+        }
+        Ok(admin)
     }
 }

@@ -189,7 +189,9 @@ impl Wall {
         let kind = self.rng.random_range(0..12);
         let (publish, subscribe) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
         let base = format!("/api/rooms/{room}");
-        let mine = token.good && token.admin && token.room == room;
+        // A token without an identity is nobody's, so nobody takes anything from it.
+        let stands = token.identity.is_none() || self.entry(&token, room).is_some();
+        let mine = token.good && token.admin && token.room == room && stands;
         let permissions = json!({"can_publish": publish, "can_subscribe": subscribe,
             "can_publish_data": publish, "can_update_metadata": publish,
             "can_publish_sources": []});
