@@ -7,7 +7,7 @@ use crate::http::{AppState, admin as admin_app, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
 use crate::overload;
-use crate::port::{MediaPorts, Port, SocketLimit};
+use crate::port::{MediaPorts, Port, SocketLimit, Spare};
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
@@ -246,9 +246,11 @@ fn http_server<A>(
     acceptor: A,
     handle: Handle<SocketAddr>,
 ) -> std::io::Result<Server<SocketAddr, A>> {
+    let spare = Spare::of(&listener)?;
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(acceptor)
         .handle(handle)
+        .accept_error_handler(move |_, error| spare.failed(error))
         // Before the first request it is not known which HTTP is spoken, so no other timeout holds.
         .first_request_timeout(HEADER_TIMEOUT);
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);

@@ -120,7 +120,9 @@ async fn row_28_whoever_begins_and_asks_for_nothing_is_cut_off() {
     while reqwest::get(&url).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let say = |bytes: &'static [u8]| move |stream: &mut std::net::TcpStream| stream.write_all(bytes).unwrap();
+    let say = |bytes: &'static [u8]| {
+        move |stream: &mut std::net::TcpStream| stream.write_all(bytes).unwrap()
+    };
     let kept = tokio::join!(
         kept_silent(plain.address(), say(b"P")),
         kept_silent(plain.address(), say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),

@@ -230,6 +230,45 @@ async fn row_34_nothing_secret_or_personal_is_logged() {
     }
 }
 
+/// How many descriptors a process has open.
+fn open_files(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+}
+
+/// None is left for another connection: those who are here go on, whoever comes reads why not, and later gets in.
+#[tokio::test]
+async fn figure_22_without_descriptors_calls_go_on_and_newcomers_are_told() {
+    let program = Program::start("0").await;
+    let id = program.child.as_ref().unwrap().id();
+    let join = async || {
+        let mut somebody = Socket::open(&program.server).await;
+        assert_eq!(somebody.join("r", "").await["type"], "welcome");
+        somebody
+    };
+    let (mut ada, mut bob) = (join().await, join().await);
+    let limit = open_files(id) + 3;
+    let limit = Command::new("prlimit")
+        .args(["--pid", &id.to_string(), &format!("--nofile={limit}:")])
+        .status();
+    assert!(limit.unwrap().success());
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(tokio::net::TcpStream::connect(program.server.address()).await.unwrap());
+    }
+    let refused = program.server.send("GET /readyz", "").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("as many connections as it can hold"), "{}", refused.body);
+    ada.say(json!({"type": "chat", "request": 7, "text": "still here"})).await;
+    assert_eq!(bob.next("chat_message").await["text"], "still here");
+    drop(held);
+    let deadline = Instant::now() + PATIENCE;
+    while program.server.status("GET /readyz").await != 200 {
+        assert!(Instant::now() < deadline, "it recovers");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    join().await;
+}
+
 /// A folder for one test.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
