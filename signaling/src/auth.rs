@@ -6,21 +6,23 @@ mod access;
 mod bans;
 mod claims;
 mod keys;
+mod passes;
 mod revocations;
 mod sign;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use access::Access;
-pub(crate) use bans::{Ban, KeptBans};
+pub(crate) use bans::{Ban, Span, because, seconds_until};
 pub use keys::{Key, KeyError, Keys};
+pub(crate) use passes::Pass;
 pub(crate) use revocations::{Revocations, Verdict};
 pub use sign::{SigningKey, TokenRequest, sign};
 
 use crate::protocol::Permissions;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far the clocks of issuer and server may differ, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
@@ -92,7 +94,13 @@ pub(crate) struct Validity {
 impl Validity {
     /// Whether the token has ended by now, the leeway included.
     pub(crate) fn is_over(self, now: u64) -> bool {
-        self.ends.saturating_add(LEEWAY_SECONDS) < now
+        self.left(now).is_zero()
+    }
+
+    /// How long it counts yet.
+    fn left(self, now: u64) -> Duration {
+        let over = self.ends.saturating_add(LEEWAY_SECONDS + 1);
+        Duration::from_secs(over.saturating_sub(now))
     }
 }
 
@@ -176,8 +184,8 @@ pub enum AuthError {
         "You were removed from this room; a token that was made before does not open it any more."
     )]
     Revoked,
-    #[error("You are banned from this room.")]
-    Banned,
+    #[error("{0}")]
+    Banned(String),
 }
 
 impl AuthError {
@@ -185,7 +193,7 @@ impl AuthError {
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(
             self,
-            Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked | Self::Banned
+            Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked | Self::Banned(_)
         )
     }
 }

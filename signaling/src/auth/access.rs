@@ -1,6 +1,6 @@
 //! The one door: what a token is worth here and now.
 
-use super::{Admin, AuthError, Grant, Keys, Revocations, unix_seconds};
+use super::{Admin, AuthError, Grant, Keys, Pass, Revocations, unix_seconds};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,6 +32,14 @@ impl Access {
         let mut grant = self.keys.claims(token)?.grant(room)?;
         self.revocations.apply(unix_seconds(SystemTime::now()), room, &mut grant)?;
         Ok(grant)
+    }
+
+    /// The same for a socket that is no participant, and has to go when the token counts no more.
+    ///
+    /// # Errors
+    /// As [`Access::verify`].
+    pub(crate) fn admit(&self, token: Option<&str>, room: &str) -> Result<Pass, AuthError> {
+        self.revocations.issue(room, self.verify(token, room)?)
     }
 
     /// What the bearer of a token may do by the HTTP API. Whoever was sent away from a room does not manage it either.

@@ -322,10 +322,16 @@ fn row_31_who_was_sent_away_manages_the_room_no_more() {
         until: Instant::now() + Duration::from_secs(60),
         by: None,
         reason: String::new(),
+        by_token: false,
     };
-    access.revocations.bans.set(Instant::now(), "demo", &[ban]);
-    assert_eq!(admin(&newer).may_manage("demo"), Err(AuthError::Banned));
-    assert!(admin(&newer).may_list().is_err_and(|error| error != AuthError::Banned));
+    access.revocations.set_bans("demo", &[ban.clone()]);
+    assert_eq!(admin(&newer).may_manage("demo"), Ok(()), "by somebody who may not");
+    access.revocations.set_bans("demo", &[Ban { by_token: true, ..ban }]);
+    let refused = admin(&newer).may_manage("demo");
+    assert!(
+        matches!(&refused, Err(AuthError::Banned(text)) if text.contains("1 minutes")),
+        "{refused:?}"
+    );
 }
 
 #[test]
