@@ -324,7 +324,7 @@ fn row_31_who_was_sent_away_manages_the_room_no_more() {
         reason: String::new(),
         by_token: false,
     };
-    access.revocations.set_bans("demo", &[ban.clone()]);
+    access.revocations.set_bans("demo", std::slice::from_ref(&ban));
     assert_eq!(admin(&newer).may_manage("demo"), Ok(()), "by somebody who may not");
     access.revocations.set_bans("demo", &[Ban { by_token: true, ..ban }]);
     let refused = admin(&newer).may_manage("demo");

@@ -325,10 +325,8 @@ mod tests {
         let registry = Registry::new(settings, media, Arc::default(), webhooks);
         let (dead, mail) = actor::mailbox();
         drop(mail);
-        let mut rooms = registry.lock();
-        rooms.by_serial.insert(7, dead.clone());
-        rooms.by_name.insert("r".to_owned(), Entry { serial: 7, handle: dead });
-        drop(rooms);
+        registry.lock().by_serial.insert(7, dead.clone());
+        registry.lock().by_name.insert("r".to_owned(), Entry { serial: 7, handle: dead });
         let join = JoinCommand {
             request: None,
             identity: "ada".into(),
