@@ -6,10 +6,15 @@
 /** @type {Record<string, string>} */
 export const GERMAN_SERVER = {
   '{sentence} Reason: {reason}': '{sentence} Grund: {reason}',
-  'You are banned from this room.': 'Du bist aus diesem Raum verbannt.',
-  'You are banned from this room for another {minutes} minutes.': 'Du bist für weitere {minutes} Minuten aus diesem Raum verbannt.',
-  'You were banned from this room by {name} for {minutes} minutes.': '{name} hat dich für {minutes} Minuten aus diesem Raum verbannt.',
-  'You were banned from this room for {minutes} minutes.': 'Du wurdest für {minutes} Minuten aus diesem Raum verbannt.',
+  'You are banned from this room for another {count} minutes.': 'Du bist für weitere {count} Minuten aus diesem Raum verbannt.',
+  'You are banned from this room for another {count} hours.': 'Du bist für weitere {count} Stunden aus diesem Raum verbannt.',
+  'You are banned from this room for another {count} days.': 'Du bist für weitere {count} Tage aus diesem Raum verbannt.',
+  'You were banned from this room by {name} for {count} minutes.': '{name} hat dich für {count} Minuten aus diesem Raum verbannt.',
+  'You were banned from this room by {name} for {count} hours.': '{name} hat dich für {count} Stunden aus diesem Raum verbannt.',
+  'You were banned from this room by {name} for {count} days.': '{name} hat dich für {count} Tage aus diesem Raum verbannt.',
+  'You were banned from this room for {count} minutes.': 'Du wurdest für {count} Minuten aus diesem Raum verbannt.',
+  'You were banned from this room for {count} hours.': 'Du wurdest für {count} Stunden aus diesem Raum verbannt.',
+  'You were banned from this room for {count} days.': 'Du wurdest für {count} Tage aus diesem Raum verbannt.',
   'You were removed from this room.': 'Du wurdest aus diesem Raum entfernt.',
   'You were removed from this room by {name}.': '{name} hat dich aus diesem Raum entfernt.',
   'You were removed from this room; a token that was made before does not open it any more.':

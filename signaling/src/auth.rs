@@ -6,21 +6,23 @@ mod access;
 mod bans;
 mod claims;
 mod keys;
+mod passes;
 mod revocations;
 mod sign;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use access::Access;
-pub(crate) use bans::{Ban, KeptBans};
+pub(crate) use bans::{Ban, Span, because, seconds_until};
 pub use keys::{Key, KeyError, Keys};
+pub(crate) use passes::Pass;
 pub(crate) use revocations::{Revocations, Verdict};
 pub use sign::{SigningKey, TokenRequest, sign};
 
 use crate::protocol::Permissions;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far the clocks of issuer and server may differ, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
@@ -92,7 +94,13 @@ pub(crate) struct Validity {
 impl Validity {
     /// Whether the token has ended by now, the leeway included.
     pub(crate) fn is_over(self, now: u64) -> bool {
-        self.ends.saturating_add(LEEWAY_SECONDS) < now
+        self.left(now).is_zero()
+    }
+
+    /// How long it counts yet.
+    fn left(self, now: u64) -> Duration {
+        let over = self.ends.saturating_add(LEEWAY_SECONDS + 1);
+        Duration::from_secs(over.saturating_sub(now))
     }
 }
 
@@ -116,6 +124,8 @@ impl Grant {
 pub(crate) struct Admin {
     /// `video.roomAdmin`: the room of which everything may be seen and changed. Without keys it is every room.
     room: Option<String>,
+    /// Why it does not count any more.
+    revoked: Option<AuthError>,
     everywhere: bool,
     /// `video.roomCreate`
     create: bool,
@@ -126,7 +136,7 @@ pub(crate) struct Admin {
 impl Admin {
     /// A program on this machine, where there are no keys.
     pub(crate) fn local() -> Self {
-        Self { room: None, everywhere: true, create: true, list: true }
+        Self { everywhere: true, create: true, list: true, ..Self::default() }
     }
 
     pub(crate) fn may_create(&self) -> Result<(), AuthError> {
@@ -140,7 +150,7 @@ impl Admin {
     pub(crate) fn may_manage(&self, room: &str) -> Result<(), AuthError> {
         match self.room.as_deref() {
             _ if self.everywhere => Ok(()),
-            Some(own) if own == room => Ok(()),
+            Some(own) if own == room => self.revoked.clone().map_or(Ok(()), Err),
             Some(_) => Err(AuthError::WrongRoom),
             None => Err(AuthError::NoGrant("roomAdmin")),
         }
@@ -174,8 +184,8 @@ pub enum AuthError {
         "You were removed from this room; a token that was made before does not open it any more."
     )]
     Revoked,
-    #[error("You are banned from this room.")]
-    Banned,
+    #[error("{0}")]
+    Banned(String),
 }
 
 impl AuthError {
@@ -183,7 +193,7 @@ impl AuthError {
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(
             self,
-            Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked | Self::Banned
+            Self::WrongRoom | Self::NoJoin | Self::NoGrant(_) | Self::Revoked | Self::Banned(_)
         )
     }
 }

@@ -12,7 +12,7 @@ mod socket_io;
 pub(crate) use socket::upgrade;
 pub(crate) use socket_io::routes as socket_io_routes;
 
-use crate::auth::Access;
+use crate::auth::{Access, Pass};
 use crate::metrics::{Census, Share};
 use crate::protocol::check_room;
 use axum::extract::ws::Utf8Bytes;
@@ -67,17 +67,18 @@ pub(crate) struct Admission {
 impl Admission {
     /// The room whose channels these are. Channels of the same name in two rooms are two; with keys a token opens those of its
     /// room, however many a page makes up.
-    fn check(self, access: &Access) -> Result<Arc<str>, ChannelError> {
+    fn check(self, access: &Access) -> Result<Pass, ChannelError> {
         let room = match self.room {
-            Some(room) => room,
-            None if access.is_open() => return Ok("".into()),
+            Some(room) => {
+                check_room(&room).map_err(ChannelError::Refused)?;
+                room
+            }
+            None if access.is_open() => String::new(),
             None => return Err(ChannelError::NoRoom),
         };
-        check_room(&room).map_err(ChannelError::Refused)?;
         access
-            .verify(self.token.as_deref(), &room)
-            .map_err(|error| ChannelError::Refused(error.to_string()))?;
-        Ok(room.into())
+            .admit(self.token.as_deref(), &room)
+            .map_err(|error| ChannelError::Refused(error.to_string()))
     }
 }
 

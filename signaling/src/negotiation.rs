@@ -20,6 +20,11 @@ use sfu::params::{
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
+/// SSRCs of one description of a client: several of each section that it may have, as some browsers name one where they only receive.
+const OFFERED_SSRCS_MAX: usize = 1024;
+/// SSRCs that we send with on one peer connection: all slots that a client may have, thirty times anew.
+const OWN_SSRCS_MAX: usize = 8192;
+
 /// Our side of every peer connection of a room that lives on one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalMedia {
@@ -101,9 +106,11 @@ pub(crate) struct Negotiation {
     published: BTreeMap<String, NegotiatedSection>,
     slots: BTreeMap<String, OpenedSlot>,
     extensions: Vec<ExtensionMapping>,
-    /// Every SSRC that was ever used in either direction: with AES-GCM, one SSRC must never start a second sequence space under the
-    /// same keys (RFC 7714 section 9).
-    ssrcs: HashSet<u32>,
+    /// Every SSRC that we ever sent with: with AES-GCM, one SSRC must never start a second sequence space under the same keys (RFC
+    /// 7714 section 9). The client has keys of its own.
+    own_ssrcs: HashSet<u32>,
+    /// Those of the last offer.
+    offered_ssrcs: HashSet<u32>,
 }
 
 impl Negotiation {
@@ -120,7 +127,8 @@ impl Negotiation {
             published: BTreeMap::new(),
             slots: BTreeMap::new(),
             extensions: Vec::new(),
-            ssrcs: HashSet::new(),
+            own_ssrcs: HashSet::new(),
+            offered_ssrcs: HashSet::new(),
         }
     }
 
@@ -153,6 +161,10 @@ impl Negotiation {
             Changes { transport: next.connect(&mut offer, rng)?, ..Changes::default() };
         next.note_ssrcs(&offer)?;
         let plan = next.plan(&offer, wishes, &mut changes, rng);
+        if next.own_ssrcs.len() > OWN_SSRCS_MAX {
+            let message = "sections for receiving were opened anew too often; join again with a new peer connection";
+            return Err(SdpError { line: None, message: message.to_owned() });
+        }
         next.extensions = union_of_extensions(&plan);
         changes.extensions = (next.extensions != self.extensions).then(|| next.extensions.clone());
         next.session_version += 1;
@@ -286,13 +298,18 @@ impl Negotiation {
             .flat_map(|slot| [Some(slot.slot.ssrc), slot.slot.rtx_ssrc])
             .flatten()
             .collect();
+        self.offered_ssrcs.clear();
         let encodings = offer.sections.iter().flat_map(|section| &section.encodings);
         for ssrc in encodings.flat_map(|encoding| [encoding.ssrc, encoding.rtx_ssrc]).flatten() {
             if ours.contains(&ssrc) {
                 let message = format!("SSRC {ssrc} is used by a section on which the server sends");
                 return Err(SdpError { line: None, message });
             }
-            self.ssrcs.insert(ssrc);
+            self.offered_ssrcs.insert(ssrc);
+        }
+        if self.offered_ssrcs.len() > OFFERED_SSRCS_MAX {
+            let message = format!("at most {OFFERED_SSRCS_MAX} SSRCs in one description");
+            return Err(SdpError { line: None, message });
         }
         Ok(())
     }
@@ -396,7 +413,7 @@ impl Negotiation {
     fn new_ssrc(&mut self, rng: &mut impl Rng) -> u32 {
         loop {
             let ssrc = rng.random();
-            if ssrc != 0 && self.ssrcs.insert(ssrc) {
+            if ssrc != 0 && !self.offered_ssrcs.contains(&ssrc) && self.own_ssrcs.insert(ssrc) {
                 return ssrc;
             }
         }

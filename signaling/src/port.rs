@@ -4,8 +4,10 @@
 //! connection for media is handed to the worker that its first check names; it gets no byte before that worker has verified the check.
 
 mod limit;
+mod spare;
 
 pub(crate) use limit::{Permit, SocketLimit};
+pub(crate) use spare::Spare;
 
 use crate::negotiation::worker_of;
 use axum_server::accept::Accept;

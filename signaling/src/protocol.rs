@@ -14,7 +14,7 @@ mod presence;
 mod resume;
 mod server;
 
-pub use chat::{Chat, ChatDelete, ChatMessage, ChatNews, ChatRequest, Typing};
+pub use chat::{Chat, ChatDelete, ChatDeleted, ChatMessage, ChatNews, ChatRequest, Typing};
 pub use client::{
     Candidate, ClientMessage, DecodeError, Join, LayerRequest, Mute, Offer, Ping, Priority,
     Publish, PublishLayer, PublisherLimit, Ready, Renew, TrackLimited, TrackRequest, TrackSetting,

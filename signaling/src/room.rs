@@ -388,7 +388,7 @@ impl Room {
     fn chat_request(&mut self, from: ParticipantId, request: ChatRequest) -> Result<(), Refusal> {
         match request {
             ChatRequest::Chat(it) => self.say(from, it.text, it.to),
-            ChatRequest::ChatDelete(it) => self.take_back(from, it.message),
+            ChatRequest::ChatDelete(it) => self.take_back(from, it.message, it.reason),
             // It is not answered.
             ChatRequest::Typing(_) => Ok(()),
         }

@@ -7,15 +7,16 @@ use crate::http::{AppState, admin as admin_app, app};
 use crate::media::{self, Media};
 use crate::metrics::Census;
 use crate::overload;
-use crate::port::{MediaPorts, Port, SocketLimit};
+use crate::port::{MediaPorts, Port, SocketLimit, Spare};
 use crate::room::{Registry, RoomCommand, RoomSettings};
 use crate::tls::{self, Loaded};
 use crate::trust::Trust;
 use crate::webhook::Webhooks;
 use crate::whip::Sessions;
 use anyhow::Context as _;
-use axum_server::Handle;
+use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::{Handle, Server};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long open connections may take to end after a shutdown.
 const CLOSE: Duration = Duration::from_secs(3);
-/// How long a client may take to send its request's header.
+/// How long a client may take to finish a TLS handshake, to ask for something, and to send a request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 100;
@@ -102,18 +103,12 @@ pub async fn run(
                 }
                 _ => shutdown_guard(tls::nothing_to_reload()),
             };
-            let acceptor = RustlsAcceptor::new(tls.config).acceptor(port);
-            let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
-            server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
-            server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
-            server.serve(service).await?;
+            let acceptor = RustlsAcceptor::new(tls.config).handshake_timeout(HEADER_TIMEOUT);
+            http_server(listener, acceptor.acceptor(port), handle)?.serve(service).await?;
         }
         None => {
             let _ends_with_us = shutdown_guard(tls::nothing_to_reload());
-            let mut server = axum_server::from_tcp(listener)?.acceptor(port).handle(handle);
-            server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
-            server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
-            server.serve(service).await?;
+            http_server(listener, port, handle)?.serve(service).await?;
         }
     }
     let ending = ending.await?;
@@ -245,6 +240,24 @@ fn port_ranges(ports: &[u16]) -> Vec<String> {
     ranges.into_iter().map(text).collect()
 }
 
+/// Whoever connects has to ask for something in time, and cannot ask for too much at once.
+fn http_server<A>(
+    listener: TcpListener,
+    acceptor: A,
+    handle: Handle<SocketAddr>,
+) -> std::io::Result<Server<SocketAddr, A>> {
+    let spare = Spare::of(&listener)?;
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .handle(handle)
+        .accept_error_handler(move |_, error| spare.failed(error))
+        // Before the first request it is not known which HTTP is spoken, so no other timeout holds.
+        .first_request_timeout(HEADER_TIMEOUT);
+    server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
+    server.http_builder().http2().max_concurrent_streams(STREAMS_MAX);
+    Ok(server)
+}
+
 /// The HTTP API and the metrics, where only they are asked for.
 fn serve_admin(
     listener: TcpListener,
@@ -252,7 +265,8 @@ fn serve_admin(
     state: Arc<AppState>,
 ) -> std::io::Result<()> {
     let service = admin_app(state).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service));
+    let server = http_server(listener, DefaultAcceptor::new(), handle.clone())?;
+    tokio::spawn(server.serve(service));
     Ok(())
 }
 

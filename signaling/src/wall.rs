@@ -95,7 +95,8 @@ struct Wall {
     said: usize,
     removed: BTreeSet<(&'static str, &'static str)>,
     changed: HashMap<(&'static str, &'static str), Permissions>,
-    banned: BTreeSet<(&'static str, &'static str)>,
+    /// And whether moderators by a token are kept out too.
+    banned: BTreeMap<(&'static str, &'static str), bool>,
     /// Moderators without a token that says so.
     appointed: BTreeSet<(&'static str, &'static str)>,
     /// Those who wait to be let in.
@@ -154,7 +155,7 @@ impl Wall {
             said: 0,
             removed: BTreeSet::new(),
             changed: HashMap::new(),
-            banned: BTreeSet::new(),
+            banned: BTreeMap::new(),
             appointed: BTreeSet::new(),
             waiting: Vec::new(),
             locked: BTreeSet::new(),
@@ -222,7 +223,8 @@ impl Wall {
     fn entry(&self, token: &Token, room: &str) -> Option<(&'static str, Permissions)> {
         let identity = token.identity.filter(|_| token.good && token.room == room)?;
         let name = (token.room, identity);
-        if self.banned.contains(&name) || (token.old && self.removed.contains(&name)) {
+        let banned = self.banned.get(&name).is_some_and(|by_token| *by_token || !token.admin);
+        if banned || (token.old && self.removed.contains(&name)) {
             return None;
         }
         let changed = self.changed.get(&name).filter(|_| token.old).cloned();

@@ -161,6 +161,29 @@ async fn a_refusal_ends_it_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_file_for_somebody_who_is_not_here_waits_only_if_told_to() {
+    let server = open();
+    let path = file("for-eve.bin", 10);
+    let send = ["--send", path.to_str().unwrap(), "--to", "eve"];
+    let (child, _lines) = bot(&server, &send);
+    let (code, said) = finish(child).await;
+    assert!(
+        code == Some(1) && said.contains("nobody \"eve\"") && said.contains("--duration"),
+        "{said}"
+    );
+    let mut ada = ada(&server).await;
+    let (child, mut lines) = bot(&server, &[&send[..], &["--duration", "60s"]].concat());
+    ada.next("participant_joined").await;
+    let mut eve = Socket::open(&server).await;
+    eve.say(json!({"type": "join", "request": 1, "version": 1, "room": "den", "name": "Eve", "identity": "eve"})).await;
+    eve.answer(1).await;
+    assert_eq!(take(&mut eve).await.1, std::fs::read(&path).unwrap());
+    assert_eq!(next_line(&mut lines).await, "Eve: has for-eve.bin");
+    signal("INT", child.id());
+    assert_eq!(finish(child).await, (Some(0), String::new()));
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_told() {
     let server = keyed();
     let (child, _lines) = bot(&server, &["--say", "Hello"]);

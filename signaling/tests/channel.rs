@@ -1,16 +1,19 @@
 //! The channel relay on real sockets: a client written from PROTOCOL.md.
 
-use crate::harness::{PATIENCE, Server, keyed, open, open_to, token};
+use crate::harness::{JSON, PATIENCE, SECRET, Server, Socket, admin, keyed, open, open_to, token};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use signaling::auth::{Secret, TokenRequest, sign};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 type WebSocket = WebSocketStream<TcpStream>;
 
@@ -338,6 +341,62 @@ async fn with_keys_a_token_opens_the_channels_of_its_room_and_no_other() {
         assert!(sentence.contains(expected) && code == 1008, "{path}: {sentence} {code}");
     }
     wait_for(&server, "channel_sockets", 3.0).await;
+}
+
+/// What a page of Socket.IO 4 does first.
+async fn socket_io(server: &Server, query: &str) -> Client {
+    let path = format!("/socket.io/?EIO=4&transport=websocket{query}");
+    let mut page = Client::at(server, &path).await;
+    assert!(page.text().await.starts_with('0'));
+    page.send("40").await;
+    assert!(page.text().await.starts_with("40"));
+    page
+}
+
+#[tokio::test]
+async fn row_31_nobody_stays_in_a_channel_whose_token_counts_no_more() {
+    let server = keyed();
+    let mut ada = Socket::open(&server).await;
+    assert_eq!(ada.join("r", &token("r", "ada")).await["type"], "welcome");
+    let query = |identity: &str| format!("room=r&token={}", token("r", identity));
+    let mut eve = Client::at(&server, &format!("/channel?{}", query("eve"))).await;
+    let mut bob = Client::at(&server, &format!("/channel?{}", query("bob"))).await;
+    eve.open("den").await;
+    bob.open("den").await;
+    let mut page = socket_io(&server, &format!("&{}", query("eve"))).await;
+    let request = format!("POST /api/rooms/r/bans\n{JSON}\nAuthorization: Bearer {}", admin("r"));
+    let start = Instant::now();
+    let ban = json!({"identity": "eve", "seconds": 60, "reason": "Noise"}).to_string();
+    assert_eq!(server.send(&request, &ban).await.status, 204);
+    let (sentence, code) = eve.refusal().await;
+    assert!(sentence.contains("banned") && code == 1008, "{code}: {sentence}");
+    let sentence = page.text().await;
+    assert!(sentence.starts_with("42[\"error\",\"You are banned"), "{sentence}");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let mut again = Client::at(&server, &format!("/channel?{}", query("eve"))).await;
+    assert!(again.refusal().await.0.contains("banned"));
+    assert!(bob.sees("den").await, "who is not meant stays");
+    // With the leeway of a minute it has some seconds left.
+    let request = TokenRequest::join("k", Secret::new(SECRET.into()), "r", "dan", MINUTE);
+    let short = sign(request, SystemTime::now() - 2 * MINUTE + Duration::from_secs(2)).unwrap();
+    let mut dan = Client::at(&server, &format!("/channel?room=r&token={short}")).await;
+    dan.open("den").await;
+    let (sentence, code) = dan.refusal().await;
+    assert!(sentence.contains("expired") && code == 1008, "{code}: {sentence}");
+}
+
+#[tokio::test]
+async fn row_28_a_flood_of_what_is_not_understood_is_cut_off() {
+    let server = open();
+    let mut page = socket_io(&server, "").await;
+    for _ in 0..300 {
+        page.out.send(Message::binary(vec![0])).await.unwrap();
+    }
+    let mut answers = 0;
+    while !page.text().await.contains("Too many messages") {
+        answers += 1;
+    }
+    assert!(answers <= 200, "{answers}");
 }
 
 #[tokio::test]

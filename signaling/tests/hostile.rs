@@ -1,8 +1,15 @@
 //! Row 28 of the table in `tests/README.md`: clients that flood, that are slow on purpose, that say too much.
 
-use crate::harness::{PATIENCE, SDP, open};
+use crate::harness::{PATIENCE, SDP, open, start};
+use crate::stop::Folder;
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::{Value, json};
+use signaling::config::{Config, Tls};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -64,6 +71,67 @@ async fn row_28_slow_requests_are_cut_off() {
     let body = "POST /whip/r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: 99999\r\n\r\nv";
     let kept = kept_open(&server, body).await;
     assert!(kept <= Duration::from_secs(12), "{kept:?}");
+}
+
+/// How long the server keeps a connection whose client begins like this, and says nothing more.
+async fn kept_silent(
+    address: SocketAddr,
+    begin: impl FnOnce(&mut std::net::TcpStream) + Send + 'static,
+) -> Duration {
+    let silent = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        begin(&mut stream);
+        let start = Instant::now();
+        stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        let end = stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        assert!(!matches!(end, Err(std::io::ErrorKind::WouldBlock)), "the server hangs up");
+        start.elapsed()
+    });
+    silent.await.unwrap()
+}
+
+/// As far as the end of the TLS handshake.
+fn shake_hands(stream: &mut std::net::TcpStream, certificate: Vec<u8>) {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.into()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "127.0.0.1".try_into().unwrap();
+    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    while tls.is_handshaking() || tls.wants_write() {
+        tls.complete_io(stream).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn row_28_whoever_begins_and_asks_for_nothing_is_cut_off() {
+    let folder = Folder::new();
+    let certificate = folder.renew();
+    let files =
+        Tls::Files { certificate: folder.0.join("cert.pem"), key: folder.0.join("key.pem") };
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plain = start(Config { admin_listen: Some(admin), ..Config::default() });
+    let secure = start(Config { tls: Some(files), ..Config::default() });
+    let url = format!("http://{admin}/healthz");
+    while reqwest::get(&url).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let say = |bytes: &'static [u8]| {
+        move |stream: &mut std::net::TcpStream| stream.write_all(bytes).unwrap()
+    };
+    let kept = tokio::join!(
+        kept_silent(plain.address(), say(b"P")),
+        kept_silent(plain.address(), say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
+        kept_silent(secure.address(), move |stream| shake_hands(stream, certificate)),
+        kept_silent(admin, say(b"")),
+    );
+    for kept in [kept.0, kept.1, kept.2, kept.3] {
+        assert!(kept <= PATIENCE_OF_THE_SERVER + Duration::from_secs(2), "{kept:?}");
+    }
 }
 
 #[tokio::test]

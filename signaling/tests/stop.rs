@@ -230,11 +230,50 @@ async fn row_34_nothing_secret_or_personal_is_logged() {
     }
 }
 
+/// How many descriptors a process has open.
+fn open_files(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+}
+
+/// None is left for another connection: those who are here go on, whoever comes reads why not, and later gets in.
+#[tokio::test]
+async fn figure_22_without_descriptors_calls_go_on_and_newcomers_are_told() {
+    let program = Program::start("0").await;
+    let id = program.child.as_ref().unwrap().id();
+    let join = async || {
+        let mut somebody = Socket::open(&program.server).await;
+        assert_eq!(somebody.join("r", "").await["type"], "welcome");
+        somebody
+    };
+    let (mut ada, mut bob) = (join().await, join().await);
+    let limit = open_files(id) + 3;
+    let limit = Command::new("prlimit")
+        .args(["--pid", &id.to_string(), &format!("--nofile={limit}:")])
+        .status();
+    assert!(limit.unwrap().success());
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(tokio::net::TcpStream::connect(program.server.address()).await.unwrap());
+    }
+    let refused = program.server.send("GET /readyz", "").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("as many connections as it can hold"), "{}", refused.body);
+    ada.say(json!({"type": "chat", "request": 7, "text": "still here"})).await;
+    assert_eq!(bob.next("chat_message").await["text"], "still here");
+    drop(held);
+    let deadline = Instant::now() + PATIENCE;
+    while program.server.status("GET /readyz").await != 200 {
+        assert!(Instant::now() < deadline, "it recovers");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    join().await;
+}
+
 /// A folder for one test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("switchyard-stop-{}-{}", std::process::id(), rand::random::<u64>());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
@@ -242,7 +281,7 @@ impl Folder {
     }
 
     /// Writes a new certificate; returns it.
-    fn renew(&self) -> Vec<u8> {
+    pub(crate) fn renew(&self) -> Vec<u8> {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         std::fs::write(self.0.join("cert.pem"), made.cert.pem()).unwrap();
         std::fs::write(self.0.join("key.pem"), made.signing_key.serialize_pem()).unwrap();

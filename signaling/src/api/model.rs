@@ -148,6 +148,9 @@ pub(super) struct RoomPatch {
     /// Whoever is new waits for a moderator. Switched off, those who wait are let in.
     #[serde(default)]
     pub(super) lobby: Option<bool>,
+    /// What everybody is told of the change, up to 200 characters.
+    #[serde(default)]
+    pub(super) reason: String,
 }
 
 /// Somebody in a room; viewers by WHEP are only counted.

@@ -53,7 +53,7 @@ pub(super) async fn ban(
 
 /// Ends a ban (video.roomAdmin)
 #[utoipa::path(delete, path = "/api/rooms/{room}/bans/{identity}", tag = "moderation",
-    params(("room" = String, Path), ("identity" = String, Path)), responses(
+    params(("room" = String, Path), ("identity" = String, Path), Why), responses(
     (status = 204, description = "lifted"),
     (status = "default", description = "refused", body = ApiError)
 ))]
@@ -61,10 +61,12 @@ pub(super) async fn unban(
     State(state): State<Arc<AppState>>,
     Path((room, identity)): Path<(String, String)>,
     admin: Admin,
+    why: Result<Query<Why>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let handle = managed(&state, &admin, &room)?;
+    let reason = reason(why)?;
     let action = ModeratorAction::Unban(OnePerson { identity });
-    moderate(&handle, &room, action, String::new()).await?;
+    moderate(&handle, &room, action, reason).await?;
     Ok(done())
 }
 
@@ -84,7 +86,7 @@ pub(super) async fn lobby(
 
 /// Lets somebody in who waits (video.roomAdmin)
 #[utoipa::path(put, path = "/api/rooms/{room}/lobby/{identity}", tag = "moderation",
-    params(("room" = String, Path), ("identity" = String, Path)), responses(
+    params(("room" = String, Path), ("identity" = String, Path), Why), responses(
     (status = 204, description = "let in"),
     (status = "default", description = "refused", body = ApiError)
 ))]
@@ -92,10 +94,12 @@ pub(super) async fn admit(
     State(state): State<Arc<AppState>>,
     Path((room, identity)): Path<(String, String)>,
     admin: Admin,
+    why: Result<Query<Why>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let handle = managed(&state, &admin, &room)?;
+    let reason = reason(why)?;
     let action = ModeratorAction::Admit(OnePerson { identity });
-    moderate(&handle, &room, action, String::new()).await?;
+    moderate(&handle, &room, action, reason).await?;
     Ok(done())
 }
 

@@ -5,7 +5,9 @@ use super::model::{NewRoom, Page, Room, RoomPatch, Rooms, Why};
 use super::{command, done, managed, moderate, reason, report};
 use crate::auth::{Admin, AuthError};
 use crate::http::AppState;
-use crate::protocol::{ModeratorAction, Nothing, UpdateRoom, check_metadata, check_room};
+use crate::protocol::{
+    ModeratorAction, Nothing, UpdateRoom, check_metadata, check_reason, check_room,
+};
 use crate::room::{AdminCommand, MAX_PARTICIPANTS, RoomChange};
 use axum::Json;
 use axum::body::Body;
@@ -103,9 +105,12 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Json<Room>, ApiError> {
     let handle = managed(&state, &admin, &room)?;
-    let RoomPatch { metadata, empty_timeout, max_participants, locked, lobby } = read(body).await?;
+    let RoomPatch { metadata, empty_timeout, max_participants, locked, lobby, reason } =
+        read(body).await?;
+    check_reason(&reason).map_err(ApiError::bad)?;
     let change = UpdateRoom { metadata, locked, lobby };
     let change = self::change(change, empty_timeout, max_participants)?;
+    let change = RoomChange { reason, ..change };
     command(&handle, &room, AdminCommand::Configure(change)).await?;
     Ok(Json(Room::from(&report(&handle, &room).await?)))
 }
@@ -141,5 +146,6 @@ fn change(
         let text = format!("field `max_participants`: 1 to {MAX_PARTICIPANTS}");
         return Err(ApiError::bad(text));
     }
-    Ok(RoomChange { room, linger: empty_timeout.map(Duration::from_secs), max_participants })
+    let linger = empty_timeout.map(Duration::from_secs);
+    Ok(RoomChange { room, linger, max_participants, ..RoomChange::default() })
 }

@@ -1,6 +1,6 @@
 //! The one door: what a token is worth here and now.
 
-use super::{Admin, AuthError, Grant, Keys, Revocations, unix_seconds};
+use super::{Admin, AuthError, Grant, Keys, Pass, Revocations, unix_seconds};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -34,11 +34,25 @@ impl Access {
         Ok(grant)
     }
 
-    /// What the bearer of a token may do by the HTTP API.
+    /// The same for a socket that is no participant, and has to go when the token counts no more.
+    ///
+    /// # Errors
+    /// As [`Access::verify`].
+    pub(crate) fn admit(&self, token: Option<&str>, room: &str) -> Result<Pass, AuthError> {
+        self.revocations.issue(room, self.verify(token, room)?)
+    }
+
+    /// What the bearer of a token may do by the HTTP API. Whoever was sent away from a room does not manage it either.
     ///
     /// # Errors
     /// [`AuthError`]; without keys there is no token that allows anything.
     pub(crate) fn admin(&self, token: Option<&str>) -> Result<Admin, AuthError> {
-        self.keys.claims(token).map(super::claims::Claims::admin)
+        let claims = self.keys.claims(token)?;
+        let (mut bearer, mut admin) = (claims.bearer(), claims.admin());
+        if let Some(room) = &admin.room {
+            let now = unix_seconds(SystemTime::now());
+            admin.revoked = self.revocations.apply(now, room, &mut bearer).err();
+        }
+        Ok(admin)
     }
 }

@@ -1,5 +1,6 @@
 //! Who is kept out of a room for a time, also when the room has ended meanwhile. In memory.
 
+use super::Grant;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,14 +18,61 @@ pub(crate) struct Ban {
     /// Identity of the moderator.
     pub(crate) by: Option<String>,
     pub(crate) reason: String,
+    /// Made by the HTTP API, or by somebody who moderates by a token: it keeps out others who do, too.
+    pub(crate) by_token: bool,
 }
 
 impl Ban {
-    /// Whether it keeps out somebody with this identity or token.
-    pub(crate) fn holds(&self, now: Instant, identity: &str, token_id: Option<&str>) -> bool {
-        let same_token = token_id.is_some() && self.token_id.as_deref() == token_id;
-        now < self.until && (self.identity == identity || same_token)
+    /// Whether it keeps out somebody with this identity who comes with this.
+    pub(crate) fn holds(&self, now: Instant, identity: &str, grant: &Grant) -> bool {
+        let same_token = self.token_id.is_some() && self.token_id == grant.token_id;
+        let meant = self.identity == identity || same_token;
+        now < self.until && meant && (self.by_token || !grant.moderator)
     }
+
+    /// What somebody is told whom it keeps out.
+    pub(crate) fn sentence(&self, now: Instant) -> String {
+        let because = because(&self.reason);
+        match Span::of(seconds_until(now, self.until)) {
+            Span::Minutes(count) => {
+                format!("You are banned from this room for another {count} minutes.{because}")
+            }
+            Span::Hours(count) => {
+                format!("You are banned from this room for another {count} hours.{because}")
+            }
+            Span::Days(count) => {
+                format!("You are banned from this room for another {count} days.{because}")
+            }
+        }
+    }
+}
+
+/// A time as people say it, rounded up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    Minutes(u64),
+    Hours(u64),
+    Days(u64),
+}
+
+impl Span {
+    pub(crate) fn of(seconds: u64) -> Self {
+        const HOUR: u64 = 3600;
+        match seconds {
+            0..=7200 => Self::Minutes(seconds.div_ceil(60)),
+            7201..=172_800 => Self::Hours(seconds.div_ceil(HOUR)),
+            172_801.. => Self::Days(seconds.div_ceil(24 * HOUR)),
+        }
+    }
+}
+
+pub(crate) fn seconds_until(now: Instant, until: Instant) -> u64 {
+    until.saturating_duration_since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+/// The end of a sentence that says what was done.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" Reason: {reason}") }
 }
 
 /// By room. The room is asked first; this is for those that have ended, and for what is not a room.
@@ -60,16 +108,16 @@ impl KeptBans {
         self.lock().get(room).cloned().unwrap_or_default()
     }
 
-    /// Whether somebody with this identity or token is kept out of a room.
-    pub(crate) fn hold(
+    /// What keeps somebody with this identity out of a room who comes with this.
+    pub(crate) fn find(
         &self,
         now: Instant,
         room: &str,
         identity: &str,
-        token_id: Option<&str>,
-    ) -> bool {
+        grant: &Grant,
+    ) -> Option<Ban> {
         let rooms = self.lock();
-        rooms.get(room).is_some_and(|bans| bans.iter().any(|b| b.holds(now, identity, token_id)))
+        rooms.get(room)?.iter().find(|ban| ban.holds(now, identity, grant)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Ban>>> {
@@ -85,7 +133,12 @@ mod tests {
 
     fn ban(identity: &str, until: Instant) -> Ban {
         let token_id = Some(format!("token-of-{identity}"));
-        Ban { identity: identity.to_owned(), token_id, until, by: None, reason: String::new() }
+        let (identity, reason) = (identity.to_owned(), String::new());
+        Ban { identity, token_id, until, by: None, reason, by_token: false }
+    }
+
+    fn with(token_id: Option<&str>) -> Grant {
+        Grant { token_id: token_id.map(str::to_owned), ..Grant::OPEN }
     }
 
     #[test]
@@ -93,13 +146,35 @@ mod tests {
         let now = Instant::now();
         let (bans, end) = (KeptBans::default(), now + Duration::from_secs(60));
         bans.set(now, "r", &[ban("eve", end)]);
-        assert!(bans.hold(now, "r", "eve", None));
-        assert!(bans.hold(now, "r", "eva", Some("token-of-eve")), "another name, the same token");
-        assert!(!bans.hold(now, "r", "eva", None));
-        assert!(!bans.hold(now, "q", "eve", Some("token-of-eve")), "another room");
-        assert!(!bans.hold(end, "r", "eve", None));
+        let hold =
+            |now, room, identity, grant: &Grant| bans.find(now, room, identity, grant).is_some();
+        let token = with(Some("token-of-eve"));
+        assert!(hold(now, "r", "eve", &with(None)));
+        assert!(hold(now, "r", "eva", &token), "another name, the same token");
+        assert!(!hold(now, "r", "eva", &with(None)));
+        assert!(!hold(now, "q", "eve", &token), "another room");
+        assert!(!hold(end, "r", "eve", &with(None)));
+        let moderator = Grant { moderator: true, ..token };
+        assert!(!hold(now, "r", "eve", &moderator), "not made by one");
+        bans.set(now, "r", &[Ban { by_token: true, ..ban("eve", end) }]);
+        assert!(hold(now, "r", "eve", &moderator));
         bans.set(now, "r", &[]);
-        assert!(!bans.hold(now, "r", "eve", None), "lifted");
+        assert!(!hold(now, "r", "eve", &with(None)), "lifted");
+    }
+
+    #[test]
+    fn who_is_kept_out_reads_for_how_long_and_why() {
+        let now = Instant::now();
+        let read = |seconds| {
+            let until = now + Duration::from_secs(seconds);
+            Ban { reason: "Noise".into(), ..ban("eve", until) }.sentence(now)
+        };
+        let expected =
+            |time: &str| format!("You are banned from this room for another {time}. Reason: Noise");
+        assert_eq!(read(61), expected("2 minutes"));
+        assert_eq!(read(7200), expected("120 minutes"));
+        assert_eq!(read(7201), expected("3 hours"));
+        assert_eq!(read(30 * 24 * 3600), expected("30 days"));
     }
 
     #[test]

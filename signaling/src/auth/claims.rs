@@ -74,6 +74,18 @@ impl VideoGrant {
 }
 
 impl Claims {
+    /// Whose the token is, when it was made, and whether it moderates: what revocations and bans go by.
+    pub(super) fn bearer(&self) -> Grant {
+        let made = self.iat.or(self.nbf).unwrap_or(0);
+        Grant {
+            identity: self.sub.clone(),
+            moderator: self.video.room_admin,
+            token_id: self.jti.clone(),
+            validity: Some(Validity { made, ends: self.exp }),
+            ..Grant::OPEN
+        }
+    }
+
     /// What the bearer may do in a room.
     pub(super) fn grant(self, room: &str) -> Result<Grant, AuthError> {
         if !self.video.room_join {
@@ -82,22 +94,19 @@ impl Claims {
         if self.video.room != room {
             return Err(AuthError::WrongRoom);
         }
-        let identity = self.sub.ok_or(AuthError::Malformed)?;
-        protocol::check_identity(&identity).map_err(AuthError::Identity)?;
+        let bearer = self.bearer();
+        let identity = bearer.identity.as_deref().ok_or(AuthError::Malformed)?;
+        protocol::check_identity(identity).map_err(AuthError::Identity)?;
         self.name.as_deref().map_or(Ok(()), protocol::check_name).map_err(AuthError::Identity)?;
         protocol::check_metadata(&self.metadata).map_err(AuthError::Identity)?;
         protocol::check_attributes(&self.attributes).map_err(AuthError::Identity)?;
-        let made = self.iat.or(self.nbf).unwrap_or(0);
         Ok(Grant {
-            identity: Some(identity),
             name: self.name,
             metadata: self.metadata,
             attributes: self.attributes,
             permissions: self.video.permissions(),
             hidden: self.video.hidden,
-            moderator: self.video.room_admin,
-            token_id: self.jti,
-            validity: Some(Validity { made, ends: self.exp }),
+            ..bearer
         })
     }
 
@@ -105,6 +114,6 @@ impl Claims {
     pub(super) fn admin(self) -> Admin {
         let VideoGrant { room, room_admin, room_create, room_list, .. } = self.video;
         let room = room_admin.then_some(room).filter(|room| protocol::check_room(room).is_ok());
-        Admin { room, everywhere: false, create: room_create, list: room_list }
+        Admin { room, create: room_create, list: room_list, ..Admin::default() }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Bounded and timed: an entry is kept until the token that it concerns has expired.
 
-use super::{AuthError, Grant, KeptBans, LEEWAY_SECONDS};
+use super::bans::KeptBans;
+use super::passes::Passes;
+use super::{AuthError, Ban, Grant, LEEWAY_SECONDS};
 use crate::protocol::Permissions;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +39,9 @@ struct Entry {
 pub(crate) struct Revocations {
     entries: Mutex<HashMap<(String, String), Entry>>,
     /// Keep out whatever token somebody brings.
-    pub(crate) bans: KeptBans,
+    pub(super) bans: KeptBans,
+    /// Who has to be told.
+    pub(super) passes: Passes,
 }
 
 impl Revocations {
@@ -62,6 +66,19 @@ impl Revocations {
             Verdict::Removed => entry.removed = Some(now),
             Verdict::Changed(permissions) => entry.changed = Some((now, permissions)),
         }
+        drop(entries);
+        self.recall(room);
+    }
+
+    /// From now on these bans hold in a room, and no others.
+    pub(crate) fn set_bans(&self, room: &str, bans: &[Ban]) {
+        self.bans.set(Instant::now(), room, bans);
+        self.recall(room);
+    }
+
+    /// The bans of a room.
+    pub(crate) fn bans_of(&self, room: &str) -> Vec<Ban> {
+        self.bans.of(room)
     }
 
     /// Applies what was decided about this identity since its token was made.
@@ -69,8 +86,9 @@ impl Revocations {
         let (Some(identity), Some(validity)) = (&grant.identity, grant.validity) else {
             return Ok(());
         };
-        if self.bans.hold(Instant::now(), room, identity, grant.token_id.as_deref()) {
-            return Err(AuthError::Banned);
+        let clock = Instant::now();
+        if let Some(ban) = self.bans.find(clock, room, identity, grant) {
+            return Err(AuthError::Banned(ban.sentence(clock)));
         }
         let entries = self.lock();
         let Some(entry) = entries.get(&(room.to_owned(), identity.clone())) else { return Ok(()) };

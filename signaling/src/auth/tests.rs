@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
@@ -297,6 +297,41 @@ fn managing_needs_the_grant_for_it() {
     let maker = admin(json!({"roomCreate": true, "roomList": true}));
     assert_eq!((maker.may_create(), maker.may_list()), (Ok(()), Ok(())));
     assert!(maker.may_manage("demo").is_err(), "MSC4195: making is not ending");
+}
+
+#[test]
+fn row_31_who_was_sent_away_manages_the_room_no_more() {
+    let mut claims = with("/video/roomAdmin", json!(true));
+    claims["iat"] = json!(now() - 10);
+    let old = hs256(&claims);
+    claims["iat"] = json!(now() + 10);
+    let newer = hs256(&claims);
+    let access = Access::new(keys());
+    let admin = |token: &str| access.admin(Some(token)).unwrap();
+    assert_eq!(admin(&old).may_manage("demo"), Ok(()));
+    let grant = access.verify(Some(&old), "demo").unwrap();
+    access.revocations.add(now(), "demo", &grant, Verdict::Removed);
+    assert_eq!(admin(&old).may_manage("demo"), Err(AuthError::Revoked));
+    assert_eq!(admin(&newer).may_manage("demo"), Ok(()), "invited again");
+    let mut service = claims.clone();
+    service.as_object_mut().unwrap().remove("sub").unwrap();
+    assert_eq!(admin(&hs256(&service)).may_manage("demo"), Ok(()), "it is nobody's");
+    let ban = Ban {
+        identity: "ada".into(),
+        token_id: None,
+        until: Instant::now() + Duration::from_secs(60),
+        by: None,
+        reason: String::new(),
+        by_token: false,
+    };
+    access.revocations.set_bans("demo", std::slice::from_ref(&ban));
+    assert_eq!(admin(&newer).may_manage("demo"), Ok(()), "by somebody who may not");
+    access.revocations.set_bans("demo", &[Ban { by_token: true, ..ban }]);
+    let refused = admin(&newer).may_manage("demo");
+    assert!(
+        matches!(&refused, Err(AuthError::Banned(text)) if text.contains("1 minutes")),
+        "{refused:?}"
+    );
 }
 
 #[test]

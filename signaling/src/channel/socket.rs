@@ -3,6 +3,7 @@
 use super::message::{Asked, Message};
 use super::outbox::{OutboxReader, outbox};
 use super::{Admission, COUNTED_BYTES, ChannelError, MESSAGE_BYTES_MAX, Membership, Parcel};
+use crate::auth::Pass;
 use crate::http::{AppState, admit, sized};
 use crate::ws::{Frame, Frames, Gone, Limits};
 use axum::extract::ws::{Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
@@ -20,6 +21,8 @@ enum End {
     Closed,
     /// We close it, with this code and for this reason.
     Refused(u16, &'static str),
+    /// Its token is not good for this, or not any more.
+    Unwelcome(String),
 }
 
 impl From<Gone> for End {
@@ -49,19 +52,25 @@ pub(crate) async fn upgrade(
 async fn run(socket: WebSocket, admission: Admission, state: Arc<AppState>) {
     let mut frames = Frames::new(socket, LIMITS);
     let (sender, reader) = outbox();
-    let entered = admission
-        .check(&state.access)
-        .and_then(|room| state.channels.enter(room, Arc::new(sender)));
+    let entered = admission.check(&state.access).and_then(|pass| {
+        let membership = state.channels.enter(pass.room().clone(), Arc::new(sender))?;
+        Ok((membership, pass))
+    });
     let end = match entered {
-        Ok(membership) => converse(&mut frames, membership, reader, &state).await,
-        Err(error) => {
-            // A page cannot read why an upgrade was refused, but it can read a message.
-            frames.write_last(refusal(&error.to_string())).await;
-            End::Refused(close_code::POLICY, "refused")
-        }
+        Ok((membership, pass)) => converse(&mut frames, membership, pass, reader, &state).await,
+        Err(error) => End::Unwelcome(error.to_string()),
     };
-    if let End::Refused(code, reason) = end {
-        frames.close(code, reason).await;
+    match end {
+        End::Closed => {}
+        End::Refused(code, sentence) => {
+            frames.write_last(refusal(sentence)).await;
+            frames.close(code, sentence).await;
+        }
+        // A page cannot read why an upgrade was refused, but it can read a message.
+        End::Unwelcome(sentence) => {
+            frames.write_last(refusal(&sentence)).await;
+            frames.close(close_code::POLICY, "refused").await;
+        }
     }
 }
 
@@ -69,16 +78,20 @@ async fn run(socket: WebSocket, admission: Admission, state: Arc<AppState>) {
 async fn converse(
     frames: &mut Frames,
     mut membership: Membership,
+    pass: Pass,
     mut outbox: OutboxReader,
     state: &AppState,
 ) -> End {
     let mut pings = Frames::pings();
     let overflow = outbox.overflow.clone();
+    let ended = pass.ended();
+    tokio::pin!(ended);
     loop {
         let result = tokio::select! {
             biased;
             () = overflow.cancelled() => Err(End::Refused(close_code::POLICY, "Messages were not read fast enough.")),
             () = state.shutdown.cancelled() => Err(End::Refused(close_code::AWAY, "The server stops or restarts.")),
+            why = &mut ended => Err(End::Unwelcome(why.to_string())),
             _ = pings.tick() => frames.ping().await.map_err(End::from),
             // Before what waits to be written: the rate keeps it from taking all the time.
             frame = frames.read() => match handle(frame, &mut membership) {
@@ -89,9 +102,6 @@ async fn converse(
             Some(text) = outbox.next() => frames.write(text).await.map_err(End::from),
         };
         if let Err(end) = result {
-            if let End::Refused(_, sentence) = end {
-                frames.write_last(refusal(sentence)).await;
-            }
             return end;
         }
     }

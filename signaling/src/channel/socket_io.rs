@@ -10,6 +10,7 @@ use super::{
     Admission, COUNTED_BYTES, ChannelError, Deliver, Delivery, MESSAGE_BYTES_MAX, Membership,
     NAME_BYTES_MAX, Parcel,
 };
+use crate::auth::Pass;
 use crate::http::{AppState, behind_proxy, enter};
 use crate::ws::TokenBucket;
 use axum::Router;
@@ -30,12 +31,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 const PATH: &str = "/socket.io/";
 /// Packets that may wait for a client that does not fetch them, [`MESSAGE_BYTES_MAX`] each.
 const WAITING_MAX: usize = 256;
 /// How long a refused client is left to read why.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
+const TOO_MUCH: &str = "Too many messages, or one over 64 KiB.";
 
 /// The route, open to pages of the origins that may use this server.
 pub(crate) fn routes(state: Arc<AppState>) -> Router<Arc<AppState>> {
@@ -106,6 +109,8 @@ struct Client {
     outbox: Arc<Outbox>,
     /// What the page calls whoever speaks from here, by channel.
     users: HashMap<String, Box<RawValue>>,
+    /// Dropped, nobody waits for the end of its token any more.
+    _gone: DropGuard,
 }
 
 /// Where packets for one connection go.
@@ -175,12 +180,17 @@ impl EngineIoHandler for Relay {
         let entered = Query::<Admission>::try_from_uri(&socket.req_parts.uri)
             .map_err(|error| ChannelError::Refused(error.to_string()))
             .and_then(|Query(admission)| admission.check(&self.0.access))
-            .and_then(|room| self.0.channels.enter(room, outbox.clone()));
+            .and_then(|pass| {
+                let membership = self.0.channels.enter(pass.room().clone(), outbox.clone())?;
+                Ok((membership, pass))
+            });
         match entered {
-            Ok(membership) => {
+            Ok((membership, pass)) => {
                 let bucket = TokenBucket::new(Instant::now());
-                *socket.data.lock() =
-                    Some(Client { membership, bucket, outbox, users: HashMap::new() });
+                let (users, gone) = (HashMap::new(), CancellationToken::new());
+                tokio::spawn(watch(pass, Arc::downgrade(&socket), gone.clone()));
+                let _gone = gone.drop_guard();
+                *socket.data.lock() = Some(Client { membership, bucket, outbox, users, _gone });
                 // Old clients are in the root namespace without asking.
                 if version(&socket) == Version::Old {
                     emit(&socket, packet::connected(Version::Old, "/", socket.id));
@@ -203,26 +213,23 @@ impl EngineIoHandler for Relay {
     fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Session>>) {
         let mut session = socket.data.lock();
         let Some(client) = session.as_mut() else { return };
-        let now = Instant::now();
-        if client.bucket.ready_at() > now || text.len() > MESSAGE_BYTES_MAX {
-            let sentence = "Too many messages, or one over 64 KiB.";
-            emit(&socket, packet::event("/", "error", serde_json::Value::from(sentence)));
-            let client = session.take();
+        if !client.pays(text.len()) {
             drop(session);
-            if let Some(client) = client {
-                client.leave_all();
-            }
-            close_soon(socket);
-            return;
+            return send_away(socket, TOO_MUCH);
         }
-        let count = text.len().div_ceil(COUNTED_BYTES).max(1);
-        client.bucket.take(now, u32::try_from(count).unwrap_or(u32::MAX));
         if let Some(answer) = client.answer(&text, &socket) {
             emit(&socket, answer);
         }
     }
 
-    fn on_binary(self: &Arc<Self>, _: Bytes, socket: Arc<Socket<Session>>) {
+    fn on_binary(self: &Arc<Self>, bytes: Bytes, socket: Arc<Socket<Session>>) {
+        let mut session = socket.data.lock();
+        let Some(client) = session.as_mut() else { return };
+        let paid = client.pays(bytes.len());
+        drop(session);
+        if !paid {
+            return send_away(socket, TOO_MUCH);
+        }
         let sentence = serde_json::Value::from("The relay takes JSON, and nothing binary.");
         emit(&socket, packet::event("/", "error", sentence));
     }
@@ -252,6 +259,17 @@ impl Client {
                 }
             },
         }
+    }
+
+    /// Whether so much may be said now; then it counts.
+    fn pays(&mut self, bytes: usize) -> bool {
+        let now = Instant::now();
+        let allowed = self.bucket.ready_at() <= now && bytes <= MESSAGE_BYTES_MAX;
+        if allowed {
+            let count = bytes.div_ceil(COUNTED_BYTES).max(1);
+            self.bucket.take(now, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        allowed
     }
 
     fn leave_all(mut self) {
@@ -324,6 +342,28 @@ fn version(socket: &Socket<Session>) -> Version {
         ProtocolVersion::V3 => Version::Old,
         ProtocolVersion::V4 => Version::New,
     }
+}
+
+/// Waits until the token of a connection counts no more, or the connection is `gone`.
+async fn watch(pass: Pass, socket: Weak<Socket<Session>>, gone: CancellationToken) {
+    tokio::select! {
+        () = gone.cancelled() => {}
+        why = pass.ended() => {
+            if let Some(socket) = socket.upgrade() {
+                send_away(socket, &why.to_string());
+            }
+        }
+    }
+}
+
+/// Says why, and hears and tells nothing more.
+fn send_away(socket: Arc<Socket<Session>>, sentence: &str) {
+    emit(&socket, packet::event("/", "error", serde_json::Value::from(sentence)));
+    let client = socket.data.lock().take();
+    if let Some(client) = client {
+        client.leave_all();
+    }
+    close_soon(socket);
 }
 
 /// Closes it when the client had time to read why: closing at once can overtake what was sent last. Nothing that comes until then does anything.

@@ -119,9 +119,15 @@ impl Bot {
             }
             self.socket.request(chat).await?;
         }
-        if let Some((payload, to)) = self.offered.as_ref().map(Offered::offer) {
-            self.publish(&payload, to.as_deref()).await?;
+        if let Some(to) =
+            args.to.as_ref().filter(|_| args.send.is_some() && args.duration.is_none())
+            && !self.names.contains_key(to)
+        {
+            bail!(
+                "there is nobody {to:?} in this room to take the file; with --duration SECONDS it waits for them"
+            );
         }
+        self.offer_file().await?;
         let stays = args.duration.is_some() || (args.say.is_none() && args.send.is_none());
         let end = args.duration.map(|duration| Instant::now() + duration);
         let ended = self.peer.ended();
@@ -153,7 +159,15 @@ impl Bot {
                     print_line(text("name"), text("text"));
                 }
             }
-            Some("participant_joined") => self.know(&message["participant"]),
+            Some("participant_joined") => {
+                self.know(&message["participant"]);
+                let joined = message["participant"]["identity"].as_str();
+                if joined
+                    .is_some_and(|joined| self.offered.as_ref().is_some_and(|it| it.is_for(joined)))
+                {
+                    self.offer_file().await?;
+                }
+            }
             Some("participant_left") => {
                 let left = text("participant");
                 self.names.retain(|_, (id, _)| *id != left);
@@ -212,6 +226,15 @@ impl Bot {
             print_line(&name, &line);
         }
         Ok(())
+    }
+
+    /// Says what file there is, unless the one it is for is not here yet.
+    async fn offer_file(&self) -> anyhow::Result<()> {
+        let Some((payload, to)) = self.offered.as_ref().map(Offered::offer) else { return Ok(()) };
+        match to {
+            Some(to) if !self.names.contains_key(&to) => Ok(()),
+            to => self.publish(&payload, to.as_deref()).await,
+        }
     }
 
     fn look_after_file(&mut self) -> anyhow::Result<()> {

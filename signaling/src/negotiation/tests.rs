@@ -116,6 +116,55 @@ fn sections_go_and_come_back_with_new_ssrcs() {
 }
 
 #[test]
+fn what_is_known_of_ssrcs_has_a_limit() {
+    let (mut server, mut peer) = (Server::new(), FakePeer::new());
+    let camera = peer.add(Kind::Video, Way::Send, VP8);
+    let slot = peer.add(Kind::Video, Way::Receive, VP8);
+    server.announced.push(camera.clone());
+    for ssrc in 0..2 * OFFERED_SSRCS_MAX as u32 {
+        peer.section(&camera).ssrc = 5000 + ssrc;
+        server.offer(&peer);
+    }
+    assert_eq!(server.negotiation.offered_ssrcs.len(), 1, "older ones are the client's alone");
+    assert_eq!(server.negotiation.own_ssrcs.len(), 2);
+    let again = |server: &mut Server, peer: &mut FakePeer, way| {
+        peer.section(&slot).way = way;
+        server.try_offer(peer)
+    };
+    for _ in 1..OWN_SSRCS_MAX / 2 {
+        again(&mut server, &mut peer, Way::Inactive).unwrap();
+        again(&mut server, &mut peer, Way::Receive).unwrap();
+    }
+    again(&mut server, &mut peer, Way::Inactive).unwrap();
+    let error = again(&mut server, &mut peer, Way::Receive).unwrap_err();
+    assert!(error.message.contains("join again"), "{error}");
+    again(&mut server, &mut peer, Way::Inactive).unwrap();
+    // Eight SSRCs in each section.
+    let offer = |server: &mut Server, sections: usize| {
+        let mut peer = FakePeer::new();
+        (0..sections).for_each(|_| drop(peer.add(Kind::Audio, Way::Send, &[])));
+        let mut text = peer.offer();
+        for section in &peer.sections {
+            let eight: Vec<_> = (0..8).map(|n| (section.ssrc * 8 + n).to_string()).collect();
+            let group = format!("a=ssrc-group:SIM {}\r\n", eight.join(" "));
+            text = text.replace(&format!("a=ssrc:{} cname:c\r\n", section.ssrc), &group);
+        }
+        let wishes = Wishes {
+            publishes: &|_, _| false,
+            encrypted: &|_| false,
+            slots: server.slots,
+            over_http: false,
+        };
+        let Server { negotiation, local, rng, .. } = server;
+        negotiation.handle_offer(&text, local, &wishes, rng)
+    };
+    let mut server = Server::new();
+    offer(&mut server, OFFERED_SSRCS_MAX / 8).unwrap();
+    let error = offer(&mut server, OFFERED_SSRCS_MAX / 8 + 1).unwrap_err();
+    assert!(error.message.contains("SSRCs"), "{error}");
+}
+
+#[test]
 fn a_stopped_section_ends_what_it_carried_and_its_line_may_be_used_again() {
     let (mut server, mut peer) = (Server::new(), FakePeer::new());
     let camera = peer.add(Kind::Video, Way::Send, VP8);

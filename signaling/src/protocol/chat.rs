@@ -4,6 +4,7 @@ use super::ParticipantId;
 use super::client::check_identity;
 use super::decode::read;
 use super::id::MessageId;
+use super::moderation::check_reason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -45,6 +46,9 @@ pub struct ChatDelete {
     pub request: Option<u64>,
     /// Which.
     pub message: MessageId,
+    /// For people: why, where it is somebody else's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// The sender writes something, or does not any more.
@@ -65,9 +69,22 @@ pub enum ChatNews {
     /// What was said before the client came, oldest first.
     ChatHistory { messages: Vec<ChatMessage> },
     /// A message is to be forgotten.
-    ChatDeleted { message: MessageId },
+    ChatDeleted(ChatDeleted),
     /// Somebody writes, or does not any more.
     ParticipantTyping { participant: ParticipantId, typing: bool },
+}
+
+/// `chat_deleted`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatDeleted {
+    /// Which.
+    pub message: MessageId,
+    /// The moderator's identity; absent: its author did, or somebody hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Told to its author and to moderators.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// What somebody said.
@@ -112,7 +129,11 @@ impl ChatRequest {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let Self::Chat(chat) = self else { return Ok(()) };
+        let chat = match self {
+            Self::Chat(chat) => chat,
+            Self::ChatDelete(delete) => return check_reason(&delete.reason),
+            Self::Typing(_) => return Ok(()),
+        };
         check_text(&chat.text)?;
         if chat.to.len() > MAX_RECIPIENTS {
             return Err(format!("field `to`: at most {MAX_RECIPIENTS} identities"));

@@ -362,9 +362,7 @@ impl Actor {
                 }
             }
             Effect::Admit { participant, grant } => self.admit(participant, &grant),
-            Effect::Bans(bans) => {
-                self.revocations.bans.set(Instant::now(), &self.facts.name, &bans)
-            }
+            Effect::Bans(bans) => self.revocations.set_bans(&self.facts.name, &bans),
             Effect::Hangup { participant } => {
                 self.deliveries.remove(&participant);
                 self.lobby.remove(&participant);

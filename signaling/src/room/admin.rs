@@ -52,6 +52,8 @@ pub(crate) struct RoomChange {
     /// How long it stays without anybody.
     pub(crate) linger: Option<Duration>,
     pub(crate) max_participants: Option<usize>,
+    /// What everybody is told of the change.
+    pub(crate) reason: String,
 }
 
 /// What becomes of a participant; `None`: as it is.
@@ -156,7 +158,7 @@ impl Room {
     fn configure(&mut self, change: RoomChange) -> Result<(), Refusal> {
         self.linger = change.linger.or(self.linger);
         self.limit = change.max_participants.or(self.limit);
-        self.act(None, ModeratorAction::UpdateRoom(change.room), "")
+        self.act(None, ModeratorAction::UpdateRoom(change.room), &change.reason)
     }
 
     /// Most participants of this room.
@@ -213,14 +215,19 @@ impl Room {
         }
     }
 
-    pub(super) fn update_participant(&mut self, id: ParticipantId, change: &ParticipantChange) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
+    /// Whether something is another than before.
+    pub(super) fn update_participant(
+        &mut self,
+        id: ParticipantId,
+        change: &ParticipantChange,
+    ) -> bool {
+        let Some(participant) = self.participants.get_mut(&id) else { return false };
         let ParticipantChange { name, metadata, attributes, .. } = change.clone();
         let name = name.filter(|name| *name != participant.name);
         let metadata = metadata.filter(|metadata| *metadata != participant.grant.metadata);
         let attributes = attributes.filter(|new| *new != participant.grant.attributes);
         if name.is_none() && metadata.is_none() && attributes.is_none() {
-            return;
+            return false;
         }
         if let Some(name) = &name {
             participant.name.clone_from(name);
@@ -233,6 +240,7 @@ impl Room {
         }
         let update = ParticipantUpdate { name, metadata, attributes, ..ParticipantUpdate::of(id) };
         self.tell_update(update);
+        true
     }
 
     /// A newer token of somebody who is here. Whether it is hidden was decided when it came.

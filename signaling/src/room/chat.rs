@@ -2,7 +2,9 @@
 
 use super::{Effect, Recipients, Refusal, Room};
 use crate::auth::unix_millis;
-use crate::protocol::{ChatMessage, ChatNews, ErrorCode, MessageId, ParticipantId, ServerMessage};
+use crate::protocol::{
+    ChatDeleted, ChatMessage, ChatNews, ErrorCode, MessageId, ParticipantId, ServerMessage,
+};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -99,6 +101,7 @@ impl Room {
         &mut self,
         from: ParticipantId,
         message: MessageId,
+        reason: String,
     ) -> Result<(), Refusal> {
         let Some(asking) = self.participants.get(&from) else { return Ok(()) };
         let found = self.chat.messages.iter().find(|known| known.message == message);
@@ -111,10 +114,23 @@ impl Room {
             let text = "Only its author and moderators may delete a message.";
             return Err(Refusal::new(ErrorCode::NotAllowed, text));
         }
+        let own = found.identity == asking.identity;
+        let by = (!own && !asking.hidden).then(|| asking.identity.clone());
         if let Some(deleted) = self.chat.remove(message) {
-            self.tell_seers(&deleted, ServerMessage::Chat(ChatNews::ChatDeleted { message }));
+            self.tell_deleted(&deleted, &ChatDeleted { message, by, reason });
         }
         Ok(())
+    }
+
+    /// All who saw it; the reason is for its author, and for moderators.
+    fn tell_deleted(&mut self, deleted: &ChatMessage, news: &ChatDeleted) {
+        let silent = ChatDeleted { reason: String::new(), ..news.clone() };
+        let seers = self.participants.values().filter(|p| sees(deleted, &p.identity));
+        let told = seers.map(|p| (p.id, p.is_moderator() || p.identity == deleted.identity));
+        for (id, knows) in told.collect::<Vec<_>>() {
+            let news = if knows { news.clone() } else { silent.clone() };
+            self.send(id, ServerMessage::Chat(ChatNews::ChatDeleted(news)));
+        }
     }
 
     /// What was said before somebody came.

@@ -94,8 +94,9 @@ impl Room {
         publish: PublishData,
     ) -> Result<(), Refusal> {
         let Some((text, payload)) = publish.payload() else { return Ok(()) };
-        let here = |identity: &String| self.participants.values().any(|p| p.identity == *identity);
-        let missing = publish.to.iter().find(|identity| !here(identity)).cloned();
+        // Of whom nobody is told, nobody finds out by this either.
+        let seen = |identity: &String| self.seen_with_identity(identity).is_some();
+        let missing = publish.to.iter().find(|identity| !seen(identity)).cloned();
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         may_publish(&participant.grant.permissions, participant.hidden)
             .map_err(|sentence| Refusal::new(ErrorCode::NotAllowed, sentence))?;

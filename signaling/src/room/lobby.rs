@@ -2,7 +2,7 @@
 
 use super::participant::Participant;
 use super::{Effect, JoinCommand, Refusal, Room};
-use crate::auth::{Ban, Grant};
+use crate::auth::{Ban, Grant, seconds_until};
 use crate::negotiation::LocalMedia;
 use crate::protocol::{
     BanInfo, ClientMessage, ErrorCode, LeaveReason, ModerationNews, ParticipantId, ServerMessage,
@@ -72,14 +72,6 @@ impl Door {
     }
 }
 
-fn seconds_until(now: Instant, until: Instant) -> u64 {
-    until.saturating_duration_since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
-}
-
-pub(super) fn because(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(" Reason: {reason}") }
-}
-
 impl Room {
     /// Bans of an earlier room of this name.
     pub(crate) fn restore_bans(&mut self, bans: Vec<Ban>) {
@@ -89,14 +81,9 @@ impl Room {
     /// Whether somebody may come in.
     pub(super) fn check_door(&self, identity: &str, grant: &Grant) -> Result<Entry, Refusal> {
         let refuse = |text: String| Err(Refusal::new(ErrorCode::NotAllowed, text));
-        let token_id = grant.token_id.as_deref();
         let mut bans = self.door.bans.iter();
-        if let Some(ban) = bans.find(|ban| ban.holds(self.now, identity, token_id)) {
-            let minutes = seconds_until(self.now, ban.until).div_ceil(60);
-            let because = because(&ban.reason);
-            return refuse(format!(
-                "You are banned from this room for another {minutes} minutes.{because}"
-            ));
+        if let Some(ban) = bans.find(|ban| ban.holds(self.now, identity, grant)) {
+            return refuse(ban.sentence(self.now));
         }
         let mut members = self.participants.values().filter(|p| !p.is_viewer());
         let returns = members.any(|p| p.identity == identity);
@@ -153,14 +140,14 @@ impl Room {
         self.effects.push(Effect::Hangup { participant: id });
     }
 
-    /// An older knock of an identity that comes again.
-    pub(super) fn forget_knock(&mut self, identity: &str) {
-        if let Some(place) = self.door.place_of(identity) {
-            let knock = self.door.waiting.remove(place);
-            let text = "You came to this room from another page or device.";
-            self.send_off(knock.id, "replaced", text);
-            self.tell_places(place);
-        }
+    /// An older knock of an identity that comes again. Whether there was one.
+    pub(super) fn forget_knock(&mut self, identity: &str) -> bool {
+        let Some(place) = self.door.place_of(identity) else { return false };
+        let knock = self.door.waiting.remove(place);
+        let text = "You came to this room from another page or device.";
+        self.send_off(knock.id, "replaced", text);
+        self.tell_places(place);
+        true
     }
 
     fn send_off(&mut self, id: ParticipantId, reason: &str, text: &str) {
@@ -260,7 +247,7 @@ impl Room {
         }
     }
 
-    fn tell_lobby(&mut self) {
+    pub(super) fn tell_lobby(&mut self) {
         for id in self.moderators() {
             let news = ModerationNews::Lobby { waiting: self.door.waiting() };
             self.send(id, ServerMessage::Moderation(news));
@@ -331,6 +318,7 @@ impl Room {
             until: self.now + Duration::from_secs(seconds),
             by: None,
             reason: String::new(),
+            by_token: false,
         }
     }
 

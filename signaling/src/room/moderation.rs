@@ -1,11 +1,10 @@
 //! What moderators do, by the socket or by the HTTP API. Everybody is told what was done, those it concerns also why.
 
 use super::admin::{ParticipantChange, no_participant, no_track};
-use super::lobby::because;
 use super::{Effect, Recipients, Refusal, Room};
-use crate::auth::Verdict;
+use crate::auth::{Span, Verdict, because};
 use crate::protocol::{
-    ErrorCode, Moderate, Moderated, ModerationNews, ModeratorAction, OneTrack, ParticipantId,
+    ErrorCode, Kind, Moderate, Moderated, ModerationNews, ModeratorAction, OneTrack, ParticipantId,
     PermissionChange, RoomState, ServerMessage, Source, TrackId, UpdateParticipant, UpdateRoom,
     check_attributes,
 };
@@ -188,13 +187,16 @@ impl Room {
     }
 
     fn mute_all(&mut self, by: Option<ParticipantId>, news: Moderated) -> Result<(), Refusal> {
-        let microphones = self.tracks.values().filter(|track| track.source == Source::Microphone);
+        let sounds = self.tracks.values().filter(|track| track.kind == Kind::Audio);
         let spared = |id| self.participants.get(&id).is_none_or(super::Participant::is_moderator);
-        let those = microphones.filter(|track| !spared(track.owner) && Some(track.owner) != by);
+        let those = sounds.filter(|track| !spared(track.owner) && Some(track.owner) != by);
+        let mut changed = false;
         for (owner, track) in those.map(|track| (track.owner, track.id)).collect::<Vec<_>>() {
-            self.mute_for_all(owner, track)?;
+            changed |= self.mute_for_all(owner, track)?;
         }
-        self.tell(news, None, Concerned::Everybody);
+        if changed {
+            self.tell(news, None, Concerned::Everybody);
+        }
         Ok(())
     }
 
@@ -206,7 +208,14 @@ impl Room {
     ) -> Result<(), Refusal> {
         let owner = self.owner_of_track(track)?;
         self.check_outranks(by, &[owner])?;
-        self.withdraw(owner, track);
+        let is_screen = self.tracks.get(&track).is_some_and(|t| t.source == Source::ScreenShare);
+        // A shared screen is heard, too.
+        let sounds = self
+            .tracks
+            .values()
+            .filter(|t| is_screen && t.owner == owner && t.source == Source::ScreenShareAudio);
+        let ended: Vec<TrackId> = sounds.map(|sound| sound.id).chain([track]).collect();
+        ended.into_iter().for_each(|track| self.withdraw(owner, track));
         self.reconcile_all();
         let news = Moderated { track: Some(track), ..news };
         self.tell(news, self.identity_of(owner), Concerned::These(vec![owner]));
@@ -269,10 +278,22 @@ impl Room {
         let found = self.expendable(by, identity)?;
         let mut ban = self.ban_of(&found, identity, seconds);
         (ban.by, ban.reason) = (news.by.clone(), news.reason.clone());
+        // They may be absent, so that nobody knows whether they moderate by a token.
+        let by_token = |id| self.participants.get(&id).is_some_and(|p| p.grant.moderator);
+        ban.by_token = by.is_none_or(by_token);
         self.ban(ban)?;
-        let minutes = seconds.div_ceil(60);
         let (by, because) = (self.by_name(by), because(&news.reason));
-        let text = format!("You were banned from this room{by} for {minutes} minutes.{because}");
+        let text = match Span::of(seconds) {
+            Span::Minutes(count) => {
+                format!("You were banned from this room{by} for {count} minutes.{because}")
+            }
+            Span::Hours(count) => {
+                format!("You were banned from this room{by} for {count} hours.{because}")
+            }
+            Span::Days(count) => {
+                format!("You were banned from this room{by} for {count} days.{because}")
+            }
+        };
         self.tell(news, Some(identity.to_owned()), Concerned::These(found.clone()));
         self.expel(&found, "banned", &text);
         self.deny(Some(identity), "banned", &text);
@@ -347,8 +368,9 @@ impl Room {
         let id = self.member_with_identity(&identity).ok_or_else(|| no_participant(&identity))?;
         self.check_outranks(by, &[id])?;
         let change = self.change_of(id, update)?;
-        self.update_participant(id, &change);
-        self.tell(news, Some(identity), Concerned::These(vec![id]));
+        if self.update_participant(id, &change) {
+            self.tell(news, Some(identity), Concerned::These(vec![id]));
+        }
         Ok(())
     }
 
@@ -382,7 +404,14 @@ impl Room {
     ) -> Result<(), Refusal> {
         let found = self.with_identity(identity)?;
         self.check_outranks(by, &found)?;
-        self.tell(news, Some(identity.to_owned()), Concerned::These(found.clone()));
+        let changes = |id: &ParticipantId| {
+            let permissions = self.participants.get(id).map(|p| &p.grant.permissions);
+            permissions.is_some_and(|before| change.apply(before) != *before)
+        };
+        if found.iter().any(changes) {
+            self.tell(news, Some(identity.to_owned()), Concerned::These(found.clone()));
+        }
+        // Older tokens may have allowed more, and do not any longer.
         for id in found {
             let Some(participant) = self.participants.get(&id) else { continue };
             let permissions = change.apply(&participant.grant.permissions);

@@ -54,7 +54,9 @@ impl Room {
             Ok(social) => social,
             Err(refusal) => return self.turn_away(id, join.request, refusal),
         };
-        self.forget_knock(&join.identity);
+        if self.forget_knock(&join.identity) {
+            self.tell_lobby();
+        }
         social.appointed |= !join.grant.hidden && self.inherits(join.grant.identity.is_none());
         let max = slots_granted(&join.grant.permissions, join.max_audio, join.max_video);
         let (identity, name, grant) = (join.identity, join.name, join.grant);
@@ -74,19 +76,16 @@ impl Room {
         }
     }
 
-    /// Replaces an older participant with this identity, of whom it returns what stays; refuses when the room is full.
+    /// Replaces an older participant with this identity, of whom it returns what stays; refuses somebody new when the room is full.
     pub(super) fn make_place(&mut self, identity: &str) -> Result<Social, Refusal> {
         let mut older = self.participants.values_mut();
         let older = older.find(|p| !p.is_viewer() && p.identity == identity);
-        let older = older.map(|p| (p.id, std::mem::take(&mut p.social)));
-        let mut social = Social::default();
-        if let Some((id, kept)) = older {
-            social = kept;
-            social.typing_until = None;
-            let text = "You joined this room from another page or device.";
-            self.dismiss(id, "replaced", text, LeaveReason::Replaced);
-        }
-        self.check_capacity()?;
+        let Some((id, mut social)) = older.map(|p| (p.id, std::mem::take(&mut p.social))) else {
+            return self.check_capacity().map(|()| Social::default());
+        };
+        social.typing_until = None;
+        let text = "You joined this room from another page or device.";
+        self.dismiss(id, "replaced", text, LeaveReason::Replaced);
         Ok(social)
     }
 

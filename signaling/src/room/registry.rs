@@ -116,6 +116,7 @@ impl Registry {
                 self.recheck(&handle, room, participant, join.grant).await;
                 return Ok((handle, participant));
             }
+            self.forget_dead(room, &handle);
         }
     }
 
@@ -139,6 +140,7 @@ impl Registry {
                 self.recheck(&handle, room, answer.0, join.grant).await;
                 return Ok((handle, answer));
             }
+            self.forget_dead(room, &handle);
         }
     }
 
@@ -190,6 +192,7 @@ impl Registry {
             if handle.administer(AdminCommand::Configure(change.clone())).await.is_some() {
                 return Ok(handle);
             }
+            self.forget_dead(name, &handle);
         }
     }
 
@@ -240,7 +243,7 @@ impl Registry {
         let ids = MediaIds::new(serial);
         let settings = self.settings.clone();
         let mut room = Room::new(name.to_owned(), settings, ids, random::seed(), Instant::now());
-        room.restore_bans(self.revocations.bans.of(name));
+        room.restore_bans(self.revocations.bans_of(name));
         let (handle, mail) = actor::mailbox();
         let (revocations, webhooks) = (self.revocations.clone(), self.webhooks.clone());
         let actor = Actor::new(name, room, place, revocations, webhooks);
@@ -261,6 +264,19 @@ impl Registry {
             rooms.by_serial.remove(&entry.serial);
         }
         true
+    }
+
+    /// A room that has ended took itself off the list, unless its task panicked; then nobody would ever get into one of that name.
+    fn forget_dead(&self, name: &str, handle: &RoomHandle) {
+        let mut rooms = self.lock();
+        let same = |entry: &Entry| entry.handle.mailbox.same_channel(&handle.mailbox);
+        if !handle.mailbox.is_closed() || !rooms.by_name.get(name).is_some_and(same) {
+            return;
+        }
+        if let Some(entry) = rooms.by_name.remove(name) {
+            rooms.by_serial.remove(&entry.serial);
+            tracing::error!(room = name, "the room's task ended by an error; it is opened anew");
+        }
     }
 
     /// Refuses new joins from now on; returns the rooms that are still there.
@@ -291,5 +307,37 @@ impl Revocations {
             Err(_) => None,
         };
         Some(RoomCommand::Correct { participant, grant })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::outbox;
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_room_whose_task_panicked_keeps_nobody_out() {
+        let sfu = sfu::Config { workers: 1, ..sfu::Config::default() };
+        let media = Media::new(sfu::Sfu::start(sfu).unwrap().0, Vec::new());
+        let (settings, webhooks) = (RoomSettings::default(), Webhooks::default());
+        let registry = Registry::new(settings, media, Arc::default(), webhooks);
+        let (dead, mail) = actor::mailbox();
+        drop(mail);
+        registry.lock().by_serial.insert(7, dead.clone());
+        registry.lock().by_name.insert("r".to_owned(), Entry { serial: 7, handle: dead });
+        let join = JoinCommand {
+            request: None,
+            identity: "ada".into(),
+            name: "Ada".into(),
+            grant: Grant::OPEN,
+            max_audio: None,
+            max_video: None,
+        };
+        let joined = registry.join("r", join, outbox().0);
+        let joined = tokio::time::timeout(Duration::from_secs(10), joined).await;
+        assert!(joined.expect("not for ever").is_ok());
+        assert!(registry.by_serial(7).is_none());
     }
 }

@@ -88,8 +88,8 @@ impl Wall {
         let from = person.membership.participant;
         person.membership.room.send(RoomCommand::Message { from, message }).await;
         let (permissions, hidden, _) = &self.members[&(room, identity)];
-        let here = to.iter().all(|to| self.members.contains_key(&(room, *to)));
-        let passes = permissions.can_publish_data && !hidden && here;
+        let seen = |to: &&str| self.members.get(&(room, *to)).is_some_and(|(_, hidden, _)| !hidden);
+        let passes = permissions.can_publish_data && !hidden && to.iter().all(seen);
         let others = self.people.iter().filter(|p| p.room == room && p.identity != identity);
         let meant = others.filter(|p| passes && (to.is_empty() || to.contains(&p.identity)));
         self.expected = meant.map(|p| (p.room, p.identity, text.clone())).collect();
@@ -184,12 +184,23 @@ impl Wall {
 
     /// One request of the HTTP API.
     pub(super) async fn manage(&mut self) -> Option<&'static str> {
-        let (token, room, who) = (self.token(), self.pick(&ROOMS), self.pick(&self.names.clone()));
+        // Those without an identity go on managing.
+        let token = match self.token() {
+            token if token.identity.is_none() => token,
+            _ => self.token(),
+        };
+        let (room, who) = (self.pick(&ROOMS), self.pick(&self.names.clone()));
         let (track, few) = (self.some_track(), self.rng.random_bool(0.2));
-        let kind = self.rng.random_range(0..12);
+        // A track of that number is there less often than the rest.
+        let kind = match self.rng.random_range(0..18) {
+            kind @ 0..12 => kind,
+            kind => 10 + kind % 2,
+        };
         let (publish, subscribe) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
         let base = format!("/api/rooms/{room}");
-        let mine = token.good && token.admin && token.room == room;
+        // A token without an identity is nobody's, so nobody takes anything from it.
+        let stands = token.identity.is_none() || self.entry(&token, room).is_some();
+        let mine = token.good && token.admin && token.room == room && stands;
         let permissions = json!({"can_publish": publish, "can_subscribe": subscribe,
             "can_publish_data": publish, "can_update_metadata": publish,
             "can_publish_sources": []});

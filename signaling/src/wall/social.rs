@@ -166,7 +166,8 @@ impl Wall {
         let who = knocks.map_or(who, |waiting| waiting.identity);
         let (own, name) = (person.name(), (person.room, who));
         let room = own.0;
-        let may = person.token.admin || self.appointed.contains(&own);
+        let by_token = person.token.admin;
+        let may = by_token || self.appointed.contains(&own);
         let viewing = self.sessions.iter().any(|s| (s.room, s.identity) == name);
         let member = self.members.get(&name).cloned();
         let here = member.is_some() || viewing;
@@ -182,7 +183,7 @@ impl Wall {
                 json!({"type": "ban", "identity": who, "seconds": 100_000}),
                 own != name && !outranked(false),
             ),
-            1 | 2 => (json!({"type": "unban", "identity": who}), self.banned.contains(&name)),
+            1 | 2 => (json!({"type": "unban", "identity": who}), self.banned.contains_key(&name)),
             3 => (
                 json!({"type": "set_permissions", "identity": who, "permissions": permissions}),
                 here && !outranked(false),
@@ -214,18 +215,24 @@ impl Wall {
         assert!(done == allowed || limited, "{own:?}: {message} was answered {answer}");
         self.note(format!("moderate {what} {done}"));
         if done {
-            self.note_moderated(&what, name, on, &message);
+            self.note_moderated(&what, name, (on, by_token), &message);
         }
         Some(room)
     }
 
-    fn note_moderated(&mut self, what: &str, name: Name, on: bool, message: &Value) {
+    fn note_moderated(
+        &mut self,
+        what: &str,
+        name: Name,
+        (on, by_token): (bool, bool),
+        message: &Value,
+    ) {
         match what {
             "kick" => self.gone(name),
             "ban" => {
                 self.gone(name);
                 self.waiting.retain(|waiting| waiting.name() != name);
-                self.banned.insert(name);
+                self.banned.insert(name, by_token);
             }
             "unban" => {
                 self.banned.remove(&name);

@@ -112,7 +112,7 @@ pub(crate) fn renewed(
 
 fn token_refused(error: AuthError) -> Refusal {
     let code = match error {
-        AuthError::Revoked | AuthError::Banned => ErrorCode::NotAllowed,
+        AuthError::Revoked | AuthError::Banned(_) => ErrorCode::NotAllowed,
         _ => ErrorCode::Unauthorized,
     };
     Refusal::new(code, error.to_string())

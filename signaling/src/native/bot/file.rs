@@ -99,6 +99,11 @@ impl Offered {
         (text(&offer), self.to.clone())
     }
 
+    /// Nobody else is to have it.
+    pub(super) fn is_for(&self, identity: &str) -> bool {
+        self.to.as_deref() == Some(identity)
+    }
+
     /// Somebody has it whole.
     pub(super) fn is_taken(&self) -> bool {
         self.taken > 0

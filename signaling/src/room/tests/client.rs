@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::protocol::{
-    BindingEntry, ChatMessage, ChatNews, Kind, MediaSections, Moderated, ModerationNews, Offer,
-    ParticipantInfo, ParticipantState, ParticipantUpdate, Permissions, PresenceNews, Ready,
-    RoomState, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason, Waiting,
+    BindingEntry, ChatDeleted, ChatMessage, ChatNews, Kind, MediaSections, Moderated,
+    ModerationNews, Offer, ParticipantInfo, ParticipantState, ParticipantUpdate, Permissions,
+    PresenceNews, Ready, RoomState, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
+    Waiting,
 };
 use crate::testing::{FakePeer, Way, direction};
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub(super) struct Client {
     pub(super) muted: Vec<TrackId>,
     /// What was said that it may see.
     pub(super) chat: Vec<ChatMessage>,
+    pub(super) deleted: Vec<ChatDeleted>,
     /// Who writes.
     pub(super) typing: BTreeSet<ParticipantId>,
     pub(super) typing_news: usize,
@@ -72,6 +74,7 @@ impl Client {
             permissions: Permissions::ALL,
             muted: Vec::new(),
             chat: Vec::new(),
+            deleted: Vec::new(),
             typing: BTreeSet::new(),
             typing_news: 0,
             reactions: 0,
@@ -198,9 +201,10 @@ impl Client {
                 assert!(self.chat.is_empty() && !messages.is_empty());
                 self.chat = messages;
             }
-            ChatNews::ChatDeleted { message } => {
+            ChatNews::ChatDeleted(news) => {
                 let count = self.chat.len();
-                self.chat.retain(|known| known.message != message);
+                self.chat.retain(|known| known.message != news.message);
+                self.deleted.push(news);
                 assert_eq!(self.chat.len() + 1, count, "what it could see");
             }
             ChatNews::ParticipantTyping { participant, typing } => {

@@ -88,6 +88,9 @@ fn what_a_socket_says_goes_to_every_worker_and_to_those_without_connection() {
     assert_eq!(world.data, [], "it was not for her");
     world.say(eve, say("chat", &["nobody"], "hello?"));
     assert_eq!(world.errors(eve), [ErrorCode::NotFound]);
+    world.join_as("ghost", Grant { hidden: true, ..Grant::OPEN });
+    world.say(eve, say("chat", &["ghost"], "hello?"));
+    assert_eq!(world.errors(eve), [ErrorCode::NotFound], "nobody finds out that it is here");
     let wish = SubscribeTopics { request: None, topics: Some(Vec::new()) };
     world.say(eve, ClientMessage::SubscribeTopics(wish));
     world.errors(eve);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::{
     Ban, Moderate, Moderated, ModeratorAction, Nothing, OnePerson, OneTrack, PermissionChange,
-    SetModerator, SetPermissions, Source, UpdateRoom,
+    SetModerator, SetPermissions, Source, UpdateParticipant, UpdateRoom,
 };
 use crate::room::lobby;
 use crate::testing::{FakePeer, Way};
@@ -136,6 +136,14 @@ fn with_keys_the_token_says_who_moderates() {
     }
     world.moderate(plain, role("ada", false));
     assert_eq!(world.refusals(plain), [ErrorCode::BadState]);
+    // Nor do they keep out those who moderate by a token and are not here.
+    world.moderate(plain, ban("dan", 60));
+    assert!(world.knock("dan", token("dan")).1.contains("banned"));
+    let dan = world.join_as("dan", admin("dan"));
+    assert!(world.is_in(dan));
+    world.say(dan, ClientMessage::Leave {});
+    world.moderate(ada, ban("dan", 60));
+    assert!(world.knock("dan", admin("dan")).1.contains("banned"), "of one by token it holds");
     let grant = Box::new(token("ada"));
     world.apply(RoomCommand::Renew { participant: ada, request: None, grant });
     assert!(!world.moderates(ada), "the newer token does not say so");
@@ -202,12 +210,45 @@ fn tracks_are_muted_and_ended_and_all_are_told_but_not_all_why() {
     assert_eq!(muted(&world), [track, world.track_of(eve, Source::Microphone)]);
     assert!(!world.room.tracks[&own].muted, "moderators speak on");
     assert_eq!(world.last_news(eve).reason, "because", "it concerns everybody");
-    world.publish(bob, Source::ScreenShare);
+    for source in [Source::ScreenShare, Source::ScreenShareAudio] {
+        world.publish(bob, source);
+    }
     let screen = world.track_of(bob, Source::ScreenShare);
+    let sound = world.track_of(bob, Source::ScreenShareAudio);
+    world.moderate(ada, ModeratorAction::MuteAll(Nothing {}));
+    assert!(world.room.tracks[&sound].muted, "all that is heard");
     world.moderate(ada, ModeratorAction::StopTrack(OneTrack { track: screen }));
     assert!(!world.room.tracks.contains_key(&screen));
+    assert!(!world.room.tracks.contains_key(&sound), "the screen's sound ends with it");
+    assert!(world.room.tracks.contains_key(&track), "the microphone does not");
     world.moderate(ada, ModeratorAction::StopTrack(OneTrack { track: screen }));
     assert_eq!(world.refusals(ada), [ErrorCode::NotFound]);
+    world.check();
+}
+
+#[test]
+fn nothing_is_told_of_what_changed_nothing() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join_with_media("bob"));
+    let permissions = PermissionChange { can_publish_data: Some(false), ..Default::default() };
+    let permit = SetPermissions { identity: "bob".into(), permissions };
+    let update = UpdateParticipant {
+        identity: Some("bob".into()),
+        name: Some("Bob".into()),
+        ..UpdateParticipant::default()
+    };
+    for action in [
+        ModeratorAction::SetPermissions(permit),
+        ModeratorAction::UpdateParticipant(update),
+        ModeratorAction::MuteAll(Nothing {}),
+    ] {
+        let name = action.name();
+        for told in [1, 0] {
+            world.moderate(ada, action.clone());
+            assert_eq!(world.client(bob).moderated.drain(..).count(), told, "{name}");
+        }
+    }
+    assert!(world.refusals(ada).is_empty());
     world.check();
 }
 
@@ -317,6 +358,27 @@ fn a_locked_room_lets_nobody_new_in() {
     world.moderate(ada, room(Some(false), None));
     let eve = world.join_as("eve", token("eve"));
     assert!(world.is_in(eve));
+    world.check();
+}
+
+#[test]
+fn who_has_a_place_keeps_it_and_who_comes_in_another_way_waits_no_more() {
+    let mut world = World::new();
+    let ada = world.join_as("ada", admin("ada"));
+    let bob = world.join_as("bob", token("bob"));
+    let change = RoomChange { max_participants: Some(1), ..RoomChange::default() };
+    world.administer(AdminCommand::Configure(change));
+    assert!(world.knock("eve", token("eve")).1.contains("full"));
+    world.lose(bob);
+    let bob = world.join_as("bob", token("bob"));
+    assert!(world.is_in(bob), "a full room is no reason to lose the own place");
+    let change = RoomChange { max_participants: Some(9), ..RoomChange::default() };
+    world.administer(AdminCommand::Configure(change));
+    world.moderate(ada, room(None, Some(true)));
+    world.join_as("dan", token("dan"));
+    assert_eq!(world.client(ada).lobby.len(), 1);
+    let dan = world.join_as("dan", admin("dan"));
+    assert!(world.is_in(dan) && world.client(ada).lobby.is_empty(), "they are told");
     world.check();
 }
 
