@@ -6,6 +6,7 @@ mod admin;
 mod cases;
 mod client;
 mod data;
+mod door;
 mod encrypted;
 mod explain;
 mod histories;
