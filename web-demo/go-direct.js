@@ -37,6 +37,8 @@ export class GoDirect {
   #channel = '';
   /** Takes the other's offer from the page. */
   #withdraw = () => {};
+  /** The channel of that offer; empty: none stands. */
+  #asked = '';
   #timer = 0;
   /** One stream for the life of a call: what is in it is what we send. */
   #sent = new MediaStream();
@@ -83,6 +85,8 @@ export class GoDirect {
 
   toggle() {
     if (this.#call) this.#end('');
+    // Who wants to while the other asks says yes: two channels would be one too many.
+    else if (this.possible && this.#asked) this.#begin(this.#asked);
     else if (this.possible) this.#offer();
   }
 
@@ -123,7 +127,12 @@ export class GoDirect {
       if (this.state === 'offered' && channel < this.#channel) this.#begin(channel);
     } else {
       this.#withdraw();
-      this.#withdraw = this.#handlers.offered(this.#other.name, () => this.possible && !this.#call && this.#begin(channel));
+      const take = this.#handlers.offered(this.#other.name, () => this.possible && !this.#call && this.#begin(channel));
+      this.#asked = channel;
+      this.#withdraw = () => {
+        this.#asked = '';
+        take();
+      };
     }
   }
 

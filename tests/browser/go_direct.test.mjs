@@ -107,6 +107,13 @@ direct.test('an offer that is taken back is asked no more, and two that cross ar
   await bob.page.waitForSelector('.toast button');
   await ada.click('go-direct');
   await until('the question to be gone', async () => (await bob.page.$('.toast button')) === null);
+  // Who clicks on the button instead says yes as well.
+  await ada.click('go-direct');
+  await bob.page.waitForSelector('.toast button');
+  await bob.click('go-direct');
+  for (const one of [ada, bob]) await goesDirect(one);
+  await ada.click('go-direct');
+  for (const one of [ada, bob]) await isBack(one);
   await Promise.all([ada.click('go-direct'), bob.click('go-direct')]);
   for (const one of [ada, bob]) await goesDirect(one);
   await untilServerIsStill();
