@@ -77,6 +77,7 @@ pub async fn run(
     announce(address, tls.as_ref(), admin.as_ref(), &sfu, &ports.candidates);
     let _end_with_us = serve_media(ports.listeners, &port)?;
     let (drain, files) = (config.drain, config.tls.clone());
+    let sockets = Census::default();
     let state = Arc::new(AppState {
         config,
         access,
@@ -85,7 +86,7 @@ pub async fn run(
         assets: Assets::new(),
         sessions: Sessions::default(),
         media,
-        sockets: Census::default(),
+        sockets: sockets.clone(),
         limit,
         channels: Arc::default(),
         shutdown: shutdown.clone(),
@@ -112,14 +113,15 @@ pub async fn run(
         }
     }
     let ending = ending.await?;
-    let _ = timeout(CLOSE, all_told(&webhooks)).await;
+    // What happened at the end is told too, as far as that goes quickly: HTTP connections that became WebSockets are not waited for above.
+    let waiting = || webhooks.counts().waiting.load(Ordering::Relaxed);
+    let _ = timeout(CLOSE, until(|| sockets.get() == 0 && waiting() == 0)).await;
     Ok(ending)
 }
 
-/// What happened at the end is told too, as far as that goes quickly.
-async fn all_told(webhooks: &Webhooks) {
+async fn until(done: impl Fn() -> bool) {
     let mut look = interval(LOOK_EVERY);
-    while webhooks.counts().waiting.load(Ordering::Relaxed) > 0 {
+    while !done() {
         look.tick().await;
     }
 }
