@@ -182,7 +182,8 @@ async function act(id) {
 function handleKey(event) {
   if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.closest('input, select, textarea, dialog')) return;
+  // For a moment a dialog that was closed has the focus yet.
+  if (target.closest('input, select, textarea, dialog[open]')) return;
   const pages = { PageUp: -1, PageDown: 1 }[event.key];
   if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
   if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);

@@ -64,6 +64,8 @@ sharing.test(`${CHANGES} changes each by three people at once leave everybody wi
     });
   }
   for (const person of [...people, witness]) {
+    // Where everybody fits beside the screens: nobody is on a further page.
+    await person.page.setViewport({ width: 2200, height: 1400 });
     for (const [i, other] of people.entries()) {
       if (other === person) continue;
       const tiles = await until(`${left[i]} screens of ${other.name} at ${person.name}`, async () => {
