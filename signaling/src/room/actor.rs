@@ -248,6 +248,8 @@ impl Actor {
                 break;
             }
         }
+        // Whoever was let in before the end may say something yet. Unheard in the mailbox, it would keep waiting for an answer.
+        while mail.recv().await.is_some() {}
         self.webhooks.tell(&self.facts, &Happening::Finished);
         tracing::debug!(room = self.facts.name, "room closed");
     }
