@@ -7,6 +7,8 @@ use super::PacketResult;
 
 /// A bucket takes what arrives within so long of its first packet.
 const BUCKET_US: i64 = 20_000;
+/// … and no more packets: who says that everything arrives at one time would fill one for ever.
+const BUCKET_PACKETS: u32 = 1024;
 const BUCKETS: usize = 36;
 /// The window holds so long and so many packets …
 const WINDOW_US: i64 = 500_000;
@@ -76,9 +78,11 @@ impl Throughput {
             if !(-BACKWARDS_US..=WINDOW_US_MAX).contains(&ahead) {
                 self.len = 0;
                 self.packets = 0;
-            } else if arrival_us.saturating_sub(newest.first_arrival_us) < BUCKET_US {
+            } else if arrival_us.saturating_sub(newest.first_arrival_us) < BUCKET_US
+                && newest.packets < BUCKET_PACKETS
+            {
                 newest.add(packet, arrival_us);
-                self.packets = self.packets.saturating_add(1);
+                self.packets += 1;
                 return;
             }
         }
@@ -103,11 +107,11 @@ impl Throughput {
             gap_us: 0,
         };
         self.len += 1;
-        self.packets = self.packets.saturating_add(1);
+        self.packets += 1;
     }
 
     fn drop_first(&mut self) {
-        self.packets = self.packets.saturating_sub(self.at(0).packets);
+        self.packets -= self.at(0).packets;
         self.first = (self.first + 1) % BUCKETS;
         self.len -= 1;
     }
@@ -117,8 +121,7 @@ impl Throughput {
             let newest = self.at(self.len - 1).last_arrival_us;
             let age = newest - self.at(0).first_arrival_us;
             let rest = newest - self.at(1).first_arrival_us;
-            let enough = self.packets.saturating_sub(self.at(0).packets) >= WINDOW_PACKETS
-                && rest >= WINDOW_US;
+            let enough = self.packets - self.at(0).packets >= WINDOW_PACKETS && rest >= WINDOW_US;
             if !enough && age <= WINDOW_US_MAX {
                 return;
             }
@@ -139,7 +142,7 @@ impl Throughput {
         let newest = self.at(self.len - 1).last_arrival_us;
         let mut packets = 0;
         let from = (0..self.len).rev().find(|&index| {
-            packets = self.at(index).packets.saturating_add(packets);
+            packets += self.at(index).packets;
             packets >= REQUIRED && newest - self.at(index).first_arrival_us >= RECENT_US
         });
         Some(self.rate_from(from.unwrap_or(0)))
@@ -154,22 +157,21 @@ impl Throughput {
             note_gap(&mut gaps, bucket.first_arrival_us - sum.last_arrival_us);
             note_gap(&mut gaps, bucket.gap_us.into());
             sum.last_arrival_us = bucket.last_arrival_us;
-            sum.bytes = sum.bytes.saturating_add(bucket.bytes);
+            sum.bytes += bucket.bytes;
             sum.first_sent_us = sum.first_sent_us.min(bucket.first_sent_us);
             if bucket.last_sent_us > sum.last_sent_us {
                 (sum.last_sent_us, sum.last_sent_bytes) =
                     (bucket.last_sent_us, bucket.last_sent_bytes);
             } else if bucket.last_sent_us == sum.last_sent_us {
-                sum.last_sent_bytes = sum.last_sent_bytes.saturating_add(bucket.last_sent_bytes);
+                sum.last_sent_bytes += bucket.last_sent_bytes;
             }
         }
         // The longest gap counts as the second longest: the network may have stood still once.
         let received = sum.last_arrival_us - sum.first_arrival_us - gaps[0] + gaps[1];
-        let received = f64::from(sum.bytes.saturating_sub(sum.first_bytes))
-            / received.max(DURATION_US_MIN) as f64;
+        let received =
+            f64::from(sum.bytes - sum.first_bytes) / received.max(DURATION_US_MIN) as f64;
         let sent = (sum.last_sent_us - sum.first_sent_us) as i64;
-        let sent = f64::from(sum.bytes.saturating_sub(sum.last_sent_bytes))
-            / sent.max(DURATION_US_MIN) as f64;
+        let sent = f64::from(sum.bytes - sum.last_sent_bytes) / sent.max(DURATION_US_MIN) as f64;
         Rate { arrived: received.min(sent) * 8e6, strained: received < STRAINED * sent }
     }
 }
@@ -186,9 +188,8 @@ fn note_gap(gaps: &mut [i64; 2], gap: i64) {
 impl Bucket {
     fn add(&mut self, packet: &PacketResult, arrival_us: i64) {
         let bytes = u32::from(packet.size);
-        // Who says that everything arrives at one time fills one bucket for ever.
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.packets = self.packets.saturating_add(1);
+        self.bytes += bytes;
+        self.packets += 1;
         if arrival_us < self.first_arrival_us {
             // Late news of the bucket before; what matters is that its bytes count once.
             self.first_sent_us = self.first_sent_us.min(packet.sent_us);
@@ -201,7 +202,7 @@ impl Bucket {
         if packet.sent_us > self.last_sent_us {
             (self.last_sent_us, self.last_sent_bytes) = (packet.sent_us, bytes);
         } else if packet.sent_us == self.last_sent_us {
-            self.last_sent_bytes = self.last_sent_bytes.saturating_add(bytes);
+            self.last_sent_bytes += bytes;
         }
     }
 }
