@@ -24,6 +24,7 @@ pub(crate) struct LevelMeter {
 impl LevelMeter {
     /// One packet's level in -dBov.
     pub(crate) fn add(&mut self, level: u8) {
+        // Whatever carries a level comes here, and only what is sound is ever asked for it.
         self.sum = self.sum.saturating_add(level.min(SILENCE).into());
         self.packets = self.packets.saturating_add(1);
     }
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
     use crate::ProducerId;
 
-    /// Nobody ticks what is in no room that listens.
+    /// A publisher may send levels with its pictures.
     #[test]
     fn row_16_levels_that_nobody_takes_overflow_nothing() {
         let mut meter = LevelMeter::default();

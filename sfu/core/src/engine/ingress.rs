@@ -294,8 +294,7 @@ impl Engine {
             self.mark_allocations_of(producer_key);
         }
         let producer = &mut self.producers[producer_key];
-        // Nobody asks for the level of what is no sound.
-        if let Some(level) = audio_level.filter(|_| !producer.is_video()) {
+        if let Some(level) = audio_level {
             producer.level.add(level);
             self.speakers_due.get_or_insert(now + speaker::INTERVAL);
         }
