@@ -33,10 +33,11 @@ const PLI: u8 = 1;
 const FIR: u8 = 4;
 /// Application layer feedback (RFC 4585 section 6.4): REMB.
 const APPLICATION: u8 = 15;
-/// Numbers that the NACKs, and packets that the transport feedback of one datagram may name: few bytes name many.
+/// Few bytes name many packets: so many may all NACKs of one datagram name.
 const NACKS_MAX: usize = 1024;
+/// And so many all its transport feedback.
 const STATUSES_MAX: usize = 8192;
-/// What a transport feedback costs that names nothing.
+/// A transport feedback that names fewer counts as this many.
 const STATUSES_MIN: usize = 256;
 
 type Boxed = Box<dyn Packet + Send + Sync>;

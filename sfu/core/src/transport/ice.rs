@@ -125,7 +125,7 @@ impl IceLite {
             .map(|generation| generation.local.ufrag.as_str())
     }
 
-    /// The local ufrag that the last check ended, once: nobody is to be led here by it any more.
+    /// The local ufrag that the last check ended, once: [`IceLite::local_ufrags`] does not name it any more.
     pub fn take_ended_ufrag(&mut self) -> Option<String> {
         self.ended.take()
     }
