@@ -95,8 +95,14 @@ for (const path of ['/', '/?room=sprache&name=Ada&autojoin=1', '/live', '/watch'
       const left = await page.evaluate(leftovers, ENGLISH);
       return left.length === 0 || { error: left };
     }, 5000);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(wide <= 0, 'German fits as well');
+    for (const width of [1280, 360]) {
+      await page.setViewport({ width, height: 800 });
+      const wide = await page.evaluate(() => {
+        const beyond = [...document.querySelectorAll('nav a')].filter((link) => link.checkVisibility()).map((link) => link.getBoundingClientRect().right - link.closest('header').getBoundingClientRect().right - 8);
+        return Math.max(document.documentElement.scrollWidth - innerWidth, ...beyond);
+      });
+      assert.ok(wide <= 0, `German fits as well: ${wide} pixels too wide at ${width}`);
+    }
     await page.browserContext().close();
   });
 }
