@@ -136,6 +136,11 @@ impl Net {
         self.lost.insert(peer);
     }
 
+    /// Somebody is there again.
+    pub(crate) fn find(&mut self, peer: SocketAddr) {
+        self.lost.remove(&peer);
+    }
+
     pub(crate) fn send(&mut self, now: Micros, delivery: Delivery) {
         let path = match delivery.to {
             To::Engine => self.up,

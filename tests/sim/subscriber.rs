@@ -294,6 +294,8 @@ pub(crate) struct Subscriber {
     pub(crate) lies: bool,
     /// Its feedback says that a third of what came did not.
     pub(crate) denies: bool,
+    /// Does not ask for keyframes: libwebrtc waits up to three seconds, from the last time it did.
+    pub(crate) patient: bool,
     /// Sends nothing but checks.
     pub(crate) mute: bool,
     arrivals: Arrivals,
@@ -311,6 +313,7 @@ impl Subscriber {
             feedback: true,
             lies: false,
             denies: false,
+            patient: false,
             mute: false,
             arrivals: Arrivals::default(),
             next_tick: 0,
@@ -338,7 +341,7 @@ impl Subscriber {
         }
         self.ask(now);
         for index in 0..self.slots.len() {
-            if self.slots[index].stuck(now) {
+            if !self.patient && self.slots[index].stuck(now) {
                 self.send_pli(index);
             }
         }

@@ -18,6 +18,7 @@
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
 //! - The hold after a decrease by loss ends at 5 s instead of 60 s, and 8 observations without loss end the memory of it: a viewer's radio
 //!   link that was bad for 20 s has its top layer back in 4 to 9 s instead of 10 to 15 s.
+//! - When nothing came of what left for more than a second there was no network: that is no loss, or the estimate falls to a twentieth.
 //! - The send rate of a probe, and of the throughput, leaves out all that left at the last time stamp: a slot leaves at once.
 //!
 //! The start is 300 kbit/s, as in browsers: the probes of 0.9 and 1.8 Mbit/s that leave with the first media, and a further one, bring a
@@ -52,6 +53,8 @@ const SILENCE_US: u64 = 3_000_000;
 const HEARD_US: u64 = 1_000_000;
 const SILENCE_FACTOR: f64 = 0.8;
 const SILENCE_STEP_US: u64 = 1_000_000;
+/// When nothing at all came for so long there was no network, which says nothing of what it carries.
+const OUTAGE_US: u64 = 1_000_000;
 /// The queue that a probe left is gone after so long, if media leaves a tenth of the link free.
 const OWN_QUEUE_US: u64 = 500_000;
 /// That is for media that took less than this of the estimate.
@@ -190,7 +193,10 @@ impl BandwidthEstimator {
         self.feedback_us = Some(now_us);
         self.sent.settle(now_us, self.estimate);
         self.delay.begin(now_us, rtt_us);
-        for packet in results {
+        let same =
+            |a: &PacketResult, b: &PacketResult| a.arrival_us.is_some() == b.arrival_us.is_some();
+        let runs = results.chunk_by(same).filter(|run| !is_outage(run));
+        for packet in runs.flatten() {
             self.loss.add(packet);
             if let Some(arrival_us) = packet.arrival_us {
                 self.throughput.add(packet, arrival_us);
@@ -326,6 +332,12 @@ impl BandwidthEstimator {
         };
         self.probes.set_estimate(now_us, self.estimate, condition);
     }
+}
+
+/// A run of packets that came, or of such that did not: was there no network while they left? A queue that is full lets one in now and then.
+fn is_outage(run: &[PacketResult]) -> bool {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return false };
+    first.arrival_us.is_none() && last.sent_us.saturating_sub(first.sent_us) > OUTAGE_US
 }
 
 #[cfg(test)]

@@ -129,6 +129,10 @@ pub(crate) struct Consumer {
     pub(crate) layer_changed: bool,
     /// A packet was lost for good: nothing can be decoded before a keyframe.
     pub(crate) broken: bool,
+    /// What is missing went out long ago: a keyframe is there sooner.
+    pub(crate) stale: bool,
+    /// Low half of the outgoing extended sequence number from which on packets are of use: a keyframe follows.
+    pub(crate) restarted_at: u32,
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
     pub(crate) footing: Footing,
@@ -162,6 +166,8 @@ impl Consumer {
             report_due: false,
             layer_changed: false,
             broken: false,
+            stale: false,
+            restarted_at: 0,
             last_report: None,
             delivery: Delivery::default(),
             footing: Footing::default(),
@@ -191,6 +197,7 @@ impl Consumer {
         self.replay = None;
         self.replayed_us = None;
         self.waiting_since_us = None;
+        self.restarted_at = self.rewriter.next_seq() as u32;
         self.report_due = true;
     }
 }

@@ -324,6 +324,41 @@ fn feedback_allocates_nothing() {
     assert!(bwe.is_measured());
 }
 
+/// 1 Mbit/s, of which the packets of this span are missing: the lowest estimate since the first of them.
+fn without(lost_us: std::ops::Range<u64>, but_each: u16) -> u64 {
+    let mut bwe = BandwidthEstimator::new(0);
+    bwe.set_wanted(0, 1_000_000, false);
+    let (mut number, mut results, mut lowest) = (0_u16, Vec::new(), u64::MAX);
+    for sent_us in (0..12_000_000).step_by(10_000) {
+        number = number.wrapping_add(1);
+        bwe.sent(sent_us, 1250);
+        let lost = lost_us.contains(&sent_us) && !number.is_multiple_of(but_each);
+        let arrival_us = (!lost).then_some(sent_us as i64);
+        results.push(PacketResult { number, sent_us, arrival_us, size: 1250 });
+        // Who gets nothing says nothing.
+        if number.is_multiple_of(10) && !lost {
+            bwe.feedback(sent_us + 20_000, &results, Some(40_000));
+            results.clear();
+        }
+        bwe.tick(sent_us);
+        if sent_us > 6_000_000 {
+            lowest = lowest.min(bwe.estimate().bits_per_second);
+        }
+    }
+    lowest
+}
+
+#[test]
+fn a_network_that_was_gone_is_not_taken_for_a_narrow_one() {
+    let steady = without(0..0, 10);
+    for ms in [1200, 2000, 3000, 4000, 5000] {
+        let gone = without(6_000_000..6_000_000 + ms * 1000, u16::MAX);
+        assert!(gone * 2 >= steady, "{gone} of {steady} after {ms} ms");
+    }
+    let narrow = without(6_000_000..11_000_000, 10);
+    assert!(narrow * 4 <= steady, "{narrow} of {steady}");
+}
+
 /// `cargo test --release -p sfu-core bandwidth::tests::nanoseconds -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, for the release build"]

@@ -8,7 +8,8 @@ use std::time::Duration;
 const LEN_MIN: usize = 64;
 /// … and ends here: one second at 1000 packets/s.
 const LEN_MAX: usize = 1024;
-/// A ring that would overwrite a packet sent so shortly ago doubles instead.
+/// A ring that would overwrite a packet sent so shortly ago doubles instead. Whoever asks for one a round trip later than that had no network
+/// for a while.
 const KEPT_US: u32 = 1_200_000;
 /// A packet is resent at most so often.
 pub(crate) const RESENDS_MAX: u8 = 3;
@@ -201,8 +202,11 @@ impl History {
         let Some(entry) = self.slots.get_mut(at) else { return Resend::Gone };
         if !entry.is(flag::SENT) || entry.seq != wanted as u32 {
             let hole = wanted < next && next - wanted < len;
-            let older = entry.flags == 0 || (entry.seq.wrapping_sub(wanted as u32) as i32) < 0;
-            if hole && older {
+            let ahead = entry.seq.wrapping_sub(wanted as u32) as i32;
+            if entry.flags != 0 && ahead > 0 {
+                return Resend::Late(None);
+            }
+            if hole {
                 *entry = Entry::wanted(wanted);
             }
             return Resend::Gone;
@@ -213,6 +217,9 @@ impl History {
         let resends = entry.resends();
         let pause = if resends > 1 && haste == Haste::Patient { pause * 2 } else { pause };
         let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
+        if since > rtt + Duration::from_micros(KEPT_US.into()) {
+            return Resend::Late(Some(entry.sent(wanted)));
+        }
         if resends > RESENDS_MAX || (resends > 0 && since < pause) {
             return Resend::Limited;
         }
@@ -298,6 +305,8 @@ pub(crate) enum Resend {
     Limited,
     /// Three times already, and all of them were lost. Told once.
     Lost(Sent),
+    /// So long ago that a keyframe is there sooner than all that is missing since; `None`: the history has no place for it any more.
+    Late(Option<Sent>),
     /// Not in the history.
     Gone,
 }
@@ -362,17 +371,20 @@ mod tests {
         assert_eq!(history.resend(T0 + MIN, 5, next, None, Haste::Patient), send(1));
         assert_eq!(history.resend(T0 + 2 * MIN, 5, next, None, Haste::Patient), Resend::Limited);
         assert_eq!(history.resend(T0 + 3 * MIN, 5, next, None, Haste::Patient), send(1));
-        let later = T0 + MAX * 9;
+        let later = T0 + MAX * 5;
         assert_eq!(history.resend(later, 5, next, None, Haste::Patient), Resend::Lost(packet));
         assert_eq!(
             history.resend(later, 5, next, None, Haste::Patient),
             Resend::Limited,
             "told once"
         );
+        let late = later + MAX;
+        let answer = history.resend(late, 5, next, None, Haste::Patient);
+        assert_eq!(answer, Resend::Late(Some(packet)));
         history.record(T0 + 9 * MAX, &sent(0x1_0005 + LEN_MIN as u64));
         assert_eq!(
-            history.resend(later, 5, next + 100, None, Haste::Patient),
-            Resend::Gone,
+            history.resend(late, 5, next + 100, None, Haste::Patient),
+            Resend::Late(None),
             "overwritten"
         );
     }

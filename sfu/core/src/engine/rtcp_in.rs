@@ -176,8 +176,8 @@ impl Engine {
         (nack, left): (&TransportLayerNack, &mut usize),
         egress: &mut Egress<'_>,
     ) {
-        let Some(consumer) = self.consumer_by_ssrc(key, nack.media_ssrc) else { return };
-        let consumer = &mut self.consumers[consumer];
+        let Some(at) = self.consumer_by_ssrc(key, nack.media_ssrc) else { return };
+        let consumer = &mut self.consumers[at];
         let Some(producer) =
             consumer.bound.as_ref().and_then(|bound| self.producers.get(bound.producer))
         else {
@@ -194,8 +194,13 @@ impl Engine {
                 flush.drops.count(reason);
             }
         }
-        // A receiver would ask in vain for a second before it asks for that.
-        if std::mem::take(&mut consumer.broken) {
+        // A receiver would ask in vain for seconds before it asks for that.
+        let (stale, broken) =
+            (std::mem::take(&mut consumer.stale), std::mem::take(&mut consumer.broken));
+        if stale {
+            consumer.restart();
+            self.wish_keyframe_for(now, at);
+        } else if broken {
             self.handle_keyframe_request(now, key, nack.media_ssrc);
         }
     }

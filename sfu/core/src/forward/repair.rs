@@ -21,6 +21,10 @@ pub(crate) fn retransmit(
     seq: u16,
 ) -> Result<(), DropReason> {
     let next = consumer.rewriter.next_seq();
+    let number = sfu_rtp::sequence::extend(next, seq) as u32;
+    if (number.wrapping_sub(consumer.restarted_at) as i32) < 0 {
+        return Err(DropReason::BeforeSwitch);
+    }
     if producer.is_video() && !transport.pace.allows_repair(flush.now_us) {
         return Err(DropReason::NackLimit);
     }
@@ -51,6 +55,10 @@ pub(crate) fn retransmit(
         Resend::Lost(sent) => {
             consumer.broken |= is_needed(producer, &sent);
             Err(DropReason::NackLimit)
+        }
+        Resend::Late(sent) => {
+            consumer.stale |= sent.map_or(producer.is_video(), |sent| is_needed(producer, &sent));
+            Err(DropReason::NackNotCached)
         }
         Resend::Limited => Err(DropReason::NackLimit),
         Resend::Gone => Err(DropReason::NackNotCached),
