@@ -4,9 +4,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { after, before } from 'node:test';
 import { startCoturn, TURN_ADDRESS } from './lib/coturn.mjs';
+import { captureSomething, hears, reaches, sees, stat, state, text } from './lib/direct.mjs';
 import { scene } from './lib/scene.mjs';
 import { OUT } from './lib/server.mjs';
-import { PICTURE, colourOf, readPicture, readTone, toneOf } from './lib/synthetic.mjs';
+import { readTone } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const SECRET = randomBytes(16).toString('hex');
@@ -25,30 +26,7 @@ before(async () => {
 const direct = scene({ args: ['serve', '--config', `${OUT}direct.toml`] });
 after(() => coturn?.stop());
 
-/**
- * Browsers show a page their addresses once it captures something, and the synthetic devices are nothing that they know of. Keeps the
- * page's WebSockets as well.
- */
-function captureSomething() {
-  window.sockets = [];
-  window.WebSocket = class extends WebSocket {
-    constructor(...args) {
-      super(...args);
-      window.sockets.push(this);
-    }
-  };
-  void MediaDevices.prototype.getUserMedia.call(navigator.mediaDevices, { audio: true }).then((stream) => (window.captured = stream));
-}
-
-const state = (person) => person.page.evaluate(() => document.body.dataset.state);
-const reaches = (person, wanted) =>
-  until(`${person.name} to be ${wanted}`, async () => {
-    const found = await state(person);
-    return found === wanted || { error: found, complaints: person.complaints, panel: await person.page.$eval('#stages', ({ innerText }) => innerText) };
-  });
-const text = (person, selector) => person.page.$eval(selector, ({ textContent }) => textContent);
 const hidden = (person, selector) => person.page.$eval(selector, (element) => element.hidden);
-const stat = (person, stage, name) => person.page.$eval(`[data-stage="${stage}"] dd[data-stat="${name}"]`, ({ textContent }) => textContent).catch(() => '');
 
 async function join(browser, room, index, query = '') {
   return direct.open(browser, `/direct?room=${room}&name=P${index}&autostart=1${query}`, { index, before: captureSomething });
@@ -60,21 +38,6 @@ async function call(browsers, room, query) {
   const bob = await join(browsers[1], room, 1, query);
   for (const one of [ada, bob]) await reaches(one, 'connected');
   return [ada, bob];
-}
-
-function sees(person, other, device = 'camera') {
-  return until(`${person.name} to see the ${device} of ${other.name}`, async () => {
-    const seen = await person.page.evaluate(readPicture, `#remote-${device}`, PICTURE);
-    if (seen.error) return seen;
-    return (seen.index === other.index && seen.device === device && seen.colour === colourOf(other.index, device)) || { error: 'somebody else', seen };
-  });
-}
-
-function hears(person, other) {
-  return until(`${person.name} to hear ${other.name}`, async () => {
-    const heard = await person.page.evaluate(readTone, '#remote-camera');
-    return (Math.abs(heard.hertz - toneOf(other.index)) < 20 && heard.level > -50) || { error: heard };
-  });
 }
 
 async function chat(from, to, words) {

@@ -1,13 +1,17 @@
 /** Real browsers, started with the flags of the test machine only: nothing that changes how they connect. */
 import puppeteer from 'puppeteer-core';
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 
-/** @returns {Promise<import('puppeteer-core').Browser>} */
-export function chromium() {
+/**
+ * @param {string} [program] that starts it; it may be in another network, so it is spoken to through a pipe
+ * @returns {Promise<import('puppeteer-core').Browser>}
+ */
+export function chromium(program) {
   return puppeteer.launch({
-    executablePath: CHROMIUM,
+    executablePath: program ?? CHROMIUM,
+    pipe: program !== undefined,
     headless: true,
     // As a person does who opens a server with `--tls self-signed`.
     acceptInsecureCerts: true,
