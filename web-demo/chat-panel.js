@@ -7,12 +7,14 @@ import { button, element, icon, label, select } from './dom.js';
 import { FileList } from './file-list.js';
 import { language, t } from './language.js';
 import { announce, toast } from './notices.js';
+import { confirmAction } from './person-dialog.js';
+import { withReason } from './words.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./client/protocol.js').ChatMessage} ChatMessage */
 
 const TYPING_SHOWN_MAX = 3;
-/** As many as the room keeps. */
+/** More than the room keeps. */
 const MESSAGES_MAX = 500;
 /** Addresses in a text; what ends a sentence is not part of them. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]}]/giu;
@@ -53,7 +55,10 @@ export class ChatPanel {
     select('chat-to').onchange = () => element('chat-form').classList.toggle('private', select('chat-to').value !== '');
     this.#stop = [
       room.chat.on('message', ({ message, old }) => this.#add(message, old)),
-      room.chat.on('deleted', ({ id }) => this.#remove(id)),
+      room.chat.on('deleted', (deleted) => {
+        this.#remove(deleted.id);
+        this.#tellDeleted(deleted);
+      }),
       room.chat.on('cleared', () => this.#clear()),
       room.chat.on('typing', ({ participant, typing }) => {
         this.#typing[typing ? 'add' : 'delete'](participant);
@@ -190,9 +195,24 @@ export class ChatPanel {
     remove.append(icon('close'));
     label(remove, message.identity === this.#room.identity ? t('Delete this message of yours') : t('Delete this message of {name}', { name: message.name }));
     remove.addEventListener('click', () => {
-      this.#room.chat.remove(message.message).catch((error) => toast(error.message));
+      void this.#delete(message);
     });
     item.querySelector('header')?.append(remove);
+  }
+
+  /** One's own goes at once. @param {ChatMessage} message */
+  async #delete({ message, identity, name }) {
+    const own = identity === this.#room.identity;
+    const answer = own ? null : await confirmAction({ title: t('Delete this message of {name}?', { name }), text: t('It is taken from everybody, and {name} is told.', { name }), yes: t('Delete') });
+    if (own || answer) await this.#room.chat.remove(message, answer?.reason || undefined).catch((error) => toast(error.message));
+  }
+
+  /** @param {import('./client/chat.js').ChatEvents['deleted']} deleted */
+  #tellDeleted({ message, by, reason }) {
+    // Our own deed names nobody, that of a hidden moderator neither.
+    if (!message || message.identity !== this.#room.identity || (by === undefined && !reason)) return;
+    const who = by === undefined ? t('A moderator') : this.#nameOf(by);
+    toast(withReason(t('{by} deleted a message of yours.', { by: who }), reason));
   }
 
   #showPowers() {

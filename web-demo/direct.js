@@ -10,7 +10,7 @@ import { ConnectionPanel } from './connection-panel.js';
 import { openDevice, openScreen, openWanted } from './client/devices.js';
 import { button, element, input, label, setIcon, video } from './dom.js';
 import { announce, clearNotices, copyLink, toast } from './notices.js';
-import { ROOM_SENTENCE, linkPages, pageLink, personName, relayUrl, roomName } from './pages.js';
+import { ROOM_SENTENCE, iceServersUrl, linkPages, pageLink, personName, relayUrl, roomName } from './pages.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
 import { TalkPanel } from './talk-panel.js';
 import { t } from './language.js';
@@ -18,6 +18,9 @@ import { t } from './language.js';
 /** @typedef {import('./client/direct.js').Picture} Picture */
 /** @typedef {{call: DirectCall | null}} Exposed */
 
+/** Credentials of TURN servers hold for six hours. */
+const REFRESH_MS = 3_600_000;
+let refreshing = 0;
 const query = new URLSearchParams(location.search);
 const token = query.get('token');
 const stages = new ConnectionPanel();
@@ -96,11 +99,13 @@ async function call() {
   clearNotices();
   talk.clear();
   stages.reset();
-  const servers = new URL('ice-servers', location.href);
-  servers.searchParams.set('room', room);
+  const servers = iceServersUrl(room);
   const iceServers = await fetchIceServers(servers, token);
   const made = new DirectCall(relayUrl(room, token), { channel: room, name, iceServers, relayOnly: query.get('relay') === '1' });
   exposed.call = made;
+  const refresh = () => fetchIceServers(servers, token).then((fresh) => made.useIceServers(fresh), () => undefined);
+  clearInterval(refreshing);
+  refreshing = window.setInterval(refresh, REFRESH_MS);
   follow(made);
   for (const track of own.getTracks()) made.add(track, own, 'camera');
   for (const track of screen?.getTracks() ?? []) made.add(track, /** @type {MediaStream} */ (screen), 'screen');
@@ -114,6 +119,7 @@ function follow(made) {
     showState(state === 'closed' ? 'setup' : state, message);
     if (state === 'connected') announce(t('You are connected with {name}.', { name: made.peerName || t('the other') }));
     if (state === 'closed') {
+      clearInterval(refreshing);
       stages.follow(null);
       exposed.call = null;
     }

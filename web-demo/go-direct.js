@@ -18,6 +18,7 @@ import { t } from './language.js';
  * @property {() => void} changed what the button says is another
  * @property {(name: string, accept: () => void) => () => void} offered the other wants to; returns what takes the offer from the page
  * @property {(sentence: string) => void} tell
+ * @property {() => Promise<RTCIceServer[]>} iceServers of the server's configuration
  */
 
 /** Of what is said in the room. */
@@ -146,6 +147,8 @@ export class GoDirect {
     const iceServers = this.#room.peerConnection?.getConfiguration().iceServers ?? [];
     const call = new DirectCall(this.#url, { channel, name: this.#room.name, iceServers });
     this.#call = call;
+    // Those of the join may have ended.
+    this.#handlers.iceServers().then((fresh) => call.useIceServers(fresh), () => undefined);
     this.#timer = window.setTimeout(() => this.#end(t('No direct way was found, or the other did not want to. The meeting goes on through the server.')), OFFER_MS);
     call.on('statechange', ({ state, message }) => {
       if (call !== this.#call) return;

@@ -7,6 +7,7 @@
  */
 import { connect } from './client/index.js';
 import { openWanted } from './client/devices.js';
+import { fetchIceServers } from './client/direct.js';
 import { button, element } from './dom.js';
 import { FloatingSpeaker } from './floating-speaker.js';
 import { GoDirect } from './go-direct.js';
@@ -19,7 +20,7 @@ import { Meeting } from './meeting.js';
 import { encryptionOf, passphraseOfLink, withPassphrase } from './passphrase.js';
 import { NetworkIndicator } from './network-indicator.js';
 import { announce, clearNotices, toast } from './notices.js';
-import { linkPages, pageLink, relayUrl } from './pages.js';
+import { iceServersUrl, linkPages, pageLink, relayUrl } from './pages.js';
 import { PeoplePanel } from './people-panel.js';
 import { Prejoin } from './prejoin.js';
 import { ReconnectBanner } from './reconnect-banner.js';
@@ -162,6 +163,7 @@ function enter(room, choices) {
     changed: showControls,
     offered: (name, accept) => toast(t('{name} offers to go direct, without the server in between.', { name }), { label: t('Go direct'), act: accept }),
     tell: (sentence) => toast(sentence),
+    iceServers: () => fetchIceServers(iceServersUrl(room.roomName), query.get('token')),
   });
   Object.assign(exposed, { room, media });
   const social = showPeople(room, meeting);

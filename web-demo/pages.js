@@ -46,6 +46,17 @@ export function relayUrl(room, token) {
   return url;
 }
 
+/**
+ * Where the STUN and TURN servers are told of.
+ * @param {string} room
+ */
+export function iceServersUrl(room) {
+  const url = new URL('ice-servers', location.href);
+  url.search = '';
+  url.searchParams.set('room', room);
+  return url;
+}
+
 /** Lets the links between the pages carry the room along. */
 export function linkPages() {
   const here = new URLSearchParams(location.search);

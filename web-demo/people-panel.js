@@ -5,7 +5,7 @@
 import { confirmAction, personDialog } from './person-dialog.js';
 import { button, element, icon, input, label } from './dom.js';
 import { announce, toast } from './notices.js';
-import { duration, toldOfOthers, toldToUs } from './words.js';
+import { duration, toldOfOthers, toldToUs, withReason } from './words.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
@@ -55,8 +55,10 @@ export class PeoplePanel {
     const { people } = this.#room;
     button('raise').onclick = () => this.#do(people.raiseHand(people.hand === 0));
     button('away').onclick = () => this.#do(people.setStatus(people.status === 'away' ? '' : 'away'));
-    input('lock-room').onchange = () => this.#do(people.updateRoom({ locked: input('lock-room').checked }));
-    input('use-lobby').onchange = () => this.#do(people.updateRoom({ lobby: input('use-lobby').checked }));
+    input('lock-room').onchange = () => this.#do(people.updateRoom({ locked: input('lock-room').checked }, this.#takeReason()));
+    input('use-lobby').onchange = () => this.#do(people.updateRoom({ lobby: input('use-lobby').checked }, this.#takeReason()));
+    button('give-up').onclick = () =>
+      void this.#confirm(t('Give up the moderator’s role?'), t('Only another moderator can give it back to you.'), t('Give up'), (reason) => people.setModerator(this.#room.identity, false, reason));
     button('mute-all').onclick = () => void this.#confirm(t('Mute everybody?'), t('They can turn their microphones on again. Moderators speak on.'), t('Mute all'), (reason) => people.muteAll(reason));
     button('end-room').onclick = () =>
       void this.#confirm(t('End the meeting for everybody?'), t('Everybody is sent away, you too.'), t('End for all'), (reason) => people.endRoom(reason).catch(() => undefined));
@@ -81,11 +83,22 @@ export class PeoplePanel {
     if (answer) this.#do(act(answer.reason));
   }
 
-  #showRoom() {
+  /** What stands beside the switches; it is for one of them. */
+  #takeReason() {
+    const reason = input('room-reason').value.trim();
+    input('room-reason').value = '';
+    return reason || undefined;
+  }
+
+  /** @param {string} by empty: we did it @param {string | undefined} reason */
+  #tellRoom(by, reason) {
     const { locked, lobby } = this.#room.people;
-    if (locked !== this.#locked) toast(locked ? t('The room is locked: nobody new is let in.') : t('The room is open again.'));
-    if (lobby !== this.#lobby) toast(lobby ? t('Whoever is new waits in the lobby until a moderator lets them in.') : t('There is no lobby any more.'));
+    if (by && locked !== this.#locked) toast(withReason(locked ? t('{by} locked the room: nobody new is let in.', { by }) : t('{by} opened the room again.', { by }), reason));
+    if (by && lobby !== this.#lobby) toast(withReason(lobby ? t('{by} opened a lobby: whoever is new waits there until a moderator lets them in.', { by }) : t('{by} closed the lobby: whoever is new comes in at once.', { by }), reason));
     [this.#locked, this.#lobby] = [locked, lobby];
+  }
+
+  #showRoom() {
     for (const [identity, drop] of this.#asked) {
       if (this.#room.people.waiting.some((one) => one.identity === identity)) continue;
       drop();
@@ -104,6 +117,9 @@ export class PeoplePanel {
     button('away').setAttribute('aria-pressed', String(people.status === 'away'));
     button('away').textContent = people.status === 'away' ? t('I am back') : t('Away');
     element('moderation').hidden = !people.moderator;
+    const alone = ![...participants.values()].some(({ moderator }) => moderator);
+    button('give-up').disabled = alone;
+    button('give-up').title = alone ? t('Make somebody else a moderator first.') : '';
     element('lobby').hidden = people.waiting.length === 0;
     keepFocus(element('knocks'), people.waiting.map((waiting) => this.#knock(waiting)));
     input('lock-room').checked = people.locked;
@@ -199,8 +215,10 @@ export class PeoplePanel {
   #tell(done) {
     const { identity, participants, localTracks } = this.#room;
     const nameOf = /** @param {string | undefined} who */ (who) => [...participants.values()].find((one) => one.identity === who)?.name ?? t('Somebody');
+    const own = done.by === identity;
     const by = done.by === undefined ? t('A moderator') : nameOf(done.by);
-    if (done.by === identity) return;
+    if (done.action === 'update_room') this.#tellRoom(own ? '' : by, done.reason);
+    if (own) return;
     if (done.identity === identity) {
       const track = [...localTracks].find(({ id }) => id === done.track);
       const sentence = toldToUs(done, by, track?.source ?? 'screen_share');

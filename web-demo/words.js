@@ -48,7 +48,7 @@ export function toldOfOthers({ action, on, reason }, by, whom) {
  * @param {string} sentence
  * @param {string | undefined} reason
  */
-function withReason(sentence, reason) {
+export function withReason(sentence, reason) {
   return reason ? t('{sentence} Reason: {reason}', { sentence, reason }) : sentence;
 }
 

@@ -11,7 +11,7 @@ import { BINARY, OUT, startServer } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
 
 const require = createRequire(import.meta.url);
-const CLIENTS = { '1.x': 'socket.io-client-1', '2.x': 'socket.io-client-2', '4.x': 'socket.io-client' };
+const CLIENTS = { '1.x': 'socket.io-client-1', '2.x': 'socket.io-client-2', '3.x': 'socket.io-client-3', '4.x': 'socket.io-client' };
 const PAGES = 'http://127.0.0.1:9091';
 
 let server;

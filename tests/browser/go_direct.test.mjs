@@ -3,6 +3,7 @@
  * say to find each other is for nobody else.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { meet } from './lib/participant.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
@@ -143,4 +144,25 @@ direct.test('the direct way fails, and the meeting goes on through the server', 
   for (const one of [ada, bob]) await isBack(one);
   await meet([ada, bob]);
   await untilServerForwards();
+});
+
+direct.test('the direct way dies in silence, and where there is none nobody gets lost', async (t) => {
+  await agree();
+  await untilServerIsStill();
+  // What is not to or from the server is a direct way.
+  const drop = 'meta l4proto udp udp sport != { 8080, 8081 } udp dport != { 8080, 8081 } drop';
+  execFileSync('nft', [`table inet no_direct { chain out { type filter hook output priority 0; ${drop}; }; }`]);
+  const began = performance.now();
+  for (const one of [ada, bob]) await isBack(one);
+  await untilServerForwards();
+  t.diagnostic(`through the server again ${Math.round(performance.now() - began)} ms after the direct way had died`);
+  await meet([ada, bob]);
+  await ada.click('go-direct');
+  await bob.page.waitForSelector('.toast button');
+  await bob.page.click('.toast button');
+  await until('the end of the attempt', async () => /No direct way was found|The meeting goes on through the server/.test(await ada.page.$eval('#toasts', ({ textContent }) => textContent)));
+  for (const one of [ada, bob]) await isBack(one);
+  execFileSync('nft', ['delete table inet no_direct']);
+  await meet([ada, bob]);
+  await agree();
 });

@@ -1,4 +1,4 @@
-/** Chat, presence and moderation as people see them: a moderator in Chromium, members in Firefox and Chromium. */
+/** Chat, presence and moderation as people see them: a moderator in Chromium, and for a while in Firefox, and members in Firefox. */
 import assert from 'node:assert/strict';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
@@ -37,6 +37,13 @@ async function moderate(person, other, deed, reason = '') {
   await person.page.evaluate((name) => document.querySelector(`#deeds [data-deed="${name}"]`).click(), deed);
 }
 
+/** Says yes to the question that was asked. */
+async function confirm(person, reason = '') {
+  await person.page.waitForSelector('#confirm[open]');
+  await person.page.$eval('#confirm-reason', (input, value) => (input.value = value), reason);
+  await person.click('confirm-yes');
+}
+
 people.test('what is said is read by all, also by who comes late, and in private only by those it is for', async () => {
   chromium = await people.browser();
   const firefox = await people.browser('firefox');
@@ -58,7 +65,8 @@ people.test('what is said is read by all, also by who comes late, and in private
   const link = await bob.page.$eval('#messages a', ({ href, rel, textContent }) => ({ href, rel, textContent }));
   assert.deepEqual(link, { href: 'https://example.org/a?b=c', rel: 'noopener noreferrer nofollow', textContent: 'https://example.org/a?b=c' });
   assert.equal(await bob.page.$('#messages b'), null, 'text is text');
-  eve = await people.join(chromium, 'talk', 2, { query });
+  // In a Firefox of its own: a tab in the background stands still.
+  eve = await people.join(await people.browser('firefox'), 'talk', 2, { query });
   await eve.click('toggle-chat');
   await lastMessage(eve, 'See https://example.org/a?b=c. <b>Not bold</b>');
   await write(ada, 'psst', await identityOf(bob));
@@ -74,7 +82,13 @@ people.test('a message is deleted by its author and by the moderator, and a memb
   await lastMessage(eve, 'by bob');
   assert.equal((await eve.page.$$('#messages button')).length, 0);
   await ada.page.$eval('#messages li:last-child button', (element) => element.click());
+  await confirm(ada, 'off topic');
   for (const person of [ada, bob, eve]) await lastMessage(person, 'all again');
+  await shows(bob, '#toasts', /P0 deleted a message of yours\. Reason: off topic/);
+  assert.doesNotMatch(await textOf(eve, '#toasts'), /deleted/);
+  await write(bob, 'taken back');
+  await bob.page.$eval('#messages li:last-child button', (element) => element.click());
+  for (const person of [bob, eve]) await lastMessage(person, 'all again');
 });
 
 people.test('a raised hand comes first in the list, and a reaction is seen for a moment', async () => {
@@ -158,6 +172,47 @@ people.test('a screen goes whole, with its sound: when a moderator stops it, and
   assert.equal(await eve.page.$eval('#toggle-screen', (element) => element.classList.contains('on')), false);
 });
 
+people.test('all are muted, a camera is turned off, the room is locked and open again, and each of it is told with its reason', async () => {
+  const isOn = (id) => bob.page.$eval(`#${id}`, (element) => element.classList.contains('on'));
+  assert.equal(await isOn('toggle-mic'), true);
+  await ada.click('mute-all');
+  await confirm(ada, 'a minute of silence');
+  await shows(bob, '#toasts', /P0 muted everybody.*a minute of silence/);
+  await until('the microphone to be off', async () => !(await isOn('toggle-mic')));
+  await bob.click('toggle-camera');
+  await until('the camera', () => ada.page.evaluate((id) => [...window.switchyard.room.participants.get(id).tracks.values()].some(({ source }) => source === 'camera'), bob.id));
+  await moderate(ada, bob, 'stop-camera', 'too dark');
+  await shows(bob, '#toasts', /P0 turned your camera off.*too dark/);
+  await until('the camera to be off', async () => !(await isOn('toggle-camera')));
+  await ada.page.$eval('#room-reason', (input) => (input.value = 'we are complete'));
+  await ada.page.$eval('#lock-room', (element) => element.click());
+  await shows(bob, '#toasts', /P0 locked the room.*we are complete/);
+  const late = await people.open(chromium, '/?room=talk&name=Late&autojoin=1', { index: 3 });
+  await shows(late, '#prejoin-notice', /The room is locked/);
+  await ada.page.$eval('#lock-room', (element) => element.click());
+  await shows(bob, '#toasts', /P0 opened the room again/);
+  await late.page.reload();
+  await stateOf(late, 'connected');
+  await late.page.close();
+});
+
+people.test('whoever is away says so, and the role of the moderator goes to somebody else and back', async () => {
+  const row = async () => textOf(ada, `#roster-list li[data-identity="${await identityOf(bob)}"]`);
+  await bob.page.$eval('#away', (element) => element.click());
+  await until('Away in the list', async () => /Away/.test(await row()) || { error: await row() });
+  await bob.page.$eval('#away', (element) => element.click());
+  await until('to be back', async () => !/Away/.test(await row()));
+  for (const [from, to] of [[ada, bob], [bob, ada]]) {
+    await until('nobody else to give it to', () => from.page.$eval('#give-up', ({ disabled }) => disabled));
+    await moderate(from, to, 'promote');
+    await until('somebody else', () => from.page.$eval('#give-up', ({ disabled }) => !disabled));
+    await from.page.$eval('#give-up', (element) => element.click());
+    await confirm(from);
+    await until('the role to be there', () => to.page.$eval('#moderation', ({ hidden }) => !hidden));
+    await until('the role to be gone', () => from.page.$eval('#moderation', ({ hidden }) => hidden));
+  }
+});
+
 people.test('whoever is renamed is called so on their own page, and goes on writing', async () => {
   await ada.page.evaluate((identity) => window.switchyard.room.people.update({ identity, name: 'Robert' }), await identityOf(bob));
   await until('the name on the own tile', async () => /Robert \(you\)/.test(await textOf(bob, '#tiles')));
@@ -190,7 +245,7 @@ people.test('whoever is removed is told why, knocks in the lobby, is denied, kno
   await stateOf(eve, 'closed');
   assert.match(await textOf(eve, '#ended-message'), /removed from this room by P0\. Reason: spam/);
   await ada.page.$eval('#use-lobby', (element) => element.click());
-  await shows(bob, '#toasts', /waits in the lobby/);
+  await shows(bob, '#toasts', /P0 opened a lobby/);
   await eve.click('rejoin');
   await stateOf(eve, 'waiting');
   assert.match(await textOf(eve, '#waiting-message'), /A moderator .* You are next/);

@@ -11,7 +11,7 @@ import { Emitter } from './events.js';
  * Events and their `detail`.
  * @typedef {object} ChatEvents
  * @property {{message: ChatMessage, old: boolean}} message somebody said something, we ourselves too; `old`: before we came
- * @property {{id: string}} deleted
+ * @property {{id: string, message?: ChatMessage, by?: string, reason?: string}} deleted `by`: identity of the moderator who did it
  * @property {{}} cleared we came into the room, for the first time or again: what was said there comes as history
  * @property {{participant: string, typing: boolean}} typing
  */
@@ -49,9 +49,9 @@ export class Chat extends Emitter {
     await this.#request('chat', { text, ...(to && { to }) });
   }
 
-  /** Takes a message back: one's own, or as a moderator. @param {string} id */
-  async remove(id) {
-    await this.#request('chat_delete', { message: id });
+  /** Takes a message back: one's own, or as a moderator. @param {string} id @param {string} [reason] its author is told */
+  async remove(id, reason) {
+    await this.#request('chat_delete', { message: id, reason });
   }
 
   /**
@@ -78,8 +78,7 @@ export class Chat extends Emitter {
         for (const old of message.messages) this.#add(old, true);
         return true;
       case 'chat_deleted':
-        this.messages = this.messages.filter(({ message: id }) => id !== message.message);
-        this.emit('deleted', { id: message.message });
+        this.#remove(message);
         return true;
       case 'participant_typing':
         this.emit('typing', { participant: message.participant, typing: message.typing });
@@ -87,6 +86,13 @@ export class Chat extends Emitter {
       default:
         return false;
     }
+  }
+
+  /** @param {import('./protocol.js').ChatDeleted} deleted */
+  #remove({ message: id, by, reason }) {
+    const message = this.messages.find((one) => one.message === id);
+    this.messages = this.messages.filter((one) => one !== message);
+    this.emit('deleted', { id, message, by, reason });
   }
 
   /** The room may be another one than before, and count from one again. */

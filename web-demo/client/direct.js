@@ -117,9 +117,20 @@ export class DirectCall extends Emitter {
 
   /** @param {MediaStreamTrack} track */
   remove(track) {
+    const stream = this.#local.get(track);
     this.#local.delete(track);
+    if (stream && ![...this.#local.values()].includes(stream)) delete this.#localPictures[stream.id];
     const sender = this.connection?.getSenders().find((one) => one.track === track);
     if (sender) this.connection?.removeTrack(sender);
+  }
+
+  /**
+   * For the next connection, and the next ICE restart of this one: credentials of TURN servers end.
+   * @param {RTCIceServer[]} iceServers
+   */
+  useIceServers(iceServers) {
+    this.#options.iceServers = iceServers;
+    this.connection?.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
   }
 
   close() {

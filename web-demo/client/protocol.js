@@ -65,7 +65,7 @@
 /** @typedef {{message: string, identity: string, name: string, time: number, text: string, to?: string[]}} ChatMessage milliseconds since 1970; without `to` for all */
 /** @typedef {{type: 'chat_message'} & ChatMessage} ChatMessageMessage */
 /** @typedef {{type: 'chat_history', messages: ChatMessage[]}} ChatHistory */
-/** @typedef {{type: 'chat_deleted', message: string}} ChatDeleted */
+/** @typedef {{type: 'chat_deleted', message: string, by?: string, reason?: string}} ChatDeleted `by`: the moderator's identity */
 /** @typedef {{type: 'participant_typing', participant: string, typing: boolean}} ParticipantTyping */
 /** @typedef {{type: 'reaction', participant: string, reaction: string}} Reaction */
 /** @typedef {{action: string, by?: string, identity?: string, track?: string, on?: boolean, reason?: string}} Moderated identities; what does not apply is absent */
