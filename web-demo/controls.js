@@ -5,7 +5,7 @@
 import { button, element, input, label, select, setIcon } from './dom.js';
 import { onDevicesChanged } from './client/devices.js';
 import { Speaker } from './client/speaker.js';
-import { rememberChoices, rememberWanted } from './client/storage.js';
+import { recall, remember, rememberChoices, rememberWanted } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
 import { invite } from './invite.js';
 import { announce, toast } from './notices.js';
@@ -44,6 +44,8 @@ import { t } from './language.js';
 
 /** @type {Parts | null} */
 let parts = null;
+/** Cameras that were asked for a small picture. @type {WeakSet<MediaStreamTrack>} */
+const small = new WeakSet();
 /** Buttons at work: a second click would race the first. @type {Set<string>} */
 const busy = new Set();
 
@@ -106,6 +108,8 @@ export function setUpControls() {
     input(id).addEventListener('change', () => void attempt(({ media }) => media.process({ [name]: input(id).checked })));
   }
   select('pictures').addEventListener('change', () => wantPictures(select('pictures').value));
+  input('use-keys').checked = recall('localStorage', 'keys') !== 'off';
+  input('use-keys').addEventListener('change', () => remember('localStorage', 'keys', input('use-keys').checked ? 'on' : 'off'));
   onDevicesChanged(() => void fillDialog());
   label(button('open-devices'), t('Camera and microphone'), 'd');
   label(button('invite-others'), t('Invite others'), 'l');
@@ -132,6 +136,7 @@ export function showControls() {
   for (const [id, sources] of SENDING) button(id).hidden = !sources.some(may);
   if (!navigator.mediaDevices?.getDisplayMedia) button('toggle-screen').hidden = true;
   const { grid } = meeting;
+  fitCamera(media, meeting.pictures === 'small');
   const [unread, knocking] = [social.unread(), social.people.waiting.length];
   show('raise-hand', social.people.hand > 0, ['hand', 'hand'], [t('Take your hand down'), t('Raise your hand')], 'h');
   show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], [t('Close the chat'), unread > 1 ? t('Open the chat, {unread} new messages', { unread }) : unread > 0 ? t('Open the chat, 1 new message') : t('Open the chat')], 'c');
@@ -150,6 +155,17 @@ export function showControls() {
   button('go-direct').hidden = !direct.possible;
   button('go-direct').classList.toggle('on', direct.state !== 'off');
   label(button('go-direct'), { off: t('Go direct, without the server in between'), offered: t('Take the offer to go direct back'), on: t('Go through the server again') }[direct.state]);
+}
+
+/** Who saves power and data sends less as well. @param {LocalMedia} media @param {boolean} saving */
+function fitCamera({ camera, cameraOn }, saving) {
+  const track = camera?.mediaStreamTrack;
+  if (!track || !cameraOn || small.has(track) === saving) return;
+  if (saving) small.add(track);
+  else small.delete(track);
+  const size = saving ? { width: { ideal: 640 }, height: { ideal: 360 } } : { width: { ideal: 1280 }, height: { ideal: 720 } };
+  // What the camera cannot do stays as it is.
+  void track.applyConstraints({ ...track.getConstraints(), ...size }).catch(() => undefined);
 }
 
 /**
@@ -206,8 +222,10 @@ function handleKey(event) {
   // A click on the text of a dialog leaves the focus with the page; one that was closed has it for a moment yet.
   if (document.querySelector('dialog[open]') || target.closest('input, select, textarea')) return;
   const pages = { PageUp: -1, PageDown: 1 }[event.key];
-  if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
   if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);
+  // Who speaks to the computer says letters (WCAG 2.1.4).
+  if (!input('use-keys').checked) return;
+  if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
   const id = KEYS[event.key.toLowerCase()];
   if (!id || button(id).hidden) return;
   event.preventDefault();
@@ -218,6 +236,7 @@ function handleKey(event) {
 function wantPictures(value) {
   const pictures = /** @type {const} */ (['full', 'small', 'none']).find((one) => one === value) ?? 'full';
   parts?.meeting.wantPictures(pictures);
+  showControls();
   if (pictures === 'none' && parts?.floating?.open) void parts.floating.toggle();
   toast({ full: t('Pictures come as good as your connection allows.'), small: t('Pictures come small, to save power and data.'), none: t('Sound only: no pictures come.') }[pictures]);
 }

@@ -57,6 +57,7 @@ export const GERMAN_OPERATOR = {
   Viewers: 'Zuschauer',
   Tracks: 'Spuren',
   'Dropped packets': 'Verworfene Pakete',
+  'The reasons have the names that they have in the metrics.': 'Die Gründe heißen wie in den Metriken.',
   'Nothing was dropped.': 'Nichts wurde verworfen.',
   Reason: 'Grund',
   'Per second': 'Pro Sekunde',

@@ -156,6 +156,7 @@ function showDrops() {
   const rows = reasons.filter(({ total }) => total > 0).toSorted((one, other) => other.total - one.total);
   element('drops').hidden = rows.length === 0;
   element('drops-empty').hidden = rows.length > 0;
+  element('drops-names').hidden = rows.length === 0;
   fillRows('drops', rows.map((row) => [row.reason.replaceAll('_', ' '), row.now === null ? '–' : number(row.now, 1), number(row.total)]));
 }
 

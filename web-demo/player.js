@@ -171,7 +171,8 @@ export class Player {
 
   /** @param {KeyboardEvent} event */
   #handleKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || element('theatre').hidden) return;
+    // The switch is on the sheet of keys in the meeting.
+    if (event.ctrlKey || event.metaKey || event.altKey || element('theatre').hidden || recall('localStorage', 'keys') === 'off') return;
     const target = /** @type {HTMLElement} */ (event.target);
     if (target.closest('select, input, textarea')) return;
     const step = { ArrowUp: VOLUME_STEP, ArrowDown: -VOLUME_STEP }[event.key];

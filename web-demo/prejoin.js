@@ -10,7 +10,8 @@ import { ROOM_SENTENCE, personName, roomName } from './pages.js';
 import { rememberChoices, rememberWanted, rememberedChoices } from './client/storage.js';
 import { Speaker } from './client/speaker.js';
 import { playTestSound } from './speaker-test.js';
-import { t } from './language.js';
+import { ask } from './server-api.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/devices.js').Opened} Opened */
 
@@ -32,6 +33,28 @@ const LISTS = /** @type {const} */ ({ camera: 'prejoin-cameras', microphone: 'pr
 /** What the buttons do: off, on. @type {Record<Device, [string, string]>} */
 const TOGGLES = { camera: [t('Turn the camera off'), t('Turn the camera on')], microphone: [t('Turn the microphone off'), t('Turn the microphone on')] };
 
+/** What others get, by what is on: camera, microphone. */
+const OUTLOOK = {
+  both: t('Everybody in the room sees and hears you as soon as you join.'),
+  camera: t('Everybody in the room sees you as soon as you join; your microphone stays off.'),
+  microphone: t('Everybody in the room hears you as soon as you join; your camera stays off.'),
+  none: t('Nobody sees or hears you before you turn your camera or microphone on.'),
+};
+
+/** How many are there, if the server tells: without keys it does, and then it is on this machine. @param {string} room */
+async function companyOf(room) {
+  if (!['localhost', '127.0.0.1', '[::1]'].includes(location.hostname)) return '';
+  try {
+    /** @type {{rooms: {name: string, participants: number}[], next: string | null}} */
+    const { rooms, next } = await (await ask('api/rooms?limit=200', '')).json();
+    const count = rooms.find(({ name }) => name === room)?.participants ?? 0;
+    if (count === 0) return next ? '' : t('Nobody is there yet.');
+    return count === 1 ? t('One person is there.') : t('{count} people are there.', { count: number(count) });
+  } catch {
+    return '';
+  }
+}
+
 export class Prejoin {
   /** @type {Record<Device, MediaStreamTrack | null>} */
   #tracks = { camera: null, microphone: null };
@@ -42,6 +65,8 @@ export class Prejoin {
   #meter = new LevelMeter(/** @type {HTMLMeterElement} */ (element('preview-level')));
   #shown = false;
   #join;
+  /** Who is in the room that is written there, in a sentence. */
+  #company = '';
   /** Devices being opened for the preview. @type {Promise<Opened> | null} */
   #opening = null;
   /** A device being opened by itself; `given`: to whoever joins. @type {Record<Device, {track: Promise<MediaStreamTrack>, given: boolean} | null>} */
@@ -77,6 +102,7 @@ export class Prejoin {
       const chosen = this.#room();
       if (chosen) invite(chosen, input('passphrase').value.trim());
     });
+    input('room-name').addEventListener('change', () => void this.#lookIn());
     onDevicesChanged(() => void this.#fillLists());
   }
 
@@ -90,6 +116,7 @@ export class Prejoin {
     // On a phone the preview stays in sight.
     (input('name').value ? button('join') : input('name')).focus({ preventScroll: true });
     this.#chosen.clear();
+    void this.#lookIn();
     const opening = openWanted(this.#wanted, this.#choices);
     this.#opening = opening;
     const opened = await opening;
@@ -227,6 +254,21 @@ export class Prejoin {
     await fillDevices(select(LISTS.speaker), 'speaker', this.#choices.speaker);
   }
 
+  async #lookIn() {
+    const name = roomName(input('room-name').value);
+    const company = name ? await companyOf(name) : '';
+    if (name !== roomName(input('room-name').value)) return;
+    this.#company = company;
+    this.#tell();
+  }
+
+  /** What joining will do. */
+  #tell() {
+    const on = /** @param {Device} device */ (device) => (this.#opening || this.#reopening[device] ? this.#wanted[device] : this.#tracks[device] !== null);
+    const [camera, microphone] = [on('camera'), on('microphone')];
+    element('prejoin-outlook').textContent = `${OUTLOOK[camera ? (microphone ? 'both' : 'camera') : microphone ? 'microphone' : 'none']} ${this.#company}`.trim();
+  }
+
   #render() {
     if (!this.#shown) return;
     const { camera, microphone } = this.#tracks;
@@ -235,6 +277,7 @@ export class Prejoin {
     preview.hidden = camera === null;
     element('preview-note').hidden = camera !== null;
     this.#meter.show(microphone);
+    this.#tell();
     showToggle('preview-camera', camera !== null, 'camera');
     showToggle('preview-mic', microphone !== null, 'microphone');
   }

@@ -136,6 +136,17 @@ devices.test('on the first screen the speaker is tried, what is off stays off, a
     });
   await page.waitForSelector('#prejoin-speakers option[value="headset"]');
   await on(1);
+  const outlook = (sentence) => until(sentence, () => page.$eval('#prejoin-outlook', ({ textContent }, wanted) => textContent === wanted || { error: textContent }, sentence));
+  await outlook('Everybody in the room sees and hears you as soon as you join. Nobody is there yet.');
+  await page.$eval('#room-name', (field) => {
+    field.value = 'devices';
+    field.dispatchEvent(new Event('change'));
+  });
+  await outlook('Everybody in the room sees and hears you as soon as you join. 2 people are there.');
+  await page.$eval('#room-name', (field) => {
+    field.value = 'first';
+    field.dispatchEvent(new Event('change'));
+  });
   await page.select('#prejoin-speakers', 'headset');
   await eve.click('prejoin-test');
   await until('the sound', () => page.evaluate(() => window.cables.sinks.includes('headset')));
@@ -210,6 +221,7 @@ devices.test('what is turned off or changed in the room is so when they join aga
   await page.waitForSelector('#preview-camera[aria-label="Turn the camera on"]');
   await page.click('#preview-mic');
   await page.waitForSelector('#preview-mic.on');
+  assert.match(await page.$eval('#prejoin-outlook', ({ textContent }) => textContent), /^Everybody in the room hears you as soon as you join; your camera stays off\./);
   assert.deepEqual(await page.evaluate(() => window.cables.asked), [{ audio: { echoCancellation: true, noiseSuppression: false, autoGainControl: true } }]);
   await page.click('#join');
   await state('connected');

@@ -74,10 +74,17 @@ network.test('the toolbar tells how the connection is, and sound only ends the p
   await until('no pictures', async () => (await bytesIn(1000)) === 0);
   await ada.hears(bob);
   assert.equal(await page.$eval(`${ada.tileOf(bob)} video`, (video) => video.hidden), true);
+  await page.evaluate(() => {
+    window.sizes = [];
+    MediaStreamTrack.prototype.applyConstraints = async ({ height }) => void window.sizes.push(height.ideal);
+  });
+  const sizes = () => page.evaluate(() => window.sizes);
   await page.select('#pictures', 'small');
   await ada.sees(bob);
+  assert.deepEqual(await sizes(), [360], 'who saves power sends less as well');
   await page.select('#pictures', 'full');
   await ada.sees(bob);
+  assert.deepEqual(await sizes(), [360, 720]);
   // By key as well.
   await page.keyboard.press('Escape');
   await page.keyboard.press('a');
@@ -120,6 +127,16 @@ network.test('while a dialog is open no key acts behind it, and what is said can
   await page.keyboard.press('Escape');
   await page.keyboard.press('m');
   await until('the microphone to be off', () => page.evaluate(() => !window.switchyard.media.microphoneOn || { error: 'on: no key acted, or two' }));
+  await page.keyboard.press('?');
+  await page.click('#use-keys');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('m');
+  await page.keyboard.press('l');
+  assert.equal(await page.evaluate(() => document.querySelector('dialog[open]') || window.switchyard.media.microphoneOn), false);
+  assert.equal(await page.evaluate(() => localStorage.getItem('switchyard.keys')), 'off');
+  await page.click('#show-keys');
+  await page.click('#use-keys');
+  await page.keyboard.press('Escape');
   await page.keyboard.press('l');
   await page.click('#copy-link');
   const toast = await until('a toast that can be clicked', () =>
