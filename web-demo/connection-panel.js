@@ -4,7 +4,7 @@
  */
 import { element } from './dom.js';
 import { bits } from './stats-overlay.js';
-import { t } from './language.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/direct.js').Exchanged} Exchanged */
 /** @typedef {'waiting' | 'active' | 'done' | 'failed'} Progress */
@@ -55,7 +55,7 @@ export class ConnectionPanel {
     count[sent ? 'sent' : 'received'] += 1;
     this.#counts.set(what, count);
     const line = document.createElement('li');
-    line.textContent = `${(at / 1000).toFixed(2)} s ${sent ? '→' : '←'} ${what}${detail ? `: ${detail}` : ''}`;
+    line.textContent = `${number(at / 1000, 2)} s ${sent ? '→' : '←'} ${what}${detail ? `: ${detail}` : ''}`;
     const list = element('exchanged');
     list.append(line);
     if (list.childElementCount > EXCHANGED_SHOWN_MAX) list.firstElementChild?.remove();

@@ -5,7 +5,7 @@
 import { button, element, input, label, select, setIcon } from './dom.js';
 import { onDevicesChanged } from './client/devices.js';
 import { Speaker } from './client/speaker.js';
-import { rememberChoices } from './client/storage.js';
+import { rememberChoices, rememberWanted } from './client/storage.js';
 import { fillDevices } from './device-lists.js';
 import { invite } from './invite.js';
 import { announce, toast } from './notices.js';
@@ -21,6 +21,7 @@ import { t } from './language.js';
 /**
  * @typedef {object} Parts
  * @property {LocalMedia} media
+ * @property {Record<'camera' | 'microphone', boolean>} wanted whether they are to be on the next time
  * @property {import('./meeting.js').Meeting} meeting
  * @property {FloatingSpeaker | null} floating null where the browser has no such window
  * @property {import('./client/speaker.js').Speaker} speaker
@@ -51,15 +52,24 @@ const LAYOUTS = { auto: t('Layout: by itself'), grid: t('Layout: all in a grid')
 
 /** What each button does. @type {Record<string, (parts: Parts) => unknown>} */
 const ACTIONS = {
-  'toggle-mic': ({ media }) => media.toggleMicrophone(),
-  'toggle-camera': ({ media }) => media.toggleCamera(),
+  'toggle-mic': async ({ media, wanted }) => {
+    await media.toggleMicrophone();
+    keepWanted(wanted, 'microphone', media.microphoneOn);
+  },
+  'toggle-camera': async ({ media, wanted }) => {
+    await media.toggleCamera();
+    keepWanted(wanted, 'camera', media.cameraOn);
+  },
   'toggle-screen': ({ media }) => media.toggleScreen(),
   'toggle-stats': ({ stats }) => stats.toggle(),
   'switch-layout': ({ meeting: { grid } }) => {
     grid.switchMode();
     announce(LAYOUTS[grid.mode]);
   },
-  'toggle-pip': ({ floating }) => floating?.toggle(),
+  'toggle-pip': ({ floating, meeting }) => {
+    if (meeting.pictures === 'none' && !floating?.open) throw new Error(t('Sound only: no pictures come, and so there is none for a small window. The key a brings them back.'));
+    return floating?.toggle();
+  },
   'open-devices': () => openDialog(),
   'show-keys': () => /** @type {HTMLDialogElement} */ (element('shortcuts')).showModal(),
   'raise-hand': ({ social }) => social.people.raiseHand(social.people.hand === 0),
@@ -165,6 +175,16 @@ function show(id, on, icons, texts, key) {
   label(target, on ? texts[0] : texts[1], key);
 }
 
+/**
+ * @param {Parts['wanted']} wanted
+ * @param {'camera' | 'microphone'} device
+ * @param {boolean} on
+ */
+function keepWanted(wanted, device, on) {
+  wanted[device] = on;
+  rememberWanted(device, on);
+}
+
 /** @param {string} id of the button */
 async function act(id) {
   if (!parts || busy.has(id)) return;
@@ -183,8 +203,8 @@ async function act(id) {
 function handleKey(event) {
   if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  // For a moment a dialog that was closed has the focus yet.
-  if (target.closest('input, select, textarea, dialog[open]')) return;
+  // A click on the text of a dialog leaves the focus with the page; one that was closed has it for a moment yet.
+  if (document.querySelector('dialog[open]') || target.closest('input, select, textarea')) return;
   const pages = { PageUp: -1, PageDown: 1 }[event.key];
   if (event.key.toLowerCase() === 'a') wantPictures(parts.meeting.pictures === 'none' ? 'full' : 'none');
   if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);

@@ -13,7 +13,7 @@ import { announce, clearNotices, copyLink, toast } from './notices.js';
 import { ROOM_SENTENCE, iceServersUrl, linkPages, pageLink, personName, relayUrl, roomName } from './pages.js';
 import { recall, remember, rememberedChoices } from './client/storage.js';
 import { TalkPanel } from './talk-panel.js';
-import { t } from './language.js';
+import { holdLanguage, t } from './language.js';
 
 /** @typedef {import('./client/direct.js').Picture} Picture */
 /** @typedef {{call: DirectCall | null}} Exposed */
@@ -237,6 +237,7 @@ function showStream(target, stream) {
 function notify(sentence) {
   element('notice').textContent = sentence;
   element('notice').hidden = sentence === '';
+  if (sentence) announce(sentence);
 }
 
 /**
@@ -246,6 +247,7 @@ function notify(sentence) {
 function showState(state, message) {
   document.body.dataset.state = state;
   const inCall = state !== 'setup';
+  holdLanguage(inCall ? t('Another language ends the call: choose it before or after.') : '');
   const peer = exposed.call?.peerName || t('The other');
   const words = { setup: t('Nobody else is here.'), waiting: t('Waiting for the other. Send them the link.'), connecting: t('Connecting with {peer}…', { peer }), reconnecting: t('{peer} cannot be reached.', { peer }), connected: t('{peer} shows no picture.', { peer }), closed: '' };
   element('remote-note').textContent = words[state];

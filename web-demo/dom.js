@@ -54,21 +54,18 @@ export function label(target, text, key) {
 }
 
 /**
- * The rows of a table's body.
+ * The rows of a table's body. What is the same stays in its place: a button that is replaced under the mouse is not clicked.
  * @param {string} id
  * @param {(string | HTMLElement)[][]} rows what each cell holds
  */
 export function fillRows(id, rows) {
-  const lines = rows.map((row) => {
-    const line = document.createElement('tr');
-    line.append(
-      ...row.map((content) => {
-        const cell = document.createElement('td');
-        cell.append(content);
-        return cell;
-      }),
-    );
-    return line;
-  });
-  element(id).querySelector('tbody')?.replaceChildren(...lines);
+  const body = element(id).querySelector('tbody');
+  for (const [index, row] of rows.entries()) {
+    const line = body?.rows[index] ?? body?.insertRow();
+    for (const [at, content] of row.entries()) {
+      const cell = line?.cells[at] ?? line?.insertCell();
+      if (cell?.firstChild !== content && (content instanceof HTMLElement || cell?.textContent !== content)) cell?.replaceChildren(content);
+    }
+  }
+  while (body && body.rows.length > rows.length) body.deleteRow(-1);
 }

@@ -50,11 +50,6 @@ export class Grid {
     return this.#mode;
   }
 
-  /** Whether the tile stands large. @param {string} key */
-  isFeatured(key) {
-    return this.#arrangement?.featured.includes(key) ?? false;
-  }
-
   /** @param {string} key */
   isPinned(key) {
     return this.#pinned === key;
@@ -166,6 +161,7 @@ export class Grid {
       return more > 0 ? t('{names} and {more} more', { names: there.slice(0, NAMES_MAX).join(', '), more }) : there.join(', ');
     };
     const [first, last] = [page * size + 1, Math.min(paged.length, (page + 1) * size)];
+    const focused = document.activeElement;
     element('page-words').textContent = first === last ? t('{first} of {count}', { first, count: paged.length }) : t('{first}–{last} of {count}', { first, last, count: paged.length });
     for (const [id, of] of /** @type {const} */ ([['page-back', page - 1], ['page-on', page + 1]])) {
       const there = of >= 0 && of < pages;
@@ -174,5 +170,9 @@ export class Grid {
       const back = id === 'page-back';
       label(button(id), back ? t('Back to {names}', { names: names(of) }) : t('On to {names}', { names: names(of) }), back ? t('Page up') : t('Page down'));
     }
+    // A button that is disabled loses the focus; the other one is not.
+    const [back, on] = [button('page-back'), button('page-on')];
+    if (focused === back && back.disabled) on.focus();
+    if (focused === on && on.disabled) back.focus();
   }
 }

@@ -85,6 +85,14 @@ function offerLanguages() {
   });
 }
 
+/** The page cannot be loaded anew while it is at work. @param {string} reason in the language of the page; empty: it can */
+export function holdLanguage(reason) {
+  const list = document.querySelector('select#languages');
+  if (!(list instanceof HTMLSelectElement)) return;
+  list.disabled = reason !== '';
+  list.title = reason;
+}
+
 /** @returns {Language} */
 function chosen() {
   const wished = [recall('localStorage', 'language') ?? '', ...navigator.languages].map((one) => one.slice(0, 2));

@@ -6,7 +6,7 @@ import { element, button, input } from './dom.js';
 import { healthOf } from './health.js';
 import { copyLink } from './notices.js';
 import { bits } from './stats-overlay.js';
-import { t } from './language.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/stats.js').TrackStats} TrackStats */
 /** @typedef {import('./health.js').Level} Level */
@@ -76,7 +76,7 @@ export class LivePanel {
       ['Resolution', stats.width ? `${stats.width}×${stats.height}` : '–'],
       ['Frame rate', stats.fps === null ? '–' : `${Math.round(stats.fps)} fps`],
       ['Round trip', stats.rttMs === null ? '–' : `${Math.round(stats.rttMs)} ms`],
-      ['Loss', stats.loss === null ? '–' : `${(stats.loss * 100).toFixed(1)} %`],
+      ['Loss', stats.loss === null ? '–' : `${number(stats.loss * 100, 1)} %`],
       ['Codec', stats.codec || '–'],
     ]);
   }

@@ -16,7 +16,7 @@ import { announce, clearNotices, toast } from './notices.js';
 import { ROOM_SENTENCE, linkPages, pageLink, personName, roomName } from './pages.js';
 import { recall, remember } from './client/storage.js';
 import { Studio } from './studio.js';
-import { t } from './language.js';
+import { holdLanguage, t } from './language.js';
 
 /** @typedef {import('./client/whip.js').Publication} Publication */
 /** @typedef {import('./client/codecs.js').VideoCodec} VideoCodec */
@@ -142,8 +142,8 @@ function follow(publication, room) {
     } else if (state !== 'closed') {
       const sentence = message.endsWith('…') ? t(message) : `${t(message)} ${t('Trying again…')}`;
       panel.lost(sentence);
-      announce(sentence);
-      if (!panel.began) notify(sentence);
+      if (panel.began) announce(sentence);
+      else notify(sentence);
       showState(panel.began ? 'reconnecting' : 'starting');
     }
   });
@@ -198,6 +198,7 @@ async function fillLists() {
 function notify(sentence) {
   element('notice').textContent = t(sentence);
   element('notice').hidden = sentence === '';
+  if (sentence) announce(sentence);
 }
 
 /** @param {PageState} state */
@@ -208,6 +209,7 @@ function showState(state) {
   element('live-panel').hidden = !live;
   element('on-air').hidden = !live;
   button('stop').hidden = state === 'setup';
+  holdLanguage(state === 'setup' ? '' : t('Another language ends the stream: choose it before or after.'));
   button('go-live').hidden = live;
   button('go-live').disabled = state === 'starting';
   button('go-live').textContent = state === 'starting' ? t('Going live…') : t('Go live');

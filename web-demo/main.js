@@ -40,6 +40,7 @@ import { t } from './language.js';
 const query = new URLSearchParams(location.search);
 const codec = /** @type {VideoCodec} */ (['vp8', 'h264', 'vp9', 'av1'].find((name) => name === query.get('codec')) ?? 'vp8');
 const scalabilityMode = query.get('mode') ?? undefined;
+/** As the address says, then as it was turned on or off last. */
 const wanted = { camera: query.get('cam') !== '0' && rememberedWanted('camera'), microphone: query.get('mic') !== '0' && rememberedWanted('microphone') };
 
 /** For tests and curious people in the console. @type {Exposed} */
@@ -171,7 +172,7 @@ function enter(room, choices) {
   element('room-title').textContent = room.roomName;
   document.title = `${room.roomName} – Switchyard`;
   const link = linkTo(room.roomName, passphrase);
-  useControls({ room, media, meeting, floating, speaker, stats, direct, social, link, leave: () => room.close() });
+  useControls({ room, media, wanted, meeting, floating, speaker, stats, direct, social, link, leave: () => room.close() });
   room.on('statechange', ({ state, message }) => {
     if (state === 'connected' || state === 'reconnecting') showState(state);
     if (state === 'reconnecting') banner.show(message);
@@ -191,6 +192,7 @@ function enter(room, choices) {
     else showEnd(message, t('You are out of the room'));
   });
   showState('connected');
+  element('room-title').focus();
   const others = [...room.participants.values()].map(({ name: other }) => other);
   const secret = encryption ? t('It is encrypted end to end.') : '';
   const company = others.length > 0 ? t('Here are {names}.', { names: others.join(', ') }) : t('Nobody else is here yet.');

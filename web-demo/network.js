@@ -3,6 +3,8 @@
  * What can be said of a connection, from its statistics: one of four levels, and a sentence with the reason. Knows no page.
  */
 
+import { pairInUse } from './client/stats.js';
+
 /** @typedef {'good' | 'fair' | 'poor' | 'lost' | 'unknown'} Level */
 
 /**
@@ -38,6 +40,8 @@ const LOSS = { poor: 0.05, fair: 0.02 };
 const DELAY = { poor: 500, fair: 250 };
 /** Fewer packets say nothing of a share. */
 const PACKETS_MIN = 50;
+/** Milliseconds. A report that is older tells of what is sent no more: the last one of a muted track stands in the statistics for ever. */
+const REPORT_MAX = 6000;
 
 /**
  * What two looks at the counters tell.
@@ -96,16 +100,18 @@ export function judge(connection, interrupted) {
 export function sampleOf(report, at) {
   /** @type {Sample} */
   const sample = { at, rttMs: null, lossUp: null, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, upLimited: false };
-  for (const entry of report.values()) {
-    if (entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded') {
-      if (entry.currentRoundTripTime !== undefined) sample.rttMs = entry.currentRoundTripTime * 1000;
-      if (entry.availableOutgoingBitrate) sample.upBps = entry.availableOutgoingBitrate;
-      sample.bytesUp = entry.bytesSent ?? 0;
-      sample.bytesDown = entry.bytesReceived ?? 0;
-    } else if (entry.type === 'inbound-rtp') {
+  const entries = [...report.values()];
+  const pair = pairInUse(entries);
+  if (pair?.currentRoundTripTime !== undefined) sample.rttMs = pair.currentRoundTripTime * 1000;
+  if (pair?.availableOutgoingBitrate) sample.upBps = pair.availableOutgoingBitrate;
+  sample.bytesUp = pair?.bytesSent ?? 0;
+  sample.bytesDown = pair?.bytesReceived ?? 0;
+  const newest = Math.max(...entries.map(({ timestamp }) => timestamp));
+  for (const entry of entries) {
+    if (entry.type === 'inbound-rtp') {
       sample.received += entry.packetsReceived ?? 0;
       sample.lost += entry.packetsLost ?? 0;
-    } else if (entry.type === 'remote-inbound-rtp' && entry.fractionLost !== undefined) {
+    } else if (entry.type === 'remote-inbound-rtp' && entry.fractionLost !== undefined && newest - entry.timestamp <= REPORT_MAX) {
       sample.lossUp = Math.max(sample.lossUp ?? 0, entry.fractionLost);
     } else if (entry.type === 'outbound-rtp' && entry.qualityLimitationReason === 'bandwidth' && entry.active !== false) {
       sample.upLimited = true;

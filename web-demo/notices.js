@@ -1,6 +1,7 @@
 /**
  * @module
- * Sentences to the user: toasts for all, and a live region that only screen readers read.
+ * Sentences to the user: toasts for all, and a live region that only screen readers read. While a dialog is open both are in it, as all that
+ * is outside of it can be neither clicked nor heard.
  */
 import { element } from './dom.js';
 import { t } from './language.js';
@@ -9,6 +10,18 @@ const TOAST_MS = 7000;
 /** More would cover the page. */
 const TOASTS_MAX = 5;
 const LIVE_ENTRIES_MAX = 20;
+/** In the order in which they were opened. @type {Element[]} */
+let dialogs = [];
+
+new MutationObserver((records) => {
+  for (const { target } of records) {
+    const dialog = /** @type {Element} */ (target);
+    dialogs = dialogs.filter((one) => one !== dialog);
+    if (dialog.matches('dialog[open]')) dialogs.push(dialog);
+  }
+  const place = dialogs.at(-1) ?? document.body;
+  for (const id of ['toasts', 'live']) if (element(id).parentElement !== place) place.append(element(id));
+}).observe(document.body, { subtree: true, attributeFilter: ['open'] });
 
 /**
  * Shows a sentence for some seconds.
@@ -19,7 +32,6 @@ const LIVE_ENTRIES_MAX = 20;
 export function toast(text, action) {
   const item = document.createElement('div');
   item.className = 'toast';
-  item.setAttribute('role', 'status');
   const words = document.createElement('span');
   words.textContent = t(text);
   item.append(words);
@@ -40,6 +52,8 @@ export function toast(text, action) {
   }
   box.append(item);
   while (box.childElementCount > TOASTS_MAX) box.firstElementChild?.remove();
+  // A region that comes with its text in it is not read.
+  announce(action ? `${words.textContent} ${t(action.label)}` : text);
   return remove;
 }
 

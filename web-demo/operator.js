@@ -49,6 +49,8 @@ const moments = [];
 const history = CARDS.map(() => []);
 let token = recall('sessionStorage', 'operator-token') ?? '';
 let timer = 0;
+/** By room: it stays the same one as long as the room is there. @type {Map<string, HTMLButtonElement>} */
+const openers = new Map();
 const room = new RoomSheet((path) => ask(path, token));
 
 start();
@@ -167,16 +169,25 @@ function showRooms(rooms, more) {
   fillRows(
     'rooms',
     rooms.map(({ name, participants, viewers, tracks, ...how }) => {
-      const open = Object.assign(document.createElement('button'), { type: 'button', textContent: name });
-      open.dataset.room = name;
+      const open = openers.get(name) ?? makeOpener(name);
       open.setAttribute('aria-expanded', String(room.name === name));
-      open.setAttribute('aria-controls', 'room');
-      open.addEventListener('click', () => void room.toggle(name).then(() => schedule(0)));
       return [open, number(participants), number(viewers), number(tracks), stateOf(how)];
     }),
   );
-  if (focused !== undefined) [...element('rooms').querySelectorAll('button')].find(({ dataset }) => dataset.room === focused)?.focus();
+  for (const name of openers.keys()) if (!rooms.some((one) => one.name === name)) openers.delete(name);
+  // Another row moves the button, and it loses the focus.
+  if (focused !== undefined) openers.get(focused)?.focus();
   if (room.name && !rooms.some(({ name }) => name === room.name) && !more) room.gone();
+}
+
+/** @param {string} name of the room */
+function makeOpener(name) {
+  const open = Object.assign(document.createElement('button'), { type: 'button', textContent: name });
+  open.dataset.room = name;
+  open.setAttribute('aria-controls', 'room');
+  open.addEventListener('click', () => void room.toggle(name).then(() => schedule(0)));
+  openers.set(name, open);
+  return open;
 }
 
 /** @param {{waiting: number, locked: boolean, lobby: boolean}} how */

@@ -114,7 +114,6 @@ export class PeoplePanel {
     element('roster-title').textContent = t('People ({count})', { count: participants.size + 1 });
     keepFocus(element('roster-list'), rows.map((row) => this.#row(row)));
     button('raise').textContent = people.hand > 0 ? t('Take your hand down') : t('Raise your hand');
-    button('away').setAttribute('aria-pressed', String(people.status === 'away'));
     button('away').textContent = people.status === 'away' ? t('I am back') : t('Away');
     element('moderation').hidden = !people.moderator;
     const alone = ![...participants.values()].some(({ moderator }) => moderator);

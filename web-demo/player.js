@@ -6,7 +6,7 @@ import { button, element, input, label, select, setIcon, video } from './dom.js'
 import { toast } from './notices.js';
 import { recall, remember } from './client/storage.js';
 import { bits } from './stats-overlay.js';
-import { t } from './language.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/events.js').Layer} Layer */
 
@@ -80,7 +80,7 @@ export class Player {
   /** @param {number | null} milliseconds null: not known, and nothing is shown */
   setDelay(milliseconds) {
     element('delay').hidden = milliseconds === null || this.#video.paused;
-    element('delay-value').textContent = milliseconds === null ? '' : `${(milliseconds / 1000).toFixed(1)} s`;
+    element('delay-value').textContent = milliseconds === null ? '' : `${number(milliseconds / 1000, 1)} s`;
   }
 
   /** @param {boolean} live whether the picture is of now */

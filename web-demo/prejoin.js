@@ -35,7 +35,7 @@ const TOGGLES = { camera: [t('Turn the camera off'), t('Turn the camera on')], m
 export class Prejoin {
   /** @type {Record<Device, MediaStreamTrack | null>} */
   #tracks = { camera: null, microphone: null };
-  /** Whether the user wants it; it may still be missing. @type {Record<Device, boolean>} */
+  /** Whether the user wants it; it may still be missing. Kept by the page, as it is turned on and off in the room as well. @type {Record<Device, boolean>} */
   #wanted;
   /** @type {Choices} */
   #choices = rememberedChoices();
@@ -53,7 +53,7 @@ export class Prejoin {
    * @param {{name: string, room: string, passphrase: string, wanted: Record<Device, boolean>, join: (choice: Choice) => void, invite: (room: string, passphrase: string) => void}} options
    */
   constructor({ name, room, passphrase, wanted, join, invite }) {
-    this.#wanted = { ...wanted };
+    this.#wanted = wanted;
     this.#join = join;
     input('name').value = name;
     input('room-name').value = room;
@@ -83,6 +83,8 @@ export class Prejoin {
   /** @param {string} notice a sentence about why the user is here again; empty for none */
   async show(notice) {
     this.#shown = true;
+    // In the room something else may have been chosen.
+    this.#choices = rememberedChoices();
     this.notify(notice);
     this.#render();
     // On a phone the preview stays in sight.

@@ -2,7 +2,7 @@
  * @module
  * Says in words what of somebody's picture is shown, and why not more of it.
  */
-import { t } from './language.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/protocol.js').TrackStatus} TrackStatus */
 /** @typedef {import('./client/protocol.js').LayerName} LayerName */
@@ -63,5 +63,5 @@ function reasonOf({ limit, needed, available, shown }, name, screen) {
 /** @param {number} bps */
 function megabits(bps) {
   const mega = bps / 1e6;
-  return mega < 0.1 ? mega.toFixed(2) : mega.toFixed(1);
+  return number(mega, mega < 0.1 ? 2 : 1);
 }

@@ -3,6 +3,7 @@
  * What happens while the server cannot be reached: in words, with the seconds until the next attempt and a button that does not wait.
  */
 import { element } from './dom.js';
+import { announce } from './notices.js';
 import { t } from './language.js';
 
 const TICK_MS = 250;
@@ -18,13 +19,12 @@ export class ReconnectBanner {
   /** @param {() => void} tryNow */
   constructor(tryNow) {
     this.#tryNow = tryNow;
-    // The banner is a live region: of the seconds it does not speak.
-    this.#countdown.setAttribute('aria-hidden', 'true');
     this.#countdown.className = 'countdown';
     this.#button.type = 'button';
     this.#button.id = 'try-now';
     this.#button.textContent = t('Try now');
     this.#button.addEventListener('click', () => {
+      if (this.#button.getAttribute('aria-disabled') === 'true') return;
       this.#nextAt = 0;
       this.#tick();
       this.#tryNow();
@@ -36,7 +36,8 @@ export class ReconnectBanner {
     const banner = element('banner');
     banner.hidden = false;
     const text = t(sentence);
-    if (this.#sentence.textContent !== text) this.#sentence.textContent = text;
+    if (this.#sentence.textContent !== text) announce(text);
+    this.#sentence.textContent = text;
     if (!banner.contains(this.#sentence)) banner.replaceChildren(this.#sentence, this.#countdown, this.#button);
   }
 
@@ -51,14 +52,18 @@ export class ReconnectBanner {
 
   hide() {
     clearInterval(this.#timer);
-    element('banner').hidden = true;
-    element('banner').replaceChildren();
+    const banner = element('banner');
+    if (banner.contains(document.activeElement)) element('room-title').focus();
+    banner.hidden = true;
+    banner.replaceChildren();
+    this.#sentence.textContent = '';
   }
 
   #tick() {
     const seconds = Math.ceil((this.#nextAt - performance.now()) / 1000);
     const waits = seconds > 0;
     this.#countdown.textContent = waits ? t('Next try in {seconds} s.', { seconds }) : t('Trying now…');
-    this.#button.disabled = !waits;
+    // Disabled it would lose the focus.
+    this.#button.setAttribute('aria-disabled', String(!waits));
   }
 }

@@ -2,7 +2,7 @@
  * @module
  * Once a second, the figures of every tile's tracks, while switched on.
  */
-import { t } from './language.js';
+import { number, t } from './language.js';
 
 /** @typedef {import('./client/index.js').Room} Room */
 /** @typedef {import('./tile.js').Tile} Tile */
@@ -69,8 +69,8 @@ function rows(stats, voice) {
   if (stats.width && stats.height) {
     list.push(['resolution', `${stats.width}×${stats.height}`], ['fps', `${Math.round(stats.fps ?? 0)}`]);
   }
-  list.push(['bitrate', bits(stats.bitrate)], ['loss', stats.loss === null ? '–' : `${(stats.loss * 100).toFixed(1)} %`]);
-  list.push(['codec', stats.codec || '–'], ['round trip', stats.rttMs === null ? '–' : `${stats.rttMs.toFixed(stats.rttMs < 10 ? 1 : 0)} ms`]);
+  list.push(['bitrate', bits(stats.bitrate)], ['loss', stats.loss === null ? '–' : `${number(stats.loss * 100, 1)} %`]);
+  list.push(['codec', stats.codec || '–'], ['round trip', stats.rttMs === null ? '–' : `${number(stats.rttMs, stats.rttMs < 10 ? 1 : 0)} ms`]);
   if (voice) list.push(['sound', `${voice.codec} ${bits(voice.bitrate)}`]);
   for (const { rid, width, height, bitrate } of stats.layers) {
     if (width > 0) list.push([`layer ${rid}`, `${width}×${height} ${bits(bitrate)}`]);
@@ -80,5 +80,5 @@ function rows(stats, voice) {
 
 /** @param {number} bps */
 export function bits(bps) {
-  return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mb/s` : `${Math.round(bps / 1000)} kb/s`;
+  return bps >= 1e6 ? `${number(bps / 1e6, 1)} Mbit/s` : `${number(bps / 1000)} kbit/s`;
 }

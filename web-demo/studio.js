@@ -226,7 +226,7 @@ function drawCard() {
     context.fillStyle = '#c3ccd9';
     context.font = '600 44px system-ui, sans-serif';
     context.textAlign = 'center';
-    context.fillText('The camera is off', canvas.width / 2, canvas.height / 2);
+    context.fillText(t('The camera is off'), canvas.width / 2, canvas.height / 2);
   };
   draw();
   setInterval(draw, CARD_EVERY_MS);

@@ -101,7 +101,6 @@ export class Tile {
   /** @param {boolean} pinned */
   setPinned(pinned) {
     this.element.classList.toggle('pinned', pinned);
-    this.#pin.setAttribute('aria-pressed', String(pinned));
     this.#labelPin();
   }
 

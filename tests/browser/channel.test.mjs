@@ -193,10 +193,14 @@ describe('a page of that time, of another origin', () => {
   let pages;
   before(async () => {
     const page = readFileSync(new URL('pages/old.html', import.meta.url), 'utf8');
+    const library = readFileSync(require.resolve('rtcmulticonnection/RTCMultiConnection.js'));
+    const withLibrary = readFileSync(new URL('pages/rtcmulticonnection.html', import.meta.url));
     pages = createServer((request, response) => {
+      if (request.url === '/library.js') return response.setHeader('content-type', 'text/javascript; charset=utf-8').end(library);
+      if (request.url.startsWith('/rtcmulticonnection')) return response.setHeader('content-type', 'text/html; charset=utf-8').end(withLibrary);
       const over = new URL(request.url, PAGES).searchParams.get('over');
       const script = CLIENTS[over] ? `<script>${readFileSync(require.resolve(`${CLIENTS[over]}/dist/socket.io.js`), 'utf8').replaceAll('</script', '<\\/script')}</script>` : '';
-      response.setHeader('content-type', 'text/html; charset=utf-8').end(script + page);
+      return response.setHeader('content-type', 'text/html; charset=utf-8').end(script + page);
     });
     await new Promise((resolve) => pages.listen(9091, '127.0.0.1', resolve));
   });
@@ -209,6 +213,24 @@ describe('a page of that time, of another origin', () => {
         browser = await launch();
       });
       after(() => browser?.close());
+      if (name === 'Chromium') {
+        test('RTCMultiConnection 2.2.5 of 2015 opens a data session, unchanged', async () => {
+          const open = async () => {
+            const page = await browser.newPage();
+            await page.goto(`${PAGES}/rtcmulticonnection?channel=den-of-2015&server=${encodeURIComponent(server.url)}`);
+            return page;
+          };
+          const [one, other] = [await open(), await open()];
+          await one.evaluate(() => void connection.open());
+          await other.evaluate(() => void connection.connect());
+          for (const page of [one, other]) await until('the session to be open', () => page.evaluate(() => opened));
+          await one.evaluate(() => connection.send('hello from the one who opened it'));
+          await until('the greeting', () => other.evaluate(() => received.includes('hello from the one who opened it')));
+          await other.evaluate(() => connection.send('hello from the one who came'));
+          await until('the answer', () => one.evaluate(() => received.includes('hello from the one who came')));
+          for (const page of [one, other]) await page.close();
+        });
+      }
       for (const over of ['socket', ...Object.keys(CLIENTS)]) {
         test(`connects two browsers over ${over === 'socket' ? 'a WebSocket' : `Socket.IO ${over}`}, unchanged`, async () => {
           const open = async () => {

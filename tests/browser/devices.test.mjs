@@ -180,3 +180,38 @@ devices.test('on the first screen the speaker is tried, what is off stays off, a
   await new Promise((resolve) => setTimeout(resolve, 500));
   await on(0);
 });
+
+devices.test('what is turned off or changed in the room is so when they join again, also from the first screen', async () => {
+  const { page } = await devices.join(devices.browsers[0], 'again', 5, { before: installCables });
+  const state = (wanted) => until(`the state ${wanted}`, () => page.evaluate((name) => document.body.dataset.state === name || { error: document.body.dataset.state }, wanted));
+  const sent = () => page.evaluate(() => [...window.switchyard.room.localTracks].filter(({ muted }) => !muted).map(({ source }) => source).sort().join());
+  const sends = (what) => until(`${what} to be sent`, async () => (await sent()) === what || { error: await sent() });
+  const again = async (id) => {
+    await page.click('#leave');
+    await state('closed');
+    await page.click(`#${id}`);
+  };
+  await sends('camera,microphone');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'room-title');
+  await page.click('#toggle-camera');
+  await sends('microphone');
+  await again('rejoin');
+  await state('connected');
+  await sends('microphone');
+  await page.click('#toggle-mic');
+  await sends('');
+  await page.click('#open-devices');
+  await page.click('#noise-suppression');
+  await until('the choice to be kept', () => page.evaluate(() => localStorage.getItem('switchyard.noiseSuppression') === 'off'));
+  await page.keyboard.press('Escape');
+  await page.evaluate(() => window.cables.asked.splice(0));
+  await again('back');
+  await state('prejoin');
+  await page.waitForSelector('#preview-camera[aria-label="Turn the camera on"]');
+  await page.click('#preview-mic');
+  await page.waitForSelector('#preview-mic.on');
+  assert.deepEqual(await page.evaluate(() => window.cables.asked), [{ audio: { echoCancellation: true, noiseSuppression: false, autoGainControl: true } }]);
+  await page.click('#join');
+  await state('connected');
+  await sends('microphone');
+});

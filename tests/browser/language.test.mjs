@@ -117,6 +117,8 @@ test('what the server says is German there as well, with its values', { timeout:
   const state = (page) => page.evaluate(() => document.body.dataset.state);
   const moderator = await open('Ada');
   await until('the first', async () => (await state(moderator)) === 'connected');
+  const written = await moderator.evaluate(async () => (await import('/stats-overlay.js')).bits(1_700_000));
+  assert.equal(written, '1,7 Mbit/s');
   const member = await open('Bob');
   await until('the second', async () => (await state(member)) === 'connected');
   await moderator.evaluate(() => {

@@ -81,6 +81,7 @@ live.test('the first page leads to all others, and a stream is watched in Chromi
   await shoot(host, 'live-setup');
   await host.page.click('#go-live');
   await reaches(host, 'live');
+  assert.deepEqual(await host.page.$eval('#languages', ({ disabled, title }) => [disabled, title]), [true, 'Another language ends the stream: choose it before or after.']);
   const link = await host.page.$eval('#watch-link', ({ value }) => value);
   assert.equal(link, `${live.server.url}/watch?room=stage`);
 
@@ -104,7 +105,7 @@ live.test('the first page leads to all others, and a stream is watched in Chromi
   }
   await until('figures', async () => {
     const figures = await host.page.$$eval('#figures dd', (cells) => cells.map(({ textContent }) => textContent));
-    return /Mb\/s|kb\/s/.test(figures[0]) && /^\d+×\d+$/.test(figures[1]) && figures[5] === 'VP8' ? { figures } : { error: figures };
+    return /[Mk]bit\/s/.test(figures[0]) && /^\d+×\d+$/.test(figures[1]) && figures[5] === 'VP8' ? { figures } : { error: figures };
   });
   assert.match(await text(host, 'health-word'), /^(Good|Limited by (CPU|bandwidth))$/);
   await shoot(host, 'live-on-air');
@@ -123,6 +124,7 @@ live.test('the first page leads to all others, and a stream is watched in Chromi
 
   await host.page.click('#stop');
   await reaches(host, 'setup');
+  assert.deepEqual(await host.page.$eval('#languages', ({ disabled, title }) => [disabled, title]), [false, '']);
   assert.match(await text(host, 'notice'), /^Your stream has ended\. It was live for \d+:\d\d, with 2 viewers at most\.$/);
   for (const viewer of viewers) await reaches(viewer, 'paused', 5000);
 });
@@ -134,7 +136,7 @@ live.test('the quality menu switches layers', async () => {
   await plays(viewer, { width: 1280 });
   const options = await until('the menu', async () => {
     const found = await viewer.page.$$eval('#quality:not([hidden]) option', (all) => all.map(({ value, text: shown }) => `${value}: ${shown}`));
-    return found.length === 4 && /Mb\/s|kb\/s/.test(found[3]) ? { found } : { error: found };
+    return found.length === 4 && /[Mk]bit\/s/.test(found[3]) ? { found } : { error: found };
   });
   for (const [index, name] of [': Auto', 'f: High', 'h: Medium', 'q: Low'].entries()) assert.ok(options.found[index].startsWith(name), options.found[index]);
   for (const [rid, width] of [['q', 320], ['h', 640], ['', 1280]]) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
-import { compare, judge } from '../../web-demo/network.js';
+import { compare, judge, sampleOf } from '../../web-demo/network.js';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
@@ -35,6 +35,20 @@ test('rates come from two looks', () => {
   assert.deepEqual([sentBps, receivedBps, lossDown], [100_000, 1_000_000, 0.2]);
 });
 
+test('the pair in use counts, and a report of a loss only as long as there are new ones', () => {
+  const at = 1_700_000_000_000;
+  const pair = (id, ms, bytes) => ({ type: 'candidate-pair', id, timestamp: at, nominated: true, state: 'succeeded', currentRoundTripTime: ms / 1000, bytesSent: bytes, bytesReceived: bytes });
+  const loss = (id, fractionLost, ageMs) => ({ type: 'remote-inbound-rtp', id, timestamp: at - ageMs, fractionLost });
+  const look = (...entries) => sampleOf(new Map(entries.map((entry) => [entry.id, entry])), 0);
+  const transport = { type: 'transport', id: 'T', timestamp: at, selectedCandidatePairId: 'new' };
+  const { rttMs, bytesUp, bytesDown } = look(pair('old', 400, 9), transport, pair('new', 20, 7));
+  assert.deepEqual([rttMs, bytesUp, bytesDown], [20, 7, 7]);
+  // Firefox has no transport in its statistics.
+  assert.equal(look(pair('only', 30, 1)).rttMs, 30);
+  assert.equal(look(transport, loss('muted', 0.06, 20_000), loss('live', 0.01, 1000)).lossUp, 0.01);
+  assert.equal(look(transport, loss('muted', 0.06, 20_000)).lossUp, null);
+});
+
 const network = scene();
 
 network.test('the toolbar tells how the connection is, and sound only ends the pictures', async () => {
@@ -45,7 +59,7 @@ network.test('the toolbar tells how the connection is, and sound only ends the p
   await until('a good connection', () => page.$eval('#open-network', ({ dataset, ariaLabel }) => dataset.level === 'good' || { error: ariaLabel }), 60_000);
   assert.equal(await page.$eval('#open-network', ({ ariaLabel }) => ariaLabel), 'Your connection: It carries everything.');
   await page.keyboard.press('n');
-  await until('figures', () => page.$eval('#network-figures', ({ innerText }) => /ms[\s\S]*b\/s/.test(innerText) || { error: innerText }));
+  await until('figures', () => page.$eval('#network-figures', ({ innerText }) => /ms[\s\S]*[Mk]bit\/s/.test(innerText) || { error: innerText }));
   const received = () => page.evaluate(async () => {
     let bytes = 0;
     for (const report of (await window.switchyard.room.peerConnection.getStats()).values()) if (report.type === 'inbound-rtp' && report.kind === 'video') bytes += report.bytesReceived;
@@ -68,6 +82,9 @@ network.test('the toolbar tells how the connection is, and sound only ends the p
   await page.keyboard.press('Escape');
   await page.keyboard.press('a');
   await until('no pictures again', async () => (await bytesIn(1000)) === 0);
+  await page.keyboard.press('w');
+  await until('why there is no small window', () => page.$eval('#toasts', ({ textContent }) => /none for a small window/.test(textContent) || { error: textContent }));
+  assert.equal(await bytesIn(1000), 0);
   await page.keyboard.press('a');
   await ada.sees(bob);
 });
@@ -91,4 +108,30 @@ network.test('the code in the invitation is the link, passphrase and all', async
   });
   assert.match(link, /\/\?room=network$/);
   assert.equal(jsQR(new Uint8ClampedArray(data), width, height)?.data, link);
+});
+
+network.test('while a dialog is open no key acts behind it, and what is said can be heard and used', async () => {
+  const [ada] = network.people;
+  const { page } = ada;
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('?');
+  await page.click('#shortcuts dt');
+  await page.keyboard.press('m');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('m');
+  await until('the microphone to be off', () => page.evaluate(() => !window.switchyard.media.microphoneOn || { error: 'on: no key acted, or two' }));
+  await page.keyboard.press('l');
+  await page.click('#copy-link');
+  const toast = await until('a toast that can be clicked', () =>
+    page.evaluate(() => {
+      const shown = document.querySelector('#toasts .toast:last-child');
+      const { x, y, width, height } = shown?.getBoundingClientRect() ?? {};
+      const top = shown && document.elementFromPoint(x + width / 2, y + height / 2);
+      return shown?.contains(top) ? { text: shown.textContent } : { error: document.querySelector('#toasts').outerHTML };
+    }),
+  );
+  const heard = () => page.evaluate(() => ({ line: document.querySelector('#live').lastElementChild.textContent, within: document.querySelector('#live').closest('dialog[open], body').id }));
+  assert.deepEqual(await heard(), { line: toast.text, within: 'invite' });
+  await page.keyboard.press('Escape');
+  await until('both to be with the page again', () => page.evaluate(() => ['live', 'toasts'].every((id) => document.getElementById(id).parentElement === document.body)));
 });

@@ -44,7 +44,12 @@ test('rooms, people, bitrates and what holds pictures back are shown, and move',
   await until('what is received', async () => /^[1-9]/.test(await card(page, 'Received')) && /^[1-9]/.test(await card(page, 'Forwarded')));
   await until('a line', () => page.$eval('.plot polyline', (line) => line.getAttribute('points').trim().split(' ').length > 2));
   assert.match(await text(page, '#rooms tbody'), /^stage\s+2\s+0\s+4\s+open$/);
-  await page.click('#rooms button');
+  // The mouse is down for longer than it takes until the figures come anew.
+  const before = await text(page, '#freshness');
+  await page.hover('#rooms button');
+  await page.mouse.down();
+  await until('other figures', async () => (await text(page, '#freshness')) !== before);
+  await page.mouse.up();
   const rows = () => page.$$eval('#people tbody tr', (lines) => lines.map((line) => [...line.cells].map((cell) => cell.textContent)));
   await until('what each gets', async () => {
     const found = await rows();

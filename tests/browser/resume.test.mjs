@@ -50,6 +50,7 @@ async function goThroughCut(t, kind, ms) {
     return /Next try in \d+ s/.test(text) ? text : { error: text };
   });
   assert.match(words, /Sound and picture go on meanwhile[^]*Try now/);
+  assert.match(await ada.page.$eval('#live', ({ innerText }) => innerText), /Sound and picture go on meanwhile/);
   const mutes = [];
   for (const muted of [true, false, true, false]) {
     await bob.page.evaluate((value) => [...window.switchyard.room.localTracks].map((track) => track.source === 'microphone' && window.switchyard.room.mute(track, value)), muted);

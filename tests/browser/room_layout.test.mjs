@@ -58,7 +58,7 @@ room.test('a tile is pinned by keyboard, gets bandwidth first, and stays until i
   await isLarge(ada, carl);
   const camera = await ada.page.evaluate((id) => [...window.switchyard.room.participants.get(id).tracks.values()].find(({ source }) => source === 'camera').id, carl.id);
   await until('the server to be told', () => ada.page.evaluate((id) => window.settings.some(({ track, priority }) => track === id && priority === 'high'), camera));
-  assert.equal(await ada.page.$eval(`${ada.tileOf(carl)} .pin`, (pin) => pin.getAttribute('aria-pressed')), 'true');
+  assert.equal(await ada.page.$eval(`${ada.tileOf(carl)} .pin`, (pin) => pin.getAttribute('aria-label')), 'Let P2 go');
   // A shared screen does not take the place of what was chosen.
   await bob.click('toggle-screen');
   await until('the screen', () => ada.page.$(ada.tileOf(bob, 'screen_share')));
@@ -111,6 +111,13 @@ room.test('many are on pages with names, and only who is shown is sent', async (
     await ada.page.keyboard.press('PageDown');
     await until('the next page', async () => (await words()) !== before);
   }
+  // Who turns pages with the buttons keeps a button at the ends.
+  const focus = () => ada.page.evaluate(() => document.activeElement.id);
+  await ada.page.focus('#page-back');
+  while (!(await ada.page.$eval('#page-back', (button) => button.disabled))) await ada.page.keyboard.press('Enter');
+  assert.equal(await focus(), 'page-on');
+  while (!(await ada.page.$eval('#page-on', (button) => button.disabled))) await ada.page.keyboard.press('Enter');
+  assert.equal(await focus(), 'page-back');
   assert.equal(seen.size, CROWD + 3);
   assert.ok(!shown.some(({ participant }) => participant === bob.id), 'who sends a picture is on the first page');
   const inbound = () => ada.page.evaluate(async () => {

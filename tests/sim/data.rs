@@ -208,6 +208,129 @@ fn a_slow_reader_of_what_all_get_is_closed_and_delays_nobody() {
 }
 
 #[test]
+fn a_slow_channel_that_is_closed_costs_the_others_no_message() {
+    let mut world = room(1, 2);
+    world.peer(2).open(4, 0, "file");
+    world.run(SOON);
+    world.peer(2).reads = false;
+    world.peer(2).got.clear();
+    world.events.clear();
+    for index in 0..30 {
+        world.peer(1).publish(RELIABLE, "file", &[], &[index; 60_000]);
+    }
+    world.run(Duration::from_secs(5));
+    let mut sent = Vec::new();
+    while world.events.is_empty() {
+        let index = sent.len() as u8;
+        world.peer(1).publish(RELIABLE, "chat", &[], &[index; 60_000]);
+        sent.push(frame("chat", "p0", &[index; 60_000]));
+        world.run(3 * SOON);
+        assert!(index < 40, "nothing was closed");
+    }
+    let [Event::DataSlowReader { label, .. }] = &world.events[..] else {
+        panic!("{:?}", world.events)
+    };
+    assert_eq!(label, "file", "that of the first message that waits");
+    world.peer(2).reads = true;
+    world.run(Duration::from_secs(70));
+    world.peer(2).got.retain(|got| got.stream == RELIABLE);
+    let got = world.peer(2).take();
+    assert!(got == sent, "{} of {} messages came", got.len(), sent.len());
+}
+
+#[test]
+fn what_may_be_lost_costs_nobody_a_channel_where_all_arrives() {
+    let mut world = room(1, 1);
+    let plain = world.join(1, "plain", 0);
+    world.run(SOON);
+    world.peer(plain).open(RELIABLE, 0, "reliable");
+    world.run(SOON);
+    world.peer(plain).reads = false;
+    for _ in 0..5000 {
+        world.peer(1).publish(LOSSY, "game", &[], &[0; 1000]);
+        world.run(Duration::from_millis(1));
+    }
+    assert!(world.engines[0].drops().get(DropReason::DataLate) > 3000);
+    assert_eq!(world.engines[0].drops().get(DropReason::DataSlowReader), 0);
+    world.peer(plain).reads = true;
+    world.run(Duration::from_secs(20));
+    assert!(world.peer(plain).take().len() > 500 && world.peer(plain).has(RELIABLE));
+}
+
+#[test]
+fn what_all_get_passes_at_a_rate_and_the_rest_waits_with_its_sender() {
+    let mut world = room(2, 3);
+    for index in 0..40 {
+        world.peer(1).publish(RELIABLE, "slides", &[], &[index; 60_000]);
+    }
+    world.run(Duration::from_secs(2));
+    // 1 MiB, and 256 KiB a second.
+    let passed = world.peer(2).take().len();
+    assert!((24..=26).contains(&passed), "{passed} of 60 kB in two seconds");
+    world.peer(2).publish(RELIABLE, "chat", &[], b"hello");
+    world.run(SOON);
+    assert_eq!(world.peer(1).take().len(), 1, "each has a rate of its own");
+    world.run(Duration::from_secs(5));
+    assert_eq!(passed + world.peer(2).take().len(), 40, "none is lost");
+    for _ in 0..6000 {
+        world.peer(3).publish(RELIABLE, "game", &[], b"left");
+    }
+    world.run(Duration::from_secs(1));
+    let passed = world.peer(2).take().len();
+    assert!((4900..5300).contains(&passed), "{passed} small ones in a second");
+}
+
+#[test]
+fn what_is_too_long_for_a_peers_channel_goes_by_the_signaling() {
+    let mut world = room(2, 2);
+    let small = world.join_taking(65_536, 1, "small", 1);
+    world.run(SOON);
+    world.peer(small).open_both();
+    world.peer(small).open(4, 0, "chat");
+    world.run(SOON);
+    world.events.clear();
+    let told = |world: &mut World| -> Vec<_> {
+        let told = world.events.drain(..).filter_map(|event| match event {
+            Event::Data { recipients, message, .. } => Some((recipients, message.payload.len())),
+            _ => None,
+        });
+        told.collect()
+    };
+    // With its header 65 536 bytes: topic, sender and 9 more.
+    let most = 65_536 - 4 - 2 - 9;
+    world.peer(1).publish(RELIABLE, "file", &[], &vec![1; most]);
+    world.run(SOON);
+    assert_eq!((world.peer(small).take().len(), told(&mut world)), (1, vec![]));
+    world.peer(1).publish(RELIABLE, "file", &["small"], &vec![1; most + 1]);
+    world.run(SOON);
+    assert_eq!(told(&mut world), [(vec![TransportId(small)], most + 1)]);
+    world.peer(1).publish(RELIABLE, "chat", &["small"], &[1; 65_536]);
+    world.peer(1).publish(RELIABLE, "chat", &["small"], &[1; 65_537]);
+    world.run(SOON);
+    let got: Vec<_> = world.peer(small).got.drain(..).map(|got| got.bytes.len()).collect();
+    assert_eq!((got, told(&mut world)), (vec![65_536], vec![(vec![TransportId(small)], 65_537)]));
+    assert_eq!(world.engines[1].drops().get(DropReason::DataLate), 0);
+}
+
+#[test]
+fn a_channel_of_a_topic_takes_what_the_answer_announces() {
+    const LEN: usize = 256 * 1024;
+    let mut world = room(1, 3);
+    world.peer(1).open(4, 0, "scan");
+    world.peer(2).open(4, 0, "scan");
+    world.run(SOON);
+    world.peer(2).got.clear();
+    world.events.clear();
+    world.peer(1).write(4, Kind::Binary, &vec![7; LEN]);
+    world.run(Duration::from_secs(1));
+    assert!(world.peer(2).got == [Got { stream: 4, text: false, bytes: vec![7; LEN] }]);
+    let [Event::Data { recipients, message, .. }] = &world.events[..] else {
+        panic!("{:?}", world.events.len())
+    };
+    assert_eq!((&recipients[..], message.payload.len()), (&[TransportId(3)][..], LEN));
+}
+
+#[test]
 fn what_is_addressed_waits_for_its_recipient() {
     for workers in [1, 2] {
         let mut world = room(workers, 3);
@@ -245,6 +368,41 @@ fn who_takes_nothing_for_ten_seconds_loses_the_channel_and_frees_the_sender() {
     world.run(Duration::from_secs(12));
     assert_eq!(world.peer(3).take(), [frame("chat", "p0", b"after it")]);
     assert!(world.events.iter().any(|event| matches!(event, Event::DataSlowReader { .. })));
+}
+
+/// The second one reads a message of 6 kB each second.
+fn trickle(world: &mut World, seconds: usize) {
+    for _ in 0..seconds {
+        world.run(Duration::from_secs(1));
+        world.peer(2).read_one(RELIABLE);
+    }
+}
+
+#[test]
+fn who_takes_too_little_for_a_sender_who_waits_loses_the_channel() {
+    for workers in [1, 2] {
+        let mut world = room(workers, 3);
+        world.peer(2).reads = false;
+        for _ in 0..300 {
+            world.peer(1).publish(RELIABLE, "file", &["p1"], &[1; 6000]);
+        }
+        world.peer(1).publish(RELIABLE, "chat", &["p2"], b"after it");
+        trickle(&mut world, 30);
+        assert_eq!(world.peer(3).take(), [frame("chat", "p0", b"after it")], "{workers} workers");
+        let slow = |event: &&Event| matches!(event, Event::DataSlowReader { transport: TransportId(2), label } if label == "reliable");
+        assert_eq!(world.events.iter().filter(slow).count(), 1);
+    }
+}
+
+#[test]
+fn who_takes_little_while_nobody_waits_keeps_the_channel() {
+    let mut world = room(1, 2);
+    world.peer(2).reads = false;
+    for _ in 0..300 {
+        world.peer(1).publish(RELIABLE, "slides", &[], &[1; 6000]);
+    }
+    trickle(&mut world, 45);
+    assert!(world.events.iter().all(|event| !matches!(event, Event::DataSlowReader { .. })));
 }
 
 #[test]

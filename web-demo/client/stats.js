@@ -142,11 +142,15 @@ function codecName(all, id) {
   return codec ? String(codec.mimeType).split('/')[1] : '';
 }
 
-/** Of the ICE pair in use: the whole way to the server and back. @param {any[]} all */
-export function roundTrip(all) {
+/** The ICE pair in use. After a change of address others are nominated yet. @param {any[]} all */
+export function pairInUse(all) {
   const transport = all.find(({ type }) => type === 'transport');
   const pairs = all.filter(({ type }) => type === 'candidate-pair');
-  const pair = pairs.find(({ id }) => id === transport?.selectedCandidatePairId) ?? pairs.find(({ nominated, state }) => nominated && state === 'succeeded');
-  const seconds = pair?.currentRoundTripTime ?? all.find(({ type }) => type === 'remote-inbound-rtp')?.roundTripTime;
+  return pairs.find(({ id }) => id === transport?.selectedCandidatePairId) ?? pairs.find(({ nominated, state }) => nominated && state === 'succeeded');
+}
+
+/** Of the ICE pair in use: the whole way to the server and back. @param {any[]} all */
+export function roundTrip(all) {
+  const seconds = pairInUse(all)?.currentRoundTripTime ?? all.find(({ type }) => type === 'remote-inbound-rtp')?.roundTripTime;
   return seconds === undefined ? null : seconds * 1000;
 }

@@ -7,13 +7,14 @@ pub(crate) mod frame;
 pub(crate) mod port;
 pub(crate) mod queue;
 
+use crate::transport::sctp::MESSAGE_LEN_MAX;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Longest topic in bytes.
 pub const TOPIC_LEN_MAX: usize = 64;
-/// Longest payload in bytes: with any header it stays below what a peer takes.
-pub const PAYLOAD_LEN_MAX: usize = 255 * 1024;
+/// Longest payload in bytes: a whole message on a channel whose messages have no header.
+pub const PAYLOAD_LEN_MAX: usize = MESSAGE_LEN_MAX as usize;
 /// Most recipients that a message may name.
 pub const RECIPIENTS_MAX: usize = 200;
 /// Longest identity in bytes: 64 characters.

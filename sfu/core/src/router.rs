@@ -2,7 +2,7 @@
 
 use crate::WorkerId;
 use crate::speaker::SpeakerList;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who is in it, by key, and who spoke last.
@@ -20,6 +20,6 @@ pub(crate) struct Router {
     pub(crate) tapped: bool,
     /// Members whose next message waits for its recipients.
     pub(crate) holding: Vec<usize>,
-    /// Identities on other workers for whom too much waits.
-    pub(crate) pressed: BTreeSet<(WorkerId, Arc<str>)>,
+    /// Identities on other workers for whom too much waits, and whether their workers know that somebody here waits for them.
+    pub(crate) pressed: BTreeMap<(WorkerId, Arc<str>), bool>,
 }

@@ -20,11 +20,20 @@ pub(crate) enum TimerKind {
     Sctp,
     /// The next part of what waits to leave.
     Pace,
+    /// A message for all that was too much when it came.
+    Data,
 }
 
 impl TimerKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Pace, Self::Housekeeping, Self::Feedback, Self::Repair, Self::Dtls, Self::Sctp];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Pace,
+        Self::Housekeeping,
+        Self::Feedback,
+        Self::Repair,
+        Self::Dtls,
+        Self::Sctp,
+        Self::Data,
+    ];
 }
 
 /// One transport's deadlines.

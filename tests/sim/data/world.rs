@@ -144,6 +144,11 @@ impl Peer {
         packets
     }
 
+    /// Reads one message, which makes room for another.
+    pub(super) fn read_one(&mut self, stream: u16) {
+        self.association.stream(stream).unwrap().read_sctp().unwrap().unwrap();
+    }
+
     /// Topics, senders and payloads of framed messages that it read since the last look.
     pub(super) fn take(&mut self) -> Vec<(String, String, Vec<u8>)> {
         self.got.drain(..).map(|got| read_frame(&got.bytes)).collect()
@@ -219,9 +224,20 @@ impl World {
 
     /// Somebody with data channels joins a room on a worker; returns the number.
     pub(super) fn join(&mut self, room: u64, identity: &str, worker: usize) -> u64 {
+        self.join_taking(256 * 1024, room, identity, worker)
+    }
+
+    /// The same, who takes messages of up to so many bytes.
+    pub(super) fn join_taking(
+        &mut self,
+        max_message_size: u32,
+        room: u64,
+        identity: &str,
+        worker: usize,
+    ) -> u64 {
         let number = self.peers.keys().last().copied().unwrap_or(0) + 1;
         let mut params = transport_params(number, PROFILE);
-        params.sctp = Some(SctpParams { remote_port: 5000, max_message_size: 256 * 1024 });
+        params.sctp = Some(SctpParams { remote_port: 5000, max_message_size });
         let (transport, router) = (TransportId(number), RouterId(room));
         let params = Box::new(params);
         self.command(worker, Command::CreateTransport { transport, router, params });

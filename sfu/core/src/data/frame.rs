@@ -50,6 +50,10 @@ impl Parcel {
         self.frame.slice(self.payload_start..)
     }
 
+    pub(crate) fn payload_len(&self) -> usize {
+        self.frame.len() - self.payload_start
+    }
+
     pub(crate) fn topic(&self) -> &str {
         let topic = self.frame.get(TOPIC_START..TOPIC_START + self.topic_len);
         topic.and_then(|topic| std::str::from_utf8(topic).ok()).unwrap_or_default()

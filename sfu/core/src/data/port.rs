@@ -14,6 +14,12 @@ const INBOX_MAX: usize = 256;
 const AHEAD_MAX: usize = 256 * 1024;
 /// The same for messages that may be lost.
 const LOSSY_AHEAD_MAX: usize = 64 * 1024;
+/// What one peer may say to all that must arrive: bytes a second, and at once. It is what it may send through the room, and less at once than
+/// may wait for a subscriber.
+const SPOKEN_PER_SECOND: usize = 256 * 1024;
+const SPOKEN_AT_ONCE: usize = 1024 * 1024;
+/// A message counts at least as so many.
+const SPOKEN_MIN: usize = 256;
 /// A peer is told what is wrong with what it sends this often at most.
 const FAULT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,6 +40,8 @@ pub(crate) struct DataPort {
     pub(crate) slow: bool,
     inbox: VecDeque<Vec<u8>>,
     fault_told: Option<Instant>,
+    /// What it has said to all is forgotten then.
+    quiet_at: Option<Instant>,
 }
 
 /// How a message reaches somebody.
@@ -41,7 +49,7 @@ pub(crate) struct DataPort {
 pub(crate) enum Way {
     /// On this stream; raw: the payload alone.
     Channel { stream: u16, raw: bool, reliable: bool },
-    /// By the signaling, because there is no channel for it.
+    /// By the signaling, because there is no channel for it, or it is longer than the peer takes there.
     Signaling,
     /// It is not to have it.
     Nowhere,
@@ -53,6 +61,11 @@ impl DataPort {
         if self.inbox.len() < INBOX_MAX {
             self.inbox.push_back(packet);
         }
+    }
+
+    /// Whose it is.
+    pub(crate) fn identity(&self) -> Option<&str> {
+        self.params.as_ref().map(|params| &*params.sender.identity)
     }
 
     pub(crate) fn next_packet(&mut self) -> Option<Vec<u8>> {
@@ -73,24 +86,43 @@ impl DataPort {
         tells
     }
 
+    /// Counts so many bytes that it says to all. `Err`: they are too many before then.
+    pub(crate) fn pay(&mut self, now: Instant, bytes: usize) -> Result<(), Instant> {
+        let cost = |bytes: usize| Duration::from_secs_f64(bytes as f64 / SPOKEN_PER_SECOND as f64);
+        let quiet_at = self.quiet_at.unwrap_or(now).max(now) + cost(bytes.max(SPOKEN_MIN));
+        let ahead = quiet_at.saturating_duration_since(now);
+        match ahead.checked_sub(cost(SPOKEN_AT_ONCE)) {
+            Some(beyond) if !beyond.is_zero() => Err(now + beyond),
+            _ => {
+                self.quiet_at = Some(quiet_at);
+                Ok(())
+            }
+        }
+    }
+
     /// How a message reaches this peer.
     pub(crate) fn way(&self, sctp: Option<&Sctp>, parcel: &Parcel) -> Way {
         let channels = sctp.map(Sctp::channels).unwrap_or_default();
+        let fits = |len: usize| sctp.is_some_and(|sctp| len <= sctp.send_len_max());
         // The newest one, where there are several.
         let find = |label: &str| channels.iter().rev().find(|channel| channel.label == label);
         let topic = parcel.topic();
         let plain = find(topic).filter(|channel| !channel.is_framed());
         if let Some(&Channel { stream, reliable, .. }) = plain {
-            return Way::Channel { stream, raw: true, reliable };
+            return match fits(parcel.payload_len()) {
+                true => Way::Channel { stream, raw: true, reliable },
+                false => Way::Signaling,
+            };
         }
         let framed = match parcel.reliable {
             true => find(RELIABLE),
             false => find(LOSSY).or_else(|| find(RELIABLE)),
         };
         match framed {
-            Some(&Channel { stream, reliable, .. }) => {
+            Some(&Channel { stream, reliable, .. }) if fits(parcel.len()) => {
                 Way::Channel { stream, raw: false, reliable }
             }
+            Some(_) => Way::Signaling,
             None if parcel.reliable && self.slow => Way::Nowhere,
             None => Way::Signaling,
         }
@@ -140,6 +172,10 @@ impl DataPort {
         let waiting = Waiting::new(now, stream, raw, Arc::clone(parcel));
         if !reliable {
             return Ok(self.lossy.push(waiting));
+        }
+        // On a channel where all arrives, what may be lost must not cost what may not.
+        if !parcel.reliable && self.reliable.is_pressed() {
+            return Ok(1);
         }
         match self.reliable.push(waiting) {
             true => Ok(0),

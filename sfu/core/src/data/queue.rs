@@ -12,7 +12,7 @@ const RELIABLE_MESSAGES_MAX: usize = 8192;
 const PRESSED_ABOVE: usize = 256 * 1024;
 /// … until there is no more than this.
 const PRESSED_UNTIL: usize = 128 * 1024;
-/// Whoever took nothing for so long is too slow.
+/// Whoever took nothing for so long, or took so little that a sender waited so long, is too slow.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// Messages that may be lost: older ones make room.
 const LOSSY_BYTES_MAX: usize = 128 * 1024;
@@ -48,6 +48,8 @@ pub(crate) struct ReliableQueue {
     /// When the first one came, or the last one left.
     moved: Option<Instant>,
     pressed: bool,
+    /// Since when a sender waits until less does.
+    awaited: Option<Instant>,
 }
 
 impl ReliableQueue {
@@ -76,10 +78,18 @@ impl ReliableQueue {
         self.messages.is_empty()
     }
 
-    /// Channel of the first message, if nothing has left for too long.
+    /// Channel of the first message, if nothing has left for too long, or too little for a sender who waits.
     pub(crate) fn stalled(&self, now: Instant) -> Option<u16> {
         let stalled = |at: Instant| now.saturating_duration_since(at) >= STALLED_AFTER;
-        self.moved.filter(|at| stalled(*at)).and(self.first())
+        let mut since = self.moved.into_iter().chain(self.awaited);
+        if since.any(stalled) { self.first() } else { None }
+    }
+
+    /// A sender waits for it.
+    pub(crate) fn hold_up(&mut self, now: Instant) {
+        if self.pressed {
+            self.awaited.get_or_insert(now);
+        }
     }
 
     /// Channel of the first message.
@@ -103,6 +113,7 @@ impl ReliableQueue {
     fn update(&mut self) {
         let limit = if self.pressed { PRESSED_UNTIL } else { PRESSED_ABOVE };
         self.pressed = self.bytes > limit;
+        self.awaited = self.awaited.filter(|_| self.pressed);
     }
 }
 

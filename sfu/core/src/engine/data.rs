@@ -9,7 +9,7 @@ use crate::data::port::Way;
 use crate::data::{DataFault, DataMessage, DataParams};
 use crate::drop_reason::DropReason;
 use crate::egress::Egress;
-use crate::router::Router;
+use crate::timers::TimerKind;
 use crate::transport::sctp::{RELIABLE, Received, Sctp};
 use crate::{Event, RouterId, TransportId, WorkerId};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Engine {
         tapped: bool,
     ) -> Result<(), DropReason> {
         let router = self.routers.get_mut(&id).ok_or(DropReason::UnknownId)?;
-        router.pressed.retain(|(worker, _)| workers.contains(worker));
+        router.pressed.retain(|(worker, _), _| workers.contains(worker));
         (router.links, router.tapped) = (workers, tapped);
         // Workers that are new know of nobody.
         for key in router.members.clone() {
@@ -209,8 +209,7 @@ impl Engine {
             self.refuse_data(now, key, DataFault::NotAllowed);
             return true;
         }
-        let Some(router) = self.routers.get(&id) else { return true };
-        if message.reliable && self.must_wait(router, &message) {
+        if message.reliable && self.must_wait(now, id, &message) {
             self.transports[key].data.held = Some(message);
             if let Some(router) = self.routers.get_mut(&id)
                 && !router.holding.contains(&key)
@@ -219,6 +218,11 @@ impl Engine {
             }
             return false;
         }
+        if !self.may_speak(now, key, &message) {
+            self.transports[key].data.held = Some(message);
+            return false;
+        }
+        let Some(router) = self.routers.get(&id) else { return true };
         let (links, tapped) = (router.links.clone(), router.tapped);
         let parcel = Arc::new(Parcel::new(&message));
         let others = self.deliver(now, id, &message, &parcel);
@@ -229,8 +233,9 @@ impl Engine {
         true
     }
 
-    /// Whether somebody who has to get it cannot take it now.
-    fn must_wait(&self, router: &Router, message: &DataMessage) -> bool {
+    /// Whether somebody who has to get it cannot take it now; their time to do so runs from now on.
+    fn must_wait(&mut self, now: Instant, id: RouterId, message: &DataMessage) -> bool {
+        let Some(router) = self.routers.get_mut(&id) else { return false };
         let full = |worker| self.data_pipes.get(worker).is_some_and(|pipe| pipe.is_full());
         if self.data_events.is_full() || router.links.iter().any(full) {
             return true;
@@ -239,12 +244,46 @@ impl Engine {
         if message.to.is_empty() {
             return false;
         }
-        let members = router.members.iter().filter_map(|&key| self.transports.get(key));
-        let mut pressed = members.filter(|transport| transport.data.reliable.is_pressed());
-        let here = pressed.any(|transport| {
-            transport.data.params.as_ref().is_some_and(|params| named(&params.sender.identity))
-        });
-        here || router.pressed.iter().any(|(_, identity)| named(identity))
+        let mut waits = false;
+        for &key in &router.members {
+            if let Some(transport) = self.transports.get_mut(key)
+                && transport.data.reliable.is_pressed()
+                && transport.data.identity().is_some_and(named)
+            {
+                transport.data.reliable.hold_up(now);
+                waits = true;
+            }
+        }
+        let mut untold = Vec::new();
+        for ((worker, identity), told) in &mut router.pressed {
+            if named(identity) {
+                waits = true;
+                if !std::mem::replace(told, true) {
+                    untold.push((*worker, Arc::clone(identity)));
+                }
+            }
+        }
+        for (worker, identity) in untold {
+            self.tell_awaited(id, worker, &identity);
+        }
+        waits
+    }
+
+    /// Whether all may hear so much of a peer now; else it is looked at again when they may.
+    fn may_speak(&mut self, now: Instant, key: usize, message: &DataMessage) -> bool {
+        if !message.reliable || !message.to.is_empty() {
+            return true;
+        }
+        let transport = &mut self.transports[key];
+        match transport.data.pay(now, message.payload.len()) {
+            Ok(()) => true,
+            Err(at) => {
+                transport.timers.set(TimerKind::Data, Some(at));
+                let id = transport.id;
+                self.timers.arm(key, id, &mut transport.timers);
+                false
+            }
+        }
     }
 
     /// Queues a message for everybody on this worker whom it is for; returns those who have no channel for it.
@@ -289,15 +328,22 @@ impl Engine {
         channel: (u16, bool, bool),
         parcel: &Arc<Parcel>,
     ) {
-        match self.transports[key].data.push(now, channel, parcel) {
-            Ok(late) => {
-                for _ in 0..late {
-                    self.drops.count(DropReason::DataLate);
+        loop {
+            match self.transports[key].data.push(now, channel, parcel) {
+                Ok(late) => {
+                    for _ in 0..late {
+                        self.drops.count(DropReason::DataLate);
+                    }
+                    break;
                 }
-            }
-            Err(slow) => {
-                self.drops.count(DropReason::DataSlowReader);
-                self.close_slow(now, key, slow);
+                Err(slow) => {
+                    self.drops.count(DropReason::DataSlowReader);
+                    self.close_slow(now, key, slow);
+                    // What waited for another channel has made room.
+                    if slow == channel.0 {
+                        break;
+                    }
+                }
             }
         }
         self.tell_pressure(key);

@@ -16,10 +16,12 @@ const MESSAGE: u8 = 16;
 const PRESSED: u8 = 17;
 /// … or does not any more.
 const EASED: u8 = 18;
+/// An identity over there for whom somebody here waits.
+const AWAITED: u8 = 19;
 
 /// Whether a message between workers is one of these.
 pub(super) fn is_data(message: &[u8]) -> bool {
-    matches!(message.first(), Some(&(MESSAGE | PRESSED | EASED)))
+    matches!(message.first(), Some(&(MESSAGE | PRESSED | EASED | AWAITED)))
 }
 
 fn encode(kind: u8, router: RouterId, body: &[u8]) -> Bytes {
@@ -72,6 +74,13 @@ impl Engine {
         }
     }
 
+    /// Tells the worker of a peer for whom too much waits that a sender does, too.
+    pub(super) fn tell_awaited(&mut self, router: RouterId, worker: WorkerId, identity: &str) {
+        let bytes = encode(AWAITED, router, identity.as_bytes());
+        let len = bytes.len();
+        self.data_pipes.entry(worker).or_default().push(bytes, len);
+    }
+
     /// `false`: a ring was full.
     pub(super) fn send_data_pipes(&mut self, out: &mut impl PipeTransmit) -> bool {
         let (mut done, mut eased) = (true, false);
@@ -109,9 +118,19 @@ impl Engine {
         }
         let router = self.routers.get_mut(&id).ok_or(DropReason::UnknownId)?;
         let identity = std::str::from_utf8(body).map_err(|_| DropReason::Malformed)?;
+        if kind == AWAITED {
+            for &key in &router.members {
+                if let Some(transport) = self.transports.get_mut(key)
+                    && transport.data.identity() == Some(identity)
+                {
+                    transport.data.reliable.hold_up(now);
+                }
+            }
+            return Ok(());
+        }
         let entry = (from, Arc::from(identity));
         match kind == PRESSED && router.links.contains(&from) {
-            true => drop(router.pressed.insert(entry)),
+            true => drop(router.pressed.insert(entry, false)),
             false => drop(router.pressed.remove(&entry)),
         }
         self.resume_holding(id);

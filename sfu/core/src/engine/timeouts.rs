@@ -63,6 +63,7 @@ impl Engine {
                 self.drain_dtls(now, key, egress);
                 self.mark_data(key);
             }
+            TimerKind::Data => self.mark_data(key),
         }
     }
 

@@ -78,6 +78,8 @@ pub struct Sctp {
     association: Option<(AssociationHandle, Association)>,
     open: bool,
     failed: bool,
+    /// Longest message that the peer takes, in bytes.
+    send_len_max: u32,
     transmits: VecDeque<Vec<u8>>,
     channels: Vec<Channel>,
     /// Streams with messages that were not read.
@@ -123,6 +125,7 @@ impl Sctp {
             association: None,
             open: false,
             failed: false,
+            send_len_max,
             transmits: VecDeque::new(),
             channels: Vec::new(),
             readable: VecDeque::new(),
@@ -180,6 +183,11 @@ impl Sctp {
         let mut sent = false;
         self.catching(|sctp| sent = sctp.write(stream, text, payload));
         sent
+    }
+
+    /// Longest message that the peer takes, in bytes.
+    pub fn send_len_max(&self) -> usize {
+        self.send_len_max as usize
     }
 
     /// Bytes that were queued and not acknowledged yet.
