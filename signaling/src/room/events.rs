@@ -105,6 +105,18 @@ impl Room {
         self.follow_speakers(dominant);
     }
 
+    /// Tells somebody new who speaks: else it would be told when that changes.
+    pub(super) fn tell_speakers(&mut self, to: ParticipantId) {
+        let known = self.voices.speaking().iter().filter_map(|&(track, level)| {
+            let participant = self.tracks.get(&track)?.owner;
+            Some(SpeakerInfo { participant, track, level })
+        });
+        let speakers: Vec<SpeakerInfo> = known.collect();
+        if !speakers.is_empty() {
+            self.send(to, ServerMessage::ActiveSpeakers { speakers });
+        }
+    }
+
     fn layer_changed(&mut self, consumer: ConsumerId, rid: Option<String>, temporal: Option<u8>) {
         let Some(participant) =
             self.consumers.get(&consumer).and_then(|id| self.participants.get(id))

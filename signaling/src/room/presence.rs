@@ -71,6 +71,7 @@ impl Room {
         self.welcome(&participant, join.request);
         self.admit(participant);
         self.tell_history(id);
+        self.tell_speakers(id);
         if self.participants.get(&id).is_some_and(Participant::is_moderator) {
             self.tell_lobby_to(id);
         }

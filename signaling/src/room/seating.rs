@@ -47,6 +47,11 @@ impl Voices {
         }
     }
 
+    /// Loudest first, with -dBov.
+    pub(super) fn speaking(&self) -> &[(TrackId, u8)] {
+        &self.speaking
+    }
+
     /// Forgets tracks that have ended.
     pub(super) fn retain(&mut self, tracks: &BTreeMap<TrackId, Track>) {
         self.speaking.retain(|(track, _)| tracks.contains_key(track));

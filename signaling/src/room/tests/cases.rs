@@ -362,6 +362,43 @@ fn speakers_are_named() {
 }
 
 #[test]
+fn a_newcomer_is_told_who_speaks() {
+    let mut world = World::new();
+    let speaks = world.join("a");
+    world.publish(speaks, Source::Microphone);
+    let producer = world.room.tracks.values().next().unwrap().producer;
+    let mut told = |number: u32, heard: Vec<Speaker>| {
+        let event = Event::ActiveSpeakers { router: RouterId(0), speakers: heard };
+        world.room.apply(world.now, RoomCommand::Media(event));
+        let participant = ParticipantId(number);
+        let join = Box::new(JoinCommand {
+            request: None,
+            identity: format!("n{number}"),
+            name: "N".to_owned(),
+            grant: Grant::OPEN,
+            max_audio: None,
+            max_video: None,
+        });
+        let join = RoomCommand::Join { participant, join, local: local(participant) };
+        let effects = world.room.apply(world.now, join);
+        let mut sent = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send { to, message: ServerMessage::ActiveSpeakers { speakers } } => {
+                Some((to, speakers))
+            }
+            _ => None,
+        });
+        let told = sent.next();
+        assert!(sent.next().is_none(), "nobody else is told anew");
+        told
+    };
+    assert_eq!(told(90, Vec::new()), None, "nobody speaks yet");
+    let (to, speakers) = told(91, vec![Speaker { producer, level: 20 }]).unwrap();
+    assert_eq!(to, Recipients::One(ParticipantId(91)));
+    assert_eq!((speakers[0].participant, speakers[0].level), (speaks, 20));
+    assert_eq!(told(92, Vec::new()), None, "nobody speaks any more");
+}
+
+#[test]
 fn a_whep_viewer_that_never_connects_is_reaped() {
     let mut world = World::new();
     let publisher = world.join("p");
