@@ -199,6 +199,7 @@ export const GERMAN = {
   Reconnecting: 'Verbindet neu',
   'Microphone off': 'Mikrofon aus',
   'Moderate {name}': '{name} moderieren',
+  Notices: 'Hinweise',
   'Let in': 'Einlassen',
   'Let in {name}': '{name} einlassen',
   Deny: 'Abweisen',

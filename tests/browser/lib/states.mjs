@@ -274,6 +274,7 @@ export const SCENES = [
   {
     path: inRoom('guests'),
     others: 1,
+    first: useLobby,
     ready: '#waiting',
     states: [
       { name: 'room-watching', then: watchOnly, shown: '#tiles .tile' },
