@@ -142,7 +142,8 @@ export function showControls() {
   show('toggle-chat', social.side.open === 'chat', ['chat', 'chat'], [t('Close the chat'), unread > 1 ? t('Open the chat, {unread} new messages', { unread }) : unread > 0 ? t('Open the chat, 1 new message') : t('Open the chat')], 'c');
   show('toggle-people', social.side.open === 'roster', ['people', 'people'], [t('Close the list of people'), knocking > 0 ? t('Show who is here, {knocking} waiting', { knocking }) : t('Show who is here')], 'o');
   badge('unread', unread);
-  badge('knocking', knocking);
+  // Whoever sees the list sees them in it.
+  badge('knocking', social.side.open === 'roster' ? 0 : knocking);
   show('toggle-mic', media.microphoneOn, ['mic', 'mic-off'], [t('Turn the microphone off'), t('Turn the microphone on')], 'm');
   show('toggle-camera', media.cameraOn, ['camera', 'camera-off'], [t('Turn the camera off'), t('Turn the camera on')], 'v');
   show('toggle-screen', media.screenOn, ['screen', 'screen'], [t('Stop sharing the screen'), t('Share the screen')], 'p');

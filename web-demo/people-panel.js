@@ -183,9 +183,9 @@ export class PeoplePanel {
     const text = document.createElement('span');
     text.className = 'roster-name';
     text.textContent = name;
-    const admit = action(t('Let in'), t('Let {name} in', { name }), () => this.#do(people.admit(identity)));
+    const admit = action(t('Let in'), t('Let in {name}', { name }), () => this.#do(people.admit(identity)));
     admit.classList.add('primary');
-    const deny = action(t('Deny'), t('Do not let {name} in', { name }), () => void this.#confirm(t('Do not let {name} in?', { name }), t('They may knock again.'), t('Deny'), (reason) => people.deny(identity, reason)));
+    const deny = action(t('Deny'), t('Deny {name}', { name }), () => void this.#confirm(t('Do not let {name} in?', { name }), t('They may knock again.'), t('Deny'), (reason) => people.deny(identity, reason)));
     item.append(text, admit, deny);
     return item;
   }

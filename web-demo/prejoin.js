@@ -113,7 +113,8 @@ export class Prejoin {
     this.#choices = rememberedChoices();
     this.notify(notice);
     this.#render();
-    (input('name').value ? button('join') : input('name')).focus();
+    // On a phone the preview stays in sight.
+    (input('name').value ? button('join') : input('name')).focus({ preventScroll: true });
     this.#chosen.clear();
     void this.#lookIn();
     const opening = openWanted(this.#wanted, this.#choices);

@@ -50,6 +50,35 @@ async function talk(one, other) {
   }
 }
 
+/** Channels of their own beside the library's: the label is the topic, and nothing but the payload is on them. */
+async function play(one, other) {
+  for (const [label, options] of [['chess', { ordered: false }], ['ping-pong', { ordered: false, maxRetransmits: 0 }]]) {
+    for (const person of [one, other]) {
+      await person.page.evaluate(
+        (label, options) => {
+          const channel = window.switchyard.room.peerConnection.createDataChannel(label, options);
+          channel.binaryType = 'arraybuffer';
+          channel.onmessage = ({ data }) => (channel.heard ??= []).push(typeof data === 'string' ? data : [...new Uint8Array(data)]);
+          (window.own ??= {})[label] = channel;
+        },
+        label,
+        options,
+      );
+      await until(`${person.name} to have ${label}`, () => person.page.evaluate((label) => window.own[label].readyState === 'open', label));
+    }
+    for (const [from, to] of [[one, other], [other, one]]) {
+      const heard = () => to.page.evaluate((label) => window.own[label].heard ?? [], label);
+      // The server may not know yet that the other's is open, and what may be lost may be lost.
+      await until(`${to.name} to hear ${label}`, async () => {
+        await from.page.evaluate((label) => [`from ${label}`, new Uint8Array([1, 2, 3])].forEach((data) => window.own[label].send(data)), label);
+        return (await heard()).length >= 2 || { error: await heard() };
+      });
+      assert.deepEqual((await heard()).slice(0, 2).sort(), [[1, 2, 3], `from ${label}`].sort());
+      assert.deepEqual(await got(to, label), [], 'not on the library’s channels as well');
+    }
+  }
+}
+
 data.test('two Chromiums say what is small to each other', async () => {
   const people = [await data.join(await data.browser(), 'small', 0), await data.join(await data.browser(), 'small', 1)];
   for (const person of people) {
@@ -78,6 +107,7 @@ for (const kind of ['chromium', 'firefox']) {
     }
     await talk(one, other);
     await talk(other, one);
+    await play(one, other);
     await one.close();
     await other.close();
   });

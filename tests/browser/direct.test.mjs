@@ -1,6 +1,6 @@
 /** Direct calls: two browsers find each other through the relay, then talk without the server, also through coturn. */
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { after, before } from 'node:test';
 import { startCoturn, TURN_ADDRESS } from './lib/coturn.mjs';
@@ -58,15 +58,15 @@ const lastFile = (person) =>
   person.page.$eval('#transfers li:last-child', (row) => ({ ...row.dataset, text: row.innerText, moved: row.querySelector('progress').value }));
 const press = (person, action) => person.page.click(`#transfers li:last-child [data-action="${action}"]`);
 
-/** Runs in the page: cancels the last file as soon as some of it has moved; returns how much. From outside, all of it may have moved by then. */
-function cancelOnceItMoves() {
+/** Runs in the page: clicks as soon as some of the last file has moved; returns how much. From outside, all of it may have moved by then. */
+function clickOnceItMoves(selector) {
   const row = document.querySelector('#transfers li:last-child');
   const progress = row.querySelector('progress');
   return new Promise((resolve) => {
     new MutationObserver((_, observer) => {
       if (progress.value === 0) return;
       observer.disconnect();
-      row.querySelector('[data-action="cancel"]').click();
+      document.querySelector(selector).click();
       resolve(progress.value);
     }).observe(row, { subtree: true, childList: true, attributes: true, characterData: true });
   });
@@ -144,7 +144,7 @@ direct.test('20 MB arrive with an equal checksum', async (t) => {
 direct.test('either side cancels a file on its way, and the next one arrives whole', async () => {
   for (const [who, other, words] of [[bob, ada, /does not want it/], [ada, bob, /cancelled it/]]) {
     await offer(ada, bob);
-    const cancelled = who.page.evaluate(cancelOnceItMoves);
+    const cancelled = who.page.evaluate(clickOnceItMoves, '#transfers li:last-child [data-action="cancel"]');
     await press(bob, 'accept');
     const moved = await cancelled;
     assert.ok(moved > 0 && moved < FILE_BYTES, `${moved}`);
@@ -263,6 +263,26 @@ direct.test('a third waits, is told why, and gets in when one leaves', async () 
   for (const one of [ada, bob, eve]) await one.close();
 });
 
+for (const kinds of [['chromium', 'chromium'], ['firefox', 'firefox']]) {
+  direct.test(`${kinds[0]}: who hangs up in the middle of a file ends it on both sides`, async () => {
+    browsers.firefox ??= [await direct.browser('firefox'), await direct.browser('firefox')];
+    for (const leaver of [0, 1]) {
+      const pair = await call(kinds.map((kind, index) => browsers[kind][index]), `cut-${kinds[0]}-${leaver}`);
+      await offer(pair[0], pair[1]);
+      const left = pair[leaver].page.evaluate(clickOnceItMoves, '#hang-up');
+      await press(pair[1], 'accept');
+      await left;
+      for (const person of pair) {
+        await until('the end of the file', async () => {
+          const file = await lastFile(person);
+          return (file.state === 'failed' && /The connection has ended/.test(file.text)) || { error: file };
+        });
+      }
+      for (const person of pair) await person.close();
+    }
+  });
+}
+
 for (const pair of [['chromium', 'firefox'], ['firefox', 'firefox']]) {
   direct.test(`${pair.join(' and ')} call each other, chat and send a file`, async (t) => {
     browsers.firefox ??= [await direct.browser('firefox'), await direct.browser('firefox')];
@@ -295,12 +315,14 @@ for (const pair of [['chromium', 'chromium'], ['chromium', 'firefox']]) {
   });
 }
 
-direct.test('wrong credentials are refused by coturn', async () => {
+direct.test('wrong credentials are refused by coturn, and those of yesterday', async () => {
   const person = await join(browsers.chromium[0], 'alone', 0);
-  const types = await person.page.evaluate(async () => {
+  const yesterday = `${Math.round(Date.now() / 1000) - 86_400}:somebody`;
+  const expired = [createHmac('sha1', SECRET).update(yesterday).digest('base64'), yesterday];
+  const types = await person.page.evaluate(async (expired) => {
     const [, { urls, username, credential }] = await (await fetch('/ice-servers?room=alone')).json();
-    const gather = async (password) => {
-      const connection = new RTCPeerConnection({ iceServers: [{ urls, username, credential: password }], iceTransportPolicy: 'relay' });
+    const gather = async (password, name = username) => {
+      const connection = new RTCPeerConnection({ iceServers: [{ urls, username: name, credential: password }], iceTransportPolicy: 'relay' });
       connection.createDataChannel('any');
       let found = 0;
       const done = new Promise((resolve) => {
@@ -311,8 +333,8 @@ direct.test('wrong credentials are refused by coturn', async () => {
       connection.close();
       return found;
     };
-    return { right: await gather(credential), wrong: await gather(`${credential}x`) };
-  });
-  assert.ok(types.right > 0 && types.wrong === 0, JSON.stringify(types));
+    return { right: await gather(credential), wrong: await gather(`${credential}x`), late: await gather(...expired) };
+  }, expired);
+  assert.ok(types.right > 0 && types.wrong === 0 && types.late === 0, JSON.stringify(types));
   await person.close();
 });

@@ -136,6 +136,11 @@ files.test('20 MB from Chromium to Firefox, offered to everybody, taken by one',
   assert.ok(progress.length > 3, `progress was shown ${progress.length} times`);
   assert.deepEqual(progress, progress.toSorted((a, b) => a - b));
   assert.equal((await lastFile(carl)).state, 'cancelled');
+  // What was offered to everybody is for who comes later as well, as long as it stands.
+  const late = await files.join(browser, 'files', 3, { query: QUIET });
+  await open(late);
+  await until('the offer at who comes later', async () => (await lastFile(late)).state === 'offered' || { error: await lastFile(late) });
+  await late.close();
 });
 
 files.test('a refusal is told, and a file for one person is offered to nobody else', async () => {

@@ -85,6 +85,10 @@ const steps = {
   blackout: blackouts,
 };
 const wanted = process.argv.slice(3);
-for (const [name, step] of Object.entries(steps)) if (wanted.length === 0 || wanted.includes(name)) await step();
-await Promise.allSettled(browsers.map((browser) => browser.close()));
-await server.stop();
+try {
+  for (const [name, step] of Object.entries(steps)) if (wanted.length === 0 || wanted.includes(name)) await step();
+} finally {
+  // Browsers that nobody closes go on calling each other.
+  await Promise.allSettled(browsers.map((browser) => browser.close()));
+  await server.stop();
+}

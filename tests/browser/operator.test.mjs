@@ -1,12 +1,12 @@
 /** The operator's page: what it shows of a server at work, and what it says where there is nothing to show. */
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { chromium } from './lib/browsers.mjs';
 import { Participant } from './lib/participant.mjs';
 import { startServer } from './lib/server.mjs';
+import { tokenOf } from './lib/token.mjs';
 import { until } from './lib/until.mjs';
 
 const SECRET = '0123456789abcdef0123456789abcdef';
@@ -33,11 +33,7 @@ const state = (page, wanted) => until(`the state ${wanted}`, async () => {
 const text = (page, selector) => page.$eval(selector, (element) => element.innerText);
 const card = (page, name) => page.$$eval('.plot', (plots, title) => plots.find((plot) => plot.querySelector('h2').textContent === title).querySelector('.plot-value').textContent, name);
 
-function token(video) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ iss: 'k', exp: Math.floor(Date.now() / 1000) + 600, video })}`;
-  return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
-}
+const token = (video) => tokenOf({ id: 'k', secret: SECRET }, video);
 
 test('rooms, people, bitrates and what holds pictures back are shown, and move', { timeout: 120_000 }, async () => {
   const page = await open(server.url);

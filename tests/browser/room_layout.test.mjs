@@ -1,7 +1,7 @@
 /** The layouts of a meeting as people meet them: large and small, pinned, in pages, and in a small window. */
 import assert from 'node:assert/strict';
 import { scene } from './lib/scene.mjs';
-import { joinCrowd } from './lib/states.mjs';
+import { joinCrowd } from './lib/crowd.mjs';
 import { until } from './lib/until.mjs';
 
 const CROWD = 40;

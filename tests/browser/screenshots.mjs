@@ -8,35 +8,60 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from './lib/browsers.mjs';
 import { Participant } from './lib/participant.mjs';
 import { OUT, startServer } from './lib/server.mjs';
-import { STATES, openState } from './lib/states.mjs';
+import { Stage, show } from './lib/stage.mjs';
+import { SCENES } from './lib/states.mjs';
 
 const SIZES = [
   { width: 360, height: 740 },
   { width: 1920, height: 1080 },
 ];
 /** Pictures and transitions come to rest. */
-const REST_MS = 1500;
+const REST_MS = 1000;
+
+/** By state: where something else is to be seen. */
+const MORE_SIZES = { 'room-nine': [{ width: 3840, height: 2160 }] };
 
 const wanted = process.argv.slice(2);
 const directory = `${OUT}screenshots/`;
 mkdirSync(directory, { recursive: true });
 const server = await startServer();
 const browser = await chromium();
-for (const state of STATES.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-  for (const size of SIZES) {
-    for (const scheme of ['light', 'dark']) {
-      const { page, close } = await openState(browser, server.url, state, { ...size, scheme });
-      await new Promise((resolve) => setTimeout(resolve, REST_MS));
-      const path = `${directory}${state.name}-${size.width}-${scheme}.png`;
-      await page.screenshot({ path });
-      await close();
-      console.log(path);
+const stage = new Stage(browser, server.url);
+const isWanted = ({ name }) => wanted.length === 0 || wanted.includes(name);
+for (const scene of SCENES) {
+  const last = scene.states.findLastIndex(isWanted);
+  if (last < 0) continue;
+  try {
+    await stage.open(scene, { ...SIZES[0], scheme: 'light' });
+    for (const state of scene.states.slice(0, last + 1)) {
+      await stage.enter(state);
+      if (isWanted(state)) await shoot(state);
     }
+  } catch (error) {
+    // The other pages are worth looking at nevertheless.
+    console.error(`${scene.states[0].name} and what comes after:`, error);
+    process.exitCode = 1;
   }
+  await stage.leave();
 }
 if (wanted.includes('readme')) console.log(await pictureOfMeeting());
 await browser.close();
+await stage.end();
 await server.stop();
+
+async function shoot({ name, phone }) {
+  const sizes = [...SIZES, ...(MORE_SIZES[name] ?? [])];
+  for (const size of phone ? SIZES.slice(0, 1) : sizes) {
+    for (const scheme of /** @type {const} */ (['light', 'dark'])) {
+      await show(stage.page, { ...size, scheme });
+      await new Promise((resolve) => setTimeout(resolve, REST_MS));
+      const path = `${directory}${name}-${size.width}-${scheme}.png`;
+      await stage.page.screenshot({ path });
+      console.log(path);
+    }
+  }
+  await show(stage.page, { ...SIZES[0], scheme: 'light' });
+}
 
 /** Some people talk: a picture of what a meeting looks like. */
 async function pictureOfMeeting() {

@@ -117,13 +117,15 @@ test('offers that are made and taken back without end are not shown for ever, no
   assert.equal(seen.size, 61, 'others are listened to');
 });
 
-test('an offer to somebody who comes with a new page is made again', async () => {
+test('an offer to somebody who comes with a new page is made again, and one to everybody to whoever comes', async () => {
   const { ada, said } = pair((payload, own) => (own === 'ada' ? [] : [payload]));
   await ada.offer(file(), 'bob');
   await ada.offer(file());
   ada.miss('bob', 'Bob has left.');
   ada.resume('bob');
-  assert.equal(controls(said.ada, 'offer').length, 3);
+  assert.equal(controls(said.ada, 'offer').length, 4);
+  ada.resume('eve');
+  assert.equal(controls(said.ada, 'offer').length, 5);
   ada.abandon('over');
 });
 

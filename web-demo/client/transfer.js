@@ -148,9 +148,11 @@ export class Transfers extends Emitter {
     return undefined;
   }
 
-  /** Somebody is here again, or we are: what has stalled goes on. @param {string} [peer] none: whoever it is */
+  /** Somebody is here, for the first time or again, or we are: what has stalled goes on. @param {string} [peer] none: whoever it is */
   resume(peer) {
     for (const transfer of this.#all.keys()) {
+      // What everybody is offered is for those who come later, too.
+      if (peer && !transfer.peer && transfer.outgoing && isUnderway(transfer)) void this.#say(JSON.stringify(offerOf(transfer)), peer).catch(() => undefined);
       if ((peer !== undefined && transfer.peer !== peer) || !isUnderway(transfer)) continue;
       this.#hear(transfer);
       this.#ask(transfer);

@@ -38,21 +38,23 @@ const RTCP_BYTES_MAX: usize = 1200;
 /// Before anything was measured.
 const RTT_ASSUMED: Duration = Duration::from_millis(100);
 
-/// Header extension ids of one peer connection.
+/// Header extension ids of one peer connection, up to the highest: few have more than 14.
 #[derive(Debug)]
-pub(crate) struct ExtensionTable([Option<ExtensionKind>; 256]);
+pub(crate) struct ExtensionTable(Box<[Option<ExtensionKind>]>);
 
 impl ExtensionTable {
     fn new(mappings: &[ExtensionMapping]) -> Self {
-        let mut table = [None; 256];
+        let highest = mappings.iter().map(|mapping| mapping.id).max().unwrap_or(0);
+        let mut table = vec![None; usize::from(highest) + 1];
         for mapping in mappings {
             table[usize::from(mapping.id)] = Some(mapping.kind);
         }
-        Self(table)
+        Self(table.into_boxed_slice())
     }
 
+    #[inline]
     pub(crate) fn kind(&self, id: u8) -> Option<ExtensionKind> {
-        self.0[usize::from(id)]
+        *self.0.get(usize::from(id))?
     }
 }
 
