@@ -181,9 +181,14 @@ impl Wall {
             }
             1 if few => (
                 json!({"type": "ban", "identity": who, "seconds": 100_000}),
-                own != name && !outranked(false),
+                own != name
+                    && !outranked(false)
+                    && (by_token || self.banned.get(&name) != Some(&true)),
             ),
-            1 | 2 => (json!({"type": "unban", "identity": who}), self.banned.contains_key(&name)),
+            1 | 2 => (
+                json!({"type": "unban", "identity": who}),
+                self.banned.get(&name).is_some_and(|made_by_token| by_token || !made_by_token),
+            ),
             3 => (
                 json!({"type": "set_permissions", "identity": who, "permissions": permissions}),
                 here && !outranked(false),
