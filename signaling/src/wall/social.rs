@@ -164,8 +164,7 @@ impl Wall {
         let mut knocking = self.waiting.iter().filter(|waiting| waiting.room == person.room);
         let knocks = knocking.next().filter(|_| matches!(kind, 6 | 7));
         let who = knocks.map_or(who, |waiting| waiting.identity);
-        let (own, name) = (person.name(), (person.room, who));
-        let room = own.0;
+        let (own, name, room) = (person.name(), (person.room, who), person.room);
         let by_token = person.token.admin;
         let may = by_token || self.appointed.contains(&own);
         let viewing = self.sessions.iter().any(|s| (s.room, s.identity) == name);
