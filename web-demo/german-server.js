@@ -59,6 +59,10 @@ export const GERMAN_SERVER = {
     'Das dürfen nur Moderatoren: durch video.roomAdmin des Tokens, oder von einem anderen Moderator ernannt.',
   'They moderate by their token (video.roomAdmin), and you do not.': 'Diese Person moderiert durch ihr Token (video.roomAdmin), und du nicht.',
   'They moderate by their token (video.roomAdmin); give them another one.': 'Diese Person moderiert durch ihr Token (video.roomAdmin); gib ihr ein anderes.',
+  'They were banned by the HTTP API, or by somebody who moderates by their token (video.roomAdmin); only those can change it.':
+    'Diese Person wurde über die HTTP-API verbannt, oder von jemandem, der durch sein Token (video.roomAdmin) moderiert; nur von dort lässt es sich ändern.',
+  'Somebody here moderates by their token (video.roomAdmin); only they can end the room.':
+    'Hier moderiert jemand durch sein Token (video.roomAdmin); nur so jemand kann den Raum schließen.',
   'That is you: leave the room instead.': 'Das bist du selbst: Verlasse stattdessen den Raum.',
   'Whoever is hidden, or came by WHIP, cannot moderate.': 'Wer verborgen ist oder über WHIP kam, kann nicht moderieren.',
   'Somebody has to moderate: make somebody else a moderator first.': 'Jemand muss moderieren: Ernenne erst jemand anderen.',

@@ -274,8 +274,13 @@ impl Room {
     }
 
     /// Keeps an identity out from now on, whether it is here or not.
-    pub(super) fn ban(&mut self, ban: Ban) -> Result<(), Refusal> {
+    pub(super) fn ban(&mut self, mut ban: Ban) -> Result<(), Refusal> {
+        self.check_lifts(ban.by_token, &ban.identity)?;
         let now = self.now;
+        // Of somebody who is kept out already nobody knows with which token they came but the older ban.
+        let same = |known: &&Ban| now < known.until && known.identity == ban.identity;
+        let older = self.door.bans.iter().find(same);
+        ban.token_id = ban.token_id.or_else(|| older.and_then(|known| known.token_id.clone()));
         self.door.bans.retain(|known| now < known.until && known.identity != ban.identity);
         if self.door.bans.len() >= BANS_MAX {
             let text = format!("This room has {BANS_MAX} bans; lift one first.");
@@ -286,7 +291,22 @@ impl Room {
         Ok(())
     }
 
-    pub(super) fn unban(&mut self, identity: &str) -> Result<(), Refusal> {
+    /// Nobody who moderates by being made so ends a ban of somebody who does by a token, or puts another in its place.
+    fn check_lifts(&self, by_token: bool, identity: &str) -> Result<(), Refusal> {
+        let of_token = |ban: &Ban| ban.by_token && ban.identity == identity && self.now < ban.until;
+        if by_token || !self.door.bans.iter().any(of_token) {
+            return Ok(());
+        }
+        let text = "They were banned by the HTTP API, or by somebody who moderates by their token (video.roomAdmin); only those can change it.";
+        Err(Refusal::new(ErrorCode::NotAllowed, text))
+    }
+
+    pub(super) fn unban(
+        &mut self,
+        by: Option<ParticipantId>,
+        identity: &str,
+    ) -> Result<(), Refusal> {
+        self.check_lifts(self.acts_by_token(by), identity)?;
         let (now, count) = (self.now, self.door.bans(self.now).len());
         self.door.bans.retain(|known| now < known.until && known.identity != identity);
         if self.door.bans.len() == count {

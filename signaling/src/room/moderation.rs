@@ -33,10 +33,13 @@ impl Room {
                 Err(refusal) => Err(refusal),
             },
             // Nobody is left to be answered afterwards.
-            ModeratorAction::EndRoom(_) if self.check_moderates(from).is_ok() => {
-                self.send(from, ServerMessage::Ok { request });
-                return drop(self.act(Some(from), action, &reason));
-            }
+            ModeratorAction::EndRoom(_) => match self.check_ends(from) {
+                Ok(()) => {
+                    self.send(from, ServerMessage::Ok { request });
+                    return drop(self.act(Some(from), action, &reason));
+                }
+                Err(refusal) => Err(refusal),
+            },
             action => {
                 self.check_moderates(from).and_then(|()| self.act(Some(from), action, &reason))
             }
@@ -79,7 +82,7 @@ impl Room {
             ModeratorAction::Kick(it) => self.kick(by, &it.identity, news),
             ModeratorAction::Ban(it) => self.shut_out(by, &it.identity, it.seconds, news),
             ModeratorAction::Unban(it) => {
-                self.unban(&it.identity)?;
+                self.unban(by, &it.identity)?;
                 self.tell(news, Some(it.identity), Concerned::Everybody);
                 Ok(())
             }
@@ -142,14 +145,26 @@ impl Room {
         by: Option<ParticipantId>,
         ids: &[ParticipantId],
     ) -> Result<(), Refusal> {
-        let Some(by) = by.and_then(|id| self.participants.get(&id)) else { return Ok(()) };
-        let by_token =
-            |id: &ParticipantId| self.participants.get(id).is_some_and(|p| p.grant.moderator);
-        if by.grant.moderator || !ids.iter().any(by_token) {
+        if self.acts_by_token(by) || !ids.iter().any(|id| self.acts_by_token(Some(*id))) {
             return Ok(());
         }
         let text = "They moderate by their token (video.roomAdmin), and you do not.";
         Err(Refusal::new(ErrorCode::NotAllowed, text))
+    }
+
+    /// Whether somebody may send everybody away.
+    fn check_ends(&self, id: ParticipantId) -> Result<(), Refusal> {
+        self.check_moderates(id)?;
+        let all: Vec<_> = self.participants.keys().copied().collect();
+        self.check_outranks(Some(id), &all).map_err(|refusal| Refusal {
+            message: "Somebody here moderates by their token (video.roomAdmin); only they can end the room.".to_owned(),
+            ..refusal
+        })
+    }
+
+    /// The HTTP API, or somebody who moderates by a token.
+    pub(super) fn acts_by_token(&self, by: Option<ParticipantId>) -> bool {
+        by.is_none_or(|id| self.participants.get(&id).is_some_and(|p| p.grant.moderator))
     }
 
     fn owner_of_track(&self, track: TrackId) -> Result<ParticipantId, Refusal> {
@@ -215,10 +230,11 @@ impl Room {
             .values()
             .filter(|t| is_screen && t.owner == owner && t.source == Source::ScreenShareAudio);
         let ended: Vec<TrackId> = sounds.map(|sound| sound.id).chain([track]).collect();
-        ended.into_iter().for_each(|track| self.withdraw(owner, track));
-        self.reconcile_all();
+        // Before they are gone: its owner would not know which one that was.
         let news = Moderated { track: Some(track), ..news };
         self.tell(news, self.identity_of(owner), Concerned::These(vec![owner]));
+        ended.into_iter().for_each(|track| self.withdraw(owner, track));
+        self.reconcile_all();
         Ok(())
     }
 
@@ -279,8 +295,7 @@ impl Room {
         let mut ban = self.ban_of(&found, identity, seconds);
         (ban.by, ban.reason) = (news.by.clone(), news.reason.clone());
         // They may be absent, so that nobody knows whether they moderate by a token.
-        let by_token = |id| self.participants.get(&id).is_some_and(|p| p.grant.moderator);
-        ban.by_token = by.is_none_or(by_token);
+        ban.by_token = self.acts_by_token(by);
         self.ban(ban)?;
         let (by, because) = (self.by_name(by), because(&news.reason));
         let text = match Span::of(seconds) {

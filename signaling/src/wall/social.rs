@@ -164,8 +164,7 @@ impl Wall {
         let mut knocking = self.waiting.iter().filter(|waiting| waiting.room == person.room);
         let knocks = knocking.next().filter(|_| matches!(kind, 6 | 7));
         let who = knocks.map_or(who, |waiting| waiting.identity);
-        let (own, name) = (person.name(), (person.room, who));
-        let room = own.0;
+        let (own, name, room) = (person.name(), (person.room, who), person.room);
         let by_token = person.token.admin;
         let may = by_token || self.appointed.contains(&own);
         let viewing = self.sessions.iter().any(|s| (s.room, s.identity) == name);
@@ -181,9 +180,14 @@ impl Wall {
             }
             1 if few => (
                 json!({"type": "ban", "identity": who, "seconds": 100_000}),
-                own != name && !outranked(false),
+                own != name
+                    && !outranked(false)
+                    && (by_token || self.banned.get(&name) != Some(&true)),
             ),
-            1 | 2 => (json!({"type": "unban", "identity": who}), self.banned.contains_key(&name)),
+            1 | 2 => (
+                json!({"type": "unban", "identity": who}),
+                self.banned.get(&name).is_some_and(|made_by_token| by_token || !made_by_token),
+            ),
             3 => (
                 json!({"type": "set_permissions", "identity": who, "permissions": permissions}),
                 here && !outranked(false),

@@ -125,6 +125,24 @@ fn the_room_passes_on_what_a_channel_could_not_take() {
 }
 
 #[test]
+fn who_reads_too_slowly_is_told_which_channel_was_closed_and_why() {
+    let mut world = World::new();
+    let (_, bob) = (world.join("ada"), world.join("bob"));
+    let transport = world.room.participants[&bob].transport.unwrap().id;
+    let event = Event::DataSlowReader { transport, label: "reliable".into() };
+    let told = world.room.apply(world.now, RoomCommand::Media(event));
+    let told = told.into_iter().filter_map(|effect| match effect {
+        Effect::Send {
+            to: Recipients::One(id),
+            message: ServerMessage::DataClosed { channel, reason, .. },
+        } => Some((id, channel, reason)),
+        _ => None,
+    });
+    let expected = (bob, "reliable".to_owned(), "slow_reader".to_owned());
+    assert_eq!(told.collect::<Vec<_>>(), [expected]);
+}
+
+#[test]
 fn data_through_the_room_has_a_rate() {
     let mut world = World::new();
     let ada = world.join("ada");

@@ -326,6 +326,41 @@ fn a_ban_holds_for_the_token_and_over_http() {
 }
 
 #[test]
+fn bans_of_those_by_a_token_are_not_changed_by_those_who_were_made_moderators() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_as("ada", admin("ada")), world.join_as("bob", token("bob")));
+    world.moderate(ada, role("bob", true));
+    let grant = |identity| Grant { token_id: Some("t".into()), ..token(identity) };
+    world.join_as("eve", grant("eve"));
+    let kept_out = |world: &mut World, identity| {
+        world.knock(identity, grant(identity)).1.contains("You are banned")
+    };
+    world.moderate(ada, ban("eve", 1000));
+    for action in [ban("eve", 1), ban("eve", 2000), ModeratorAction::Unban(person("eve"))] {
+        world.moderate(bob, action);
+        assert_eq!(world.refusals(bob), [ErrorCode::NotAllowed]);
+    }
+    world.advance(10);
+    assert!(kept_out(&mut world, "eve") && kept_out(&mut world, "eva"));
+    assert_eq!(world.room.door.bans(world.now)[0].seconds, 990);
+    world.moderate(ada, ban("eve", 60));
+    assert!(kept_out(&mut world, "eva"), "she is away, and her token is known still");
+    world.administer(AdminCommand::Moderate { action: ban("eve", 30), reason: String::new() });
+    world.moderate(bob, ModeratorAction::Unban(person("eve")));
+    assert_eq!(world.refusals(bob), [ErrorCode::NotAllowed], "that of the API neither");
+    world.moderate(ada, ModeratorAction::Unban(person("eve")));
+    assert!(!kept_out(&mut world, "eve"));
+    for action in [ban("dan", 60), ban("dan", 5), ModeratorAction::Unban(person("dan"))] {
+        world.moderate(bob, action);
+        assert!(world.refusals(bob).is_empty(), "that is a ban of their own");
+    }
+    world.moderate(ada, ban("fay", 20));
+    world.advance(20);
+    world.moderate(bob, ban("fay", 5));
+    assert!(world.refusals(bob).is_empty(), "the other is over");
+}
+
+#[test]
 fn bans_have_a_limit() {
     let mut world = World::new();
     let ada = world.join("ada");
@@ -380,6 +415,41 @@ fn the_end_is_the_end_for_all() {
     let end = "room_deleted: The room was closed by ADA. Reason: late";
     assert_eq!(told, [end, end, end].join("\n"));
     assert!(world.room.is_over());
+}
+
+#[test]
+fn who_was_made_a_moderator_does_not_end_the_room_of_those_by_a_token() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_as("ada", admin("ada")), world.join_as("bob", token("bob")));
+    world.moderate(ada, role("bob", true));
+    world.moderate(bob, ModeratorAction::EndRoom(Nothing {}));
+    assert_eq!(world.refusals(bob), [ErrorCode::NotAllowed]);
+    assert!(world.is_in(ada) && world.is_in(bob));
+    world.say(ada, ClientMessage::Leave {});
+    world.moderate(bob, ModeratorAction::EndRoom(Nothing {}));
+    assert!(world.room.is_over());
+}
+
+#[test]
+fn the_owner_is_told_who_stopped_a_track_before_it_is_gone() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join_with_media("bob"));
+    let action =
+        ModeratorAction::StopTrack(OneTrack { track: world.track_of(bob, Source::Camera) });
+    let moderate = Moderate { request: None, reason: String::new(), action };
+    let command = RoomCommand::Message { from: ada, message: ClientMessage::Moderate(moderate) };
+    let effects = world.room.apply(world.now, command);
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { to: Recipients::One(id), message } if *id == bob => Some(message),
+        Effect::Send { to: Recipients::All, message } => Some(message),
+        _ => None,
+    });
+    let told = told.filter_map(|message| match message {
+        ServerMessage::Moderation(_) => Some("moderated"),
+        ServerMessage::TrackUnpublished { .. } => Some("track_unpublished"),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["moderated", "track_unpublished"]);
 }
 
 #[test]
