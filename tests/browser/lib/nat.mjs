@@ -11,6 +11,7 @@ import { OUT } from './server.mjs';
 const FORWARD = `
   const [socket, port] = process.argv.slice(1);
   const net = require('node:net');
+  process.stdin.resume().on('end', () => process.exit());
   net.createServer((near) => {
     const far = net.connect(socket);
     near.pipe(far).pipe(near);
@@ -20,9 +21,9 @@ const FORWARD = `
 
 const inside = (pid, ...command) => execFileSync('nsenter', ['-t', String(pid), '-n', ...command]);
 
-/** A process that holds a new network namespace; resolves with its pid. */
+/** A process that holds a new network namespace until its input ends, as it does with this process; resolves with its pid. */
 async function hold(children) {
-  const child = spawn('unshare', ['-n', 'sh', '-c', 'echo ready; exec sleep infinity'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('unshare', ['-n', 'sh', '-c', 'echo ready; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   children.push(child);
   await new Promise((resolve, reject) => child.stdout.once('data', resolve).once('end', () => reject(new Error('no network namespace'))));
   return child.pid;
@@ -66,7 +67,7 @@ export async function home(number, port, program) {
     for (const end of [near, far]) end.on('error', () => [near, far].forEach((one) => one.destroy()));
   });
   await new Promise((resolve) => relay.listen(socket, () => resolve(undefined)));
-  const forwarder = spawn('nsenter', ['-t', String(house), '-n', process.execPath, '-e', FORWARD, socket, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const forwarder = spawn('nsenter', ['-t', String(house), '-n', process.execPath, '-e', FORWARD, socket, String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
   children.push(forwarder);
   await new Promise((resolve) => forwarder.stdout.once('data', resolve));
   const wrapper = `${OUT}home-${number}.sh`;
