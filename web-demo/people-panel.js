@@ -17,8 +17,6 @@ const REACTIONS = ['👍', '👏', '❤️', '😂', '🎉'];
 export class PeoplePanel {
   #room;
   #changed;
-  /** Of our tracks: when we are told that one was stopped, it is gone already. @type {Map<string, string>} */
-  #sources = new Map();
   #stop;
   #locked;
   #lobby;
@@ -38,7 +36,6 @@ export class PeoplePanel {
     const events = /** @type {const} */ (['participantjoined', 'participantleft', 'participantupdated', 'trackpublished', 'trackunpublished', 'trackmuted', 'localtrackupdated']);
     this.#stop = [
       ...events.map((type) => room.on(type, refresh)),
-      room.on('localtrackupdated', ({ track }) => track.id && this.#sources.set(track.id, track.source)),
       room.people.on('changed', () => this.#showRoom()),
       room.people.on('knock', (waiting) => this.#tellKnock(waiting)),
       room.people.on('moderated', (done) => this.#tell(done)),
@@ -215,14 +212,15 @@ export class PeoplePanel {
 
   /** @param {import('./client/protocol.js').Moderated} done */
   #tell(done) {
-    const { identity, participants } = this.#room;
+    const { identity, participants, localTracks } = this.#room;
     const nameOf = /** @param {string | undefined} who */ (who) => [...participants.values()].find((one) => one.identity === who)?.name ?? t('Somebody');
     const own = done.by === identity;
     const by = done.by === undefined ? t('A moderator') : nameOf(done.by);
     if (done.action === 'update_room') this.#tellRoom(own ? '' : by, done.reason);
     if (own) return;
     if (done.identity === identity) {
-      const sentence = toldToUs(done, by, this.#sources.get(done.track ?? '') ?? 'screen_share');
+      const track = [...localTracks].find(({ id }) => id === done.track);
+      const sentence = toldToUs(done, by, track?.source ?? 'screen_share');
       if (sentence) toast(sentence);
       return;
     }
