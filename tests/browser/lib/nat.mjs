@@ -7,16 +7,20 @@ import { rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { OUT } from './server.mjs';
 
-/** Runs in a home: hands each connection to a port of loopback to the world outside. */
-const FORWARD = `
-  const [socket, port] = process.argv.slice(1);
-  const net = require('node:net');
-  process.stdin.resume().on('end', () => process.exit());
-  net.createServer((near) => {
-    const far = net.connect(socket);
+/** A server that hands each connection on. Its text is run in homes as well. */
+function carry(net, to) {
+  return net.createServer((near) => {
+    const far = net.connect(to);
     near.pipe(far).pipe(near);
     for (const end of [near, far]) end.on('error', () => [near, far].forEach((one) => one.destroy()));
-  }).listen(Number(port), '127.0.0.1', () => console.log('ready'));
+  });
+}
+
+/** Runs in a home: takes connections to a port of loopback to the world outside. */
+const FORWARD = `
+  const [path, port] = process.argv.slice(1);
+  process.stdin.resume().on('end', () => process.exit());
+  (${carry})(require('node:net'), { path }).listen(Number(port), '127.0.0.1', () => console.log('ready'));
 `;
 
 const inside = (pid, ...command) => execFileSync('nsenter', ['-t', String(pid), '-n', ...command]);
@@ -33,7 +37,7 @@ async function hold(children) {
  * @param {number} number 1 to 250: no two homes have the same
  * @param {number} port the server's on loopback, which the home has on its own loopback as well: the page's origin stays one that browsers trust
  * @param {string} program a browser's; the result has one that starts it in the home
- * @returns {Promise<{address: string, outside: string, program: string, stop: () => void}>} the home's own address and that of its router outside
+ * @returns {Promise<{outside: string, program: string, stop: () => void}>} `outside`: the address of its router there
  */
 export async function home(number, port, program) {
   const [address, gateway, outside, world] = [`10.${number}.0.2`, `10.${number}.0.1`, `10.98.${number}.2`, `10.98.${number}.1`];
@@ -61,11 +65,7 @@ export async function home(number, port, program) {
 
   const socket = `${OUT}home-${number}.sock`;
   rmSync(socket, { force: true });
-  const relay = net.createServer((near) => {
-    const far = net.connect(port, '127.0.0.1');
-    near.pipe(far).pipe(near);
-    for (const end of [near, far]) end.on('error', () => [near, far].forEach((one) => one.destroy()));
-  });
+  const relay = carry(net, { port, host: '127.0.0.1' });
   await new Promise((resolve) => relay.listen(socket, () => resolve(undefined)));
   const forwarder = spawn('nsenter', ['-t', String(house), '-n', process.execPath, '-e', FORWARD, socket, String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
   children.push(forwarder);
@@ -76,5 +76,5 @@ export async function home(number, port, program) {
     relay.close();
     children.forEach((child) => child.kill('SIGKILL'));
   };
-  return { address, outside, program: wrapper, stop };
+  return { outside, program: wrapper, stop };
 }
