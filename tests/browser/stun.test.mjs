@@ -1,7 +1,7 @@
 /** A direct call between two homes behind routers that translate addresses (NAT): each learns of its address outside by STUN, and there is no TURN. */
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { after, before } from 'node:test';
+import { after } from 'node:test';
 import { CHROMIUM, chromium } from './lib/browsers.mjs';
 import { startCoturn, TURN_ADDRESS } from './lib/coturn.mjs';
 import { captureSomething, hears, reaches, sees, stat } from './lib/direct.mjs';
@@ -16,16 +16,14 @@ writeFileSync(`${OUT}stun.toml`, `[[ice_servers]]\nurls = ["stun:${TURN_ADDRESS}
 const homes = [];
 let coturn;
 const network = scene({ args: ['serve', '--config', `${OUT}stun.toml`] });
-before(async () => {
-  coturn = await startCoturn('only STUN is asked for');
-  for (const number of [1, 2]) homes.push(await home(number, Number(new URL(network.server.url).port), CHROMIUM));
-});
 after(async () => {
   homes.forEach((home) => home.stop());
   await coturn?.stop();
 });
 
 network.test('two homes behind NAT call each other with STUN only', async () => {
+  coturn = await startCoturn('only STUN is asked for');
+  for (const number of [1, 2]) homes.push(await home(number, Number(new URL(network.server.url).port), CHROMIUM));
   const [ada, bob] = await Promise.all(
     homes.map(async ({ program }, index) => {
       const browser = await chromium(program);
