@@ -5,7 +5,7 @@ use crate::net::{MS, Path, SECOND};
 use crate::world::{SlotSpec, World};
 use sfu_core::{CloseReason, Event, TransportId};
 use std::net::SocketAddr;
-use switchyard_tests::peer::check;
+use switchyard_tests::peer::{answer_check, check, credentials};
 
 /// Checks come every 2.5 s, and the engine looks every 500 ms.
 const SLACK: u64 = 4 * SECOND;
@@ -155,6 +155,54 @@ fn row_03_copies_that_overtake_their_originals_move_no_media() {
     assert_eq!(world.stray, vec![], "media for a stranger");
     let whole = whole_frames(&world, start);
     assert!(whole >= 220, "{whole} whole frames in 7.5 seconds");
+}
+
+#[test]
+fn row_03_a_check_in_the_name_of_another_takes_nothing_from_him() {
+    let lossy = Path { delay: 20 * MS, loss: 0.02, ..Path::CLEAN };
+    let mut world = call(8, lossy);
+    let victim = world.subscribers[0].endpoint.address;
+    let start = world.now;
+    for transaction in 0..100 {
+        // The publisher holds its own password, and says that it is where the viewer is. What is sealed for the publisher would be a fault at the viewer's.
+        let forged = check(1, 1000 + transaction, &[(0x0024, &[0xff; 4]), (0x0025, &[])]);
+        world.inject(victim, forged);
+        world.run(100 * MS);
+    }
+    let whole = whole_frames(&world, start);
+    assert!(whole >= 294, "{whole} whole frames in ten seconds");
+    assert!(world.engine.counters().resent.video.packets > 0, "the viewer's NACKs are heard");
+}
+
+#[test]
+fn who_proves_that_it_is_at_an_address_in_use_gets_it() {
+    let mut world = call(8, Path::CLEAN);
+    let shared = world.subscribers[0].endpoint.address;
+    world.add_subscriber(&[SlotSpec::VIDEO]);
+    let newcomer = world.transport_of_subscriber(1);
+    let endpoint = &mut world.subscribers[1].endpoint;
+    endpoint.checks = false;
+    endpoint.out.clear();
+    let (number, password) = (newcomer.0, credentials('p', newcomer.0).password);
+    let connected = |world: &World| {
+        let is = |event: &Event| matches!(event, Event::TransportConnected { transport, .. } if *transport == newcomer);
+        world.events.iter().any(|(_, event)| is(event))
+    };
+    let nominating = |transaction| check(number, transaction, &[(0x0025, &[])]);
+    let answers = world.feed(shared, &mut nominating(1));
+    assert_eq!(answers.len(), 2, "an answer, and a check of ours");
+    let (to, ours) = &answers[1];
+    assert_eq!(*to, shared);
+    world.run(SECOND);
+    assert!(!connected(&world), "a check alone proves nothing where somebody else is");
+    assert_eq!(answer_check(&credentials('p', 1).password, ours), None, "it takes the password");
+    let mut answer = answer_check(&password, ours).expect("a good check");
+    let elsewhere: SocketAddr = "198.51.100.77:7777".parse().unwrap();
+    world.feed(elsewhere, &mut answer.clone());
+    world.feed(shared, &mut answer);
+    world.feed(shared, &mut nominating(2));
+    world.run(SECOND);
+    assert!(connected(&world));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rtcp::packet::Packet as RtcpValue;
 use sfu_core::transport::srtp::{SrtpProfile, SrtpReceiver, SrtpSender};
 use std::net::SocketAddr;
-use switchyard_tests::peer::{credentials, peer_keys, write_check};
+use switchyard_tests::peer::{answer_check, credentials, peer_keys, write_check};
 use webrtc_util::marshal::{Marshal, MarshalSize, Unmarshal};
 
 /// Ids of header extensions on publishers' connections …
@@ -45,10 +45,13 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     username: String,
     server_password: String,
+    password: String,
     srtp_out: SrtpSender,
     srtp_in: SrtpReceiver,
     /// Sends checks by itself.
     pub(crate) checks: bool,
+    /// Answers checks of the engine.
+    pub(crate) answers: bool,
     /// With USE-CANDIDATE.
     pub(crate) nominates: bool,
     pub(crate) priority: u32,
@@ -73,9 +76,11 @@ impl Endpoint {
             address,
             username: format!("{}:{}", server.ufrag, peer.ufrag),
             server_password: server.password,
+            password: peer.password,
             srtp_out: SrtpSender::new(&keys),
             srtp_in: SrtpReceiver::new(&keys),
             checks: true,
+            answers: true,
             nominates: true,
             priority: PRIORITY,
             connected: false,
@@ -146,6 +151,12 @@ impl Endpoint {
 
     /// Takes a datagram apart. Anything that does not authenticate is a fault of the engine.
     pub(crate) fn receive(&mut self, mut bytes: Vec<u8>) -> Inbound {
+        if bytes[..2] == [0, 1] {
+            if let Some(answer) = answer_check(&self.password, &bytes).filter(|_| self.answers) {
+                self.out.push((self.address, answer));
+            }
+            return Inbound::Stun;
+        }
         if bytes[0] < 4 {
             self.connected = true;
             return Inbound::Stun;

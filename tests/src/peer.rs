@@ -3,7 +3,7 @@
 use rtc_stun::attributes::{ATTR_USERNAME, AttrType};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
 use sfu_core::params::{IceCredentials, Security, TransportParams};
 use sfu_core::transport::srtp::{SrtpKeys, SrtpProfile};
 
@@ -82,4 +82,23 @@ pub fn write_check(
     .unwrap();
     FINGERPRINT.add_to(&mut message).unwrap();
     message.raw
+}
+
+/// The answer of a peer with `password` to a check of the engine; `None` if it is for somebody else, or made without the password.
+pub fn answer_check(password: &str, check: &[u8]) -> Option<Vec<u8>> {
+    let provider = rtc_stun::crypto::default_provider().ok()?;
+    let crypto = provider.crypto();
+    let integrity =
+        MessageIntegrity::new_short_term_integrity_with_provider(password.to_owned(), crypto);
+    let mut request = Message { raw: check.to_vec(), ..Message::new() };
+    request.decode().ok().filter(|()| request.typ == BINDING_REQUEST)?;
+    FINGERPRINT.check(&request).ok()?;
+    MessageIntegrity::check(&mut request, password.as_bytes(), crypto).ok()?;
+    let mut message = Message::new();
+    message.set_type(BINDING_SUCCESS);
+    message.write_header();
+    request.transaction_id.add_to(&mut message).ok()?;
+    integrity.add_to(&mut message).ok()?;
+    FINGERPRINT.add_to(&mut message).ok()?;
+    Some(message.raw)
 }

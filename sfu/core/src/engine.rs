@@ -13,6 +13,7 @@ mod lifecycle;
 mod pipe_replay;
 mod pipes;
 mod rtcp_in;
+mod strangers;
 mod timeouts;
 
 use crate::allocate::{Allocator, Given};
@@ -98,6 +99,8 @@ pub struct Engine {
     producer_keys: HashMap<ProducerId, usize>,
     consumer_keys: HashMap<ConsumerId, usize>,
     demux: Demux,
+    /// When media of strangers may be looked at again.
+    stranger_at: Option<Instant>,
     timers: TimerQueue,
     /// Next look at who speaks; `None` while no audio came since the last one.
     speakers_due: Option<Instant>,
@@ -155,6 +158,7 @@ impl Engine {
             producer_keys: HashMap::new(),
             consumer_keys: HashMap::new(),
             demux: Demux::default(),
+            stranger_at: None,
             timers: TimerQueue::default(),
             speakers_due: None,
             events: VecDeque::new(),
@@ -183,16 +187,23 @@ impl Engine {
         datagram: Datagram<'_>,
         egress: &mut Egress<'_>,
     ) {
-        let Datagram { tuple, bytes, .. } = &datagram;
-        let result = match classify(bytes) {
-            Some(Class::Stun) => self.handle_stun(now, tuple, bytes, egress),
-            Some(Class::Dtls) => self.handle_dtls(now, tuple, bytes, egress),
-            Some(Class::Rtp) => self.handle_rtp(datagram),
-            Some(Class::Rtcp) => self.handle_rtcp(now, datagram, egress),
+        let Datagram { tuple, arrival, bytes } = datagram;
+        let class = classify(bytes);
+        let whole = Datagram { tuple, arrival, bytes: &mut *bytes };
+        let result = match class {
+            Some(Class::Stun) => self.handle_stun(now, &tuple, bytes, egress),
+            Some(Class::Dtls) => self.handle_dtls(now, &tuple, bytes, egress),
+            Some(Class::Rtp) => self.handle_rtp(whole),
+            Some(Class::Rtcp) => self.handle_rtcp(now, whole, egress),
             None => Err(DropReason::Malformed),
         };
         if let Err(reason) = result {
             self.drops.count(reason);
+            if let (DropReason::UnknownTuple, Some(class @ (Class::Rtp | Class::Rtcp))) =
+                (reason, class)
+            {
+                self.look_at_stranger(now, &tuple, bytes, class, egress);
+            }
         }
     }
 

@@ -172,10 +172,10 @@ impl Transport {
     }
 
     /// Did a datagram come from elsewhere than the selected tuple?
-    pub(crate) fn hears_elsewhere(&mut self, tuple: &Tuple) -> bool {
+    pub(crate) fn hears_elsewhere(&mut self, now: Instant, tuple: &Tuple) -> bool {
         let elsewhere = self.selected.as_ref() != Some(tuple);
         if !elsewhere {
-            self.ice.heard_selected();
+            self.ice.heard_selected(now);
         }
         elsewhere
     }

@@ -55,6 +55,9 @@ pub(super) fn ice(data: &[u8]) {
         assert!(checked.is_err() || ice.is_verified(&tuple));
         assert!(ice.verified().len() <= 16);
         assert!(2 * response.len() <= 3 * datagram.len(), "{} bytes", response.len());
+        // Nothing here knows the peer's password.
+        ice.ask(now, &tuple, [7; 12], &mut response);
+        assert_eq!(ice.handle_response(now, &tuple, datagram), None);
     }
 }
 

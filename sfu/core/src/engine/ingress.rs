@@ -11,6 +11,7 @@ use crate::producer::packet::{CARRIED, CachedPacket, Slice, carried_index};
 use crate::speaker;
 use crate::timers::TimerKind;
 use crate::transport::dtls::{DtlsEvent, DtlsFailure};
+use crate::transport::ice::Check;
 use crate::transport::srtp::{SrtpError, SrtpKeys};
 use crate::transport::streams::{Route, Stream};
 use crate::transport::stun;
@@ -56,33 +57,34 @@ impl Engine {
         datagram: &[u8],
         egress: &mut Egress<'_>,
     ) -> Result<(), DropReason> {
-        let (local, _) = stun::ufrag_of(datagram).ok_or(DropReason::BadStun)?;
+        let Some((local, _)) = stun::ufrag_of(datagram) else {
+            return self.handle_stun_response(now, tuple, datagram);
+        };
         let key = self.demux.transport_of_ufrag(local).ok_or(DropReason::UnknownUfrag)?;
+        let in_use = self.is_in_use(now, tuple, key);
         let transport = &mut self.transports[key];
         let scratch = &mut self.scratch;
         scratch.clear();
         let checked = catch_unwind(AssertUnwindSafe(|| {
-            transport.ice.handle_request(now, tuple, datagram, scratch)
+            if in_use {
+                transport.ice.answer(tuple, datagram, scratch).map(|_| None)
+            } else {
+                transport.ice.handle_request(now, tuple, datagram, scratch).map(Some)
+            }
         }))
         .map_err(|_| DropReason::Panicked)?;
         if !self.scratch.is_empty() {
             egress.send(tuple, &self.scratch);
         }
-        let check = checked.map_err(|_| DropReason::BadStun)?;
+        let Some(check) = checked.map_err(|_| DropReason::BadStun)? else {
+            // Anybody can send a check in another's name.
+            self.ask(now, key, tuple, egress);
+            return Ok(());
+        };
         if let Some(ufrag) = transport.ice.take_ended_ufrag() {
             self.demux.remove_ufrag(&ufrag);
         }
-        if let Some(dropped) = check.dropped {
-            self.demux.remove_tuple(&dropped, key);
-        }
-        // Every time: another transport may have proved this tuple in between, and be gone.
-        self.demux.add_tuple(*tuple, key);
-        let transport = &mut self.transports[key];
-        transport.selected = transport.ice.selected().copied();
-        if std::mem::take(&mut transport.silent) {
-            let transport = transport.id;
-            self.events.push_back(Event::TransportSilent { transport, silent: false });
-        }
+        self.proved(key, tuple, check);
         let transport = &mut self.transports[key];
         if let Some(dtls) = &mut transport.dtls {
             // Nothing before the first proof of address; later calls change nothing.
@@ -95,6 +97,21 @@ impl Engine {
         }
         self.drain_dtls(now, key, egress);
         Ok(())
+    }
+
+    /// A tuple is a peer's, by a check of its own or by its answer to one of ours.
+    pub(super) fn proved(&mut self, key: usize, tuple: &Tuple, check: Check) {
+        if let Some(dropped) = check.dropped {
+            self.demux.remove_tuple(&dropped, key);
+        }
+        // Every time: another transport may have proved this tuple in between, and be gone.
+        self.demux.add_tuple(*tuple, key);
+        let transport = &mut self.transports[key];
+        transport.selected = transport.ice.selected().copied();
+        if std::mem::take(&mut transport.silent) {
+            let transport = transport.id;
+            self.events.push_back(Event::TransportSilent { transport, silent: false });
+        }
     }
 
     pub(super) fn handle_dtls(
@@ -185,7 +202,7 @@ impl Engine {
         let Datagram { tuple, arrival: now, bytes: datagram } = datagram;
         let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
         let transport = &mut self.transports[key];
-        let elsewhere = transport.hears_elsewhere(&tuple);
+        let elsewhere = transport.hears_elsewhere(now, &tuple);
         let srtp = transport.srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let mut header = RtpHeader::parse_prefix(datagram).map_err(|_| DropReason::Malformed)?;
         let opened = srtp.unprotect_rtp(

@@ -52,7 +52,7 @@ impl Engine {
         let Datagram { tuple, arrival, bytes: datagram } = datagram;
         let key = self.demux.transport_of(&tuple).ok_or(DropReason::UnknownTuple)?;
         let transport = &mut self.transports[key];
-        let elsewhere = transport.hears_elsewhere(&tuple);
+        let elsewhere = transport.hears_elsewhere(arrival, &tuple);
         let srtp = transport.srtp_in.as_mut().ok_or(DropReason::BeforeKeys)?;
         let len = srtp.unprotect_rtcp(datagram)?;
         if elsewhere {

@@ -1,18 +1,21 @@
 //! ICE-lite (RFC 8445 section 2.5): answers checks, remembers which tuples proved that they hold our password, and follows the peer's
-//! nomination. Never sends a check of its own and never believes a datagram that is not authenticated.
+//! nomination. Never believes a datagram that is not authenticated, and sends a check of its own only to ask who is behind an address (`path`).
 //!
 //! Nomination: libwebrtc's NOMINATION counter decides where it is present, the higher one wins. A plain USE-CANDIDATE takes over only
 //! with higher PRIORITY or when the selected pair has been silent for 5 s; so a replayed check moves no media while the real pair lives.
 //!
-//! A NAT that rebinds changes the address below a peer that knows nothing of it: its next check comes from there, proves the address, and nominates nothing
-//! anew. Media that comes from there, while nothing comes from the selected address, moves the selection (as RFC 9000 section 9.3 has it). It is fresh,
-//! because SRTP refuses replays; and a copy of it that overtakes its original is followed by the original.
+//! A NAT that rebinds changes the address below a peer that knows nothing of it. Its media from there is asked for a proof by a check of ours; its own next
+//! check proves the address as well, and nominates nothing anew. Media that comes from a proved address, while nothing comes from the selected one, moves the
+//! selection (as RFC 9000 section 9.3 has it). It is fresh, because SRTP refuses replays; and a copy of it that overtakes its original is followed by the original.
+
+mod path;
 
 pub use crate::transport::stun::StunError;
 
 use crate::egress::Tuple;
 use crate::params::IceCredentials;
-use crate::transport::stun::Request;
+use crate::transport::stun::{self, Request, Success, TRANSACTION_LEN};
+use path::PathCheck;
 use std::time::{Duration, Instant};
 
 /// Without an authenticated check for this long we may not send any more (RFC 7675 section 5.1).
@@ -23,6 +26,8 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 const YIELDS_AFTER: Duration = Duration::from_secs(5);
 /// Fresh media from another verified tuple for so long, and nothing at all from the selected one: the peer is there now.
 const MOVED_AFTER: Duration = Duration::from_millis(200);
+/// A selected tuple that was heard within this time is in use: nobody else gets it by a check alone. Browsers check every 2.5 s.
+const IN_USE: Duration = Duration::from_secs(5);
 /// Verified tuples remembered per transport.
 pub const TUPLES_MAX: usize = 16;
 
@@ -91,6 +96,10 @@ pub struct IceLite {
     selection: Option<Selection>,
     /// Where fresh media comes from, if not from the selected tuple (its position), and since when.
     moving: Option<(u8, Instant)>,
+    /// When the selected tuple was heard last.
+    heard: Option<Instant>,
+    /// Our check under way.
+    path: Option<PathCheck>,
 }
 
 impl IceLite {
@@ -107,6 +116,8 @@ impl IceLite {
             proofs: Vec::new(),
             selection: None,
             moving: None,
+            heard: None,
+            path: None,
         }
     }
 
@@ -130,7 +141,7 @@ impl IceLite {
         self.ended.take()
     }
 
-    /// Handles one STUN datagram. Send `response` back on `tuple` whenever it is not empty, after an error as well.
+    /// Handles one STUN request. Send `response` back on `tuple` whenever it is not empty, after an error as well.
     ///
     /// # Errors
     /// [`StunError::RoleConflict`] and [`StunError::UnknownAttribute`] are authenticated and leave an error response; all others leave
@@ -142,6 +153,23 @@ impl IceLite {
         datagram: &[u8],
         response: &mut Vec<u8>,
     ) -> Result<Check, StunError> {
+        let (request, generation) = self.answer(tuple, datagram, response)?;
+        if generation == self.current.number {
+            self.ended = self.previous.take().map(|generation| generation.local.ufrag);
+        }
+        Ok(self.accept(now, tuple, &request, generation))
+    }
+
+    /// Answers as [`IceLite::handle_request`] does and changes nothing: returns the request and the number of the credentials that it proved.
+    ///
+    /// # Errors
+    /// Those of [`IceLite::handle_request`].
+    pub fn answer<'a>(
+        &self,
+        tuple: &Tuple,
+        datagram: &'a [u8],
+        response: &mut Vec<u8>,
+    ) -> Result<(Request<'a>, u32), StunError> {
         response.clear();
         let request = Request::parse(datagram)?;
         let generation = match self.current.authenticates(&request) {
@@ -165,11 +193,7 @@ impl IceLite {
             return Err(StunError::RoleConflict);
         }
         request.write_success(response, tuple.remote, password);
-        let number = generation.number;
-        if number == self.current.number {
-            self.ended = self.previous.take().map(|generation| generation.local.ufrag);
-        }
-        Ok(self.accept(now, tuple, &request, number))
+        Ok((request, generation.number))
     }
 
     /// Books a verified check.
@@ -180,13 +204,28 @@ impl IceLite {
         request: &Request<'_>,
         generation: u32,
     ) -> Check {
-        self.last_check = Some(now);
         if self.selected() == Some(tuple) {
-            self.moving = None;
+            self.heard_selected(now);
         }
         // Before the proof is renewed: silence is measured up to this check.
         let wins = self.wins(now, tuple, request, generation);
-        let proof = Proof { at: now, priority: request.priority() };
+        let mut check = self.prove(tuple, Proof { at: now, priority: request.priority() });
+        if wins {
+            check.nominated = self.selection.is_none_or(|selection| selection.tuple != *tuple);
+            let highest = self
+                .selection
+                .filter(|selection| selection.generation == generation)
+                .map_or(0, |selection| selection.nomination);
+            let nomination = request.nomination().unwrap_or(0).max(highest);
+            self.selection = Some(Selection { tuple: *tuple, generation, nomination });
+            self.heard_selected(now);
+        }
+        check
+    }
+
+    /// Remembers that `tuple` is the peer's.
+    fn prove(&mut self, tuple: &Tuple, proof: Proof) -> Check {
+        self.last_check = Some(proof.at);
         let mut check = Check::default();
         match self.tuples.iter().position(|known| known == tuple) {
             Some(index) => self.proofs[index] = proof,
@@ -197,16 +236,80 @@ impl IceLite {
                 self.proofs.push(proof);
             }
         }
-        if wins {
-            check.nominated = self.selection.is_none_or(|selection| selection.tuple != *tuple);
-            let highest = self
-                .selection
-                .filter(|selection| selection.generation == generation)
-                .map_or(0, |selection| selection.nomination);
-            let nomination = request.nomination().unwrap_or(0).max(highest);
-            self.selection = Some(Selection { tuple: *tuple, generation, nomination });
-        }
         check
+    }
+
+    /// What only the peer can have made came from `tuple`, which proves nothing: somebody may have copied it on its way. Leaves a check in `out`, to be sent
+    /// there, when one is due; `transaction` is for a first one.
+    pub fn ask(
+        &mut self,
+        now: Instant,
+        tuple: &Tuple,
+        transaction: [u8; TRANSACTION_LEN],
+        out: &mut Vec<u8>,
+    ) {
+        out.clear();
+        let path = self.path.take_if(|path| !path.is_over(now, tuple));
+        let path = self.path.insert(path.unwrap_or(PathCheck::new(now, *tuple, transaction)));
+        if path.is_due(now, tuple) {
+            // The peer may not know the new credentials before it uses them.
+            let Generation { local, remote, .. } = self.previous.as_ref().unwrap_or(&self.current);
+            stun::write_check(
+                out,
+                &path.transaction,
+                (&remote.ufrag, &local.ufrag),
+                &remote.password,
+            );
+        }
+    }
+
+    /// Handles one STUN response. `None`: it answers no check of ours, and changes nothing.
+    ///
+    /// The tuple is proved now, and selected if nothing came from the selected one for a while.
+    pub fn handle_response(
+        &mut self,
+        now: Instant,
+        tuple: &Tuple,
+        datagram: &[u8],
+    ) -> Option<Check> {
+        let response = Success::parse(datagram)?;
+        let path = self.path.filter(|path| path.is_answered_by(tuple, &response))?;
+        let generations = std::iter::once(&self.current).chain(&self.previous);
+        if !generations.into_iter().any(|one| response.verify(&one.remote.password)) {
+            return None;
+        }
+        self.path = None;
+        let priority = self.selected_proof().map_or(0, |proof| proof.priority);
+        let mut check = self.prove(tuple, Proof { at: now, priority });
+        if let Some(selection) = &mut self.selection
+            && selection.tuple != *tuple
+            && self.heard.is_none_or(|heard| heard < path.began)
+        {
+            let silent =
+                self.heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard));
+            if silent >= MOVED_AFTER {
+                selection.tuple = *tuple;
+                check.nominated = true;
+                self.heard_selected(now);
+            } else if let Some(index) = self.tuples.iter().position(|known| known == tuple) {
+                // There are no more than TUPLES_MAX.
+                self.moving = Some((index as u8, path.began));
+            }
+        }
+        Some(check)
+    }
+
+    /// Does the peer use this tuple?
+    #[must_use]
+    pub fn uses(&self, now: Instant, tuple: &Tuple) -> bool {
+        self.selected() == Some(tuple)
+            && self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < IN_USE)
+    }
+
+    /// Has nothing come from the selected tuple for `time`?
+    #[must_use]
+    pub fn is_silent_for(&self, now: Instant, time: Duration) -> bool {
+        self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= time)
     }
 
     /// Shall this check select (or select anew) its tuple?
@@ -220,11 +323,7 @@ impl IceLite {
             let newer = selection.generation != generation || nomination > selection.nomination;
             return nominates && newer;
         }
-        let proof = self
-            .tuples
-            .iter()
-            .position(|known| *known == selection.tuple)
-            .and_then(|index| self.proofs.get(index));
+        let proof = self.selected_proof();
         let silent = proof.map_or(Duration::MAX, |proof| now.saturating_duration_since(proof.at));
         if !nominates {
             // A peer whose address changed below it (NAT rebinding) may believe that it has nominated already. Its checks come from
@@ -241,9 +340,17 @@ impl IceLite {
         silent >= YIELDS_AFTER || proof.is_some_and(|proof| request.priority() > proof.priority)
     }
 
+    /// The last check of the selected tuple.
+    fn selected_proof(&self) -> Option<&Proof> {
+        let selected = self.selected()?;
+        let index = self.tuples.iter().position(|known| known == selected)?;
+        self.proofs.get(index)
+    }
+
     /// Something came from the selected tuple, authentic or not.
-    pub fn heard_selected(&mut self) {
+    pub fn heard_selected(&mut self, now: Instant) {
         self.moving = None;
+        self.heard = Some(now);
     }
 
     /// Media or RTCP that is authentic and no replay came from a tuple other than the selected one. Returns whether that one is selected now.
@@ -265,7 +372,7 @@ impl IceLite {
                     return false;
                 }
                 selection.tuple = *tuple;
-                self.moving = None;
+                self.heard_selected(now);
                 true
             }
             _ => {
@@ -354,6 +461,13 @@ mod tests {
 
     fn tuple(port: u16) -> Tuple {
         Tuple::udp([10, 0, 0, 1].into(), ([192, 0, 2, 7], port).into())
+    }
+
+    /// From the end of a message to the end of its MESSAGE-INTEGRITY, and one byte of that.
+    const FINGERPRINT_AND_TAG: usize = 9;
+
+    fn at_ms(bench: &Bench, millis: u64) -> Instant {
+        bench.start + Duration::from_millis(millis)
     }
 
     /// An agent, its clock, and a peer that follows the restarts.
@@ -513,7 +627,7 @@ mod tests {
         assert!(!bench.check(1, 2, &[LOW, USE_CANDIDATE]).nominated);
         assert!(!bench.ice.follow(at(1000), &tuple(2)));
         assert!(!bench.ice.follow(at(1199), &tuple(2)));
-        bench.ice.heard_selected();
+        bench.ice.heard_selected(at(1199));
         assert!(!bench.ice.follow(at(1250), &tuple(2)));
         bench.check(1, 1, &[LOW, USE_CANDIDATE]);
         assert!(!bench.ice.follow(at(1500), &tuple(2)));
@@ -523,6 +637,69 @@ mod tests {
         // The proof of the other one is too old by then.
         assert!(!bench.ice.follow(at(31_000), &tuple(1)));
         assert!(!bench.ice.follow(at(31_300), &tuple(1)));
+    }
+
+    /// A check of ours for a port, as the peer reads it, and the peer's answer.
+    fn asked(bench: &mut Bench, millis: u64, port: u16) -> Option<Vec<u8>> {
+        let now = bench.start + Duration::from_millis(millis);
+        let mut out = Vec::new();
+        bench.ice.ask(now, &tuple(port), [7; TRANSACTION_LEN], &mut out);
+        if out.is_empty() {
+            return None;
+        }
+        let check = Request::parse(&out).unwrap();
+        assert_eq!(check.ufrags(), Some(("R0", "L0")));
+        assert!(check.controlled() && check.verify("password of R0"));
+        response(&out, "password of R0");
+        let mut answer = Vec::new();
+        check.write_success(&mut answer, tuple(port).remote, "password of R0");
+        Some(answer)
+    }
+
+    #[test]
+    fn an_answer_to_a_check_of_ours_proves_a_tuple_and_selects_it_after_silence() {
+        let mut bench = Bench::new();
+        let (before, later) = (at_ms(&bench, 1050), at_ms(&bench, 1250));
+        bench.check(1, 1, &[LOW, USE_CANDIDATE]);
+        let answer = asked(&mut bench, 1020, 2).unwrap();
+        assert_eq!(bench.ice.handle_response(before, &tuple(3), &answer), None, "from elsewhere");
+        let mut forged = answer.clone();
+        let at_integrity = forged.len() - FINGERPRINT_AND_TAG;
+        forged[at_integrity] ^= 1;
+        assert_eq!(bench.ice.handle_response(before, &tuple(2), &forged), None);
+        let proved = Check { new_tuple: true, ..Check::default() };
+        assert_eq!(bench.ice.handle_response(before, &tuple(2), &answer), Some(proved));
+        assert_eq!(bench.ice.handle_response(before, &tuple(2), &answer), None, "once");
+        assert_eq!(bench.selected(), Some(1), "the other one was heard shortly before");
+        // Since the question, nothing came from there.
+        assert!(!bench.ice.follow(at_ms(&bench, 1219), &tuple(2)));
+        assert!(bench.ice.follow(at_ms(&bench, 1220), &tuple(2)));
+        bench.ice.heard_selected(later);
+        let answer = asked(&mut bench, 1450, 3).unwrap();
+        let moved = Check { nominated: true, ..proved };
+        assert_eq!(bench.ice.handle_response(at_ms(&bench, 1460), &tuple(3), &answer), Some(moved));
+    }
+
+    #[test]
+    fn checks_of_ours_are_few_and_one_at_a_time() {
+        let mut bench = Bench::new();
+        bench.check(0, 1, &[LOW, USE_CANDIDATE]);
+        let sent = (0..4900).filter(|&millis| asked(&mut bench, millis, 2).is_some()).count();
+        assert_eq!(sent, 10);
+        assert!(asked(&mut bench, 5000, 2).is_some());
+        assert!(asked(&mut bench, 5900, 3).is_none());
+        assert!(asked(&mut bench, 6000, 3).is_some());
+    }
+
+    #[test]
+    fn a_tuple_is_in_use_while_it_is_heard() {
+        let mut bench = Bench::new();
+        bench.check(1, 1, &[LOW]);
+        assert!(!bench.ice.uses(at_ms(&bench, 1000), &tuple(1)), "not selected");
+        bench.check(1, 1, &[LOW, USE_CANDIDATE]);
+        bench.ice.heard_selected(at_ms(&bench, 2000));
+        assert!(bench.ice.uses(at_ms(&bench, 6999), &tuple(1)));
+        assert!(!bench.ice.uses(at_ms(&bench, 7000), &tuple(1)));
     }
 
     #[test]

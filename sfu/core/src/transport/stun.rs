@@ -1,4 +1,5 @@
-//! The STUN codec of an ICE-lite agent (RFC 8489, RFC 8445): Binding requests in, Binding responses out.
+//! The STUN codec of an ICE-lite agent (RFC 8489, RFC 8445): Binding requests in, Binding responses out, and the one check of its own that
+//! asks who is behind an address.
 //!
 //! Borrows from the datagram, allocates nothing to read, and looks only at attributes in front of MESSAGE-INTEGRITY, because whatever
 //! follows it was added by somebody without the password. Knows nothing of tuples, credentials or time: that is `ice`.
@@ -36,6 +37,8 @@ const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLED: u16 = 0x8029;
 /// libwebrtc's renomination counter.
 const NOMINATION: u16 = 0xC001;
+/// PRIORITY of a check: that of a peer-reflexive candidate (RFC 8445 section 5.1.2).
+const PEER_REFLEXIVE: u32 = 0x6EFF_FFFF;
 /// First comprehension-optional type.
 const OPTIONAL: u16 = 0x8000;
 
@@ -80,6 +83,52 @@ pub fn ufrag_of(datagram: &[u8]) -> Option<(&str, &str)> {
     Request::parse(datagram).ok()?.ufrags()
 }
 
+/// Length of a transaction id in bytes.
+pub const TRANSACTION_LEN: usize = 12;
+
+/// Writes a check of a controlled agent (RFC 8445 section 7.2.2). `ufrags`: the peer's, then ours; `password`: the peer's.
+pub fn write_check(
+    out: &mut Vec<u8>,
+    transaction: &[u8; TRANSACTION_LEN],
+    ufrags: (&str, &str),
+    password: &str,
+) {
+    out.clear();
+    out.extend_from_slice(&BINDING_REQUEST.to_be_bytes());
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&MAGIC_COOKIE);
+    out.extend_from_slice(transaction);
+    attribute(out, USERNAME, format!("{}:{}", ufrags.0, ufrags.1).as_bytes());
+    attribute(out, PRIORITY, &PEER_REFLEXIVE.to_be_bytes());
+    // The tie-breaker: a lite agent is controlled whatever it says.
+    attribute(out, ICE_CONTROLLED, &[0; 8]);
+    seal(out, password);
+}
+
+/// A Binding success response, not authenticated before [`Success::verify`].
+#[derive(Clone, Copy, Debug)]
+pub struct Success<'a>(Request<'a>);
+
+impl<'a> Success<'a> {
+    /// Reads one datagram; `None` for anything else.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        Request::read(bytes, BINDING_SUCCESS).ok().map(Self)
+    }
+
+    /// Which request it answers.
+    #[must_use]
+    pub fn transaction(&self) -> Option<[u8; TRANSACTION_LEN]> {
+        self.0.bytes.get(8..HEADER_LEN)?.try_into().ok()
+    }
+
+    /// Is MESSAGE-INTEGRITY there and made with `password`, which the request was made with?
+    #[must_use]
+    pub fn verify(&self, password: &str) -> bool {
+        self.0.verify(password)
+    }
+}
+
 /// A well-formed Binding request, not authenticated before [`Request::verify`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -102,11 +151,15 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`StunError::Malformed`], [`StunError::NotBindingRequest`], [`StunError::Fingerprint`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, StunError> {
+        Self::read(bytes, BINDING_REQUEST)
+    }
+
+    fn read(bytes: &'a [u8], kind: u16) -> Result<Self, StunError> {
         let body_len = usize::from(u16_at(bytes, 2).ok_or(StunError::Malformed)?);
         if !is_stun(bytes) || body_len % 4 != 0 || bytes.len() != HEADER_LEN + body_len {
             return Err(StunError::Malformed);
         }
-        if u16_at(bytes, 0) != Some(BINDING_REQUEST) {
+        if u16_at(bytes, 0) != Some(kind) {
             return Err(StunError::NotBindingRequest);
         }
         let mut request = Self {
@@ -281,7 +334,7 @@ fn mac(password: &str, covered: &[u8]) -> Option<Hmac<Sha1>> {
     Some(mac)
 }
 
-/// Ends a response with MESSAGE-INTEGRITY and FINGERPRINT.
+/// Ends a message with MESSAGE-INTEGRITY and FINGERPRINT.
 fn seal(out: &mut Vec<u8>, password: &str) {
     if let Some(mac) = mac(password, out) {
         attribute(out, MESSAGE_INTEGRITY, &mac.finalize().into_bytes());
@@ -291,7 +344,7 @@ fn seal(out: &mut Vec<u8>, password: &str) {
     attribute(out, FINGERPRINT, &crc.to_be_bytes());
 }
 
-/// Appends one padded attribute. Values are at most 60 bytes here.
+/// Appends one padded attribute. Values are at most 513 bytes here.
 fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&(value.len() as u16).to_be_bytes());

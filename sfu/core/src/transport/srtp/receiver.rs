@@ -127,6 +127,27 @@ impl SrtpReceiver {
         Ok(len)
     }
 
+    /// Would this RTP packet of a known SSRC open now? Changes nothing but the bytes, which are a copy.
+    pub fn recognizes_rtp(&self, copy: &mut [u8], header_len: usize, ssrc: u32, seq: u16) -> bool {
+        let window = self.rtp.find(ssrc).and_then(|stream| self.rtp.window(stream));
+        window.is_some_and(|window| {
+            let index = estimate_index(window.highest(), seq);
+            window.is_fresh(index) && self.cipher.open_rtp(copy, header_len, ssrc, index).is_ok()
+        })
+    }
+
+    /// Would this SRTCP packet of a known SSRC open now? Changes nothing but the bytes, which are a copy.
+    pub fn recognizes_rtcp(&self, copy: &mut [u8]) -> bool {
+        let words = self.cipher.rtcp_index_word(copy).zip(ssrc_at(copy, 4));
+        words.is_some_and(|(word, ssrc)| {
+            let window = self.rtcp.find(ssrc).and_then(|stream| self.rtcp.window(stream));
+            let index = word & !E_FLAG;
+            word & E_FLAG != 0
+                && window.is_some_and(|window| window.is_fresh(u64::from(index)))
+                && self.cipher.open_rtcp(copy, ssrc, index).is_ok()
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn streams(&self) -> (usize, usize) {
         (self.rtp.len(), self.rtcp.len())
