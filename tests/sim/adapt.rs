@@ -5,5 +5,6 @@ mod goals;
 mod matrix;
 mod measure;
 mod plot;
+mod remb;
 mod scenario;
 mod start;

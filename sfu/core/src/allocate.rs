@@ -31,8 +31,8 @@ pub(crate) struct Budget {
     pub(crate) bits_per_second: u64,
     /// It is a first guess: the first slot is not left without a picture because of it.
     pub(crate) starting: bool,
-    /// Nothing was measured at all: every slot keeps its lowest rung, so that nothing that begins ends at once.
-    pub(crate) guess: bool,
+    /// Every slot keeps its lowest rung whatever is left.
+    pub(crate) keeps_lowest: bool,
 }
 
 /// One quality of a track: everything up to `layer`, and what that costs.
@@ -142,7 +142,7 @@ impl Allocator {
             let share = if slot.held.is_some() { FLOOR } else { FLOOR_UP };
             let least = percent(lowest.bits_per_second, share);
             let first = place == 0 && (budget.starting || budget.bits_per_second >= least);
-            let floor = first || budget.guess;
+            let floor = first || budget.keeps_lowest;
             if fits(slot, lowest, left) || floor {
                 climb.at = 1;
                 left = left.saturating_sub(lowest.bits_per_second);

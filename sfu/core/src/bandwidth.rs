@@ -248,10 +248,10 @@ impl BandwidthEstimator {
         }
     }
 
-    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03).
-    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64) {
+    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03). `beside`: what is sent that it is not about, bits per second.
+    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64, beside: u64) {
         self.has_reports = true;
-        self.reports.set_remb(bits_per_second as f64);
+        self.reports.set_remb(now_us, bits_per_second as f64, beside as f64, self.sent.rate());
         self.refresh(now_us);
     }
 
@@ -265,6 +265,10 @@ impl BandwidthEstimator {
     pub(crate) fn tick(&mut self, now_us: u64) {
         self.sent.settle(now_us, self.estimate);
         self.back_off(now_us);
+        if self.feedback_us.is_none() && self.has_reports {
+            // A REMB may have become too old.
+            self.refresh(now_us);
+        }
         // A probe of which nothing will be heard is wasted.
         let heard = self.feedback_us.is_some_and(|at| now_us.saturating_sub(at) < HEARD_US);
         self.probes.tick(now_us, heard);
@@ -307,6 +311,16 @@ impl BandwidthEstimator {
         self.feedback_us.is_some() || self.has_reports
     }
 
+    /// Has there been transport-wide feedback?
+    pub(crate) fn has_feedback(&self) -> bool {
+        self.feedback_us.is_some()
+    }
+
+    /// There is a REMB, and neither feedback nor loss that would say more.
+    pub(crate) fn only_remb_limits(&self) -> bool {
+        self.feedback_us.is_none() && self.reports.only_remb_limits()
+    }
+
     fn refresh(&mut self, now_us: u64) {
         let (mut rate, mut cause) = match (self.feedback_us, self.has_reports) {
             (Some(_), _) => (self.delay.rate(), self.delay.cause()),
@@ -315,7 +329,7 @@ impl BandwidthEstimator {
         };
         let bounds = [
             (self.loss.rate(), Cause::Loss),
-            (self.reports.remb(), Cause::Remb),
+            (self.reports.remb(now_us, self.sent.rate()), Cause::Remb),
             (Some(MAX_BITS_PER_SECOND), Cause::Max),
         ];
         for (bound, by) in bounds {

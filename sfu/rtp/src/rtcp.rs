@@ -116,7 +116,20 @@ impl RtcpPacket<'_> {
             (206, 4) => 16,
             _ => 0,
         };
-        self.body.len() >= least
+        self.body.len() >= least && (self.packet_type != 203 || self.reason_is_whole())
+    }
+
+    /// Is the reason of a goodbye, if there is one, as long as it says? Parsers take padding for one.
+    fn reason_is_whole(&self) -> bool {
+        let reason = self.bytes.get(4 + 4 * usize::from(self.count)..).unwrap_or_default();
+        reason.split_first().is_none_or(|(&len, text)| text.len() >= usize::from(len))
+    }
+
+    /// The SSRCs that a REMB is about; at most 255.
+    pub fn remb_ssrcs(&self) -> impl Iterator<Item = u32> {
+        let count = self.body.get(12).copied().map_or(0, usize::from);
+        let (words, _) = self.body.get(16..).unwrap_or_default().as_chunks::<4>();
+        words.iter().take(count).map(|word| u32::from_be_bytes(*word))
     }
 
     /// The bits per second that a REMB names (draft-alvestrand-rmcat-remb-03 section 2.2), for all its SSRCs together. `None`: it is none.
@@ -244,7 +257,9 @@ mod tests {
             packet.push(200);
             packet.extend(head);
             packet.extend([0, 0, 0, 5]);
-            compound(&packet).next().unwrap().remb()
+            let packet = compound(&packet).next().unwrap();
+            assert_eq!(packet.remb_ssrcs().collect::<Vec<_>>(), [5]);
+            packet.remb()
         };
         assert_eq!(remb([0x0B, 0xD0, 0x90]), Some(0x3_D090 << 2));
         assert_eq!(remb([0, 0, 0]), Some(0));
@@ -253,6 +268,16 @@ mod tests {
     }
 
     /// Type, count, and how many words such a packet has at least.
+    #[test]
+    fn row_16_a_goodbye_whose_reason_goes_past_its_end_is_not_whole() {
+        for (len, whole) in [(0, true), (3, true), (4, false), (0x44, false)] {
+            let bytes = [0x81, 203, 0, 2, 0, 0, 0, 1, len, b'b', b'y', b'e'];
+            assert_eq!(compound(&bytes).next().unwrap().is_whole(), whole, "{len}");
+        }
+        let padded = [0xA1, 203, 0, 2, 0, 0, 0, 1, 9, 9, 9, 4];
+        assert!(!compound(&padded).next().unwrap().is_whole());
+    }
+
     #[test]
     fn row_16_what_promises_more_than_it_has_is_not_whole() {
         let cases = [

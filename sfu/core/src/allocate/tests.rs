@@ -38,7 +38,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
 
 fn allocate(kbps: u64, slots: &[Slot<'_>]) -> Vec<Given> {
     let mut out = Vec::new();
-    let budget = Budget { bits_per_second: kbps * 1000, starting: false, guess: false };
+    let budget = Budget { bits_per_second: kbps * 1000, starting: false, keeps_lowest: false };
     Allocator::default().allocate(Some(budget), slots, &mut out);
     out
 }
@@ -67,7 +67,7 @@ fn a_first_guess_leaves_nobody_without_a_picture() {
     let rungs = [rung(0, 0, 2500, (1280, 720), 30.0)];
     let (slots, mut out) = ([slot(&rungs)], Vec::new());
     for (starting, expected) in [(false, None), (true, Some(Layer::default()))] {
-        let budget = Budget { bits_per_second: 300_000, starting, guess: false };
+        let budget = Budget { bits_per_second: 300_000, starting, keeps_lowest: false };
         Allocator::default().allocate(Some(budget), &slots, &mut out);
         assert_eq!(out[0].layer, expected);
     }

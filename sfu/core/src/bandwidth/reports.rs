@@ -1,4 +1,8 @@
 //! Peers without transport-wide feedback: what their receiver reports and REMB allow.
+//!
+//! A REMB that falls below what is sent is right at once: its receiver saw a queue. One that rises, or is well above what is sent, follows that (1.5 times
+//! of it at most), so it is no limit to what could come. One that stays to the bit is one. One that is not repeated, as none is while no video comes, says
+//! nothing after a while.
 
 use super::MIN_BITS_PER_SECOND;
 
@@ -7,39 +11,101 @@ const LOSS_HIGH: f64 = 0.1;
 const LOSS_LOW: f64 = 0.02;
 const DECREASE_GAP_US: u64 = 300_000;
 const GROWTH: f64 = 1.08;
-/// Without a REMB, growth ends at so much of what is sent.
+/// Growth ends at so much of what is sent …
 const SENT_FACTOR: f64 = 2.0;
+/// … and where a REMB would tell of a queue, above the next layer of a simulcast.
+const SENT_FACTOR_WITH_REMB: f64 = 4.0;
+/// Below so much of the highest since it fell last, a REMB has fallen.
+const FELL: f64 = 0.95;
+/// Below so much of what is sent a REMB limits that.
+const LIMITS: f64 = 1.2;
+/// Near to where it fell, growth is so slow, for so long: to find out costs pictures.
+const GROWTH_NEAR: f64 = 1.02;
+const NEAR: f64 = 0.9;
+const NEAR_US: u64 = 60_000_000;
+/// What fell below so much of what is sent was no queue: a receiver says 0.85 of what came.
+const CREDIBLE: f64 = 0.4;
+/// So long a REMB counts, and that it rose. Receivers repeat it each 0.5 to 1 s.
+const FRESH_US: u64 = 2_500_000;
 const RTT_DEFAULT_US: u64 = 200_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Remb {
+    /// With what is sent beside.
+    rate: f64,
+    at_us: u64,
+    /// That it said since it fell last.
+    highest: f64,
+    rose_us: Option<u64>,
+    said: f64,
+    /// The one before said the same.
+    steady: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Reports {
     rate: f64,
-    remb: Option<f64>,
+    remb: Option<Remb>,
+    /// The rate when a REMB fell last, and when that was.
+    fell: Option<(f64, u64)>,
     /// Of the last report.
     lossy: bool,
+    very_lossy: bool,
     reported_us: Option<u64>,
     decreased_us: Option<u64>,
 }
 
 impl Reports {
     pub(super) fn new(start: f64) -> Self {
-        Self { rate: start, remb: None, lossy: false, reported_us: None, decreased_us: None }
+        Self {
+            rate: start,
+            remb: None,
+            fell: None,
+            lossy: false,
+            very_lossy: false,
+            reported_us: None,
+            decreased_us: None,
+        }
     }
 
     pub(super) fn rate(&self) -> f64 {
         self.rate
     }
 
-    pub(super) fn remb(&self) -> Option<f64> {
-        self.remb
+    /// The limit that the receiver sets. `sent` in bits per second.
+    pub(super) fn remb(&self, now_us: u64, sent: f64) -> Option<f64> {
+        let fresh = |at_us: u64| now_us.saturating_sub(at_us) < FRESH_US;
+        let remb = self.remb.filter(|remb| fresh(remb.at_us))?;
+        let follows = remb.rose_us.is_some_and(fresh) || remb.rate > LIMITS * sent;
+        (remb.steady || !follows).then_some(remb.rate)
+    }
+
+    /// Nothing but a REMB speaks against what is sent.
+    pub(super) fn only_remb_limits(&self) -> bool {
+        self.remb.is_some() && !self.very_lossy
     }
 
     /// The receiver's own estimate. It looked at the delay: as long as nothing is lost, it is right.
-    pub(super) fn set_remb(&mut self, bits_per_second: f64) {
+    /// `beside`: what is sent that it is not about; `sent`: all that is.
+    pub(super) fn set_remb(&mut self, now_us: u64, bits_per_second: f64, beside: f64, sent: f64) {
         let rate = bits_per_second.max(MIN_BITS_PER_SECOND);
-        self.remb = Some(rate);
-        if !self.lossy {
-            self.rate = self.rate.max(rate);
+        let before = self.remb;
+        let all = rate + beside;
+        let lower = before.is_some_and(|remb| rate < FELL * remb.highest);
+        let fell = lower && all < LIMITS * sent;
+        let rose = before.is_some_and(|remb| rate > remb.highest);
+        let highest = before.filter(|_| !lower).map_or(rate, |remb| remb.highest.max(rate));
+        let rose_us = if rose { Some(now_us) } else { before.and_then(|remb| remb.rose_us) };
+        let rose_us = rose_us.filter(|_| !lower);
+        let steady = before.is_some_and(|remb| remb.said == rate);
+        self.remb = Some(Remb { rate: all, at_us: now_us, highest, rose_us, said: rate, steady });
+        if fell {
+            if all > CREDIBLE * sent {
+                self.fell = Some((self.rate, now_us));
+            }
+            self.rate = self.rate.min(all);
+        } else if !self.lossy {
+            self.rate = self.rate.max(all);
         }
     }
 
@@ -47,19 +113,26 @@ impl Reports {
     pub(super) fn report(&mut self, now_us: u64, lost: f64, rtt_us: Option<u64>, sent: f64) {
         let elapsed = now_us.saturating_sub(self.reported_us.unwrap_or(now_us));
         self.reported_us = Some(now_us);
-        self.lossy = lost > LOSS_LOW;
+        (self.lossy, self.very_lossy) = (lost > LOSS_LOW, lost > LOSS_HIGH);
         if lost > LOSS_HIGH {
             let gap = DECREASE_GAP_US.saturating_add(rtt_us.unwrap_or(RTT_DEFAULT_US));
             let since = self.decreased_us.map(|at| now_us.saturating_sub(at));
             if since.is_none_or(|since| since >= gap) {
                 self.decreased_us = Some(now_us);
-                let from = self.remb.map_or(self.rate, |remb| self.rate.min(remb));
+                let from = self.remb(now_us, sent).map_or(self.rate, |remb| self.rate.min(remb));
                 self.rate = (from * (1.0 - 0.5 * lost)).max(MIN_BITS_PER_SECOND);
             }
         } else if !self.lossy {
             let seconds = (elapsed as f64 / 1e6).min(5.0);
-            let limit = if self.remb.is_some() { f64::INFINITY } else { SENT_FACTOR * sent };
-            let grown = self.rate * GROWTH.powf(seconds) + 1_000.0 * seconds;
+            let limit = match self.remb {
+                Some(remb) => remb.rate.max(SENT_FACTOR_WITH_REMB * sent),
+                None => SENT_FACTOR * sent,
+            };
+            let near = self.fell.is_some_and(|(rate, at_us)| {
+                self.rate > NEAR * rate && now_us.saturating_sub(at_us) < NEAR_US
+            });
+            let growth = if near { GROWTH_NEAR } else { GROWTH };
+            let grown = self.rate * growth.powf(seconds) + 1_000.0 * seconds;
             self.rate = grown.min(limit).max(self.rate);
         }
     }
@@ -93,10 +166,38 @@ mod tests {
     #[test]
     fn a_remb_lifts_it_unless_there_is_loss() {
         let mut reports = Reports::new(1e6);
-        reports.set_remb(3e6);
-        assert_eq!((reports.rate(), reports.remb()), (3e6, Some(3e6)));
+        reports.set_remb(0, 3e6, 0.0, 1e6);
+        assert_eq!((reports.rate(), reports.remb(0, 3e6)), (3e6, Some(3e6)));
         reports.report(0, 0.2, None, 1e6);
-        reports.set_remb(3e6);
+        reports.set_remb(0, 3e6, 0.0, 1e6);
         assert_eq!(reports.rate(), 2.7e6);
+        assert!(!reports.only_remb_limits());
+    }
+
+    #[test]
+    fn a_remb_that_falls_counts_at_once_and_one_that_follows_is_no_limit() {
+        const SECOND: u64 = 1_000_000;
+        let mut reports = Reports::new(1e6);
+        reports.set_remb(0, 1e6, 0.0, 0.7e6);
+        assert_eq!(reports.remb(0, 0.7e6), None, "above what is sent");
+        reports.set_remb(SECOND, 0.3e6, 0.1e6, 0.7e6);
+        assert_eq!((reports.rate(), reports.remb(SECOND, 0.7e6)), (0.4e6, Some(0.4e6)));
+        // It stays: that is a limit, for as long as it is repeated.
+        reports.set_remb(2 * SECOND, 0.3e6, 0.1e6, 0.2e6);
+        assert_eq!(reports.remb(4 * SECOND, 0.2e6), Some(0.4e6));
+        assert_eq!(reports.remb(4 * SECOND + SECOND / 2, 0.2e6), None);
+        // It rises with what is sent.
+        reports.set_remb(5 * SECOND, 0.31e6, 0.1e6, 0.2e6);
+        assert_eq!(reports.remb(5 * SECOND, 0.4e6), None);
+        for second in 5..120 {
+            reports.report(second * SECOND, 0.0, None, 0.2e6);
+        }
+        assert_eq!(reports.rate(), 0.8e6, "four times what is sent");
+        // It falls with what is sent, and stays above that.
+        reports.set_remb(120 * SECOND, 0.25e6, 0.0, 0.15e6);
+        assert_eq!((reports.rate(), reports.remb(120 * SECOND, 0.15e6)), (0.8e6, None));
+        reports.set_remb(121 * SECOND, 0.13e6, 0.0, 0.15e6);
+        assert_eq!((reports.rate(), reports.remb(121 * SECOND, 0.15e6)), (0.13e6, Some(0.13e6)));
+        assert!(reports.only_remb_limits());
     }
 }

@@ -17,6 +17,8 @@ const RELAPSES_MAX: u8 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Footing {
     held: Option<Layer>,
+    /// Of what is held, bits per second.
+    cost: u64,
     climbed_us: Option<u64>,
     grounded_until_us: u64,
     relapses: u8,
@@ -28,6 +30,11 @@ impl Footing {
     /// What the slot was given last.
     pub(crate) fn held(&self) -> Option<Layer> {
         self.held
+    }
+
+    /// What that costs, bits per second.
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost
     }
 
     pub(crate) fn is_grounded(&self, now_us: u64) -> bool {
@@ -48,7 +55,7 @@ impl Footing {
             self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
             self.grounded_until_us = now_us + (GROUNDED_US << self.relapses);
         }
-        self.held = given.layer;
+        (self.held, self.cost) = (given.layer, given.cost);
     }
 
     pub(crate) fn told(&self) -> Option<&ConsumerStatus> {

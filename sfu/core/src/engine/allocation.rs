@@ -126,7 +126,7 @@ impl Engine {
             Some(Budget {
                 bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),
                 starting: downlink.is_starting(now_us),
-                guess: downlink.is_guess(),
+                keeps_lowest: downlink.keeps_lowest(),
             })
         });
         let mut given = std::mem::take(&mut self.given);
@@ -195,10 +195,31 @@ impl Engine {
 
     /// What the subscriber's audio takes, bits per second.
     fn audio_bitrate(&self, now_us: u64, key: usize) -> u64 {
+        self.bitrate_of(now_us, key, |consumer| consumer.params.kind == MediaKind::Audio)
+    }
+
+    /// What a subscriber is sent that a REMB about some SSRCs leaves out: receivers that estimate each track by itself name its SSRCs only (aiortc).
+    pub(super) fn bitrate_beside(&self, now_us: u64, key: usize, ssrcs: &[u32]) -> u64 {
+        let named = |consumer: &Consumer| {
+            let own = [Some(consumer.params.ssrc), consumer.rtx_ssrc];
+            own.iter().flatten().any(|ssrc| ssrcs.contains(ssrc))
+        };
+        let beside =
+            |kind| move |consumer: &Consumer| consumer.params.kind == kind && !named(consumer);
+        let video = self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
+        let video = video.filter(|consumer| {
+            beside(MediaKind::Video)(consumer) && !consumer.paused && consumer.bound.is_some()
+        });
+        self.bitrate_of(now_us, key, beside(MediaKind::Audio))
+            + video.map(|consumer| consumer.footing.cost()).sum::<u64>()
+    }
+
+    /// What some audio consumers of a transport take.
+    fn bitrate_of(&self, now_us: u64, key: usize, which: impl Fn(&Consumer) -> bool) -> u64 {
         let consumers =
             self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
         let bound = consumers
-            .filter(|consumer| consumer.params.kind == MediaKind::Audio)
+            .filter(|consumer| which(consumer))
             .filter_map(|consumer| self.producers.get(consumer.bound.as_ref()?.producer))
             .filter(|producer| !producer.paused && producer.flowing != 0);
         let rate = |producer: &Producer| {

@@ -72,7 +72,7 @@ impl Engine {
             // Not by the library, which panics where more SSRCs are promised than follow.
             if (packet.packet_type, packet.count) == (PAYLOAD_FEEDBACK, APPLICATION) {
                 if let Some(bits_per_second) = packet.remb() {
-                    self.handle_remb(arrival, key, bits_per_second);
+                    self.handle_remb(arrival, key, bits_per_second, packet.remb_ssrcs());
                 }
                 continue;
             }
@@ -160,11 +160,19 @@ impl Engine {
         }
     }
 
-    /// draft-alvestrand-rmcat-remb-03: what the receiver believes that the link carries, all SSRCs together.
-    fn handle_remb(&mut self, arrival: Instant, key: usize, bits_per_second: u64) {
+    /// draft-alvestrand-rmcat-remb-03: what the receiver believes that the link carries, these SSRCs together.
+    fn handle_remb(
+        &mut self,
+        arrival: Instant,
+        key: usize,
+        bits_per_second: u64,
+        ssrcs: impl Iterator<Item = u32>,
+    ) {
         let now_us = self.clock.micros(arrival);
+        let ssrcs: Vec<u32> = ssrcs.collect();
+        let beside = self.bitrate_beside(now_us, key, &ssrcs);
         if let Some(downlink) = &mut self.transports[key].downlink {
-            downlink.remb(now_us, bits_per_second);
+            downlink.remb(now_us, bits_per_second, beside);
             self.after_estimate(arrival, key);
         }
     }

@@ -153,6 +153,12 @@ impl Downlink {
         self.estimator.estimate().cause == Cause::Start
     }
 
+    /// The estimate leaves nobody without his lowest layer: it rests on nothing yet, or on a REMB alone. With one layer there is nothing lower to fall to,
+    /// and without video no REMB would come that rises.
+    pub(crate) fn keeps_lowest(&self) -> bool {
+        self.is_guess() || self.estimator.only_remb_limits()
+    }
+
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
@@ -212,15 +218,17 @@ impl Downlink {
         self.tick(now_us, total_bytes);
     }
 
-    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64) {
+    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64, beside: u64) {
         // Who sends both is measured better by the other one.
-        if !self.told || !self.estimator.is_measured() {
-            self.estimator.remb(now_us, bits_per_second);
+        if !self.told || !self.estimator.has_feedback() {
+            self.estimator.remb(now_us, bits_per_second, beside);
         }
     }
 
     pub(crate) fn receiver_report(&mut self, now_us: u64, lost: u8, rtt_us: Option<u64>) {
-        if !self.told {
+        let waited = |at: u64| now_us.saturating_sub(at) >= FEEDBACK_PATIENCE_US;
+        let silent = !self.estimator.has_feedback() && self.first_sent_us.is_some_and(waited);
+        if !self.told || silent {
             self.estimator.receiver_report(now_us, f32::from(lost) / 256.0, rtt_us);
         }
     }
