@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use signaling::auth::TokenRequest;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 async fn joined(server: &Server, name: &str) -> (Socket, Value) {
@@ -109,6 +110,154 @@ async fn figure_10_a_hundred_cuts_lose_nothing_and_repeat_nothing() {
     let late = times[times.len() * 95 / 100];
     println!("{} resumptions, p95 {late:?}", times.len());
     assert!(late < Duration::from_millis(500), "{late:?}");
+}
+
+/// Who is in a room, as somebody has been told: what there is to know of each by its id.
+struct View {
+    socket: Socket,
+    welcome: Value,
+    last: u64,
+    people: BTreeMap<String, Value>,
+    ended: bool,
+}
+
+impl View {
+    async fn join(server: &Server, identity: &str) -> Self {
+        let (socket, welcome) = joined(server, identity).await;
+        let people = welcome["participants"].as_array().unwrap().iter();
+        let people = people.map(|one| (id(one), one.clone())).collect();
+        Self { socket, welcome, last: 1, people, ended: false }
+    }
+
+    /// Takes one message; `None`: the socket is closed.
+    async fn read(&mut self) -> Option<()> {
+        let message = self.socket.message().await?;
+        if let Some(event) = message["event"].as_u64() {
+            assert!(event > self.last, "{message} after {}", self.last);
+            self.last = event;
+        }
+        match message["type"].as_str().unwrap() {
+            "participant_joined" => {
+                let one = &message["participant"];
+                assert!(self.people.insert(id(one), one.clone()).is_none(), "{message}");
+            }
+            "participant_left" => {
+                assert!(self.people.remove(&id(&message)).is_some(), "{message}");
+            }
+            "participant_updated" if message["participant"] != self.welcome["participant"] => {
+                let one = self.people.get_mut(&id(&message)).expect("somebody known");
+                for (field, value) in message.as_object().unwrap() {
+                    if !["type", "event"].contains(&field.as_str()) {
+                        one[field] = value.clone();
+                    }
+                }
+            }
+            "room_updated" => self.ended = message["metadata"] == "the end",
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The socket is lost, at any moment; the answer to the first `resume` may be lost too.
+    async fn cut(&mut self, server: &Server, twice: bool) {
+        for _ in 0..=usize::from(twice) {
+            self.socket = Socket::open(server).await;
+            let resumed = self.socket.resume(&self.welcome, self.last).await;
+            assert_eq!(resumed["type"], "resumed", "{resumed}");
+            self.welcome["secret"] = resumed["secret"].clone();
+        }
+    }
+
+    /// What the others are, without what is empty.
+    fn others(&self, but: &[String]) -> BTreeMap<String, Value> {
+        let known = self.people.iter().filter(|(id, _)| !but.contains(id));
+        known
+            .map(|(id, one)| {
+                let mut one = one.clone();
+                one.as_object_mut().unwrap().retain(|_, value| *value != json!(""));
+                (id.clone(), one)
+            })
+            .collect()
+    }
+}
+
+fn id(one: &Value) -> String {
+    one["participant"].as_str().unwrap().to_owned()
+}
+
+/// People come, go, drop out and are renamed, for as long as there are `steps`.
+async fn restless(server: Server, steps: usize) {
+    let mut rng = StdRng::seed_from_u64(25);
+    let mut people: Vec<(String, Socket)> = Vec::new();
+    for step in 0..steps {
+        let identity = format!("guest{}", rng.random_range(0..8));
+        let here = people.iter().position(|(one, _)| *one == identity);
+        match here {
+            None => people.push((identity.clone(), joined(&server, &identity).await.0)),
+            Some(at) if rng.random_bool(0.3) => {
+                let (_, mut socket) = people.swap_remove(at);
+                // Half of them without a word.
+                if rng.random_bool(0.5) {
+                    socket.say(json!({"type": "leave"})).await;
+                    while socket.message().await.is_some() {}
+                }
+            }
+            Some(_) => {
+                let token = admin("r");
+                let path = format!("PATCH /api/rooms/r/participants/{identity}");
+                let request = format!("{path}\n{JSON}\nAuthorization: Bearer {token}");
+                let change =
+                    json!({"name": format!("Name {step}"), "metadata": format!("{}", step % 3)});
+                let answer = server.send(&request, &change.to_string()).await;
+                assert!(answer.status < 300, "{answer:?}");
+            }
+        }
+    }
+    tell(&server, "the end").await;
+    // They stay until everybody has looked.
+    std::mem::forget(people);
+}
+
+#[tokio::test]
+async fn figure_25_after_random_faults_every_client_sees_what_the_server_has() {
+    let server = keyed();
+    let mut views = Vec::new();
+    for name in ["ada", "bob", "cyd"] {
+        views.push(View::join(&server, name).await);
+    }
+    let watchers: Vec<String> = views.iter().map(|view| id(&view.welcome)).collect();
+    let changes = tokio::spawn(restless(at(server.address()), 400));
+    let looks = views.into_iter().enumerate().map(|(seed, mut view)| {
+        let server = at(server.address());
+        tokio::spawn(async move {
+            let (mut rng, mut cuts) = (StdRng::seed_from_u64(seed as u64), 0);
+            while !view.ended {
+                for _ in 0..rng.random_range(0..12) {
+                    if view.ended {
+                        break;
+                    }
+                    view.read().await.expect("an open socket");
+                }
+                view.cut(&server, rng.random_bool(0.2)).await;
+                cuts += 1;
+            }
+            (view, cuts)
+        })
+    });
+    let looks: Vec<_> = looks.collect();
+    changes.await.unwrap();
+    let fresh = View::join(&server, "dan").await;
+    let truth = fresh.others(&watchers);
+    assert!(truth.len() >= 2, "{truth:?}");
+    for look in looks {
+        let (mut view, cuts) = look.await.unwrap();
+        assert!(cuts >= 30, "{cuts} cuts");
+        // Until it knows who came last.
+        while !view.people.contains_key(&id(&fresh.welcome)) {
+            view.read().await.expect("an open socket");
+        }
+        assert_eq!(view.others(&[watchers.clone(), vec![id(&fresh.welcome)]].concat()), truth);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::json;
 use signaling::auth::TokenRequest;
 use signaling::config::{Config, Tls};
 use signaling::{Ending, run};
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -295,50 +296,122 @@ impl Drop for Folder {
     }
 }
 
+/// A server with the certificate of a folder, and what it shows.
+struct Secured {
+    url: String,
+    shutdown: CancellationToken,
+    server: tokio::task::JoinHandle<anyhow::Result<Ending>>,
+}
+
+impl Secured {
+    fn start(folder: &Folder) -> Self {
+        let (certificate, key) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Config {
+            listen: address,
+            media_ips: vec!["127.0.0.1".parse().unwrap()],
+            media_port: 0,
+            workers: Some(1),
+            tls: Some(Tls::Files { certificate, key }),
+            drain: Duration::ZERO,
+            ..Config::default()
+        };
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(run(config, listener, shutdown.clone()));
+        Self { url: format!("https://{address}/healthz"), shutdown, server }
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        assert_eq!(timeout(PATIENCE, self.server).await.unwrap().unwrap().unwrap(), Ending::Empty);
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().danger_accept_invalid_certs(true).tls_info(true).build().unwrap()
+}
+
+/// The certificate of the connection over which a client asks, a new one where it has none.
+async fn shown(client: &reqwest::Client, url: &str) -> Vec<u8> {
+    let response = client.get(url).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response
+        .extensions()
+        .get::<reqwest::tls::TlsInfo>()
+        .unwrap()
+        .peer_certificate()
+        .unwrap()
+        .to_vec()
+}
+
+#[tokio::test]
+async fn figure_24_a_hundred_certificates_under_load() {
+    let folder = Folder::new();
+    let first = folder.renew();
+    let secured = Secured::start(&folder);
+    let old = client();
+    assert_eq!(shown(&old, &secured.url).await, first);
+    let over = CancellationToken::new();
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, over) = (secured.url.clone(), over.clone());
+            // Connections anew, all the time: each is answered.
+            tokio::spawn(async move {
+                let mut certificates = HashSet::new();
+                while !over.is_cancelled() {
+                    certificates.insert(shown(&client(), &url).await);
+                }
+                certificates
+            })
+        })
+        .collect();
+    let mut all = HashSet::from([first.clone()]);
+    let hang_up = || {
+        let pid = std::process::id().to_string();
+        assert!(Command::new("kill").args(["-s", "HUP", &pid]).status().unwrap().success());
+    };
+    for round in 0..100 {
+        let last = if round % 10 == 9 {
+            let before = shown(&client(), &secured.url).await;
+            std::fs::write(folder.0.join("cert.pem"), "half of a file").unwrap();
+            before
+        } else {
+            folder.renew()
+        };
+        hang_up();
+        let deadline = Instant::now() + PATIENCE;
+        while shown(&client(), &secured.url).await != last {
+            assert!(Instant::now() < deadline, "certificate {round} is shown");
+        }
+        assert_eq!(shown(&old, &secured.url).await, first, "the old connection lives on");
+        all.insert(last);
+    }
+    over.cancel();
+    let mut seen = HashSet::new();
+    for load in load {
+        seen.extend(load.await.unwrap());
+    }
+    assert!(seen.len() > 50 && seen.is_subset(&all), "{} of {}", seen.len(), all.len());
+    secured.end().await;
+}
+
 #[tokio::test]
 async fn a_certificate_is_replaced_while_connections_go_on() {
     let folder = Folder::new();
     let first = folder.renew();
-    let (certificate, key) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = Config {
-        listen: address,
-        media_ips: vec!["127.0.0.1".parse().unwrap()],
-        media_port: 0,
-        workers: Some(1),
-        tls: Some(Tls::Files { certificate: certificate.clone(), key }),
-        drain: Duration::ZERO,
-        ..Config::default()
-    };
-    let shutdown = CancellationToken::new();
-    let server = tokio::spawn(run(config, listener, shutdown.clone()));
-    let client = || {
-        reqwest::Client::builder().danger_accept_invalid_certs(true).tls_info(true).build().unwrap()
-    };
-    let url = format!("https://{address}/healthz");
-    let shown = async |client: &reqwest::Client| -> Vec<u8> {
-        let response = client.get(&url).send().await.unwrap();
-        response
-            .extensions()
-            .get::<reqwest::tls::TlsInfo>()
-            .unwrap()
-            .peer_certificate()
-            .unwrap()
-            .to_vec()
-    };
+    let secured = Secured::start(&folder);
     let old = client();
-    assert_eq!(shown(&old).await, first);
-    std::fs::write(&certificate, "half of a file").unwrap();
+    assert_eq!(shown(&old, &secured.url).await, first);
+    std::fs::write(folder.0.join("cert.pem"), "half of a file").unwrap();
     let second = folder.renew();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while shown(&client()).await != second {
+    while shown(&client(), &secured.url).await != second {
         assert!(Instant::now() < deadline, "the new certificate is shown");
         // An idle connection would be closed after 5 s.
-        assert_eq!(shown(&old).await, first, "the old connection lives on");
+        assert_eq!(shown(&old, &secured.url).await, first, "the old connection lives on");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert_eq!(shown(&old).await, first, "the old connection lives on");
-    shutdown.cancel();
-    assert_eq!(timeout(PATIENCE, server).await.unwrap().unwrap().unwrap(), Ending::Empty);
+    assert_eq!(shown(&old, &secured.url).await, first, "the old connection lives on");
+    secured.end().await;
 }

@@ -119,6 +119,35 @@ fn rate_returns_and_so_does_the_picture() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
+/// Figure 7 where the rate stays and a fifth or a third of the packets is lost for 15 s.
+#[test]
+fn figure_07_loss_ends_and_the_picture_returns() {
+    let mut misses = Vec::new();
+    for setup in setups(&SEEDS) {
+        for (rate, loss) in [(5_000_000, 0.2), (5_000_000, 0.3), (3_000_000, 0.3)] {
+            let (mut meeting, viewer) = watch(setup, rate, 10);
+            let now = meeting.world.now;
+            let before = bitrate(&meeting, viewer, now - 2 * SECOND..now);
+            meeting.link(viewer).loss = loss;
+            meeting.run_seconds(15);
+            let back = meeting.world.now;
+            meeting.link(viewer).loss = 0.0;
+            meeting.run_seconds(16);
+            let sent = bitrate(&meeting, viewer, back + 10 * SECOND..back + 12 * SECOND);
+            let playback = Playback::of(&meeting, viewer);
+            let top = playback.first(2, back).map(|at| at - back);
+            let shown = playback.share(2, back + 15 * SECOND..back + 16 * SECOND);
+            if sent < before * 9 / 10 || top.is_none_or(|top| top > 15 * SECOND) || shown < 0.9 {
+                misses.push(format!(
+                    "seed {}, {} ms, {} kbit/s, loss {loss}: {} of {} kbit/s after 10 s, top layer after {:?} ms, then {shown:.2} of the time",
+                    setup.seed, setup.rtt / MS, rate / 1000, sent / 1000, before / 1000, top.map(|top| top / MS)
+                ));
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
 /// 5 Mbit/s, 500 kbit/s, 5 Mbit/s.
 #[test]
 fn rate_steps_by_ten() {
