@@ -1,5 +1,5 @@
-//! Lists the web demo's files so that the binary carries them, plain and compressed. A page's modules are put together in one file, as a browser
-//! takes longer to ask for fifty than to run them; each is there by itself as well, for applications and for what is loaded later.
+//! Lists the web demo's files so that the binary carries them, plain and compressed. A page's modules are put together in one file, and so are its
+//! stylesheets, as a browser takes longer to ask for fifty than to run them; each is there by itself as well, for applications and for what is loaded later.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -35,6 +35,9 @@ fn main() -> io::Result<()> {
             let page = String::from_utf8(content).map_err(io::Error::other)?;
             let (page, script, bundle) = bundle_page(&root, &page)?;
             add(&mut list, &out, &script, "text/javascript; charset=utf-8", bundle.as_bytes())?;
+            let sheet = script.replace(".js", ".css");
+            let (page, styles) = join_styles(&root, &page, &sheet)?;
+            add(&mut list, &out, &sheet, "text/css; charset=utf-8", styles.as_bytes())?;
             add(&mut list, &out, &name.display().to_string(), mime, page.as_bytes())?;
         } else {
             add(&mut list, &out, &name.display().to_string(), mime, &content)?;
@@ -82,6 +85,27 @@ fn bundle_page(root: &Path, page: &str) -> io::Result<(String, String, String)> 
     }
     let script = entry.replace(".js", ".bundle.js");
     Ok((format!("{before}{start}{script}\"{after}"), script, bundle))
+}
+
+/// A page that loads the stylesheet of this name instead of its own, and that stylesheet: theirs, in their order.
+fn join_styles(root: &Path, page: &str, sheet: &str) -> io::Result<(String, String)> {
+    let (mut joined, mut styles) = (String::new(), String::new());
+    for line in page.split_inclusive('\n') {
+        let link = line.trim().strip_prefix("<link rel=\"stylesheet\" href=\"");
+        let Some(name) = link.and_then(|rest| rest.strip_suffix("\">")) else {
+            joined.push_str(line);
+            continue;
+        };
+        if styles.is_empty() {
+            joined.push_str(&line.replace(name, sheet));
+        }
+        styles.push_str(&fs::read_to_string(root.join(name))?);
+    }
+    // One that was written otherwise would be loaded by itself.
+    if styles.is_empty() || joined.matches("rel=\"stylesheet\"").count() != 1 {
+        return Err(io::Error::other(format!("build.rs cannot join the styles of {sheet}")));
+    }
+    Ok((joined, styles))
 }
 
 /// A module after all that it imports.

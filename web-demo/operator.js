@@ -3,6 +3,7 @@
  * The operator's page: what the server does, every two seconds anew, from `/metrics` and `/api`. Where the server has keys it asks for a token,
  * which stays in this window.
  */
+import { describeReason } from './drop-reasons.js';
 import { button, element, fillRows, input } from './dom.js';
 import { language, number, t } from './language.js';
 import { labelsOf, parseMetrics, rate, sum } from './metrics.js';
@@ -157,7 +158,7 @@ function showDrops() {
   element('drops').hidden = rows.length === 0;
   element('drops-empty').hidden = rows.length > 0;
   element('drops-names').hidden = rows.length === 0;
-  fillRows('drops', rows.map((row) => [row.reason.replaceAll('_', ' '), row.now === null ? '–' : number(row.now, 1), number(row.total)]));
+  fillRows('drops', rows.map((row) => [describeReason(row.reason), row.now === null ? '–' : number(row.now, 1), number(row.total)]));
 }
 
 /** @param {RoomRow[]} rooms @param {boolean} more */

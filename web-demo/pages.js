@@ -4,9 +4,13 @@
  */
 import { element } from './dom.js';
 import { t } from './language.js';
+import { recall } from './client/storage.js';
 
 const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 export const ROOM_SENTENCE = t('A room’s name has up to 64 letters without accents, digits, or the signs _ . and -');
+const OPERATOR = '/operator';
+/** The server's own machine: what operators see is for it, where nothing else is said. */
+const OWN_MACHINE = ['localhost', '127.0.0.1', '[::1]'];
 /** Parts of an address that another page wants as well. */
 const SHARED = ['room', 'name', 'token'];
 
@@ -57,12 +61,21 @@ export function iceServersUrl(room) {
   return url;
 }
 
-/** Lets the links between the pages carry the room along. */
+/** Lets the links between the pages carry the room along, and shows those that are for whoever is here. */
 export function linkPages() {
   const here = new URLSearchParams(location.search);
   for (const link of element('pages').querySelectorAll('a')) {
     const url = new URL(link.href);
+    if (url.pathname === OPERATOR) {
+      link.hidden = !isOperator();
+      continue;
+    }
     for (const name of SHARED) if (here.has(name)) url.searchParams.set(name, here.get(name) ?? '');
     link.href = url.href;
   }
+}
+
+/** Whether the operator's page has something for them: at the server's own machine, or signed in there in this window. */
+function isOperator() {
+  return OWN_MACHINE.includes(location.hostname) || Boolean(recall('sessionStorage', 'operator-token'));
 }

@@ -190,13 +190,15 @@ export class PeoplePanel {
   async #showBans() {
     const { people } = this.#room;
     const bans = await people.bans().catch(() => []);
-    const items = bans.map(({ identity, seconds, reason }) => {
+    const items = bans.map(({ identity, name = identity, seconds, reason }) => {
       const item = document.createElement('li');
       item.dataset.identity = identity;
       const text = document.createElement('span');
       text.className = 'roster-name';
-      text.textContent = t('{identity}, {time} yet', { identity, time: duration(seconds) }) + (reason ? `: ${reason}` : '');
-      item.append(text, action(t('Lift'), t('Lift the ban of {identity}', { identity }), () => this.#do(people.unban(identity).then(() => this.#showBans()))));
+      const time = t('{time} yet', { time: duration(seconds) });
+      text.append(name, hint(reason ? `${time} · ${reason}` : time));
+      if (name !== identity) text.append(hint(identity));
+      item.append(text, action(t('Lift'), t('Lift the ban of {name}', { name }), () => this.#do(people.unban(identity).then(() => this.#showBans()))));
       return item;
     });
     const none = document.createElement('li');
@@ -276,4 +278,9 @@ function action(text, spoken, act) {
   label(made, spoken);
   made.addEventListener('click', act);
   return made;
+}
+
+/** @param {string} text less important than what it stands below */
+function hint(text) {
+  return Object.assign(document.createElement('span'), { className: 'hint', textContent: text });
 }

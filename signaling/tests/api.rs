@@ -423,9 +423,10 @@ async fn rooms_are_moderated_from_outside_and_all_are_told() {
     ada.say(join("ada")).await;
     ada.answer(1).await;
     let (_, bans) = server.local("GET /api/rooms/r/bans", Value::Null).await;
+    let ban = &bans["bans"][0];
     assert_eq!(
-        (&bans["bans"][0]["identity"], &bans["bans"][0]["reason"]),
-        (&json!("eve"), &json!("noise"))
+        (&ban["identity"], &ban["name"], &ban["reason"]),
+        (&json!("eve"), &json!("eve"), &json!("noise"))
     );
     assert_eq!(server.local("DELETE /api/rooms/r/bans/eve", Value::Null).await.0, 204);
     assert_eq!(server.local("DELETE /api/rooms/r/bans/eve", Value::Null).await.0, 404);

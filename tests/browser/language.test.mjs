@@ -50,6 +50,16 @@ test('the server says every sentence that its table has', () => {
   assert.deepEqual(sentences.filter((text) => !known(text)), []);
 });
 
+test('every reason for which packets are dropped has words', () => {
+  const rust = readFileSync(fileURLToPath(new URL('../../sfu/core/src/drop_reason.rs', import.meta.url)), 'utf8');
+  const labels = [...rust.matchAll(/^ +\w+ => "(\w+)",$/gm)].map(([, label]) => label);
+  assert.ok(labels.length > 30, 'the reasons were found');
+  const words = new Map([...read('drop-reasons.js').matchAll(/^ +(\w+): t\('([^'\n]+)'\),$/gm)].map(([, label, english]) => [label, english]));
+  assert.deepEqual([...words.keys()].toSorted(), labels.toSorted());
+  assert.equal(new Set(words.values()).size, labels.length, 'each has its own');
+  for (const english of words.values()) assert.ok(Object.hasOwn(GERMAN, english) && GERMAN[english] !== english, english);
+});
+
 test('both sentences have places for the same values', () => {
   for (const [english, german] of [...Object.entries(GERMAN), ...Object.entries(GERMAN_SERVER)]) {
     assert.deepEqual((german.match(PLACE) ?? []).toSorted(), (english.match(PLACE) ?? []).toSorted(), english);

@@ -72,7 +72,7 @@ live.test('the first page leads to all others, and a stream is watched in Chromi
   const chromium = await live.browser();
   const home = await live.open(chromium, '/?room=stage', { index: 0 });
   const pages = await home.page.$$eval('#pages a', (links) => links.map((link) => new URL(link.href).pathname + new URL(link.href).search));
-  assert.deepEqual(pages, ['/?room=stage', '/live?room=stage', '/watch?room=stage', '/direct?room=stage']);
+  assert.deepEqual(pages, ['/?room=stage', '/live?room=stage', '/watch?room=stage', '/direct?room=stage', '/operator']);
   await shoot(home, 'home');
   await home.close();
 
@@ -138,6 +138,7 @@ live.test('the quality menu switches layers', async () => {
     const found = await viewer.page.$$eval('#quality:not([hidden]) option', (all) => all.map(({ value, text: shown }) => `${value}: ${shown}`));
     return found.length === 4 && /[Mk]bit\/s/.test(found[3]) ? { found } : { error: found };
   });
+  assert.ok(await viewer.page.$eval('#quality', (list) => list.checkVisibility({ opacityProperty: true })), 'it can be seen');
   for (const [index, name] of [': Auto', 'f: High', 'h: Medium', 'q: Low'].entries()) assert.ok(options.found[index].startsWith(name), options.found[index]);
   for (const [rid, width] of [['q', 320], ['h', 640], ['', 1280]]) {
     await viewer.page.select('#quality', rid);

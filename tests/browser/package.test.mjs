@@ -1,8 +1,8 @@
-/** The client library as a package: its size, its types, its entries, and the examples of its README, which run as they stand there. */
+/** The client library as a package: its size, its tarball with types and licences, its entries, and the examples of its README, which run as they stand there. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { emptyPage, seesMoving } from './lib/plain.mjs';
@@ -12,7 +12,8 @@ import { PICTURE, readPicture } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const CLIENT = fileURLToPath(new URL('../../web-demo/client/', import.meta.url));
-const TSC = fileURLToPath(new URL('./node_modules/.bin/tsc', import.meta.url));
+const TOP = fileURLToPath(new URL('../../', import.meta.url));
+const BIN = fileURLToPath(new URL('./node_modules/.bin/', import.meta.url));
 const KB = 1000;
 const ROOM_BYTES_MAX = 40 * KB;
 /** With whatever it needs of the rest. */
@@ -33,19 +34,52 @@ test('a room is under 40 KB minified, every other entry under 20 KB', async (t) 
   const sizes = await Promise.all(others.map(async (path) => [path.slice(2), await minified(path)]));
   t.diagnostic(`minified: a room ${Math.round(room / KB)} KB, ${sizes.map(([path, size]) => `${path} ${Math.round(size / KB)} KB`).join(', ')}`);
   assert.ok(room < ROOM_BYTES_MAX, `${room} bytes`);
+  for (const [name, text] of [['README.md', readFileSync(`${TOP}README.md`, 'utf8')], ['client/README.md', readme]]) {
+    assert.equal(Number(/a room is under (\d+) KB minified/i.exec(text)?.[1]) * KB, ROOM_BYTES_MAX, name);
+  }
   for (const [path, size] of sizes) assert.ok(size < ENTRY_BYTES_MAX, `${path}: ${size} bytes`);
 });
 
+/** An application of somebody else's, which has nothing but the tarball. */
+const app = `${OUT}package/app/`;
+const installed = `${app}node_modules/switchyard-client/`;
+
+/** Where nothing can be asked of a registry. */
+function npm(cwd, ...args) {
+  const env = { ...process.env, PATH: `${BIN}:${process.env.PATH}`, npm_config_cache: `${OUT}package/cache`, npm_config_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' };
+  return execFileSync('npm', args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+before(() => {
+  rmSync(`${OUT}package/`, { recursive: true, force: true });
+  mkdirSync(app, { recursive: true });
+  // What packing writes into the folder is nothing of ours.
+  cpSync(CLIENT, `${OUT}package/source/`, { recursive: true });
+  npm(`${OUT}package/source/`, 'pack', '--pack-destination', `${OUT}package/`);
+  writeFileSync(`${app}package.json`, JSON.stringify({ private: true, type: 'module' }));
+  npm(app, 'install', '--ignore-scripts', `${OUT}package/switchyard-client-${manifest.version}.tgz`);
+});
+
+test('the tarball holds every entry with its types, and the licences that it names', () => {
+  for (const { types, default: path } of Object.values(manifest.exports)) for (const file of [types, path]) assert.ok(existsSync(`${installed}${file}`), file);
+  assert.equal(manifest.license, 'MIT OR Apache-2.0');
+  for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) assert.equal(readFileSync(`${installed}${licence}`, 'utf8'), readFileSync(`${TOP}${licence}`, 'utf8'), licence);
+  assert.equal(readFileSync(`${installed}README.md`, 'utf8'), readme);
+  const lock = JSON.parse(readFileSync(`${app}package-lock.json`, 'utf8'));
+  assert.deepEqual(Object.keys(lock.packages), ['', 'node_modules/switchyard-client'], 'it needs nothing else');
+});
+
+test('every entry can be imported by its name, also where there is no page', () => {
+  const entries = Object.keys(manifest.exports).map((name) => name.replace('.', manifest.name));
+  writeFileSync(`${app}entries.js`, `for (const name of ${JSON.stringify(entries)}) console.log(name, Object.keys(await import(name)).length);\n`);
+  const said = execFileSync(process.execPath, ['entries.js'], { cwd: app, encoding: 'utf8' }).trim().split('\n');
+  assert.equal(said.length, entries.length);
+  for (const line of said) assert.match(line, / [1-9]\d*$/);
+});
+
 test('whoever writes TypeScript is told what events carry, and what is wrong', () => {
-  const folder = `${OUT}package/`;
-  const installed = `${folder}node_modules/switchyard-client`;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(installed, { recursive: true });
-  cpSync(CLIENT, installed, { recursive: true });
-  execFileSync(TSC, ['-p', `${installed}/tsconfig.types.json`]);
-  for (const { types, default: path } of Object.values(manifest.exports)) for (const file of [types, path]) assert.ok(existsSync(`${installed}/${file}`), file);
   writeFileSync(
-    `${folder}app.ts`,
+    `${app}app.ts`,
     `import { connect, SwitchyardError, type Room } from 'switchyard-client';
 import { Encryption } from 'switchyard-client/encryption';
 import { LocalMedia } from 'switchyard-client/local-media';
@@ -70,9 +104,9 @@ console.log(stop, new SwitchyardError('code', 'message').code);
 `,
   );
   const options = { compilerOptions: { strict: true, noEmit: true, target: 'ES2022', module: 'ES2022', moduleResolution: 'bundler', lib: ['ES2023', 'DOM', 'DOM.Iterable'], types: [] }, files: ['app.ts'] };
-  writeFileSync(`${folder}tsconfig.json`, JSON.stringify(options));
+  writeFileSync(`${app}tsconfig.json`, JSON.stringify(options));
   try {
-    execFileSync(TSC, ['-p', folder], { encoding: 'utf8' });
+    execFileSync(`${BIN}tsc`, ['-p', app], { encoding: 'utf8' });
   } catch (error) {
     assert.fail(error.stdout);
   }

@@ -276,6 +276,9 @@ people.test('a ban survives a reload, and can be lifted', async () => {
   await shows(eve, '#prejoin-notice', /You are banned from this room/);
   await ada.page.$eval('#banned', (element) => (element.open = true));
   await until('the ban in the list', async () => (await ada.page.$('#bans button')) !== null);
+  // By name, with the identity beside it, which is not what people call each other.
+  const identity = await ada.page.$eval('#bans li', (item) => item.dataset.identity);
+  assert.match(await textOf(ada, '#bans .roster-name'), new RegExp(`^P2(60|59) min yet · spam again${identity}$`));
   await ada.page.$eval('#bans button', (element) => element.click());
   await shows(ada, '#bans', /Nobody is banned/);
   await eve.page.reload();

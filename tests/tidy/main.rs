@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod rules;
+mod styles;
 mod tree;
 
 use serde_json::{Value, json};
@@ -154,4 +155,26 @@ fn a_dead_link_is_refused() {
     );
     let breaches = rules::links(&[page], &top());
     assert_eq!(breaches.len(), 2, "{breaches:?}");
+}
+
+#[test]
+fn styles_keep_to_the_scale() {
+    assert_none(&styles::sizes(&sources()));
+}
+
+#[test]
+fn a_size_beside_the_scale_is_refused() {
+    let page = Source::new(
+        "web-demo/a.css",
+        ":root {\n  --space-1: 0.25rem;\n  font-size: 16px;\n}\n\n/* padding: 7px; */\n.a {\n  padding: 1px var(--space-1) 0;\n  width: 160px;\n  margin: 0 auto;\n}\n\n\
+         @media (max-width: 720px) {\n  .b {\n    margin-top: calc(var(--space-1) + 7px);\n  }\n}\n\n.c { font: 0.8rem serif; }\n.d {\n  transition: opacity .2s;\n  gap: var(--space-9);\n  border-radius: 50%\n}\n",
+    );
+    let breaches = styles::sizes(&[page]);
+    let expected = [
+        "web-demo/a.css:15: margin-top has the size 7px beside the scale of style.css",
+        "web-demo/a.css:19: font has the size 0.8rem beside the scale of style.css",
+        "web-demo/a.css:21: transition has the size .2s beside the scale of style.css",
+        "web-demo/a.css:22: no stylesheet has --space-9",
+    ];
+    assert_eq!(breaches, expected);
 }

@@ -72,7 +72,7 @@
 /** @typedef {{type: 'moderated'} & Moderated} ModeratedMessage */
 /** @typedef {{type: 'lobby', waiting: {identity: string, name: string}[]}} Lobby */
 /** @typedef {{type: 'waiting', room: string, identity: string, place: number}} Waiting */
-/** @typedef {{identity: string, seconds: number, by?: string, reason?: string}} Ban */
+/** @typedef {{identity: string, name?: string, seconds: number, by?: string, reason?: string}} Ban */
 /** @typedef {{type: 'bans', bans: Ban[]}} Bans */
 /** @typedef {ChatMessageMessage | ChatHistory | ChatDeleted | ParticipantTyping | Reaction | ModeratedMessage | Lobby | Waiting | Bans} SocialMessage */
 

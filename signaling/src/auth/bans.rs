@@ -12,6 +12,8 @@ const BANS_MAX: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ban {
     pub(crate) identity: String,
+    /// For people, where they were there: what they were called.
+    pub(crate) name: String,
     /// Id of the token with which they came, where it has one.
     pub(crate) token_id: Option<String>,
     pub(crate) until: Instant,
@@ -133,8 +135,8 @@ mod tests {
 
     fn ban(identity: &str, until: Instant) -> Ban {
         let token_id = Some(format!("token-of-{identity}"));
-        let (identity, reason) = (identity.to_owned(), String::new());
-        Ban { identity, token_id, until, by: None, reason, by_token: false }
+        let (identity, name, reason) = (identity.to_owned(), String::new(), String::new());
+        Ban { identity, name, token_id, until, by: None, reason, by_token: false }
     }
 
     fn with(token_id: Option<&str>) -> Grant {

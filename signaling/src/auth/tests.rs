@@ -318,6 +318,7 @@ fn row_31_who_was_sent_away_manages_the_room_no_more() {
     assert_eq!(admin(&hs256(&service)).may_manage("demo"), Ok(()), "it is nobody's");
     let ban = Ban {
         identity: "ada".into(),
+        name: String::new(),
         token_id: None,
         until: Instant::now() + Duration::from_secs(60),
         by: None,

@@ -209,6 +209,9 @@ pub struct Waiting {
 pub struct BanInfo {
     /// Who.
     pub identity: String,
+    /// For people: what they were called when they were banned; absent: nobody with this identity was there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// How long it lasts yet.
     pub seconds: u64,
     /// Who decided it; absent: by the HTTP API.

@@ -60,6 +60,7 @@ impl Door {
     pub(super) fn bans(&self, now: Instant) -> Vec<BanInfo> {
         let of = |ban: &Ban| BanInfo {
             identity: ban.identity.clone(),
+            name: ban.name.clone(),
             seconds: seconds_until(now, ban.until),
             by: ban.by.clone(),
             reason: ban.reason.clone(),
@@ -277,10 +278,14 @@ impl Room {
     pub(super) fn ban(&mut self, mut ban: Ban) -> Result<(), Refusal> {
         self.check_lifts(ban.by_token, &ban.identity)?;
         let now = self.now;
-        // Of somebody who is kept out already nobody knows with which token they came but the older ban.
+        // Of somebody who is kept out already nobody knows the name and with which token they came but the older ban.
         let same = |known: &&Ban| now < known.until && known.identity == ban.identity;
-        let older = self.door.bans.iter().find(same);
-        ban.token_id = ban.token_id.or_else(|| older.and_then(|known| known.token_id.clone()));
+        if let Some(older) = self.door.bans.iter().find(same) {
+            ban.token_id = ban.token_id.or_else(|| older.token_id.clone());
+            if ban.name.is_empty() {
+                ban.name.clone_from(&older.name);
+            }
+        }
         self.door.bans.retain(|known| now < known.until && known.identity != ban.identity);
         if self.door.bans.len() >= BANS_MAX {
             let text = format!("This room has {BANS_MAX} bans; lift one first.");
@@ -329,12 +334,13 @@ impl Room {
         seconds: u64,
     ) -> Ban {
         let here = participants.iter().find_map(|id| self.participants.get(id));
-        let grant = here.map(|participant: &Participant| &participant.grant);
+        let known = here.map(|participant: &Participant| (&participant.name, &participant.grant));
         let waiting = self.door.place_of(identity).and_then(|place| self.door.waiting.get(place));
-        let grant = grant.or(waiting.map(|knock| &knock.join.grant));
+        let known = known.or(waiting.map(|knock| (&knock.join.name, &knock.join.grant)));
         Ban {
             identity: identity.to_owned(),
-            token_id: grant.and_then(|grant| grant.token_id.clone()),
+            name: known.map_or_else(String::new, |(name, _)| name.clone()),
+            token_id: known.and_then(|(_, grant)| grant.token_id.clone()),
             until: self.now + Duration::from_secs(seconds),
             by: None,
             reason: String::new(),

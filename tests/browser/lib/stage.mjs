@@ -71,7 +71,10 @@ export class Stage {
 
   /** Goes on to the next state. @param {import('./states.mjs').State} state */
   async enter({ then, shown }) {
-    await this.page.evaluate(() => document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close()));
+    await this.page.evaluate(() => {
+      document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close());
+      document.querySelectorAll(':popover-open').forEach((popover) => popover.hidePopover());
+    });
     await then?.(this);
     if (shown) await visible(this.page, shown);
   }

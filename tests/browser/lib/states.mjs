@@ -169,6 +169,7 @@ export const SCENES = [
     ready: '#join',
     states: [
       { name: 'home', main: true },
+      { name: 'home-menu', phone: true, then: click('.open-menu'), shown: '#menu:popover-open' },
       { name: 'home-invite', then: click('#invite-before'), shown: '#invite' },
       { name: 'home-bad-room', then: fillIn({ 'room-name': 'no/room' }, '#join'), shown: '#prejoin-notice' },
       {

@@ -269,6 +269,8 @@ fn whoever_is_kicked_may_come_again_and_whoever_is_banned_may_not() {
     let told = world.farewell(moderate(ban("bob", 90)));
     assert_eq!(told, "banned: You were banned from this room by ADA for 2 minutes. Reason: Noise");
     world.clients.remove(&bob);
+    world.apply(moderate(ban("bob", 90)));
+    assert_eq!(world.room.door.bans(world.now)[0].name, "BOB", "also once they are away");
     let (_, told) = world.knock("bob", Grant::OPEN);
     assert!(told.starts_with("NotAllowed: You are banned") && told.contains("Noise"), "{told}");
     world.advance(89);
@@ -277,7 +279,12 @@ fn whoever_is_kicked_may_come_again_and_whoever_is_banned_may_not() {
     let bob = world.join("bob");
     assert!(world.is_in(bob), "the time is over");
     world.moderate(ada, ban("eve", 60));
-    assert_eq!(world.room.door.bans(world.now)[0].seconds, 60);
+    let bans = world.room.door.bans(world.now);
+    assert_eq!(
+        (bans[0].seconds, bans[0].name.as_str()),
+        (60, ""),
+        "nobody knows what eve is called"
+    );
     world.moderate(ada, ModeratorAction::Unban(person("eve")));
     world.moderate(ada, ModeratorAction::Unban(person("eve")));
     assert_eq!(world.refusals(ada), [ErrorCode::NotFound]);
