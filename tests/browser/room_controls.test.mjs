@@ -226,6 +226,8 @@ async function moveAll() {
     await until('the tile to have its place', () => ada.page.$eval(ada.tileOf(bob), (tile, pinned) => tile.classList.contains('pinned') === pinned, large));
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
+  // The focus has a frame of its own.
+  await ada.page.focus('#room-title');
   for (const speaking of [false, true]) {
     await bob.click('toggle-mic');
     await until('the frame', () => ada.page.$eval(ada.tileOf(bob), (tile, now) => tile.classList.contains('speaking') === now, speaking));
