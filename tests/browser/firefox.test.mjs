@@ -63,6 +63,8 @@ fox.test('three are in a grid of equal tiles, and all see and hear each other', 
   const [browser] = fox.browsers;
   const chromium = await fox.browser();
   ada = await fox.join(browser, 'den', 0);
+  // A tab in the background stands still.
+  await ada.page.bringToFront();
   [bob, carl] = [await fox.join(chromium, 'den', 1), await fox.join(chromium, 'den', 2)];
   await settled('a grid', isGrid);
   for (const other of [bob, carl]) {
