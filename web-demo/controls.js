@@ -77,7 +77,7 @@ const ACTIONS = {
   'raise-hand': ({ social }) => social.people.raiseHand(social.people.hand === 0),
   'toggle-chat': ({ social }) => social.toggle('chat'),
   'toggle-people': ({ social }) => social.toggle('roster'),
-  more: () => button('more').setAttribute('aria-expanded', String(button('more').getAttribute('aria-expanded') !== 'true')),
+  more: () => openMore(button('more').getAttribute('aria-expanded') !== 'true'),
   'go-direct': ({ direct }) => direct.toggle(),
   'invite-others': ({ link }) => invite(link),
   'invite-now': ({ link }) => invite(link),
@@ -100,6 +100,9 @@ const PROCESSING = /** @type {const} */ ([['noise-suppression', 'noiseSuppressio
 export function setUpControls() {
   for (const id of Object.keys(ACTIONS)) button(id).addEventListener('click', () => void act(id));
   document.addEventListener('keydown', handleKey);
+  document.addEventListener('pointerdown', ({ target }) => {
+    if (!(target instanceof Element && target.closest('#more, #more-tools, dialog'))) openMore(false);
+  });
   select('room-cameras').addEventListener('change', () => void choose('camera', select('room-cameras').value));
   select('room-microphones').addEventListener('change', () => void choose('microphone', select('room-microphones').value));
   select('room-speakers').addEventListener('change', () => void attempt(({ speaker }) => chooseSpeaker(speaker, select('room-speakers').value)));
@@ -121,6 +124,7 @@ export function setUpControls() {
 /** @param {Parts | null} next null outside of a room */
 export function useControls(next) {
   parts = next;
+  if (!next) openMore(false);
   for (const id of ['devices', 'shortcuts', 'invite', 'network', 'person', 'confirm']) {
     const dialog = /** @type {HTMLDialogElement} */ (element(id));
     if (!next && dialog.open) dialog.close();
@@ -215,12 +219,22 @@ async function act(id) {
   }
 }
 
+/** What a small window has no room for. @param {boolean} open */
+function openMore(open) {
+  button('more').setAttribute('aria-expanded', String(open));
+}
+
 /** @param {KeyboardEvent} event */
 function handleKey(event) {
   if (!parts || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
   // A click on the text of a dialog leaves the focus with the page; one that was closed has it for a moment yet.
   if (document.querySelector('dialog[open]') || target.closest('input, select, textarea')) return;
+  if (event.key === 'Escape' && button('more').getAttribute('aria-expanded') === 'true') {
+    // The focus would be lost with the tools.
+    if (target.closest('#more-tools')) button('more').focus();
+    openMore(false);
+  }
   const pages = { PageUp: -1, PageDown: 1 }[event.key];
   if (pages && !target.closest('#side')) parts.meeting.grid.turn(pages);
   // Who speaks to the computer says letters (WCAG 2.1.4).

@@ -15,6 +15,8 @@ export class FloatingSpeaker {
   #video = Object.assign(document.createElement('video'), { className: 'floating-speaker', muted: true, autoplay: true, playsInline: true });
   /** The participant shown, or empty. */
   #shown = '';
+  /** Participants, the loudest first: told when it changes, so it is kept for when the window opens. @type {string[]} */
+  #speaking = [];
   #detach = () => {};
   #stop;
 
@@ -26,9 +28,12 @@ export class FloatingSpeaker {
     this.#video.tabIndex = -1;
     document.body.append(this.#video);
     for (const type of ['enterpictureinpicture', 'leavepictureinpicture']) this.#video.addEventListener(type, () => this.#turned());
-    const again = () => this.#follow([]);
+    const again = () => this.#follow();
     this.#stop = [
-      room.on('activespeakers', ({ speakers }) => this.#follow(speakers.map(({ participant }) => participant))),
+      room.on('activespeakers', ({ speakers }) => {
+        this.#speaking = speakers.map(({ participant }) => participant);
+        this.#follow();
+      }),
       room.on('tracksubscribed', again),
       room.on('trackunsubscribed', again),
       room.on('trackmuted', again),
@@ -36,7 +41,7 @@ export class FloatingSpeaker {
     ];
   }
 
-  /** Firefox opens such windows by its own button only. */
+  /** Some browsers open such windows by a button of their own only. */
   static get supported() {
     return document.pictureInPictureEnabled === true;
   }
@@ -48,7 +53,7 @@ export class FloatingSpeaker {
   /** Must follow a click. Rejects with an Error whose message is a plain sentence. */
   async toggle() {
     if (this.open) return document.exitPictureInPicture();
-    this.#show(this.#candidates()[0]);
+    this.#show(this.#chosen());
     if (!this.#shown) throw new Error(t('Nobody else has a camera on.'));
     if (this.#video.readyState === 0) {
       const [loaded, late] = [once(this.#video, 'loadedmetadata'), AbortSignal.timeout(METADATA_MS_MAX)];
@@ -88,13 +93,17 @@ export class FloatingSpeaker {
     return cameras.filter(({ muted, unavailable }) => !muted && unavailable !== 'codec' && unavailable !== 'key');
   }
 
-  /** @param {string[]} speaking the loudest first; whoever is shown stays while speaking, and until somebody else does */
-  #follow(speaking) {
-    if (!this.open) return;
+  /** Whoever is shown stays while speaking, and until somebody else does. */
+  #chosen() {
     const cameras = this.#candidates();
-    const current = cameras.find(({ participant }) => participant.id === this.#shown);
-    const louder = speaking.includes(this.#shown) ? undefined : cameras.find(({ participant }) => speaking.includes(participant.id));
-    this.#show(louder ?? current ?? cameras[0]);
+    const cameraOf = /** @param {string} id */ (id) => cameras.find(({ participant }) => participant.id === id);
+    const current = cameraOf(this.#shown);
+    const speaking = this.#speaking.flatMap((id) => cameraOf(id) ?? []);
+    return current && speaking.includes(current) ? current : (speaking[0] ?? current ?? cameras[0]);
+  }
+
+  #follow() {
+    if (this.open) this.#show(this.#chosen());
   }
 
   /** @param {RemoteTrack | undefined} track */

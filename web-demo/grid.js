@@ -83,7 +83,8 @@ export class Grid {
     if (placed.own) this.#placed.unshift(placed);
     else this.#placed.push(placed);
     placed.element.hidden = true;
-    element('tiles').append(placed.element);
+    // As in most layouts; `#order` does the rest.
+    element('tiles').insertBefore(placed.element, placed.own ? null : (this.#placed.find(({ own }) => own)?.element ?? null));
     this.layout();
   }
 
@@ -147,8 +148,28 @@ export class Grid {
       tile.classList.toggle('tiny', box.width < TINY.width || box.height < TINY.height);
       tile.classList.toggle('floating', key === arrangement.floating);
     }
+    this.#order(arrangement);
     this.#showPager(arrangement);
     if (featured !== arrangement.featured.join()) this.#changed();
+  }
+
+  /**
+   * The focus and screen readers go from tile to tile as eyes do. Moved so that nothing stops or loses the focus; where the browser has no
+   * such thing, they stay.
+   * @param {Arrangement} arrangement
+   */
+  #order({ boxes, featured, floating }) {
+    const tiles = /** @type {HTMLElement & {moveBefore?: (moved: Node, before: Node | null) => void}} */ (element('tiles'));
+    if (!tiles.moveBefore) return;
+    const rank = /** @param {string} key */ (key) => (featured.includes(key) ? 0 : key === floating ? 2 : 1);
+    const shown = this.#placed.flatMap(({ key, element: tile }) => {
+      const box = boxes.get(key);
+      return box ? [{ tile, rank: rank(key), ...box }] : [];
+    });
+    shown.sort((one, other) => one.rank - other.rank || one.y - other.y || one.x - other.x);
+    for (const [index, { tile }] of shown.entries()) {
+      if (tiles.children[index] !== tile) tiles.moveBefore(tile, tiles.children[index]);
+    }
   }
 
   /** @param {Arrangement} arrangement */

@@ -73,12 +73,12 @@ export class Tile {
     this.#pin = document.createElement('button');
     Object.assign(this.#pin, { type: 'button', className: 'pin' });
     this.#pin.append(icon('pin'));
-    this.#pin.addEventListener('click', pin);
     this.element.addEventListener('dblclick', pin);
     this.element.append(avatar, this.#video, this.#note, caption, this.#stats, this.#quality, this.#pin, this.extent);
     this.setName(name);
     this.setPinned(false);
     this.#answerLooks();
+    this.#answerPin(pin);
   }
 
   get name() {
@@ -153,6 +153,16 @@ export class Tile {
     // A finger does not hover: a tap shows the line until the next tap.
     element.addEventListener('pointerup', ({ pointerType }) => {
       if (pointerType !== 'mouse') element.classList.toggle('asked');
+    });
+  }
+
+  /** @param {() => void} pin */
+  #answerPin(pin) {
+    let seen = true;
+    this.#pin.addEventListener('pointerdown', () => (seen = getComputedStyle(this.#pin).opacity !== '0'));
+    this.#pin.addEventListener('click', (event) => {
+      // Nobody means a button that is not to be seen: the tap has shown it now. Other clicks come without a finger.
+      if (/** @type {PointerEvent} */ (event).pointerType !== 'touch' || seen) pin();
     });
   }
 

@@ -192,6 +192,50 @@ devices.test('on the first screen the speaker is tried, what is off stays off, a
   await on(0);
 });
 
+/** Runs in the page before its scripts, after its devices were put in: a microphone that is as loud as `loudness` says. */
+function installVoice() {
+  const { mediaDevices: media } = navigator;
+  const { getUserMedia } = media;
+  const context = new AudioContext();
+  const [voice, gain, sound] = [new OscillatorNode(context, { frequency: 300 }), new GainNode(context, { gain: 0 }), context.createMediaStreamDestination()];
+  voice.connect(gain).connect(sound);
+  voice.start();
+  window.loudness = gain.gain;
+  media.getUserMedia = async (constraints) => {
+    if (!constraints.audio) return getUserMedia.call(media, constraints);
+    return new MediaStream(sound.stream.getTracks().map((track) => track.clone()));
+  };
+}
+
+devices.test('the level on the first screen goes with the sound, and is gone with the microphone', async () => {
+  const { page } = await devices.open(devices.browsers[0], '/?room=level&name=P6&cam=0', { index: 6, before: installVoice });
+  const level = () => page.$eval('#preview-level', (meter) => (meter.checkVisibility() ? meter.value : -1));
+  const louder = (gain) => page.evaluate((value) => (window.loudness.value = value), gain);
+  const goes = (from, to) =>
+    until(`a level of ${from} to ${to}`, async () => {
+      const now = await level();
+      return (now >= from && now <= to) || { error: now };
+    });
+  await page.waitForSelector('#preview-mic.on');
+  await goes(0, 0.01);
+  await louder(0.05);
+  await goes(0.12, 0.22);
+  await louder(0.2);
+  await goes(0.6, 0.8);
+  await louder(0);
+  await goes(0, 0.01);
+  await louder(0.2);
+  await goes(0.6, 0.8);
+  await page.click('#preview-mic');
+  await page.waitForSelector('#preview-mic:not(.on)');
+  for (let look = 0; look < 10; look++) {
+    assert.equal(await level(), -1, 'nothing moves');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await page.click('#preview-mic');
+  await goes(0.6, 0.8);
+});
+
 devices.test('what is turned off or changed in the room is so when they join again, also from the first screen', async () => {
   const { page } = await devices.join(devices.browsers[0], 'again', 5, { before: installCables });
   const state = (wanted) => until(`the state ${wanted}`, () => page.evaluate((name) => document.body.dataset.state === name || { error: document.body.dataset.state }, wanted));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { scene } from './lib/scene.mjs';
 import { joinCrowd } from './lib/crowd.mjs';
+import { PICTURE, readPicture } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const CROWD = 40;
@@ -87,6 +88,37 @@ room.test('whoever speaks is in a small window of its own', async () => {
   const floating = () => ada.page.evaluate(() => document.pictureInPictureElement?.videoWidth ?? 0);
   await until('a picture in the window', async () => (await floating()) > 0);
   assert.equal(await ada.page.$eval('#toggle-pip', (button) => button.classList.contains('on')), true);
+  await ada.click('toggle-pip');
+  await until('the window to be closed', () => ada.page.evaluate(() => document.pictureInPictureElement === null));
+});
+
+room.test('the small window opens with who speaks, and goes over to others when they alone do or have a picture', async () => {
+  const [ada, bob, carl] = people;
+  const inWindow = () => ada.page.evaluate(readPicture, '.floating-speaker', PICTURE);
+  const shows = (other) =>
+    until(`${other.name} in the small window`, async () => {
+      const seen = await inWindow();
+      return seen.index === other.index ? seen : { error: seen.error ?? seen.index };
+    });
+  const speak = async (other, speaks) => {
+    await other.click('toggle-mic');
+    await until(`${other.name} ${speaks ? 'to speak' : 'to be silent'}`, () => ada.page.$eval(ada.tileOf(other), (tile, now) => tile.classList.contains('speaking') === now, speaks));
+  };
+  await speak(bob, false);
+  await ada.click('toggle-pip');
+  const first = await shows(carl);
+  await until('the picture to go on', async () => (await inWindow()).counter !== first.counter);
+  await speak(carl, false);
+  // Nobody speaks: it stays.
+  assert.equal((await inWindow()).index, carl.index);
+  await speak(bob, true);
+  await shows(bob);
+  await speak(carl, true);
+  assert.equal((await inWindow()).index, bob.index, 'it does not flicker');
+  await bob.click('toggle-camera');
+  await shows(carl);
+  await bob.click('toggle-camera');
+  await ada.sees(bob);
   await ada.click('toggle-pip');
   await until('the window to be closed', () => ada.page.evaluate(() => document.pictureInPictureElement === null));
 });
