@@ -168,7 +168,7 @@ pub(crate) struct Soak {
     #[arg(long, value_delimiter = ',', default_value = "60")]
     pub(crate) minutes: Vec<usize>,
     /// As many as load the server by half
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 800)]
     pub(crate) subscribers: usize,
     #[command(flatten)]
     pub(crate) video: Video,

@@ -69,14 +69,17 @@ fn panel(
     let right = all().map(|(x, _)| x).fold(0.0, f64::max) * 1.05 + f64::EPSILON;
     // The legend lies above the lines.
     let headroom = 1.1 + 0.1 * series.len() as f64;
-    let top = all().map(|(_, value)| value).fold(0.0, f64::max) * headroom + f64::EPSILON;
+    // A drift may be below zero, or nothing at all.
+    let bottom = all().map(|(_, value)| value).fold(0.0, f64::min) * headroom;
+    let top = all().map(|(_, value)| value).fold(0.0, f64::max) * headroom;
+    let top = if top > bottom { top } else { 1.0 };
     let failed = |error: DrawingAreaErrorKind<_>| anyhow!("{error}");
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(46)
-        .build_cartesian_2d(0.0..right, 0.0..top)
+        .build_cartesian_2d(0.0..right, bottom..top)
         .map_err(failed)?;
     chart
         .configure_mesh()
@@ -118,5 +121,15 @@ mod tests {
         assert_eq!(text.matches("theirs").count(), 2);
         assert_eq!(text.matches("<circle").count(), 8);
         assert_eq!(svg("subscribers", names, &[]).unwrap(), None);
+        // A drift of one run: nothing, or below zero.
+        for drift in [0.0, -1.6] {
+            let mut rows = report::tests::rows();
+            rows.truncate(1);
+            let cells = rows.iter_mut().flat_map(|row| &mut row.cells);
+            for outcome in cells.flat_map(|cell| &mut cell.outcomes) {
+                outcome.figures.iter_mut().for_each(|(_, value)| *value = drift);
+            }
+            assert!(svg("minutes", names, &rows).unwrap().is_some());
+        }
     }
 }
