@@ -316,9 +316,14 @@ impl BandwidthEstimator {
         self.feedback_us.is_some()
     }
 
-    /// There is a REMB, and neither feedback nor loss that would say more.
-    pub(crate) fn only_remb_limits(&self) -> bool {
-        self.feedback_us.is_none() && self.reports.only_remb_limits()
+    /// Has there been a REMB?
+    pub(crate) fn has_remb(&self) -> bool {
+        self.reports.has_remb()
+    }
+
+    /// The estimate rests on a REMB and receiver reports, and those tell of little loss.
+    pub(crate) fn is_vague(&self) -> bool {
+        self.feedback_us.is_none() && self.has_reports && !self.reports.is_very_lossy()
     }
 
     fn refresh(&mut self, now_us: u64) {

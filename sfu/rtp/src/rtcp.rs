@@ -116,7 +116,13 @@ impl RtcpPacket<'_> {
             (206, 4) => 16,
             _ => 0,
         };
-        self.body.len() >= least && (self.packet_type != 203 || self.reason_is_whole())
+        let rest_is_whole = match (self.packet_type, count) {
+            (203, _) => self.reason_is_whole(),
+            // Entries of 8 bytes, and padding is taken for one.
+            (206, 4) => self.bytes.len() % 8 == 4,
+            _ => true,
+        };
+        self.body.len() >= least && rest_is_whole
     }
 
     /// Is the reason of a goodbye, if there is one, as long as it says? Parsers take padding for one.
@@ -276,6 +282,15 @@ mod tests {
         }
         let padded = [0xA1, 203, 0, 2, 0, 0, 0, 1, 9, 9, 9, 4];
         assert!(!compound(&padded).next().unwrap().is_whole());
+    }
+
+    #[test]
+    fn row_16_half_an_entry_of_a_keyframe_request_is_not_whole() {
+        for (words, whole) in [(4, true), (5, false), (6, true), (7, false)] {
+            let mut bytes = vec![0x84, 206, 0, words];
+            bytes.resize(4 + 4 * usize::from(words), 1);
+            assert_eq!(compound(&bytes).next().unwrap().is_whole(), whole, "{words} words");
+        }
     }
 
     #[test]

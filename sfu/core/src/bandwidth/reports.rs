@@ -11,10 +11,8 @@ const LOSS_HIGH: f64 = 0.1;
 const LOSS_LOW: f64 = 0.02;
 const DECREASE_GAP_US: u64 = 300_000;
 const GROWTH: f64 = 1.08;
-/// Growth ends at so much of what is sent …
-const SENT_FACTOR: f64 = 2.0;
-/// … and where a REMB would tell of a queue, above the next layer of a simulcast.
-const SENT_FACTOR_WITH_REMB: f64 = 4.0;
+/// Growth ends at so much of what is sent: above the next layer of a simulcast.
+const SENT_FACTOR: f64 = 4.0;
 /// Below so much of the highest since it fell last, a REMB has fallen.
 const FELL: f64 = 0.95;
 /// Below so much of what is sent a REMB limits that.
@@ -80,9 +78,14 @@ impl Reports {
         (remb.steady || !follows).then_some(remb.rate)
     }
 
-    /// Nothing but a REMB speaks against what is sent.
-    pub(super) fn only_remb_limits(&self) -> bool {
-        self.remb.is_some() && !self.very_lossy
+    /// Was there a REMB?
+    pub(super) fn has_remb(&self) -> bool {
+        self.remb.is_some()
+    }
+
+    /// Was much lost of what the last report is about?
+    pub(super) fn is_very_lossy(&self) -> bool {
+        self.very_lossy
     }
 
     /// The receiver's own estimate. It looked at the delay: as long as nothing is lost, it is right.
@@ -124,10 +127,7 @@ impl Reports {
             }
         } else if !self.lossy {
             let seconds = (elapsed as f64 / 1e6).min(5.0);
-            let limit = match self.remb {
-                Some(remb) => remb.rate.max(SENT_FACTOR_WITH_REMB * sent),
-                None => SENT_FACTOR * sent,
-            };
+            let limit = self.remb.map_or(0.0, |remb| remb.rate).max(SENT_FACTOR * sent);
             let near = self.fell.is_some_and(|(rate, at_us)| {
                 self.rate > NEAR * rate && now_us.saturating_sub(at_us) < NEAR_US
             });
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loss_takes_it_down_and_none_lets_it_up_to_twice_what_is_sent() {
+    fn loss_takes_it_down_and_none_lets_it_up_to_four_times_what_is_sent() {
         let mut reports = Reports::new(1e6);
         reports.report(0, 0.2, Some(50_000), 1e6);
         assert_eq!(reports.rate(), 0.9e6);
@@ -156,7 +156,7 @@ mod tests {
         for second in 3..60 {
             reports.report(second * 1_000_000, 0.0, None, 0.6e6);
         }
-        assert_eq!(reports.rate(), 1.2e6);
+        assert_eq!(reports.rate(), 2.4e6);
         for second in 60..200 {
             reports.report(second * 1_000_000, 1.0, None, 0.6e6);
         }
@@ -171,7 +171,7 @@ mod tests {
         reports.report(0, 0.2, None, 1e6);
         reports.set_remb(0, 3e6, 0.0, 1e6);
         assert_eq!(reports.rate(), 2.7e6);
-        assert!(!reports.only_remb_limits());
+        assert!(reports.is_very_lossy());
     }
 
     #[test]
@@ -198,6 +198,6 @@ mod tests {
         assert_eq!((reports.rate(), reports.remb(120 * SECOND, 0.15e6)), (0.8e6, None));
         reports.set_remb(121 * SECOND, 0.13e6, 0.0, 0.15e6);
         assert_eq!((reports.rate(), reports.remb(121 * SECOND, 0.15e6)), (0.13e6, Some(0.13e6)));
-        assert!(reports.only_remb_limits());
+        assert!(!reports.is_very_lossy());
     }
 }

@@ -153,10 +153,10 @@ impl Downlink {
         self.estimator.estimate().cause == Cause::Start
     }
 
-    /// The estimate leaves nobody without his lowest layer: it rests on nothing yet, or on a REMB alone. With one layer there is nothing lower to fall to,
-    /// and without video no REMB would come that rises.
+    /// The estimate leaves nobody without his lowest layer: it rests on nothing yet, or on a REMB or reports without much loss. Neither grows without
+    /// video.
     pub(crate) fn keeps_lowest(&self) -> bool {
-        self.is_guess() || self.estimator.only_remb_limits()
+        self.is_guess() || self.estimator.is_vague()
     }
 
     /// What repairs took of it lately, bits per second.
@@ -228,7 +228,8 @@ impl Downlink {
     pub(crate) fn receiver_report(&mut self, now_us: u64, lost: u8, rtt_us: Option<u64>) {
         let waited = |at: u64| now_us.saturating_sub(at) >= FEEDBACK_PATIENCE_US;
         let silent = !self.estimator.has_feedback() && self.first_sent_us.is_some_and(waited);
-        if !self.told || silent {
+        // Who neither sends feedback nor a REMB, though it could, gets what there is.
+        if !self.told || (silent && self.estimator.has_remb()) {
             self.estimator.receiver_report(now_us, f32::from(lost) / 256.0, rtt_us);
         }
     }
