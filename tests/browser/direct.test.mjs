@@ -112,7 +112,10 @@ direct.test('two Chromiums call each other: picture, sound, and the four stages 
     assert.match(await stat(one, 'connecting', 'Chosen pair'), /^(host|prflx|srflx) udp 10\.99\.0\.1:\d+ ↔ (host|prflx|srflx) udp/);
     assert.match(await stat(one, 'securing', 'Version'), /^DTLS 1\.[23]$/);
     assert.match(await stat(one, 'securing', 'SRTP profile'), /AES/);
-    assert.match(await stat(one, 'communicating', 'Media in'), /opus/i);
+    await until('the codecs', async () => {
+      const media = await stat(one, 'communicating', 'Media in');
+      return /opus/i.test(media) || { error: media };
+    });
   }
   await ada.screenshot('direct-ada');
 });
