@@ -248,10 +248,11 @@ impl BandwidthEstimator {
         }
     }
 
-    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03). `beside`: what is sent that it is not about, bits per second.
-    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64, beside: u64) {
+    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03) of the SSRCs that begin with the given one. `beside`: what is sent that it is not
+    /// about, bits per second.
+    pub(crate) fn remb(&mut self, now_us: u64, (about, rate): (u32, u64), beside: u64) {
         self.has_reports = true;
-        self.reports.set_remb(now_us, bits_per_second as f64, beside as f64, self.sent.rate());
+        self.reports.set_remb(now_us, (about, rate as f64), beside as f64, self.sent.rate());
         self.refresh(now_us);
     }
 

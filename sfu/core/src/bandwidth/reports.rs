@@ -27,23 +27,43 @@ const CREDIBLE: f64 = 0.4;
 const FRESH_US: u64 = 2_500_000;
 const RTT_DEFAULT_US: u64 = 200_000;
 
+/// REMBs about so many sets of SSRCs are kept, the newest.
+const REMBS_MAX: usize = 16;
+
+/// What a receiver said of some SSRCs last.
 #[derive(Clone, Copy, Debug)]
 struct Remb {
-    /// With what is sent beside.
-    rate: f64,
+    /// The first of them.
+    about: u32,
+    bits_per_second: f64,
+    /// What was sent then that it is not about.
+    beside: f64,
     at_us: u64,
     /// That it said since it fell last.
     highest: f64,
     rose_us: Option<u64>,
-    said: f64,
     /// The one before said the same.
     steady: bool,
+}
+
+impl Remb {
+    /// What all may take by its measure, if it limits that. `sent`: all that is, bits per second.
+    fn limit(&self, now_us: u64, sent: f64) -> Option<f64> {
+        let fresh = |at_us: u64| now_us.saturating_sub(at_us) < FRESH_US;
+        let above = self.bits_per_second > LIMITS * (sent - self.beside);
+        let follows = self.rose_us.is_some_and(fresh) || above;
+        (fresh(self.at_us) && (self.steady || !follows)).then_some(self.all())
+    }
+
+    fn all(&self) -> f64 {
+        self.bits_per_second + self.beside
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Reports {
     rate: f64,
-    remb: Option<Remb>,
+    rembs: Vec<Remb>,
     /// The rate when a REMB fell last, and when that was.
     fell: Option<(f64, u64)>,
     /// Of the last report.
@@ -57,7 +77,7 @@ impl Reports {
     pub(super) fn new(start: f64) -> Self {
         Self {
             rate: start,
-            remb: None,
+            rembs: Vec::new(),
             fell: None,
             lossy: false,
             very_lossy: false,
@@ -72,15 +92,12 @@ impl Reports {
 
     /// The limit that the receiver sets. `sent` in bits per second.
     pub(super) fn remb(&self, now_us: u64, sent: f64) -> Option<f64> {
-        let fresh = |at_us: u64| now_us.saturating_sub(at_us) < FRESH_US;
-        let remb = self.remb.filter(|remb| fresh(remb.at_us))?;
-        let follows = remb.rose_us.is_some_and(fresh) || remb.rate > LIMITS * sent;
-        (remb.steady || !follows).then_some(remb.rate)
+        self.rembs.iter().filter_map(|remb| remb.limit(now_us, sent)).min_by(f64::total_cmp)
     }
 
     /// Was there a REMB?
     pub(super) fn has_remb(&self) -> bool {
-        self.remb.is_some()
+        !self.rembs.is_empty()
     }
 
     /// Was much lost of what the last report is about?
@@ -88,27 +105,42 @@ impl Reports {
         self.very_lossy
     }
 
-    /// The receiver's own estimate. It looked at the delay: as long as nothing is lost, it is right.
+    /// The receiver's own estimate of the SSRCs that begin with `about`. It looked at the delay: as long as nothing is lost, it is right.
     /// `beside`: what is sent that it is not about; `sent`: all that is.
-    pub(super) fn set_remb(&mut self, now_us: u64, bits_per_second: f64, beside: f64, sent: f64) {
-        let rate = bits_per_second.max(MIN_BITS_PER_SECOND);
-        let before = self.remb;
-        let all = rate + beside;
-        let lower = before.is_some_and(|remb| rate < FELL * remb.highest);
-        let fell = lower && all < LIMITS * sent;
-        let rose = before.is_some_and(|remb| rate > remb.highest);
-        let highest = before.filter(|_| !lower).map_or(rate, |remb| remb.highest.max(rate));
-        let rose_us = if rose { Some(now_us) } else { before.and_then(|remb| remb.rose_us) };
-        let rose_us = rose_us.filter(|_| !lower);
-        let steady = before.is_some_and(|remb| remb.said == rate);
-        self.remb = Some(Remb { rate: all, at_us: now_us, highest, rose_us, said: rate, steady });
-        if fell {
-            if all > CREDIBLE * sent {
+    pub(super) fn set_remb(
+        &mut self,
+        now_us: u64,
+        (about, bits_per_second): (u32, f64),
+        beside: f64,
+        sent: f64,
+    ) {
+        let bits_per_second = bits_per_second.max(MIN_BITS_PER_SECOND);
+        let at = self.rembs.iter().position(|remb| remb.about == about);
+        let before = at.map(|at| self.rembs.remove(at));
+        let lower = before.is_some_and(|remb| bits_per_second < FELL * remb.highest);
+        let rose = before.is_some_and(|remb| bits_per_second > remb.highest);
+        let kept = before.filter(|_| !lower);
+        let remb = Remb {
+            about,
+            bits_per_second,
+            beside,
+            at_us: now_us,
+            highest: kept.map_or(bits_per_second, |remb| remb.highest.max(bits_per_second)),
+            rose_us: if rose { Some(now_us) } else { kept.and_then(|remb| remb.rose_us) },
+            steady: before.is_some_and(|remb| remb.bits_per_second == bits_per_second),
+        };
+        if self.rembs.len() == REMBS_MAX {
+            self.rembs.remove(0);
+        }
+        self.rembs.push(remb);
+        let measured = sent - beside;
+        if lower && bits_per_second < LIMITS * measured {
+            if bits_per_second > CREDIBLE * measured {
                 self.fell = Some((self.rate, now_us));
             }
-            self.rate = self.rate.min(all);
+            self.rate = self.rate.min(remb.all());
         } else if !self.lossy {
-            self.rate = self.rate.max(all);
+            self.rate = self.rate.max(remb.all());
         }
     }
 
@@ -127,7 +159,7 @@ impl Reports {
             }
         } else if !self.lossy {
             let seconds = (elapsed as f64 / 1e6).min(5.0);
-            let limit = self.remb.map_or(0.0, |remb| remb.rate).max(SENT_FACTOR * sent);
+            let limit = self.rembs.iter().map(Remb::all).fold(SENT_FACTOR * sent, f64::max);
             let near = self.fell.is_some_and(|(rate, at_us)| {
                 self.rate > NEAR * rate && now_us.saturating_sub(at_us) < NEAR_US
             });
@@ -166,10 +198,10 @@ mod tests {
     #[test]
     fn a_remb_lifts_it_unless_there_is_loss() {
         let mut reports = Reports::new(1e6);
-        reports.set_remb(0, 3e6, 0.0, 1e6);
+        reports.set_remb(0, (7, 3e6), 0.0, 1e6);
         assert_eq!((reports.rate(), reports.remb(0, 3e6)), (3e6, Some(3e6)));
         reports.report(0, 0.2, None, 1e6);
-        reports.set_remb(0, 3e6, 0.0, 1e6);
+        reports.set_remb(0, (7, 3e6), 0.0, 1e6);
         assert_eq!(reports.rate(), 2.7e6);
         assert!(reports.is_very_lossy());
     }
@@ -178,26 +210,49 @@ mod tests {
     fn a_remb_that_falls_counts_at_once_and_one_that_follows_is_no_limit() {
         const SECOND: u64 = 1_000_000;
         let mut reports = Reports::new(1e6);
-        reports.set_remb(0, 1e6, 0.0, 0.7e6);
+        reports.set_remb(0, (7, 1e6), 0.0, 0.7e6);
         assert_eq!(reports.remb(0, 0.7e6), None, "above what is sent");
-        reports.set_remb(SECOND, 0.3e6, 0.1e6, 0.7e6);
+        reports.set_remb(SECOND, (7, 0.3e6), 0.1e6, 0.7e6);
         assert_eq!((reports.rate(), reports.remb(SECOND, 0.7e6)), (0.4e6, Some(0.4e6)));
         // It stays: that is a limit, for as long as it is repeated.
-        reports.set_remb(2 * SECOND, 0.3e6, 0.1e6, 0.2e6);
+        reports.set_remb(2 * SECOND, (7, 0.3e6), 0.1e6, 0.2e6);
         assert_eq!(reports.remb(4 * SECOND, 0.2e6), Some(0.4e6));
         assert_eq!(reports.remb(4 * SECOND + SECOND / 2, 0.2e6), None);
         // It rises with what is sent.
-        reports.set_remb(5 * SECOND, 0.31e6, 0.1e6, 0.2e6);
+        reports.set_remb(5 * SECOND, (7, 0.31e6), 0.1e6, 0.2e6);
         assert_eq!(reports.remb(5 * SECOND, 0.4e6), None);
         for second in 5..120 {
             reports.report(second * SECOND, 0.0, None, 0.2e6);
         }
         assert_eq!(reports.rate(), 0.8e6, "four times what is sent");
         // It falls with what is sent, and stays above that.
-        reports.set_remb(120 * SECOND, 0.25e6, 0.0, 0.15e6);
+        reports.set_remb(120 * SECOND, (7, 0.25e6), 0.0, 0.15e6);
         assert_eq!((reports.rate(), reports.remb(120 * SECOND, 0.15e6)), (0.8e6, None));
-        reports.set_remb(121 * SECOND, 0.13e6, 0.0, 0.15e6);
+        reports.set_remb(121 * SECOND, (7, 0.13e6), 0.0, 0.15e6);
         assert_eq!((reports.rate(), reports.remb(121 * SECOND, 0.15e6)), (0.13e6, Some(0.13e6)));
         assert!(!reports.is_very_lossy());
+    }
+
+    #[test]
+    fn each_track_has_an_estimate_of_its_own() {
+        let mut reports = Reports::new(1e6);
+        for half_second in 0..20 {
+            let now_us = half_second * 500_000;
+            // 300 and 100 kbit/s are sent; each follows its own.
+            let wave = (half_second % 2) as f64 * 1e3;
+            reports.set_remb(now_us, (7, 0.45e6 + wave), 0.1e6, 0.4e6);
+            reports.set_remb(now_us, (8, 0.16e6 + wave), 0.3e6, 0.4e6);
+            reports.report(now_us, 0.0, None, 0.4e6);
+            assert_eq!(reports.remb(now_us, 0.4e6), None);
+        }
+        assert!(reports.rate() > 1.5e6, "nothing fell: {}", reports.rate());
+        reports.set_remb(10_000_000, (7, 0.32e6), 0.1e6, 0.4e6);
+        assert_eq!(reports.rate(), 0.42e6, "lower than it was, if not than the other's");
+        reports.set_remb(10_000_000, (8, 0.08e6), 0.3e6, 0.4e6);
+        assert_eq!(reports.rate(), 0.38e6);
+        for about in 0..1000 {
+            reports.set_remb(11_000_000, (about, 1e6), 0.0, 0.4e6);
+        }
+        assert_eq!(reports.rembs.len(), REMBS_MAX);
     }
 }

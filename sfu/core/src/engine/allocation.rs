@@ -108,7 +108,7 @@ impl Engine {
             }
             return;
         }
-        let audio = self.audio_bitrate(now_us, key);
+        let audio = self.audio_bitrate(now_us, key, |_| true);
         let transport = &mut self.transports[key];
         // Who waits for something that does not come yet needs no memory for it.
         if slots.iter().any(|&(_, producer)| self.producers[producer].flowing != 0) {
@@ -193,33 +193,31 @@ impl Engine {
         (slots, told, probed)
     }
 
-    /// What the subscriber's audio takes, bits per second.
-    fn audio_bitrate(&self, now_us: u64, key: usize) -> u64 {
-        self.bitrate_of(now_us, key, |consumer| consumer.params.kind == MediaKind::Audio)
-    }
-
-    /// What a subscriber is sent that a REMB about some SSRCs leaves out: receivers that estimate each track by itself name its SSRCs only (aiortc).
-    pub(super) fn bitrate_beside(&self, now_us: u64, key: usize, ssrcs: &[u32]) -> u64 {
-        let named = |consumer: &Consumer| {
-            let own = [Some(consumer.params.ssrc), consumer.rtx_ssrc];
-            own.iter().flatten().any(|ssrc| ssrcs.contains(ssrc))
+    /// What a subscriber is sent that a REMB about the `named` SSRCs leaves out: receivers that estimate each track by itself name its SSRCs only (aiortc).
+    pub(super) fn bitrate_beside(
+        &self,
+        now_us: u64,
+        key: usize,
+        named: impl Fn(u32) -> bool,
+    ) -> u64 {
+        let beside = |consumer: &Consumer| {
+            !named(consumer.params.ssrc) && !consumer.rtx_ssrc.is_some_and(&named)
         };
-        let beside =
-            |kind| move |consumer: &Consumer| consumer.params.kind == kind && !named(consumer);
-        let video = self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
-        let video = video.filter(|consumer| {
-            beside(MediaKind::Video)(consumer) && !consumer.paused && consumer.bound.is_some()
-        });
-        self.bitrate_of(now_us, key, beside(MediaKind::Audio))
-            + video.map(|consumer| consumer.footing.cost()).sum::<u64>()
+        let consumers = self.transports[key].consumers.iter();
+        let video = consumers
+            .filter_map(|&consumer| self.consumers.get(consumer))
+            .filter(|it| it.params.kind == MediaKind::Video && it.bound.is_some() && !it.paused)
+            .filter(|consumer| beside(consumer))
+            .map(|consumer| consumer.footing.cost());
+        video.sum::<u64>() + self.audio_bitrate(now_us, key, beside)
     }
 
-    /// What some audio consumers of a transport take.
-    fn bitrate_of(&self, now_us: u64, key: usize, which: impl Fn(&Consumer) -> bool) -> u64 {
+    /// What the subscriber's audio takes, of these consumers, bits per second.
+    fn audio_bitrate(&self, now_us: u64, key: usize, of: impl Fn(&Consumer) -> bool) -> u64 {
         let consumers =
             self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
         let bound = consumers
-            .filter(|consumer| which(consumer))
+            .filter(|consumer| consumer.params.kind == MediaKind::Audio && of(consumer))
             .filter_map(|consumer| self.producers.get(consumer.bound.as_ref()?.producer))
             .filter(|producer| !producer.paused && producer.flowing != 0);
         let rate = |producer: &Producer| {

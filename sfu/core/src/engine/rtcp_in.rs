@@ -71,9 +71,7 @@ impl Engine {
             }
             // Not by the library, which panics where more SSRCs are promised than follow.
             if (packet.packet_type, packet.count) == (PAYLOAD_FEEDBACK, APPLICATION) {
-                if let Some(bits_per_second) = packet.remb() {
-                    self.handle_remb(arrival, key, bits_per_second, packet.remb_ssrcs());
-                }
+                self.handle_remb(arrival, key, &packet);
                 continue;
             }
             let wanted = matches!(
@@ -161,18 +159,17 @@ impl Engine {
     }
 
     /// draft-alvestrand-rmcat-remb-03: what the receiver believes that the link carries, these SSRCs together.
-    fn handle_remb(
-        &mut self,
-        arrival: Instant,
-        key: usize,
-        bits_per_second: u64,
-        ssrcs: impl Iterator<Item = u32>,
-    ) {
+    fn handle_remb(&mut self, arrival: Instant, key: usize, packet: &RtcpPacket<'_>) {
+        let Some(rate) = packet.remb() else { return };
+        if !self.transports[key].downlink.as_ref().is_some_and(|it| it.takes_remb()) {
+            return;
+        }
         let now_us = self.clock.micros(arrival);
-        let ssrcs: Vec<u32> = ssrcs.collect();
-        let beside = self.bitrate_beside(now_us, key, &ssrcs);
+        let about = packet.remb_ssrcs().next().unwrap_or(0);
+        let named = |ssrc: u32| packet.remb_ssrcs().any(|one| one == ssrc);
+        let beside = self.bitrate_beside(now_us, key, named);
         if let Some(downlink) = &mut self.transports[key].downlink {
-            downlink.remb(now_us, bits_per_second, beside);
+            downlink.remb(now_us, (about, rate), beside);
             self.after_estimate(arrival, key);
         }
     }

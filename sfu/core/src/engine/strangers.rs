@@ -9,6 +9,7 @@ use crate::egress::{DATAGRAM_MAX, Egress, Protocol, Tuple};
 use crate::transport::Transport;
 use rand::Rng;
 use sfu_rtp::RtpHeader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// A flood of strangers is looked at no more often: who moved and is not seen for it is found by its own next check.
@@ -81,8 +82,9 @@ impl Engine {
         let key = datagram.get(8..12).and_then(|key| key.try_into().ok());
         let key = key.map_or(usize::MAX, |key| u32::from_be_bytes(key) as usize);
         let transport = self.transports.get_mut(key).ok_or(DropReason::BadStun)?;
-        let check =
-            transport.ice.handle_response(now, tuple, datagram).ok_or(DropReason::BadStun)?;
+        let ice = &mut transport.ice;
+        let checked = catch_unwind(AssertUnwindSafe(|| ice.handle_response(now, tuple, datagram)));
+        let check = checked.map_err(|_| DropReason::Panicked)?.ok_or(DropReason::BadStun)?;
         self.proved(key, tuple, check);
         Ok(())
     }

@@ -218,11 +218,13 @@ impl Downlink {
         self.tick(now_us, total_bytes);
     }
 
-    pub(crate) fn remb(&mut self, now_us: u64, bits_per_second: u64, beside: u64) {
-        // Who sends both is measured better by the other one.
-        if !self.told || !self.estimator.has_feedback() {
-            self.estimator.remb(now_us, bits_per_second, beside);
-        }
+    /// Does a REMB count? Who sends feedback as well is measured better by that.
+    pub(crate) fn takes_remb(&self) -> bool {
+        !self.told || !self.estimator.has_feedback()
+    }
+
+    pub(crate) fn remb(&mut self, now_us: u64, (about, rate): (u32, u64), beside: u64) {
+        self.estimator.remb(now_us, (about, rate), beside);
     }
 
     pub(crate) fn receiver_report(&mut self, now_us: u64, lost: u8, rtt_us: Option<u64>) {

@@ -272,8 +272,11 @@ impl IceLite {
         tuple: &Tuple,
         datagram: &[u8],
     ) -> Option<Check> {
+        let path = self.path.filter(|path| path.is_for(tuple))?;
         let response = Success::parse(datagram)?;
-        let path = self.path.filter(|path| path.is_answered_by(tuple, &response))?;
+        if response.transaction() != Some(path.transaction) {
+            return None;
+        }
         let generations = std::iter::once(&self.current).chain(&self.previous);
         if !generations.into_iter().any(|one| response.verify(&one.remote.password)) {
             return None;

@@ -45,7 +45,7 @@ fn no_feedback_breaks_the_bounds() {
             bwe.sent(now, rng.random_range(0..1500));
             match rng.random_range(0..8) {
                 0 => bwe.tick(now),
-                1 => bwe.remb(now, rng.random(), rng.random()),
+                1 => bwe.remb(now, (rng.random(), rng.random()), rng.random()),
                 2 => bwe.receiver_report(now, rng.random_range(-2.0..2.0), Some(rng.random())),
                 3 => bwe.receiver_report(now, f32::NAN, None),
                 4 => bwe.set_wanted(now, rng.random(), rng.random()),
@@ -96,11 +96,11 @@ fn a_remb_caps_and_reports_decide_without_feedback() {
     assert_eq!(bwe.estimate().cause, Cause::Reports);
     let grown = bwe.estimate().bits_per_second;
     assert!((600_000..1_000_000).contains(&grown), "8 % a second: {grown}");
-    bwe.remb(10_000_000, 2_000_000, 0);
+    bwe.remb(10_000_000, (7, 2_000_000), 0);
     // 1 Mbit/s is sent: an estimate above that lifts ours, and is no limit.
     assert_eq!((bwe.estimate().bits_per_second, bwe.estimate().cause), (2_000_000, Cause::Reports));
     bwe.receiver_report(10_100_000, 0.3, Some(50_000));
     assert_eq!((bwe.estimate().bits_per_second, bwe.estimate().cause), (1_700_000, Cause::Reports));
-    bwe.remb(10_200_000, 900_000, 0);
+    bwe.remb(10_200_000, (7, 900_000), 0);
     assert_eq!((bwe.estimate().bits_per_second, bwe.estimate().cause), (900_000, Cause::Remb));
 }

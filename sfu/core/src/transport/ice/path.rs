@@ -5,7 +5,7 @@
 //! their way and sends them in another's name brings him ten datagrams in five seconds.
 
 use crate::egress::Tuple;
-use crate::transport::stun::{Success, TRANSACTION_LEN};
+use crate::transport::stun::TRANSACTION_LEN;
 use std::time::{Duration, Instant};
 
 /// Between two sendings.
@@ -33,13 +33,13 @@ impl PathCheck {
 
     /// May a check for `tuple` take its place?
     pub(super) fn is_over(&self, now: Instant, tuple: &Tuple) -> bool {
-        let after = if self.tuple == *tuple { OVER_AFTER } else { YIELDS_AFTER };
+        let after = if self.is_for(tuple) { OVER_AFTER } else { YIELDS_AFTER };
         now.saturating_duration_since(self.began) >= after
     }
 
     /// Books a sending if it is time.
     pub(super) fn is_due(&mut self, now: Instant, tuple: &Tuple) -> bool {
-        let due = self.tuple == *tuple && now >= self.next && self.sent < SENDINGS;
+        let due = self.is_for(tuple) && now >= self.next && self.sent < SENDINGS;
         if due {
             self.sent += 1;
             self.next = now + SPACING;
@@ -47,8 +47,7 @@ impl PathCheck {
         due
     }
 
-    /// Not authenticated yet.
-    pub(super) fn is_answered_by(&self, tuple: &Tuple, response: &Success<'_>) -> bool {
-        self.tuple == *tuple && response.transaction() == Some(self.transaction)
+    pub(super) fn is_for(&self, tuple: &Tuple) -> bool {
+        self.tuple == *tuple
     }
 }
