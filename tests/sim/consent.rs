@@ -199,10 +199,15 @@ fn who_proves_that_it_is_at_an_address_in_use_gets_it() {
     let mut answer = answer_check(&password, ours).expect("a good check");
     let elsewhere: SocketAddr = "198.51.100.77:7777".parse().unwrap();
     world.feed(elsewhere, &mut answer.clone());
+    // Who was there before has gone without a word.
+    let before = &mut world.subscribers[0];
+    (before.mute, before.endpoint.checks, before.endpoint.answers) = (true, false, false);
+    let proved = world.now;
     world.feed(shared, &mut answer);
     world.feed(shared, &mut nominating(2));
     world.run(SECOND);
     assert!(connected(&world));
+    assert_eq!(whole_frames(&world, proved), 0, "what is for the one before goes to the newcomer");
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub(super) fn run(run: &mut Run<'_>, own: &Churn, cycles: usize) -> anyhow::Resu
 
 fn together(run: &mut Run<'_>, done: usize, video: &Shape) -> anyhow::Result<()> {
     let joiner = |number: usize| Joiner {
-        room: "churn".to_owned(),
+        // One room would be full of those who have gone without a word and are waited for.
+        room: format!("churn{}", done / TOGETHER),
         role: Role::Meet {
             tag: format!("participant{number}"),
             sends: vec![single(Shape::audio(120)), single(*video)],

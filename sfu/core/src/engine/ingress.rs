@@ -104,7 +104,10 @@ impl Engine {
         if let Some(dropped) = check.dropped {
             self.demux.remove_tuple(&dropped, key);
         }
-        // Every time: another transport may have proved this tuple in between, and be gone.
+        // Whoever had the address before is there no more: what is sealed for it is nothing to who is there now.
+        if self.demux.transport_of(tuple).is_some_and(|before| before != key) {
+            self.forget_tuple(tuple);
+        }
         self.demux.add_tuple(*tuple, key);
         let transport = &mut self.transports[key];
         transport.selected = transport.ice.selected().copied();
