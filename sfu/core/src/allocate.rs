@@ -5,6 +5,7 @@
 //! whoever stands lowest first. A rung that is held may cost a little more than there is and a rung above it must leave a little: so
 //! an estimate that moves up and down by a few per cent changes nothing.
 
+use crate::bandwidth::Backlog;
 use crate::event::Limit;
 use crate::params::{Demand, Layer};
 
@@ -18,6 +19,14 @@ const UP_FRAMES: u64 = 106;
 const KEEP: u64 = 106;
 /// … or with more frames of the same picture so much: what a layer takes is measured over a second, and moves by as much.
 const KEEP_FRAMES: u64 = 114;
+/// With hardly a queue, frames of the same picture may cost so much: an estimate that fell by a queue that has gone is 0.85 of what the link carries …
+const SHORT_FRAMES: u64 = 135;
+/// … to come back so much …
+const SHORT_UP_FRAMES: u64 = 114;
+/// … a picture that is held a little less: it takes a keyframe to come back …
+const SHORT_KEEP: u64 = 125;
+/// … and with a long one no more than there is.
+const LONG_FRAMES: u64 = 100;
 /// The first slot keeps its lowest rung until there is less than this share of its cost, in percent: some picture that stutters is worth more than none.
 const FLOOR: u64 = 30;
 /// … and gets it back when there is so much.
@@ -33,6 +42,8 @@ pub(crate) struct Budget {
     pub(crate) starting: bool,
     /// Every slot keeps its lowest rung whatever is left.
     pub(crate) keeps_lowest: bool,
+    /// At the link.
+    pub(crate) backlog: Backlog,
 }
 
 /// One quality of a track: everything up to `layer`, and what that costs.
@@ -135,7 +146,7 @@ impl Allocator {
     }
 
     fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) {
-        let mut left = budget.bits_per_second;
+        let (mut left, mut over) = (budget.bits_per_second, 0);
         for (place, &index) in self.order.iter().enumerate() {
             let (slot, climb) = (&slots[index], &mut self.climbs[index]);
             let Some(lowest) = climb.rung(slot, 0) else { continue };
@@ -143,9 +154,9 @@ impl Allocator {
             let least = percent(lowest.bits_per_second, share);
             let first = place == 0 && (budget.starting || budget.bits_per_second >= least);
             let floor = first || budget.keeps_lowest;
-            if fits(slot, lowest, left) || floor {
+            if fits(slot, lowest, budget.backlog, left) || floor {
                 climb.at = 1;
-                left = left.saturating_sub(lowest.bits_per_second);
+                (left, over) = pay(left, over, lowest.bits_per_second);
             } else {
                 climb.done = true;
             }
@@ -157,10 +168,12 @@ impl Allocator {
                 let (slot, climb) = (&slots[index], &mut self.climbs[index]);
                 let now = climb.cost(slot);
                 let next = climb.rung(slot, climb.at);
-                match next.filter(|next| fits_beside(slot, next, now, left)) {
+                let there = (left + now).saturating_sub(over);
+                match next.filter(|next| fits(slot, next, budget.backlog, there)) {
                     Some(next) => {
                         climb.at += 1;
-                        left = left.saturating_sub(next.bits_per_second.saturating_sub(now));
+                        let more = next.bits_per_second.saturating_sub(now);
+                        (left, over) = pay(left, over, more);
                     }
                     None => climb.done = true,
                 }
@@ -183,31 +196,35 @@ impl Allocator {
     }
 }
 
+/// Takes so much of what is left; what is held may cost more than that, which is over.
+fn pay(left: u64, over: u64, cost: u64) -> (u64, u64) {
+    (left.saturating_sub(cost), over + cost.saturating_sub(left))
+}
+
 fn percent(value: u64, percent: u64) -> u64 {
     value.saturating_mul(percent) / 100
 }
 
 /// May the slot stand on this rung with so much?
-fn fits(slot: &Slot<'_>, rung: &Rung, left: u64) -> bool {
-    fits_beside(slot, rung, 0, left)
-}
-
-/// The same, when it has paid for `paid` of it already.
-fn fits_beside(slot: &Slot<'_>, rung: &Rung, paid: u64, left: u64) -> bool {
+fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
     // More frames of the same size are no other picture, and take no keyframe.
     let same = slot.held.is_some_and(|held| rung.layer.spatial == held.spatial);
     if !held && !same && slot.grounded {
         return false;
     }
-    let share = match (held, same) {
-        (true, true) if rung.layer.temporal > 0 => KEEP_FRAMES,
-        (true, _) => KEEP,
-        (_, true) => UP_FRAMES,
+    let share = match (held, same, backlog) {
+        (true, true, Backlog::Short) if rung.layer.temporal > 0 => SHORT_FRAMES,
+        (true, true, Backlog::Long) if rung.layer.temporal > 0 => LONG_FRAMES,
+        (true, true, _) if rung.layer.temporal > 0 => KEEP_FRAMES,
+        (true, _, Backlog::Short) => SHORT_KEEP,
+        (true, ..) => KEEP,
+        (_, true, Backlog::Long) => UP,
+        (_, true, Backlog::Short) => SHORT_UP_FRAMES,
+        (_, true, Backlog::Unknown) => UP_FRAMES,
         _ => UP,
     };
-    let there = percent(left.saturating_add(paid), share);
-    rung.bits_per_second <= there
+    rung.bits_per_second <= percent(there, share)
 }
 
 /// The rungs that a slot has use for, in the order in which it climbs them. Pictures of people lose sharpness before more than half of their frames; what is to be

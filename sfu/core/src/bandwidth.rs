@@ -31,6 +31,7 @@ mod groups;
 mod loss;
 mod probe;
 mod probe_result;
+mod queue;
 mod reports;
 mod throughput;
 mod trend;
@@ -40,6 +41,7 @@ use delay::Delay;
 use loss::{Known, Loss};
 use probe::{Condition, ProbeController};
 use probe_result::{ProbeResult, ProbeResults};
+pub(crate) use queue::Backlog;
 use reports::Reports;
 use throughput::Throughput;
 use trend::Usage;
@@ -59,6 +61,9 @@ const OUTAGE_US: u64 = 1_000_000;
 const OWN_QUEUE_US: u64 = 500_000;
 /// That is for media that took less than this of the estimate.
 const SOME_OF_IT: f64 = 0.85;
+
+/// With more loss than this, repairs take what a short queue would have room for.
+const LOSS_NONE: f64 = 0.01;
 
 /// One sent packet whose fate is known now.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +142,7 @@ pub(crate) struct BandwidthEstimator {
     /// Of transport-wide feedback.
     feedback_us: Option<u64>,
     backed_off_us: u64,
+    queued_us: Option<u64>,
     /// When the last probe had left, and what arrived before it without a queue that grew.
     before_probe: Option<(u64, f64)>,
 }
@@ -159,6 +165,7 @@ impl BandwidthEstimator {
             has_reports: false,
             feedback_us: None,
             backed_off_us: now_us,
+            queued_us: None,
             before_probe: None,
         }
     }
@@ -225,6 +232,9 @@ impl BandwidthEstimator {
             max: MAX_BITS_PER_SECOND,
         };
         self.loss.update(now_us, known);
+        if self.delay.usage() == Usage::Over || self.delay.backlog() == Backlog::Long {
+            self.queued_us = Some(now_us);
+        }
         self.refresh(now_us);
         if let Some(rate) = self.acked {
             self.probes.carried(rate);
@@ -307,6 +317,22 @@ impl BandwidthEstimator {
         self.loss.average()
     }
 
+    /// When there was a queue last that grew or was long.
+    pub(crate) fn queued_us(&self) -> Option<u64> {
+        self.queued_us
+    }
+
+    /// The queue at the link, where it is what decides.
+    pub(crate) fn backlog(&self) -> Backlog {
+        match self.cause {
+            Cause::Loss | Cause::Remb | Cause::Reports | Cause::Start => Backlog::Unknown,
+            _ if self.delay.backlog() == Backlog::Short && self.loss() > LOSS_NONE => {
+                Backlog::Unknown
+            }
+            _ => self.delay.backlog(),
+        }
+    }
+
     /// `false` until the first feedback, REMB or receiver report.
     pub(crate) fn is_measured(&self) -> bool {
         self.feedback_us.is_some() || self.has_reports
@@ -350,6 +376,7 @@ impl BandwidthEstimator {
             (_, loss::State::Increasing) => Condition::LossIncreasing,
             _ => Condition::Free,
         };
+        self.probes.set_queued(self.delay.backlog() == Backlog::Long);
         self.probes.set_estimate(now_us, self.estimate, condition);
     }
 }

@@ -12,9 +12,6 @@ const AUDIO: u64 = 66_000;
 /// Part of the capacity that the best set of layers must fit into, in percent.
 const USE_PERCENT: u64 = 90;
 
-/// Where the goal of 95 % is missed so far: round trip and rate. A layer that fills 87 % of the link is lost to an occasional overuse.
-const MISSED: [(Micros, u64); 1] = [(300 * MS, 2_200_000)];
-
 /// The best layer that fits; the lowest one must be shown in any case.
 fn best(capacity: u64) -> u8 {
     let fits =
@@ -48,8 +45,7 @@ fn steady_state_shows_the_best_layer_that_fits() {
             let queue = queue_p95(&mut meeting, viewer, during.clone());
             let limit = if rate >= 1_000_000 { 50 * MS } else { 120 * MS };
             let frozen = playback.frozen(during.clone());
-            let least = if MISSED.contains(&(setup.rtt, rate)) { 0.7 } else { 0.95 };
-            if above < least || queue > limit || frozen > 0.005 {
+            if above < 0.95 || queue > limit || frozen > 0.005 {
                 let changes = playback.changes(during).len();
                 misses.push(format!(
                     "{} ms, {} kbit/s: layer {best} or better {:.1} % of the time, {changes} changes, \
@@ -148,11 +144,12 @@ fn figure_07_loss_ends_and_the_picture_returns() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
-/// 5 Mbit/s, 500 kbit/s, 5 Mbit/s.
+/// 5 Mbit/s, 500 kbit/s, 5 Mbit/s. The queue of 300 ms is full before anybody can know, and the keyframe of the low layer waits behind it.
 #[test]
 fn rate_steps_by_ten() {
     let mut misses = Vec::new();
-    for setup in setups(&SEEDS) {
+    let moving = |setup| Setup { temporal: true, swing: 8, ..setup };
+    for setup in setups(&SEEDS).flat_map(|setup| [setup, moving(setup)]) {
         let (mut meeting, viewer) = watch(setup, 5_000_000, 10);
         let fell = meeting.world.now;
         meeting.link(viewer).rate = 500_000;
@@ -163,8 +160,9 @@ fn rate_steps_by_ten() {
         let sent = bitrate(&meeting, viewer, fell + SECOND..fell + 2 * SECOND);
         let playback = Playback::of(&meeting, viewer);
         let freeze = playback.longest_freeze(fell..back);
+        let longest = if setup.rtt > 100 * MS { 600 * MS } else { 500 * MS };
         let top = playback.first(2, back).map(|at| at - back);
-        if sent > 500_000 || top.is_none_or(|top| top > 8 * SECOND) || freeze > 2000 * MS {
+        if sent > 500_000 || top.is_none_or(|top| top > 8 * SECOND) || freeze > longest {
             misses.push(format!(
                 "seed {}, {} ms: {} kbit/s after a second, a freeze of {} ms, top layer after {:?} ms",
                 setup.seed, setup.rtt / MS, sent / 1000, freeze / MS, top.map(|top| top / MS)
@@ -313,8 +311,6 @@ fn one_bad_viewer_among_fifty_changes_nothing_for_the_others() {
 /// Encoders do not keep their rate: with 8 % up and down the top layer and the audio take 1.7 to 2.05 Mbit/s of these links.
 #[test]
 fn a_layer_whose_rate_moves_keeps_nine_of_ten_frames() {
-    // Where that is missed so far: 86 to 94 %, and up to 55 ms in the queue instead of 50.
-    const MISSED: u64 = 2_000_000;
     let mut misses = Vec::new();
     for mut setup in setups(&SEEDS) {
         (setup.temporal, setup.swing) = (true, 8);
@@ -326,8 +322,7 @@ fn a_layer_whose_rate_moves_keeps_nine_of_ten_frames() {
             let top = playback.share(2, during.clone());
             let queue = queue_p95(&mut meeting, viewer, during.clone());
             let frozen = playback.frozen(during);
-            let (least, limit) = if rate == MISSED { (0.8, 60 * MS) } else { (0.9, 50 * MS) };
-            if share < least || top < 0.95 || queue > limit || frozen > 0.005 {
+            if share < 0.9 || top < 0.95 || queue > 50 * MS || frozen > 0.005 {
                 misses.push(format!(
                     "seed {}, {} ms, {} kbit/s: {:.1} % of the frames, top layer {:.1} % of the time, p95 in the queue {} ms, frozen {:.1} %",
                     setup.seed, setup.rtt / MS, rate / 1000, share * 100.0, top * 100.0, queue / MS, frozen * 100.0

@@ -36,11 +36,23 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
     Slot { demand: Demand::default(), cap: (None, None), rungs, held: None, grounded: false }
 }
 
-fn allocate(kbps: u64, slots: &[Slot<'_>]) -> Vec<Given> {
+fn budget(kbps: u64) -> Budget {
+    Budget {
+        bits_per_second: kbps * 1000,
+        starting: false,
+        keeps_lowest: false,
+        backlog: Backlog::Unknown,
+    }
+}
+
+fn allocate_with(budget: Budget, slots: &[Slot<'_>]) -> Vec<Given> {
     let mut out = Vec::new();
-    let budget = Budget { bits_per_second: kbps * 1000, starting: false, keeps_lowest: false };
     Allocator::default().allocate(Some(budget), slots, &mut out);
     out
+}
+
+fn allocate(kbps: u64, slots: &[Slot<'_>]) -> Vec<Given> {
+    allocate_with(budget(kbps), slots)
 }
 
 fn layers(kbps: u64, slots: &[Slot<'_>]) -> Vec<Option<(u8, u8)>> {
@@ -65,11 +77,9 @@ fn the_best_that_fits() {
 #[test]
 fn a_first_guess_leaves_nobody_without_a_picture() {
     let rungs = [rung(0, 0, 2500, (1280, 720), 30.0)];
-    let (slots, mut out) = ([slot(&rungs)], Vec::new());
     for (starting, expected) in [(false, None), (true, Some(Layer::default()))] {
-        let budget = Budget { bits_per_second: 300_000, starting, keeps_lowest: false };
-        Allocator::default().allocate(Some(budget), &slots, &mut out);
-        assert_eq!(out[0].layer, expected);
+        let given = allocate_with(Budget { starting, ..budget(300) }, &[slot(&rungs)]);
+        assert_eq!(given[0].layer, expected);
     }
 }
 
@@ -191,6 +201,36 @@ fn more_frames_of_the_same_picture_need_no_reserve() {
     // Another picture takes a keyframe.
     assert_eq!(layers(1400, &[held(1, 2)]), [Some((1, 2))]);
     assert_eq!(layers(1432, &[held(1, 2)]), [Some((2, 1))]);
+}
+
+/// The estimate is 0.85 of what the link carries after a queue; whether frames are left out depends on the queue itself.
+#[test]
+fn without_a_queue_what_is_held_stays_and_with_a_long_one_it_must_fit() {
+    let rungs = temporal();
+    let held = |spatial, temporal| Slot { held: Some(Layer { spatial, temporal }), ..slot(&rungs) };
+    let given = |kbps, backlog, held| {
+        let layer = allocate_with(Budget { backlog, ..budget(kbps) }, &[held])[0].layer;
+        layer.map(|layer| (layer.spatial, layer.temporal))
+    };
+    let frames = |kbps, backlog| given(kbps, backlog, held(2, 2));
+    assert_eq!(frames(1260, Backlog::Short), Some((2, 2)));
+    assert_eq!(frames(1250, Backlog::Short), Some((2, 1)));
+    assert_eq!(frames(1492, Backlog::Unknown), Some((2, 2)));
+    assert_eq!(frames(1690, Backlog::Long), Some((2, 1)));
+    assert_eq!(frames(1700, Backlog::Long), Some((2, 2)));
+    // They come back as soon as the queue has gone, …
+    assert_eq!(given(1495, Backlog::Short, held(2, 1)), Some((2, 2)));
+    assert_eq!(given(1485, Backlog::Short, held(2, 1)), Some((2, 1)));
+    assert_eq!(given(1780, Backlog::Long, held(2, 1)), Some((2, 1)));
+    // … another picture does not.
+    assert_eq!(given(1400, Backlog::Short, held(1, 2)), Some((1, 2)));
+    let rungs = simulcast();
+    let picture = |kbps, backlog| {
+        let held = Some(Layer { spatial: 2, temporal: 0 });
+        let slot = Slot { held, ..slot(&rungs) };
+        allocate_with(Budget { backlog, ..budget(kbps) }, &[slot])[0].layer.map(|l| l.spatial)
+    };
+    assert_eq!([Backlog::Short, Backlog::Long].map(|it| picture(1370, it)), [Some(2), Some(1)]);
 }
 
 #[test]

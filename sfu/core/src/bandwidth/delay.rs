@@ -2,6 +2,7 @@
 
 use super::aimd::Aimd;
 use super::groups::Groups;
+use super::queue::{Backlog, Queue};
 use super::throughput::Rate;
 use super::trend::{Trend, Usage};
 use super::{Cause, PacketResult};
@@ -30,6 +31,7 @@ pub(super) struct Delay {
     groups: Groups,
     trend: Trend,
     aimd: Aimd,
+    queue: Queue,
     fed_us: Option<u64>,
     /// In this feedback the queue became empty.
     recovered: bool,
@@ -41,6 +43,7 @@ impl Delay {
             groups: Groups::default(),
             trend: Trend::default(),
             aimd: Aimd::new(now_us, start),
+            queue: Queue::default(),
             fed_us: None,
             recovered: false,
         }
@@ -58,6 +61,10 @@ impl Delay {
         self.trend.usage()
     }
 
+    pub(super) fn backlog(&self) -> Backlog {
+        self.queue.backlog()
+    }
+
     pub(super) fn has_recovered(&self) -> bool {
         self.recovered
     }
@@ -67,6 +74,7 @@ impl Delay {
         if self.fed_us.is_some_and(|at| now_us.saturating_sub(at) > SILENCE_US) {
             self.groups = Groups::default();
             self.trend = Trend::default();
+            self.queue.forget();
         }
         self.fed_us = Some(now_us);
         self.recovered = false;
@@ -77,6 +85,7 @@ impl Delay {
 
     #[inline]
     pub(super) fn add(&mut self, now_us: u64, packet: &PacketResult, arrival_us: i64) {
+        self.queue.add(packet.sent_us, arrival_us);
         if let Some(delta) = self.groups.add(now_us, packet.sent_us, arrival_us) {
             let before = self.trend.usage();
             self.trend.add(delta);
@@ -92,7 +101,18 @@ impl Delay {
         probe: Option<f64>,
         max: f64,
     ) -> bool {
-        let usage = self.trend.usage();
+        self.queue.settle(now_us);
+        let choked = acked.recent.is_some_and(|recent| recent.choked);
+        if self.queue.has_jumped() && choked {
+            self.trend.overuse();
+        }
+        let usage = match self.trend.usage() {
+            Usage::Over if self.queue.has_shrunk() => match self.queue.backlog() {
+                Backlog::Long => Usage::Under,
+                _ => Usage::Normal,
+            },
+            usage => usage,
+        };
         // Half a second ago there may have been another layer, or another link.
         let recent = acked.recent.map(|recent| recent.arrived);
         let strained = acked.recent.is_none_or(|recent| recent.strained);

@@ -68,6 +68,7 @@ enum State {
 pub(super) struct ProbeController {
     state: State,
     condition: Condition,
+    queued: bool,
     estimate: f64,
     /// What got through since the network was congested last.
     proved: f64,
@@ -93,6 +94,7 @@ impl ProbeController {
         Self {
             state: State::Init,
             condition: Condition::Free,
+            queued: false,
             estimate: start,
             proved: 0.0,
             wanted: 0.0,
@@ -129,6 +131,11 @@ impl ProbeController {
     /// Is all that is short frames of pictures that are shown? Then the next probe comes soon after the queue has emptied.
     pub(super) fn set_lacks_frames(&mut self, lacks_frames: bool) {
         self.lacks_frames = lacks_frames;
+    }
+
+    /// Is there a queue that a probe would only make longer?
+    pub(super) fn set_queued(&mut self, queued: bool) {
+        self.queued = queued;
     }
 
     /// Does somebody want more than there is?
@@ -237,7 +244,7 @@ impl ProbeController {
             Condition::Free => {}
         }
         let first = first.min(max);
-        if first < GAIN_MIN * self.estimate {
+        if self.queued || first < GAIN_MIN * self.estimate {
             return false;
         }
         let second = second.map(|rate| rate.min(max)).filter(|rate| *rate > GAIN_MIN * first);

@@ -21,6 +21,8 @@ const REQUIRED: u32 = 10;
 const RECENT_US: i64 = 150_000;
 /// What arrives at less than this of the rate at which it was sent queues up.
 const STRAINED: f64 = 0.95;
+/// … and less than this is another link.
+const CHOKED: f64 = 0.7;
 /// An arrival so long before another one was on another clock.
 const BACKWARDS_US: i64 = 1_000_000;
 const DURATION_US_MIN: i64 = 1_000;
@@ -48,6 +50,8 @@ pub(super) struct Rate {
     pub(super) arrived: f64,
     /// It was sent faster.
     pub(super) strained: bool,
+    /// … by far.
+    pub(super) choked: bool,
 }
 
 #[derive(Debug)]
@@ -172,7 +176,11 @@ impl Throughput {
             f64::from(sum.bytes - sum.first_bytes) / received.max(DURATION_US_MIN) as f64;
         let sent = (sum.last_sent_us - sum.first_sent_us) as i64;
         let sent = f64::from(sum.bytes - sum.last_sent_bytes) / sent.max(DURATION_US_MIN) as f64;
-        Rate { arrived: received.min(sent) * 8e6, strained: received < STRAINED * sent }
+        Rate {
+            arrived: received.min(sent) * 8e6,
+            strained: received < STRAINED * sent,
+            choked: received < CHOKED * sent,
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Trend {
         self.usage
     }
 
+    /// The queue is seen to grow by other means.
+    pub(super) fn overuse(&mut self) {
+        self.usage = Usage::Over;
+    }
+
     pub(super) fn add(&mut self, delta: Delta) {
         let (sent_ms, arrival_ms) =
             (delta.sent_us as f32 / 1000.0, delta.arrival_us as f32 / 1000.0);

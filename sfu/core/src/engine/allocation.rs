@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::allocate::{Budget, Given, Slot};
+use crate::bandwidth::Backlog;
 use crate::consumer::Consumer;
 use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
@@ -20,6 +21,8 @@ const REPAIRS_PART: u64 = 5;
 /// A layer for which there is less than this of its cost, in percent, is not shown until a lower one begins: its frames would
 /// come too late, and fill the queue in front of the next keyframe.
 const STARVED_PERCENT: u64 = 60;
+/// … of which there is enough already.
+const STARVED_PERCENT_QUEUED: u64 = 150;
 /// A status is told again when a bitrate in it changed by so many percent.
 const TOLD_PERCENT: u64 = 25;
 
@@ -127,6 +130,7 @@ impl Engine {
                 bits_per_second: downlink.estimate(now_us)?.bits_per_second.saturating_sub(other),
                 starting: downlink.is_starting(now_us),
                 keeps_lowest: downlink.keeps_lowest(),
+                backlog: downlink.backlog(),
             })
         });
         let mut given = std::mem::take(&mut self.given);
@@ -148,12 +152,13 @@ impl Engine {
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
+        let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess);
             }
-            self.give(now, (consumer, producer), given, left);
+            self.give(now, (consumer, producer), given, (left, backlog));
         }
         self.given = given;
         self.begin_probe(now, key);
@@ -228,14 +233,20 @@ impl Engine {
     }
 
     /// Applies what one slot was given. `left`: bits per second that nobody was given.
-    fn give(&mut self, now: Instant, at: (usize, usize), given: &Given, left: u64) {
+    fn give(
+        &mut self,
+        now: Instant,
+        at: (usize, usize),
+        given: &Given,
+        (left, backlog): (u64, Backlog),
+    ) {
         let (key, from) = at;
         let (Some(producer), Some(consumer)) =
             (self.producers.get(from), self.consumers.get_mut(key))
         else {
             return;
         };
-        let starved = is_starved(producer, consumer, given, left);
+        let starved = is_starved(producer, consumer, given, (left, backlog));
         let aim = aim(producer, given.layer);
         let before = consumer.selector.aimed();
         if before != aim {
@@ -316,7 +327,12 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
 }
 
 /// Is a simulcast layer shown that the link carries no more, until the one that was given begins?
-fn is_starved(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) -> bool {
+fn is_starved(
+    producer: &Producer,
+    consumer: &Consumer,
+    given: &Given,
+    (left, backlog): (u64, Backlog),
+) -> bool {
     let Some(shown) = consumer.selector.current().filter(|_| producer.encodings.len() > 1) else {
         return false;
     };
@@ -324,7 +340,11 @@ fn is_starved(producer: &Producer, consumer: &Consumer, given: &Given, left: u64
     let same = producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
     let cost = same.map(|rung| rung.bits_per_second).min().unwrap_or(0);
     let there = given.cost + left;
-    above && given.limit == Limit::Bandwidth && there * 100 < cost * STARVED_PERCENT
+    let share = match backlog {
+        Backlog::Long => STARVED_PERCENT_QUEUED,
+        _ => STARVED_PERCENT,
+    };
+    above && given.limit == Limit::Bandwidth && there * 100 < cost * share
 }
 
 /// The best of a kind means whatever is added to it later, too.

@@ -1,7 +1,7 @@
 //! What one subscriber's link carries: the estimate with its inputs, and the probe that is under way.
 
 use crate::allocate::climbs_with;
-use crate::bandwidth::{BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
+use crate::bandwidth::{Backlog, BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
 use crate::event::Bandwidth;
 
 /// A peer that negotiated transport-wide feedback and sends none for so long after the first packet is taken for one that cannot be measured.
@@ -25,6 +25,10 @@ const FALL_PERCENT: u64 = 4;
 const PROBE_MAX_US: u64 = 100_000;
 /// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
 const PACED_REPAIRS_PART: u64 = 4;
+/// What layers take is measured over a second, and evened out over so many allocations …
+const EVENED_PARTS: u64 = 10;
+/// … unless it differs by so much, which is another layer.
+const OTHER_LAYER_PERCENT: u64 = 40;
 /// From this share of loss on a repair leaves twice: to ask once more takes a round trip, and then the frame is late.
 const LOSSY: f64 = 0.02;
 /// … and while more than this is lost, whoever is so far away and has room is sent everything twice.
@@ -86,14 +90,14 @@ pub(crate) struct Downlink {
     /// What slots have use for and what they were given, bits per second.
     wanted: u64,
     given: u64,
+    /// What slots were given without what comes and goes, as a keyframe does.
+    evened: u64,
     paced: u64,
     repair_bytes: u64,
     repairs_since_us: u64,
     repairs: u64,
     /// Everything leaves twice.
     spares: bool,
-    /// When a queue was what limited the rate last.
-    queued_us: Option<u64>,
     /// Bytes that copies may take, and of when that is.
     spare_bytes: u64,
     spare_us: u64,
@@ -114,12 +118,12 @@ impl Downlink {
             allocated: (0, 0),
             wanted: 0,
             given: 0,
+            evened: 0,
             paced: 0,
             repair_bytes: 0,
             repairs_since_us: now_us,
             repairs: 0,
             spares: false,
-            queued_us: None,
             spare_bytes: 0,
             spare_us: now_us,
         }
@@ -159,6 +163,11 @@ impl Downlink {
         self.is_guess() || self.estimator.is_vague()
     }
 
+    /// The queue at the link.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.estimator.backlog()
+    }
+
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
@@ -175,10 +184,8 @@ impl Downlink {
         let far = rtt_us.is_some_and(|rtt| rtt >= FAR_US);
         let lossy = self.estimator.loss() >= least;
         // What a full queue loses is not sent twice into it.
-        if self.estimator.estimate().cause == Cause::Delay {
-            self.queued_us = Some(now_us);
-        }
-        let calm = self.queued_us.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US);
+        let queued = self.estimator.queued_us();
+        let calm = queued.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US);
         self.spares = self.told && self.probed && far && lossy && calm;
         self.spares
     }
@@ -280,7 +287,13 @@ impl Downlink {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
         (self.wanted, self.given) = (wanted + other, given + other);
         // What loss takes of a link that is wide enough; what a full queue lost is not sent as fast again.
-        self.paced = given + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
+        let far = given.abs_diff(self.evened) * 100 > self.evened * OTHER_LAYER_PERCENT;
+        // Where packets are lost without a queue, what waits is only late.
+        self.evened = match far || self.is_lossy() {
+            true => given,
+            false => (self.evened * (EVENED_PARTS - 1) + given) / EVENED_PARTS,
+        };
+        self.paced = self.evened + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
         // Nothing needs a probe that everything fits into.
         let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
         self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 }, frames);

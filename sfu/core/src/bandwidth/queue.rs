@@ -1,0 +1,158 @@
+//! How long the queue at the link is: the one-way delay above the least one that was seen lately.
+//!
+//! The trend tells that a queue grows. How long it is decides whether that needs an answer at once: what encoders send moves by a tenth within a second, and a
+//! link that carries just that has a queue at times, which goes by itself.
+
+/// The least delay is looked for in the last one to two of these: clocks drift, and ways change.
+const BASE_US: u64 = 15_000_000;
+/// Packets that it takes to say anything.
+const PACKETS_MIN: u32 = 3;
+/// So long it is too long …
+const LONG_US: i64 = 30_000;
+/// … until it is this short.
+const SHORT_US: i64 = 12_000;
+
+/// A queue of so much …
+const JUMP_US: i64 = 60_000;
+/// … that grew by so much since the last feedback needs no trend to be seen.
+const JUMP_GROWTH_US: i64 = 30_000;
+
+/// It empties when it got so much shorter.
+const SHRINK_US: i64 = 5_000;
+
+/// How the queue is, as far as feedback tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    /// Nothing is known of it.
+    #[default]
+    Unknown,
+    /// It is short, or was so last and is not long yet.
+    Short,
+    /// It is long, or was so last and is not short yet.
+    Long,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Least difference between the receiver's clock at arrival and ours at departure, in this part of the time and in the one before it.
+    base: [Option<i64>; 2],
+    since_us: u64,
+    /// The least one of some packets: a frame that leaves at once waits for itself. And how many they are.
+    least: Option<i64>,
+    packets: u32,
+    /// As of the last feedback.
+    last_us: i64,
+    jumped: bool,
+    shrank: bool,
+    backlog: Backlog,
+}
+
+impl Queue {
+    #[inline]
+    pub(super) fn add(&mut self, sent_us: u64, arrival_us: i64) {
+        let delay = arrival_us.wrapping_sub(sent_us as i64);
+        self.least = Some(self.least.map_or(delay, |least| least.min(delay)));
+        self.packets += 1;
+    }
+
+    /// After the packets of one feedback.
+    pub(super) fn settle(&mut self, now_us: u64) {
+        (self.jumped, self.shrank) = (false, false);
+        if self.packets < PACKETS_MIN {
+            return;
+        }
+        let Some(delay) = self.least.take() else { return };
+        self.packets = 0;
+        if now_us.saturating_sub(self.since_us) >= BASE_US {
+            self.base = [None, self.base[0]];
+            self.since_us = now_us;
+        }
+        self.base[0] = Some(self.base[0].map_or(delay, |base| base.min(delay)));
+        let base = self.base.iter().flatten().min().copied().unwrap_or(delay);
+        let long = delay.saturating_sub(base);
+        self.jumped = long >= JUMP_US && long.saturating_sub(self.last_us) >= JUMP_GROWTH_US;
+        self.shrank = self.last_us.saturating_sub(long) >= SHRINK_US;
+        self.last_us = long;
+        self.backlog = match long {
+            long if long >= LONG_US => Backlog::Long,
+            short if short <= SHORT_US => Backlog::Short,
+            _ => self.backlog,
+        };
+    }
+
+    /// The receiver's clock may be another one.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Did it become long within this feedback? The link is another one, and the trend needs 20 groups to see it.
+    pub(super) fn has_jumped(&self) -> bool {
+        self.jumped
+    }
+
+    /// Did it become shorter since the last feedback, whatever the trend says of what was before?
+    pub(super) fn has_shrunk(&self) -> bool {
+        self.shrank
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        self.backlog
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(queue: &mut Queue, now_us: u64, delays_ms: &[i64]) -> Backlog {
+        for delay in delays_ms.iter().cycle().take(delays_ms.len() * 3) {
+            queue.add(now_us, now_us as i64 - 5_000_000_000 + delay * 1000);
+        }
+        queue.settle(now_us);
+        queue.backlog()
+    }
+
+    #[test]
+    fn it_is_long_until_it_is_short_again() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.backlog(), Backlog::Unknown);
+        let of = [20, 40, 51, 40, 33, 32, 40].map(|delay| after(&mut queue, 1_000_000, &[delay]));
+        use Backlog::{Long, Short};
+        assert_eq!(of, [Short, Short, Long, Long, Long, Short, Short]);
+        assert_eq!(after(&mut queue, 1_100_000, &[90, 70, 25, 80]), Short, "a frame of its own");
+        assert_eq!(after(&mut queue, 1_200_000, &[]), Short);
+        queue.forget();
+        assert_eq!(queue.backlog(), Backlog::Unknown);
+    }
+
+    #[test]
+    fn a_jump_is_seen_at_once_and_a_slow_growth_is_none() {
+        let jumps = |delays: [i64; 6]| {
+            let mut queue = Queue::default();
+            delays.map(|delay| {
+                after(&mut queue, 1_000_000, &[delay]);
+                (queue.has_jumped(), queue.has_shrunk())
+            })
+        };
+        let (no, jump, shrunk) = ((false, false), (true, false), (false, true));
+        assert_eq!(jumps([20, 30, 110, 190, 195, 150]), [no, no, jump, jump, no, shrunk]);
+        assert_eq!(jumps([20, 45, 70, 95, 120, 117]), [no; 6]);
+        let mut queue = Queue::default();
+        after(&mut queue, 1_000_000, &[20]);
+        queue.add(1_000_000, 1_000_000 - 5_000_000_000 + 500_000);
+        queue.settle(1_100_000);
+        assert!(!queue.has_jumped(), "one packet");
+    }
+
+    /// Another way, or a clock that drifts.
+    #[test]
+    fn what_stays_is_no_queue() {
+        let mut queue = Queue::default();
+        after(&mut queue, 0, &[20]);
+        assert_eq!(after(&mut queue, 5_000_000, &[120]), Backlog::Long);
+        for at in 6..29 {
+            after(&mut queue, at * 1_000_000, &[120]);
+        }
+        assert_eq!(after(&mut queue, 31_000_000, &[120]), Backlog::Short);
+    }
+}
