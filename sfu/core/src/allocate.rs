@@ -71,6 +71,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) held: Option<Layer>,
     /// It may not climb yet.
     pub(crate) grounded: bool,
+    /// It fell soon after it had climbed, and takes one picture after the other.
+    pub(crate) careful: bool,
 }
 
 /// What one slot gets.
@@ -210,7 +212,8 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
     // More frames of the same size are no other picture, and take no keyframe.
     let same = slot.held.is_some_and(|held| rung.layer.spatial == held.spatial);
-    if !held && !same && slot.grounded {
+    let next = slot.held.map_or(0, |held| held.spatial + 1);
+    if !held && !same && (slot.grounded || slot.careful && rung.layer.spatial > next) {
         return false;
     }
     let share = match (held, same, backlog) {

@@ -33,7 +33,14 @@ fn temporal() -> Vec<Rung> {
 }
 
 fn slot(rungs: &[Rung]) -> Slot<'_> {
-    Slot { demand: Demand::default(), cap: (None, None), rungs, held: None, grounded: false }
+    Slot {
+        demand: Demand::default(),
+        cap: (None, None),
+        rungs,
+        held: None,
+        grounded: false,
+        careful: false,
+    }
 }
 
 fn budget(kbps: u64) -> Budget {
@@ -234,6 +241,15 @@ fn without_a_queue_what_is_held_stays_and_with_a_long_one_it_must_fit() {
 }
 
 #[test]
+fn who_is_careful_takes_one_picture_after_the_other() {
+    let rungs = temporal();
+    let held = Some(Layer { spatial: 0, temporal: 2 });
+    let careful = Slot { held, careful: true, ..slot(&rungs) };
+    assert_eq!(layers(3000, &[careful, slot(&rungs)]), [Some((1, 2)), Some((2, 2))]);
+    assert_eq!(layers(3000, &[Slot { held: None, ..careful }]), [Some((0, 2))]);
+}
+
+#[test]
 fn what_the_publisher_does_not_send_is_not_waited_for() {
     let mut rungs = simulcast();
     rungs[2].available = false;
@@ -269,6 +285,7 @@ fn allocations_stay_within_the_budget() {
                 rungs: if rng.random_bool(0.5) { &simple } else { &deep },
                 held: None,
                 grounded: false,
+                careful: false,
             })
             .collect();
         let kbps = rng.random_range(50..20_000);

@@ -11,7 +11,7 @@ use crate::params::Layer;
 const GROUNDED_US: u64 = 1_000_000;
 /// … and for twice as long, up to three times in a row, if it fell within so much after it had climbed.
 const RELAPSE_US: u64 = 10_000_000;
-const RELAPSES_MAX: u8 = 3;
+const RELAPSES_MAX: u8 = 5;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,6 +37,10 @@ impl Footing {
         self.cost
     }
 
+    pub(crate) fn is_careful(&self) -> bool {
+        self.relapses > 0
+    }
+
     pub(crate) fn is_grounded(&self, now_us: u64) -> bool {
         now_us < self.grounded_until_us
     }
@@ -50,6 +54,9 @@ impl Footing {
             self.climbed_us = None;
         } else if after > before {
             self.climbed_us = Some(now_us);
+            if self.is_careful() {
+                self.grounded_until_us = now_us + GROUNDED_US;
+            }
         } else if after < before && given.limit == Limit::Bandwidth {
             let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
             self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
@@ -89,7 +96,8 @@ mod tests {
             waits.push((now - fell) / 1_000_000);
             footing.take(now, &given(1, Limit::None), false);
         }
-        assert_eq!(waits, [2, 4, 8, 8, 8]);
+        assert_eq!(waits, [2, 4, 8, 16, 32]);
+        assert!(footing.is_careful() && footing.is_grounded(now), "one picture at a time");
         footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
     }

@@ -323,6 +323,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
         rungs: producer.rungs.list(),
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),
+        careful: consumer.footing.is_careful(),
     }
 }
 
