@@ -40,8 +40,12 @@ pub(super) struct Queue {
     /// The least one of some packets: a frame that leaves at once waits for itself. And how many they are.
     least: Option<i64>,
     packets: u32,
+    /// Of the last packets, a ring.
+    newest: [i64; PACKETS_MIN as usize],
+    count: u32,
     /// As of the last feedback.
     last_us: i64,
+    last_newest_us: i64,
     jumped: bool,
     shrank: bool,
     backlog: Backlog,
@@ -53,11 +57,14 @@ impl Queue {
         let delay = arrival_us.wrapping_sub(sent_us as i64);
         self.least = Some(self.least.map_or(delay, |least| least.min(delay)));
         self.packets += 1;
+        self.newest[(self.count % PACKETS_MIN) as usize] = delay;
+        self.count = self.count.wrapping_add(1);
     }
 
     /// After the packets of one feedback.
     pub(super) fn settle(&mut self, now_us: u64) {
-        (self.jumped, self.shrank) = (false, false);
+        self.shrank = false;
+        self.look_for_jump();
         if self.packets < PACKETS_MIN {
             return;
         }
@@ -68,9 +75,8 @@ impl Queue {
             self.since_us = now_us;
         }
         self.base[0] = Some(self.base[0].map_or(delay, |base| base.min(delay)));
-        let base = self.base.iter().flatten().min().copied().unwrap_or(delay);
+        let base = self.base().unwrap_or(delay);
         let long = delay.saturating_sub(base);
-        self.jumped = long >= JUMP_US && long.saturating_sub(self.last_us) >= JUMP_GROWTH_US;
         self.shrank = self.last_us.saturating_sub(long) >= SHRINK_US;
         self.last_us = long;
         self.backlog = match long {
@@ -83,6 +89,20 @@ impl Queue {
     /// The receiver's clock may be another one.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
+    }
+
+    fn base(&self) -> Option<i64> {
+        self.base.iter().flatten().min().copied()
+    }
+
+    /// The newest packets tell of it a feedback sooner than the least delay of all.
+    fn look_for_jump(&mut self) {
+        self.jumped = false;
+        let Some(base) = self.base().filter(|_| self.packets > 0) else { return };
+        let least = self.newest.iter().min().copied().unwrap_or(base);
+        let long = least.saturating_sub(base);
+        self.jumped = long >= JUMP_US && long.saturating_sub(self.last_newest_us) >= JUMP_GROWTH_US;
+        self.last_newest_us = long;
     }
 
     /// Did it become long within this feedback? The link is another one, and the trend needs 20 groups to see it.
