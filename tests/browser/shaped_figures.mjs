@@ -120,11 +120,11 @@ async function described(connection) {
   return connection.localDescription.sdp;
 }
 
-/** Runs in a page: an offer of the camera, as the demo sends it without layers. */
-async function offerCamera(maxBitrate) {
+/** Runs in a page: an offer of the camera, as the demo sends it without simulcast; with `L1T3` it has the temporal layers that each layer of the demo has. */
+async function offerCamera(maxBitrate, scalabilityMode) {
   const connection = (window.direct = new RTCPeerConnection());
   const [track] = (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks();
-  const transceiver = connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: [{ maxBitrate }] });
+  const transceiver = connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: [{ maxBitrate, scalabilityMode }] });
   transceiver.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) => /vp8|rtx/i.test(mimeType)));
   await connection.setLocalDescription();
   return window.described(connection);
@@ -162,7 +162,7 @@ async function compared(page) {
 }
 
 /** Two pages and the shaper between them; the server only gives them their pages. */
-async function direct(link) {
+async function direct(link, scalabilityMode) {
   const pages = [];
   for (const browser of browsers) {
     const page = await (await browser.createBrowserContext()).newPage();
@@ -173,7 +173,7 @@ async function direct(link) {
   }
   const [sender, receiver] = pages;
   const isCandidate = (line) => line.startsWith('a=candidate:');
-  const offer = await sender.evaluate((max) => window.offerCamera(max), MAX_BITRATE);
+  const offer = await sender.evaluate((max, mode) => window.offerCamera(max, mode), MAX_BITRATE, scalabilityMode);
   // The receiver learns where to answer from what comes through the shaper.
   const silent = offer.split('\r\n').filter((line) => !isCandidate(line)).join('\r\n');
   const answer = await receiver.evaluate((sdp) => window.answerCamera(sdp), silent);
@@ -209,7 +209,7 @@ try {
   const publisher = await join(browsers[0], 0, CAMERA);
   for (const link of process.env.COMPARE === '0' ? [] : LINKS) {
     console.log(`${link}: through the server ${await throughServer(link)}`);
-    console.log(`${link}: peer to peer       ${await direct(link)}`);
+    for (const mode of ['L1T1', 'L1T3']) console.log(`${link}: peer to peer, ${mode} ${await direct(link, mode)}`);
   }
   const shaper = await Shaper.start({ down: `rate=${WIDE} delay=20ms`, up: `rate=${WIDE} delay=20ms` });
   const viewer = await join(browsers[1], 1, { query: ONLOOKER, shaper });
