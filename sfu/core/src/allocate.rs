@@ -23,7 +23,7 @@ const KEEP_FRAMES: u64 = 114;
 const SHORT_FRAMES: u64 = 135;
 /// … to come back so much …
 const SHORT_UP_FRAMES: u64 = 114;
-/// … a picture that is held a little less: it takes a keyframe to come back …
+/// … and a picture as it is so much: less than its frames, which cost no keyframe when they were too many …
 const SHORT_KEEP: u64 = 125;
 /// … and with a long one no more than there is.
 const LONG_FRAMES: u64 = 100;
@@ -169,7 +169,9 @@ impl Allocator {
             while let Some(index) = self.lowest(slots, group) {
                 let (slot, climb) = (&slots[index], &mut self.climbs[index]);
                 let now = climb.cost(slot);
-                let next = climb.rung(slot, climb.at);
+                let below = climb.at.checked_sub(1).and_then(|step| climb.rung(slot, step));
+                let leaps = |next: &&Rung| below.is_some_and(|below| leaps(slot, below, next));
+                let next = climb.rung(slot, climb.at).filter(|next| !leaps(next));
                 let there = (left + now).saturating_sub(over);
                 match next.filter(|next| fits(slot, next, budget.backlog, there)) {
                     Some(next) => {
@@ -198,6 +200,13 @@ impl Allocator {
     }
 }
 
+/// Would who is careful take a second picture at once?
+fn leaps(slot: &Slot<'_>, below: &Rung, next: &Rung) -> bool {
+    let below = below.layer.spatial;
+    let climbed = slot.held.is_none_or(|held| below > held.spatial);
+    slot.careful && climbed && next.layer.spatial > below
+}
+
 /// Takes so much of what is left; what is held may cost more than that, which is over.
 fn pay(left: u64, over: u64, cost: u64) -> (u64, u64) {
     (left.saturating_sub(cost), over + cost.saturating_sub(left))
@@ -212,8 +221,7 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
     // More frames of the same size are no other picture, and take no keyframe.
     let same = slot.held.is_some_and(|held| rung.layer.spatial == held.spatial);
-    let next = slot.held.map_or(0, |held| held.spatial + 1);
-    if !held && !same && (slot.grounded || slot.careful && rung.layer.spatial > next) {
+    if !held && !same && slot.grounded {
         return false;
     }
     let share = match (held, same, backlog) {

@@ -247,6 +247,14 @@ fn who_is_careful_takes_one_picture_after_the_other() {
     let careful = Slot { held, careful: true, ..slot(&rungs) };
     assert_eq!(layers(3000, &[careful, slot(&rungs)]), [Some((1, 2)), Some((2, 2))]);
     assert_eq!(layers(3000, &[Slot { held: None, ..careful }]), [Some((0, 2))]);
+    // The next one is the next one that there is.
+    let mut rungs = simulcast();
+    rungs[1].available = false;
+    let careful = Slot { held, careful: true, ..slot(&rungs) };
+    assert_eq!(layers(3000, &[careful]), [Some((2, 0))]);
+    rungs[0].available = false;
+    let dark = Slot { held: None, careful: true, ..slot(&rungs) };
+    assert_eq!(layers(6000, &[slot(&rungs), dark]), [Some((2, 0)); 2]);
 }
 
 #[test]

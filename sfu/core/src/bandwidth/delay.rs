@@ -101,16 +101,18 @@ impl Delay {
         probe: Option<f64>,
         max: f64,
     ) -> bool {
-        self.queue.settle(now_us);
+        self.queue.settle(now_us, self.trend.usage() == Usage::Over);
         let choked = acked.recent.is_some_and(|recent| recent.choked);
         if self.queue.has_jumped() && choked {
             self.trend.overuse();
         }
         let usage = match self.trend.usage() {
-            Usage::Over if self.queue.has_shrunk() => match self.queue.backlog() {
-                Backlog::Long => Usage::Under,
-                _ => Usage::Normal,
-            },
+            Usage::Over if self.queue.has_shrunk() && !self.queue.has_jumped() => {
+                match self.queue.backlog() {
+                    Backlog::Long => Usage::Under,
+                    _ => Usage::Normal,
+                }
+            }
             usage => usage,
         };
         // Half a second ago there may have been another layer, or another link.

@@ -3,7 +3,7 @@
 //! The trend tells that a queue grows. How long it is decides whether that needs an answer at once: what encoders send moves by a tenth within a second, and a
 //! link that carries just that has a queue at times, which goes by itself.
 
-/// The least delay is looked for in the last one to two of these: clocks drift, and ways change.
+/// The least delay is looked for in the last one to two of these, for clocks drift.
 const BASE_US: u64 = 15_000_000;
 /// Packets that it takes to say anything.
 const PACKETS_MIN: u32 = 3;
@@ -17,6 +17,8 @@ const JUMP_US: i64 = 60_000;
 /// … that grew by so much since the last feedback needs no trend to be seen.
 const JUMP_GROWTH_US: i64 = 30_000;
 
+/// A queue so old without anything that grew is another way, or how this one is.
+const OLD_US: u64 = 5_000_000;
 /// It empties when it got so much shorter.
 const SHRINK_US: i64 = 5_000;
 
@@ -37,13 +39,15 @@ pub(super) struct Queue {
     /// Least difference between the receiver's clock at arrival and ours at departure, in this part of the time and in the one before it.
     base: [Option<i64>; 2],
     since_us: u64,
+    /// When it was not long last, or grew.
+    grew_us: u64,
     /// The least one of some packets: a frame that leaves at once waits for itself. And how many they are.
     least: Option<i64>,
     packets: u32,
     /// Of the last packets, a ring.
     newest: [i64; PACKETS_MIN as usize],
     count: u32,
-    /// As of the last feedback.
+    /// When there were enough packets last.
     last_us: i64,
     last_newest_us: i64,
     jumped: bool,
@@ -62,7 +66,8 @@ impl Queue {
     }
 
     /// After the packets of one feedback.
-    pub(super) fn settle(&mut self, now_us: u64) {
+    /// `grows`: the trend says so.
+    pub(super) fn settle(&mut self, now_us: u64, grows: bool) {
         self.shrank = false;
         self.look_for_jump();
         if self.packets < PACKETS_MIN {
@@ -79,6 +84,11 @@ impl Queue {
         let long = delay.saturating_sub(base);
         self.shrank = self.last_us.saturating_sub(long) >= SHRINK_US;
         self.last_us = long;
+        if grows || self.backlog != Backlog::Long {
+            self.grew_us = now_us;
+        } else if now_us.saturating_sub(self.grew_us) >= OLD_US {
+            self.base = [Some(delay), None];
+        }
         self.backlog = match long {
             long if long >= LONG_US => Backlog::Long,
             short if short <= SHORT_US => Backlog::Short,
@@ -128,7 +138,7 @@ mod tests {
         for delay in delays_ms.iter().cycle().take(delays_ms.len() * 3) {
             queue.add(now_us, now_us as i64 - 5_000_000_000 + delay * 1000);
         }
-        queue.settle(now_us);
+        queue.settle(now_us, false);
         queue.backlog()
     }
 
@@ -160,7 +170,7 @@ mod tests {
         let mut queue = Queue::default();
         after(&mut queue, 1_000_000, &[20]);
         queue.add(1_000_000, 1_000_000 - 5_000_000_000 + 500_000);
-        queue.settle(1_100_000);
+        queue.settle(1_100_000, false);
         assert!(!queue.has_jumped(), "one packet");
     }
 
@@ -170,9 +180,9 @@ mod tests {
         let mut queue = Queue::default();
         after(&mut queue, 0, &[20]);
         assert_eq!(after(&mut queue, 5_000_000, &[120]), Backlog::Long);
-        for at in 6..29 {
-            after(&mut queue, at * 1_000_000, &[120]);
-        }
-        assert_eq!(after(&mut queue, 31_000_000, &[120]), Backlog::Short);
+        let shorter =
+            (6..20).find(|at| after(&mut queue, at * 1_000_000, &[120]) == Backlog::Short);
+        assert_eq!(shorter, Some(11));
+        assert_eq!(after(&mut queue, 12_000_000, &[155]), Backlog::Long);
     }
 }

@@ -9,9 +9,13 @@ use crate::params::Layer;
 
 /// After a fall a slot climbs no more for so long …
 const GROUNDED_US: u64 = 1_000_000;
-/// … and for twice as long, up to three times in a row, if it fell within so much after it had climbed.
+/// … and for twice as long, up to five times in a row, if it fell within so much after it had climbed.
 const RELAPSE_US: u64 = 10_000_000;
 const RELAPSES_MAX: u8 = 5;
+/// Who shows nothing at all gets its lowest layer back sooner.
+const RELAPSES_MAX_DARK: u8 = 3;
+/// So long after the last fall it takes one picture after the other.
+const CAREFUL_US: u64 = 60_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,6 +26,7 @@ pub(crate) struct Footing {
     climbed_us: Option<u64>,
     grounded_until_us: u64,
     relapses: u8,
+    fell_us: u64,
     /// What control was told last.
     told: Option<Box<ConsumerStatus>>,
 }
@@ -37,8 +42,8 @@ impl Footing {
         self.cost
     }
 
-    pub(crate) fn is_careful(&self) -> bool {
-        self.relapses > 0
+    pub(crate) fn is_careful(&self, now_us: u64) -> bool {
+        self.relapses > 0 && now_us.saturating_sub(self.fell_us) < CAREFUL_US
     }
 
     pub(crate) fn is_grounded(&self, now_us: u64) -> bool {
@@ -54,13 +59,15 @@ impl Footing {
             self.climbed_us = None;
         } else if after > before {
             self.climbed_us = Some(now_us);
-            if self.is_careful() {
-                self.grounded_until_us = now_us + GROUNDED_US;
+            if self.is_careful(now_us) {
+                self.grounded_until_us = self.grounded_until_us.max(now_us + GROUNDED_US);
             }
         } else if after < before && given.limit == Limit::Bandwidth {
             let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
             self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
-            self.grounded_until_us = now_us + (GROUNDED_US << self.relapses);
+            let most = if after.is_some() { RELAPSES_MAX } else { RELAPSES_MAX_DARK };
+            self.grounded_until_us = now_us + (GROUNDED_US << self.relapses.min(most));
+            self.fell_us = now_us;
         }
         (self.held, self.cost) = (given.layer, given.cost);
     }
@@ -97,7 +104,8 @@ mod tests {
             footing.take(now, &given(1, Limit::None), false);
         }
         assert_eq!(waits, [2, 4, 8, 16, 32]);
-        assert!(footing.is_careful() && footing.is_grounded(now), "one picture at a time");
+        assert!(footing.is_careful(now) && footing.is_grounded(now), "one picture at a time");
+        assert!(!footing.is_careful(now + CAREFUL_US));
         footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
     }

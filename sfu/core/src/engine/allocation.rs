@@ -22,7 +22,9 @@ const REPAIRS_PART: u64 = 5;
 /// come too late, and fill the queue in front of the next keyframe.
 const STARVED_PERCENT: u64 = 60;
 /// … of which there is enough already.
-const STARVED_PERCENT_QUEUED: u64 = 150;
+const STARVED_PERCENT_QUEUED: u64 = 95;
+/// … and if that is only some of its frames, they must leave room for it to empty.
+const STARVED_PERCENT_SOME: u64 = 150;
 /// A status is told again when a bitrate in it changed by so many percent.
 const TOLD_PERCENT: u64 = 25;
 
@@ -107,7 +109,7 @@ impl Engine {
         let (slots, told, probed) = self.video_slots(now_us, key);
         if slots.is_empty() {
             if let Some(downlink) = &mut self.transports[key].downlink {
-                downlink.allocate(now_us, (0, 0, false), (0, 0));
+                downlink.allocate(now_us, (0, 0, false), (0, 0), true);
             }
             return;
         }
@@ -139,6 +141,7 @@ impl Engine {
             .map(|&(c, p)| slot(now_us, &self.consumers[c], &self.producers[p]))
             .collect();
         self.allocator.allocate(budget, &asks, &mut given);
+        let changed = asks.iter().zip(&given).any(|(slot, given)| slot.held != given.layer);
         drop(asks);
         let sum = |of: fn(&Given) -> u64| given.iter().map(of).sum::<u64>();
         let (wanted, spent) = (sum(|g| g.needed), sum(|g| g.cost));
@@ -146,7 +149,7 @@ impl Engine {
         let frames = wanted > spent && given.iter().all(|g| picture(g.layer) == picture(g.wanted));
         let transport = &mut self.transports[key];
         if let Some(downlink) = &mut transport.downlink {
-            downlink.allocate(now_us, (wanted, spent, frames), (other, audio));
+            downlink.allocate(now_us, (wanted, spent, frames), (other, audio), changed);
             if let Some(estimate) = downlink.pace(now_us) {
                 transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
             }
@@ -323,7 +326,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
         rungs: producer.rungs.list(),
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),
-        careful: consumer.footing.is_careful(),
+        careful: consumer.footing.is_careful(now_us),
     }
 }
 
@@ -338,10 +341,11 @@ fn is_starved(
         return false;
     };
     let above = given.layer.is_some_and(|layer| layer.spatial < shown.encoding);
-    let same = producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
-    let cost = same.map(|rung| rung.bits_per_second).min().unwrap_or(0);
+    let same = || producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
+    let cost = same().map(|rung| rung.bits_per_second).min().unwrap_or(0);
     let there = given.cost + left;
     let share = match backlog {
+        Backlog::Long if same().count() > 1 => STARVED_PERCENT_SOME,
         Backlog::Long => STARVED_PERCENT_QUEUED,
         _ => STARVED_PERCENT,
     };

@@ -25,10 +25,8 @@ const FALL_PERCENT: u64 = 4;
 const PROBE_MAX_US: u64 = 100_000;
 /// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
 const PACED_REPAIRS_PART: u64 = 4;
-/// What layers take is measured over a second, and evened out over so many allocations …
+/// What a layer takes is measured over a second, and evened out over so many allocations.
 const EVENED_PARTS: u64 = 10;
-/// … unless it differs by so much, which is another layer.
-const OTHER_LAYER_PERCENT: u64 = 40;
 /// From this share of loss on a repair leaves twice: to ask once more takes a round trip, and then the frame is late.
 const LOSSY: f64 = 0.02;
 /// … and while more than this is lost, whoever is so far away and has room is sent everything twice.
@@ -277,19 +275,19 @@ impl Downlink {
     }
 
     /// The slots were given anew, and the estimate is not enough for `wanted`; `frames`: only more frames of the same pictures are missing.
-    /// `other`: what audio and repairs take, and audio alone.
+    /// `other`: what audio and repairs take, and audio alone. `changed`: a slot was given another layer.
     pub(crate) fn allocate(
         &mut self,
         now_us: u64,
         (wanted, given, frames): (u64, u64, bool),
         (other, audio): (u64, u64),
+        changed: bool,
     ) {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
         (self.wanted, self.given) = (wanted + other, given + other);
         // What loss takes of a link that is wide enough; what a full queue lost is not sent as fast again.
-        let far = given.abs_diff(self.evened) * 100 > self.evened * OTHER_LAYER_PERCENT;
         // Where packets are lost without a queue, what waits is only late.
-        self.evened = match far || self.is_lossy() {
+        self.evened = match changed || self.is_lossy() {
             true => given,
             false => (self.evened * (EVENED_PARTS - 1) + given) / EVENED_PARTS,
         };
