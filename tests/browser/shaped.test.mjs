@@ -102,7 +102,7 @@ shaped.test('a viewer whose link is cut goes down a layer, is told why, and come
 });
 
 // The queue of 300 ms is full when the server knows, and a keyframe takes 100 to 250 ms after it.
-test('its picture does not stand still for more than 500 ms', { todo: 'measured: 420 to 970 ms' }, () => {
+test('its picture does not stand still for more than 500 ms', { todo: 'measured: 250 to 820 ms' }, () => {
   assert.ok(freezeMs <= FREEZE_MS_MAX, `${Math.round(freezeMs)} ms without a new frame`);
 });
 
@@ -135,11 +135,11 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
 
 // At 15 frames per second most lost packets are a frame's last, and are missed when the next comes: with a round trip that is over the 217 ms that
 // Chromium calls a freeze. Two pages without a server are frozen for 5.5 % of the time on this link (shaped_figures.mjs).
-test('it is frozen for less than 2 % of the time', { todo: 'measured: 2.8 to 11.4 %, peer to peer 5.5 %' }, () => {
+test('it is frozen for less than 2 % of the time', { todo: 'measured: 1.8 to 11.4 %, peer to peer 3.4 to 7.1 %' }, () => {
   assert.ok(frozenShare < 0.02, `${(100 * frozenShare).toFixed(1)} %`);
 });
 
-test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 %' }, () => {
+test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 to 92 %' }, () => {
   assert.ok(decodedShare > 0.9, `${(100 * decodedShare).toFixed(0)} %`);
 });
 
