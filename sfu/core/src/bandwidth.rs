@@ -234,7 +234,7 @@ impl BandwidthEstimator {
             max: MAX_BITS_PER_SECOND,
         };
         self.loss.update(now_us, known);
-        if self.delay.usage() == Usage::Over || self.delay.backlog() == Backlog::Long {
+        if self.delay.backlog() == Backlog::Long {
             self.queued_us = Some(now_us);
         }
         self.refresh(now_us);
@@ -319,7 +319,7 @@ impl BandwidthEstimator {
         self.loss.average()
     }
 
-    /// When there was a queue last that grew or was long.
+    /// When there was a long queue last.
     pub(crate) fn queued_us(&self) -> Option<u64> {
         self.queued_us
     }
