@@ -42,7 +42,7 @@ pub(crate) struct Budget {
     pub(crate) starting: bool,
     /// Every slot keeps its lowest rung whatever is left.
     pub(crate) keeps_lowest: bool,
-    /// At the link.
+    /// How the queue at the link is.
     pub(crate) backlog: Backlog,
 }
 

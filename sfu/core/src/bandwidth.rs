@@ -144,6 +144,7 @@ pub(crate) struct BandwidthEstimator {
     /// Of transport-wide feedback.
     feedback_us: Option<u64>,
     backed_off_us: u64,
+    /// When the queue was long last.
     queued_us: Option<u64>,
     /// When the last probe had left, and what arrived before it without a queue that grew.
     before_probe: Option<(u64, f64)>,

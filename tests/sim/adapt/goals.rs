@@ -162,11 +162,18 @@ fn rate_steps_by_ten() {
         let freeze = playback.longest_freeze(fell..back);
         let longest = if setup.rtt > 100 * MS { 600 * MS } else { 500 * MS };
         let top = playback.first(2, back).map(|at| at - back);
+        let line = format!(
+            "seed {}, {} ms, temporal layers: {}: {} kbit/s after a second, a freeze of {} ms, top layer after {:?} ms",
+            setup.seed,
+            setup.rtt / MS,
+            setup.temporal,
+            sent / 1000,
+            freeze / MS,
+            top.map(|top| top / MS)
+        );
+        println!("{line}");
         if sent > 500_000 || top.is_none_or(|top| top > 8 * SECOND) || freeze > longest {
-            misses.push(format!(
-                "seed {}, {} ms: {} kbit/s after a second, a freeze of {} ms, top layer after {:?} ms",
-                setup.seed, setup.rtt / MS, sent / 1000, freeze / MS, top.map(|top| top / MS)
-            ));
+            misses.push(line);
         }
     }
     assert!(misses.is_empty(), "{misses:#?}");
@@ -205,11 +212,11 @@ fn two_viewers_on_one_link_share_it() {
     two_viewers(setups(&SEEDS).filter(|setup| !missed(setup)));
 }
 
-/// Each one's probes are the other's queue.
+/// Each one's probes are the other's queue. Prints how long each stands still.
 #[test]
-#[ignore = "missed: frozen for 7 % of the time instead of 6"]
+#[ignore = "missed: frozen for 7 % of the time instead of 6, at 300 ms"]
 fn two_viewers_on_one_slow_link_share_it() {
-    two_viewers(std::iter::once(Setup::new(3, 300 * MS)));
+    two_viewers(setups(&[1, 2, 3, 4, 5, 6, 7, 8]));
 }
 
 fn two_viewers(setups: impl Iterator<Item = Setup>) {
@@ -225,6 +232,12 @@ fn two_viewers(setups: impl Iterator<Item = Setup>) {
             let frozen = playback.frozen(during.clone());
             let lowest = playback.share(0, during.clone());
             lowest_of_both += lowest / 2.0;
+            println!(
+                "seed {}, {} ms, viewer {viewer}: frozen {:.1} %",
+                setup.seed,
+                setup.rtt / MS,
+                frozen * 100.0
+            );
             if frozen > 0.06 {
                 misses.push(format!(
                     "seed {}, {} ms, viewer {viewer}: frozen {frozen:.3}, lowest layer {lowest:.2}: {:?}",
@@ -322,11 +335,19 @@ fn a_layer_whose_rate_moves_keeps_nine_of_ten_frames() {
             let top = playback.share(2, during.clone());
             let queue = queue_p95(&mut meeting, viewer, during.clone());
             let frozen = playback.frozen(during);
+            let line = format!(
+                "seed {}, {} ms, {} kbit/s: {:.1} % of the frames, top layer {:.1} % of the time, p95 in the queue {} ms, frozen {:.1} %",
+                setup.seed,
+                setup.rtt / MS,
+                rate / 1000,
+                share * 100.0,
+                top * 100.0,
+                queue / MS,
+                frozen * 100.0
+            );
+            println!("{line}");
             if share < 0.9 || top < 0.95 || queue > 50 * MS || frozen > 0.005 {
-                misses.push(format!(
-                    "seed {}, {} ms, {} kbit/s: {:.1} % of the frames, top layer {:.1} % of the time, p95 in the queue {} ms, frozen {:.1} %",
-                    setup.seed, setup.rtt / MS, rate / 1000, share * 100.0, top * 100.0, queue / MS, frozen * 100.0
-                ));
+                misses.push(line);
             }
         }
     }

@@ -74,7 +74,7 @@ impl Delay {
         if self.fed_us.is_some_and(|at| now_us.saturating_sub(at) > SILENCE_US) {
             self.groups = Groups::default();
             self.trend = Trend::default();
-            self.queue.forget();
+            self.queue = Queue::default();
         }
         self.fed_us = Some(now_us);
         self.recovered = false;

@@ -68,6 +68,7 @@ enum State {
 pub(super) struct ProbeController {
     state: State,
     condition: Condition,
+    /// There is a long queue at the link.
     queued: bool,
     estimate: f64,
     /// What got through since the network was congested last.

@@ -96,11 +96,6 @@ impl Queue {
         };
     }
 
-    /// The receiver's clock may be another one.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
     fn base(&self) -> Option<i64> {
         self.base.iter().flatten().min().copied()
     }
@@ -151,8 +146,6 @@ mod tests {
         assert_eq!(of, [Short, Short, Long, Long, Long, Short, Short]);
         assert_eq!(after(&mut queue, 1_100_000, &[90, 70, 25, 80]), Short, "a frame of its own");
         assert_eq!(after(&mut queue, 1_200_000, &[]), Short);
-        queue.forget();
-        assert_eq!(queue.backlog(), Backlog::Unknown);
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Engine {
         bound.map(|producer| rate(producer).unwrap_or(AUDIO_USUAL)).sum()
     }
 
-    /// Applies what one slot was given. `left`: bits per second that nobody was given.
+    /// Applies what one slot was given. `left`: bits per second that nobody was given; `backlog`: the queue at the link.
     fn give(
         &mut self,
         now: Instant,

@@ -285,12 +285,12 @@ impl Downlink {
     ) {
         self.allocated = (now_us, self.estimator.estimate().bits_per_second);
         (self.wanted, self.given) = (wanted + other, given + other);
-        // What loss takes of a link that is wide enough; what a full queue lost is not sent as fast again.
         // Where packets are lost without a queue, what waits is only late.
         self.evened = match changed || self.is_lossy() {
             true => given,
             false => (self.evened * (EVENED_PARTS - 1) + given) / EVENED_PARTS,
         };
+        // What loss takes of a link that is wide enough; what a full queue lost is not sent as fast again.
         self.paced = self.evened + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
         // Nothing needs a probe that everything fits into.
         let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
