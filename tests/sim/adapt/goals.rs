@@ -1,4 +1,5 @@
 //! One test per goal: steady links, links that change, and company on a link.
+#![allow(clippy::print_stdout)]
 
 use super::measure::{Playback, bitrate, queue_p95};
 use super::scenario::{LAYERS, Meeting, Setup};
