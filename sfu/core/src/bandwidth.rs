@@ -224,6 +224,9 @@ impl BandwidthEstimator {
         let carried = self.before_probe.filter(|(at, _)| own(*at)).map(|(_, carried)| carried);
         let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent(), carried };
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
+        if self.delay.has_narrowed() {
+            self.loss.excuse(now_us);
+        }
         let probed = probe.filter(|_| taken);
         if let Some(rate) = probed {
             self.loss.probed(now_us, rate);

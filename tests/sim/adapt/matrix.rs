@@ -104,6 +104,7 @@ fn ten_percent(way: Way) {
     let mut misses = Vec::new();
     for seed in 1..=6 {
         let (_, outcome) = run(Setup::new(seed, 100 * MS), way, 0.1, None, 60);
+        println!("{way:?}, seed {seed}: frozen {:.1} %", outcome.frozen * 100.0);
         if outcome.frozen > 0.02 {
             misses.push((seed, outcome));
         }

@@ -15,6 +15,9 @@ const PROBE_ACKED: f64 = 0.85;
 const ACKED: f64 = 0.95;
 /// What arrives was measured over half a second, in which the rate may have fallen for a reason.
 const FAR_ABOVE: f64 = 1.5;
+/// A queue that leaves at less than this of the estimate is that of another link. Three packets show that; of what arrives of all (`choked`) only two
+/// frames do.
+const NARROWER: f64 = 0.5;
 
 /// What arrives, bits per second.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Delay {
     fed_us: Option<u64>,
     /// In this feedback the queue became empty.
     recovered: bool,
+    /// … or the link narrower.
+    narrowed: bool,
 }
 
 impl Delay {
@@ -46,6 +51,7 @@ impl Delay {
             queue: Queue::default(),
             fed_us: None,
             recovered: false,
+            narrowed: false,
         }
     }
 
@@ -63,6 +69,10 @@ impl Delay {
 
     pub(super) fn backlog(&self) -> Backlog {
         self.queue.backlog()
+    }
+
+    pub(super) fn has_narrowed(&self) -> bool {
+        self.narrowed
     }
 
     pub(super) fn has_recovered(&self) -> bool {
@@ -85,7 +95,7 @@ impl Delay {
 
     #[inline]
     pub(super) fn add(&mut self, now_us: u64, packet: &PacketResult, arrival_us: i64) {
-        self.queue.add(packet.sent_us, arrival_us);
+        self.queue.add(packet.sent_us, arrival_us, packet.size);
         if let Some(delta) = self.groups.add(now_us, packet.sent_us, arrival_us) {
             let before = self.trend.usage();
             self.trend.add(delta);
@@ -102,9 +112,14 @@ impl Delay {
         max: f64,
     ) -> bool {
         self.queue.settle(now_us, self.trend.usage() == Usage::Over);
+        let jumped = self.queue.has_jumped();
+        let narrow =
+            self.queue.carried().filter(|carried| jumped && *carried < NARROWER * self.aimd.rate());
         let choked = acked.recent.is_some_and(|recent| recent.choked);
-        if self.queue.has_jumped() && choked {
+        self.narrowed = jumped && (choked || narrow.is_some());
+        if self.narrowed {
             self.trend.overuse();
+            self.queue.lengthen();
         }
         let usage = match self.trend.usage() {
             Usage::Over if self.queue.has_shrunk() && !self.queue.has_jumped() => {
@@ -117,6 +132,7 @@ impl Delay {
         };
         // Half a second ago there may have been another layer, or another link.
         let recent = acked.recent.map(|recent| recent.arrived);
+        let recent = recent.map(|recent| narrow.map_or(recent, |carried| carried.min(recent)));
         let strained = acked.recent.is_none_or(|recent| recent.strained);
         let carried = acked.carried.filter(|_| usage == Usage::Over);
         let acked = if usage == Usage::Over { recent } else { acked.rate };

@@ -106,6 +106,8 @@ pub(super) struct Loss {
     window: Option<(u64, f64)>,
     /// What a probe got through, and when.
     proved: Option<(u64, f64)>,
+    /// What left until then was lost by a queue that was full.
+    excused_us: u64,
 }
 
 /// What the other parts know when an observation ends.
@@ -134,6 +136,7 @@ impl Loss {
             hold: Hold::NONE,
             window: None,
             proved: None,
+            excused_us: 0,
         }
     }
 
@@ -156,6 +159,14 @@ impl Loss {
         self.proved = Some((now_us, rate));
     }
 
+    /// The link has become so narrow that the delay alone told it: what was sent until now and is lost did not fit into its queue, which says nothing of what
+    /// is lost at the rate that follows.
+    pub(super) fn excuse(&mut self, now_us: u64) {
+        self.excused_us = now_us;
+        self.partial.bytes -= self.partial.lost;
+        self.partial.lost = 0.0;
+    }
+
     pub(super) fn add(&mut self, packet: &PacketResult) {
         let size = f64::from(packet.size);
         let lost = packet.arrival_us.is_none();
@@ -168,6 +179,9 @@ impl Loss {
                 &mut self.observations[last]
             };
             here.lost = (here.lost - size).max(0.0);
+            return;
+        }
+        if lost && packet.sent_us < self.excused_us {
             return;
         }
         self.clean = if lost { (0, 0) } else { (self.clean.0, self.clean.1.saturating_add(1)) };
@@ -479,6 +493,22 @@ mod tests {
         assert!(loss.rate().unwrap() < 0.5e6, "{:?}", loss.rate());
         feed(&mut loss, 600, 20, 0, 2e6);
         assert_eq!(loss.rate(), None);
+    }
+
+    /// A queue that was full said it by its delay.
+    #[test]
+    fn what_left_before_the_link_was_known_to_be_narrow_does_not_count() {
+        for (excused, limits) in [(false, true), (true, false)] {
+            let mut loss = Loss::new();
+            feed(&mut loss, 0, 2, 0, 1e6);
+            if excused {
+                loss.excuse(3_000_000);
+            }
+            feed(&mut loss, 200, 1, 2, 0.1e6);
+            assert_eq!(loss.rate().is_some(), limits);
+            feed(&mut loss, 300, 2, 2, 0.1e6);
+            assert!(loss.rate().is_some(), "what is lost later does");
+        }
     }
 
     #[test]

@@ -212,7 +212,8 @@ impl ProbeController {
     fn probe_again(&mut self, now_us: u64) {
         let before = self.dropped_from(now_us).map_or(0.0, |before| DROP_SCALE * before);
         if self.probe(now_us, before.max(SCALE * self.estimate), None) {
-            self.drop = None;
+            // The link may have been narrow for a second, and this one too early. Where packets are lost at random, more probes lose more.
+            self.eager = self.drop.take().is_some() && !self.condition.is_lossy();
         }
     }
 
@@ -381,6 +382,13 @@ mod tests {
         controller.set_estimate(2_500_000, 1e6, Condition::Free);
         controller.recovered(2_500_000);
         assert_eq!(rates(&mut controller, 2_500_000), [2380]);
+        // It got nowhere: the next one comes sooner than usual.
+        controller.tick(4_400_000, true);
+        assert_eq!(rates(&mut controller, 4_400_000), [0; 0]);
+        controller.tick(4_500_000, true);
+        assert_eq!(rates(&mut controller, 4_500_000), [2000]);
+        controller.tick(9_400_000, true);
+        assert_eq!(rates(&mut controller, 9_400_000), [0; 0], "once");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const LONG_US: i64 = 30_000;
 const SHORT_US: i64 = 12_000;
 
 /// A queue of so much …
-const JUMP_US: i64 = 60_000;
+const JUMP_US: i64 = 35_000;
 /// … that grew by so much since the last feedback needs no trend to be seen.
 const JUMP_GROWTH_US: i64 = 30_000;
 
@@ -44,8 +44,8 @@ pub(super) struct Queue {
     /// The least one of some packets: a frame that leaves at once waits for itself. And how many they are.
     least: Option<i64>,
     packets: u32,
-    /// Of the last packets, a ring.
-    newest: [i64; PACKETS_MIN as usize],
+    /// The last packets, a ring.
+    newest: [Packet; PACKETS_MIN as usize],
     count: u32,
     /// When there were enough packets last.
     last_us: i64,
@@ -55,13 +55,21 @@ pub(super) struct Queue {
     backlog: Backlog,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Packet {
+    delay_us: i64,
+    arrival_us: i64,
+    bytes: u16,
+}
+
 impl Queue {
     #[inline]
-    pub(super) fn add(&mut self, sent_us: u64, arrival_us: i64) {
+    pub(super) fn add(&mut self, sent_us: u64, arrival_us: i64, bytes: u16) {
         let delay = arrival_us.wrapping_sub(sent_us as i64);
         self.least = Some(self.least.map_or(delay, |least| least.min(delay)));
         self.packets += 1;
-        self.newest[(self.count % PACKETS_MIN) as usize] = delay;
+        self.newest[(self.count % PACKETS_MIN) as usize] =
+            Packet { delay_us: delay, arrival_us, bytes };
         self.count = self.count.wrapping_add(1);
     }
 
@@ -104,7 +112,7 @@ impl Queue {
     fn look_for_jump(&mut self) {
         self.jumped = false;
         let Some(base) = self.base().filter(|_| self.packets > 0) else { return };
-        let least = self.newest.iter().min().copied().unwrap_or(base);
+        let least = self.newest.iter().map(|packet| packet.delay_us).min().unwrap_or(base);
         let long = least.saturating_sub(base);
         self.jumped = long >= JUMP_US && long.saturating_sub(self.last_newest_us) >= JUMP_GROWTH_US;
         self.last_newest_us = long;
@@ -113,6 +121,19 @@ impl Queue {
     /// Did it become long within this feedback? The link is another one, and the trend needs 20 groups to see it.
     pub(super) fn has_jumped(&self) -> bool {
         self.jumped
+    }
+
+    /// It is known to be long, sooner than the least delay of all tells.
+    pub(super) fn lengthen(&mut self) {
+        self.backlog = Backlog::Long;
+    }
+
+    /// What the link carried between the newest packets, bits per second: who waits in a queue comes right behind the one before.
+    pub(super) fn carried(&self) -> Option<f64> {
+        let at = |index: u32| self.newest[(self.count.wrapping_add(index) % PACKETS_MIN) as usize];
+        let took = at(PACKETS_MIN - 1).arrival_us.saturating_sub(at(0).arrival_us);
+        let bytes: u32 = (1..PACKETS_MIN).map(|index| u32::from(at(index).bytes)).sum();
+        (took > 0).then(|| f64::from(bytes) * 8e6 / took as f64)
     }
 
     /// Did it become shorter since the last feedback, whatever the trend says of what was before?
@@ -131,7 +152,7 @@ mod tests {
 
     fn after(queue: &mut Queue, now_us: u64, delays_ms: &[i64]) -> Backlog {
         for delay in delays_ms.iter().cycle().take(delays_ms.len() * 3) {
-            queue.add(now_us, now_us as i64 - 5_000_000_000 + delay * 1000);
+            queue.add(now_us, now_us as i64 - 5_000_000_000 + delay * 1000, 1000);
         }
         queue.settle(now_us, false);
         queue.backlog()
@@ -162,9 +183,19 @@ mod tests {
         assert_eq!(jumps([20, 45, 70, 95, 120, 117]), [no; 6]);
         let mut queue = Queue::default();
         after(&mut queue, 1_000_000, &[20]);
-        queue.add(1_000_000, 1_000_000 - 5_000_000_000 + 500_000);
+        queue.add(1_000_000, 1_000_000 - 5_000_000_000 + 500_000, 1000);
         queue.settle(1_100_000, false);
         assert!(!queue.has_jumped(), "one packet");
+    }
+
+    #[test]
+    fn what_waits_tells_what_the_link_carries() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.carried(), None);
+        for arrival in [5_000, 16_000, 32_000, 48_000] {
+            queue.add(0, arrival, 1000);
+        }
+        assert_eq!(queue.carried(), Some(500_000.0));
     }
 
     /// Another way, or a clock that drifts.
