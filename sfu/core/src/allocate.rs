@@ -27,6 +27,8 @@ const SHORT_UP_FRAMES: u64 = 114;
 const SHORT_KEEP: u64 = 125;
 /// … and with a long one no more than there is.
 const LONG_FRAMES: u64 = 100;
+/// What takes so much of what there is lets a long queue empty.
+const EMPTIES: u64 = 66;
 /// The first slot keeps its lowest rung until there is less than this share of its cost, in percent: some picture that stutters is worth more than none.
 const FLOOR: u64 = 30;
 /// … and gets it back when there is so much.
@@ -44,6 +46,8 @@ pub(crate) struct Budget {
     pub(crate) keeps_lowest: bool,
     /// How the queue at the link is.
     pub(crate) backlog: Backlog,
+    /// The link has just become far narrower.
+    pub(crate) narrowed: bool,
 }
 
 /// One quality of a track: everything up to `layer`, and what that costs.
@@ -52,6 +56,8 @@ pub(crate) struct Rung {
     pub(crate) layer: Layer,
     /// With everything it refers to.
     pub(crate) bits_per_second: u64,
+    /// The most that it cost lately: after a keyframe or a start, encoders save for a moment.
+    pub(crate) peak: u64,
     pub(crate) size: Option<(u16, u16)>,
     /// 0: not known.
     pub(crate) fps: f32,
@@ -135,7 +141,7 @@ impl Allocator {
         out: &mut Vec<Given>,
     ) {
         self.climbs.clear();
-        self.climbs.extend(slots.iter().map(ladder));
+        self.climbs.extend(slots.iter().map(|slot| ladder(slot, budget)));
         self.order.clear();
         self.order.extend(0..slots.len());
         self.order.sort_by_key(|&index| std::cmp::Reverse(slots[index].demand.priority));
@@ -216,6 +222,15 @@ fn percent(value: u64, percent: u64) -> u64 {
     value.saturating_mul(percent) / 100
 }
 
+/// What a rung costs this slot: who comes anew stays for longer than the moment in which it may cost less.
+fn needed(slot: &Slot<'_>, rung: &Rung) -> u64 {
+    let shown = |held: Layer| rung.layer <= held || rung.layer.spatial == held.spatial;
+    match slot.held {
+        Some(held) if shown(held) => rung.bits_per_second,
+        _ => rung.peak.max(rung.bits_per_second),
+    }
+}
+
 /// May the slot stand on this rung with so much?
 fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
@@ -235,12 +250,13 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
         (_, true, Backlog::Unknown) => UP_FRAMES,
         _ => UP,
     };
-    rung.bits_per_second <= percent(there, share)
+    needed(slot, rung) <= percent(there, share)
 }
 
 /// The rungs that a slot has use for, in the order in which it climbs them. Pictures of people lose sharpness before more than half of their frames; what is to be
-/// read loses frames first.
-fn ladder(slot: &Slot<'_>) -> Climb {
+/// read loses frames first. With a long queue the picture that is shown keeps the fewest of its frames, if that lets the queue empty: another picture would wait
+/// behind it.
+fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
     let mut climb = Climb::default();
     if slot.demand.paused {
         return climb;
@@ -256,9 +272,14 @@ fn ladder(slot: &Slot<'_>) -> Climb {
         let top =
             slot.rungs.iter().filter(|r| r.layer.spatial == s).map(|r| r.layer.temporal).max();
         let enough = t + 1 >= top.unwrap_or(0).min(temporal);
+        let empties = || {
+            let queued = budget.filter(|b| b.backlog == Backlog::Long && !b.narrowed);
+            queued.is_some_and(|b| rung.bits_per_second <= percent(b.bits_per_second, EMPTIES))
+        };
+        let stays = || slot.held.is_some_and(|held| held.spatial == s) && empties();
         let worth = match slot.demand.sharp {
             true => t == 0 || last == Some(s),
-            false => enough || first == Some(s),
+            false => enough || first == Some(s) || stays(),
         };
         if worth {
             climb.ladder[usize::from(climb.len)] = index as u8;
@@ -274,7 +295,7 @@ fn prune(slot: &Slot<'_>, climb: &mut Climb) {
     let mut kept = 0;
     for step in 0..climb.len {
         let index = climb.ladder[usize::from(step)];
-        let cost = |index: u8| slot.rungs[usize::from(index)].bits_per_second;
+        let cost = |index: u8| needed(slot, &slot.rungs[usize::from(index)]);
         while kept > 0 && cost(climb.ladder[kept - 1]) >= cost(index).max(1) {
             kept -= 1;
         }
@@ -313,7 +334,7 @@ fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
         layer: taken.map(|rung| rung.layer),
         wanted: wanted.map(|rung| rung.layer),
         cost: climb.cost(slot),
-        needed: wanted.map_or(0, |rung| rung.bits_per_second),
+        needed: wanted.map_or(0, |rung| needed(slot, rung)),
         limit: limit(slot, taken, wanted),
     }
 }

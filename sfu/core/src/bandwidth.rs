@@ -64,6 +64,9 @@ const OWN_QUEUE_US: u64 = 500_000;
 /// That is for media that took less than this of the estimate.
 const SOME_OF_IT: f64 = 0.85;
 
+/// A link that became narrow takes so long until its queue holds nothing of before.
+const NARROWED_US: u64 = 1_000_000;
+
 /// With more loss than this, repairs take what a short queue would have room for.
 const LOSS_NONE: f64 = 0.01;
 
@@ -146,6 +149,8 @@ pub(crate) struct BandwidthEstimator {
     backed_off_us: u64,
     /// When the queue was long last.
     queued_us: Option<u64>,
+    /// When the link was found to be far narrower last.
+    narrowed_us: Option<u64>,
     /// When the last probe had left, and what arrived before it without a queue that grew.
     before_probe: Option<(u64, f64)>,
 }
@@ -169,6 +174,7 @@ impl BandwidthEstimator {
             feedback_us: None,
             backed_off_us: now_us,
             queued_us: None,
+            narrowed_us: None,
             before_probe: None,
         }
     }
@@ -226,6 +232,7 @@ impl BandwidthEstimator {
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
         if self.delay.has_narrowed() {
             self.loss.excuse(now_us);
+            self.narrowed_us = Some(now_us);
         }
         let probed = probe.filter(|_| taken);
         if let Some(rate) = probed {
@@ -326,6 +333,11 @@ impl BandwidthEstimator {
     /// When there was a long queue last.
     pub(crate) fn queued_us(&self) -> Option<u64> {
         self.queued_us
+    }
+
+    /// The link has just become far narrower, so that most of what is in its queue is of no use.
+    pub(crate) fn has_narrowed(&self, now_us: u64) -> bool {
+        self.narrowed_us.is_some_and(|at| now_us.saturating_sub(at) < NARROWED_US)
     }
 
     /// The queue at the link, where it is what decides.

@@ -9,6 +9,7 @@ fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: f32) -> Run
     Rung {
         layer: Layer { spatial, temporal },
         bits_per_second: kbps * 1000,
+        peak: 0,
         size: Some(size),
         fps,
         available: true,
@@ -49,6 +50,7 @@ fn budget(kbps: u64) -> Budget {
         starting: false,
         keeps_lowest: false,
         backlog: Backlog::Unknown,
+        narrowed: false,
     }
 }
 
@@ -238,6 +240,43 @@ fn without_a_queue_what_is_held_stays_and_with_a_long_one_it_must_fit() {
         allocate_with(Budget { backlog, ..budget(kbps) }, &[slot])[0].layer.map(|l| l.spatial)
     };
     assert_eq!([Backlog::Short, Backlog::Long].map(|it| picture(1370, it)), [Some(2), Some(1)]);
+}
+
+/// Encoders save for a moment after a keyframe or a start.
+#[test]
+fn who_comes_anew_needs_room_for_what_it_cost_lately() {
+    let mut rungs = temporal();
+    let held = |spatial| Some(Layer { spatial, temporal: 2 });
+    for rung in &mut rungs[6..] {
+        rung.peak = std::mem::replace(&mut rung.bits_per_second, 400_000);
+    }
+    let given = allocate(900, &[Slot { held: held(1), ..slot(&rungs) }])[0];
+    assert_eq!((given.layer, given.needed), (held(1), 1_700_000));
+    assert_eq!(layers(900, &[Slot { held: held(2), ..slot(&rungs) }]), [Some((2, 2))], "is shown");
+}
+
+/// Another picture would wait behind the queue.
+#[test]
+fn the_picture_keeps_its_fewest_frames_if_that_lets_a_long_queue_empty() {
+    let mut rungs = temporal();
+    for (rung, kbps) in rungs[3..6].iter_mut().zip([180, 300, 500]) {
+        rung.bits_per_second = kbps * 1000;
+    }
+    let given = |kbps, backlog, spatial| {
+        let held = Some(Layer { spatial, temporal: 2 });
+        let budget = Budget { backlog, ..budget(kbps) };
+        let given = allocate_with(budget, &[Slot { held, ..slot(&rungs) }])[0];
+        given.layer.map(|layer| (layer.spatial, layer.temporal))
+    };
+    assert_eq!(given(299, Backlog::Long, 1), Some((1, 0)));
+    assert_eq!(given(265, Backlog::Long, 1), Some((0, 2)), "it would stay full");
+    let held = Some(Layer { spatial: 1, temporal: 2 });
+    let full = Budget { backlog: Backlog::Long, narrowed: true, ..budget(280) };
+    let full = allocate_with(full, &[Slot { held, ..slot(&rungs) }])[0].layer;
+    assert_eq!(full, Some(Layer { spatial: 0, temporal: 2 }), "most of it is lost");
+    assert_eq!(given(299, Backlog::Unknown, 1), Some((1, 1)));
+    assert_eq!(given(260, Backlog::Unknown, 1), Some((0, 2)));
+    assert_eq!(given(280, Backlog::Long, 2), Some((0, 2)), "another picture");
 }
 
 #[test]

@@ -133,6 +133,7 @@ impl Engine {
                 starting: downlink.is_starting(now_us),
                 keeps_lowest: downlink.keeps_lowest(),
                 backlog: downlink.backlog(),
+                narrowed: downlink.has_narrowed(now_us),
             })
         });
         let mut given = std::mem::take(&mut self.given);

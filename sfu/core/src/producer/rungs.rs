@@ -20,8 +20,10 @@ const USUAL: [u64; 3] = [150_000, 500_000, 1_700_000];
 /// Bits per pixel and second behind those, where the size is known.
 const USUAL_PER_PIXEL: f64 = 1.9;
 
-/// A cost that falls is forgotten by so much at a look.
+/// A cost that falls is forgotten by so much at a look …
 const FORGOTTEN_PERCENT: u64 = 15;
+/// … by those who are shown another layer, by so much.
+const FORGOTTEN_PERCENT_PEAK: u64 = 4;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 
@@ -30,6 +32,8 @@ const HEADERS_PERCENT: u64 = 105;
 struct Known {
     /// Bits per second when it last flowed.
     bits_per_second: u64,
+    /// The most lately.
+    peak: u64,
     /// Width and height when it last flowed.
     size: Option<(u16, u16)>,
     /// Since when it is asked for without coming.
@@ -97,12 +101,24 @@ impl Producer {
                     };
                     added.iter_mut().for_each(scale);
                 }
-                Some(cost) => self.rungs.known[index].learn(cost),
+                Some(cost) => {
+                    self.rungs.known[index].learn(cost);
+                    let most = self.rungs.known[index].peak;
+                    let scale = |rung: &mut Rung| rung.peak = rung.bits_per_second * most / cost;
+                    added.iter_mut().for_each(scale);
+                }
                 None => {
                     let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
                     let bits_per_second = expected;
                     self.rungs.list.truncate(before);
-                    let rung = Rung { layer, bits_per_second, size, fps: 0.0, available };
+                    let rung = Rung {
+                        layer,
+                        bits_per_second,
+                        peak: bits_per_second,
+                        size,
+                        fps: 0.0,
+                        available,
+                    };
                     self.rungs.list.push(rung);
                 }
             }
@@ -115,8 +131,8 @@ impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            let Self { bits_per_second, size, .. } = *self;
-            *self = Self { bits_per_second, size, ..Self::default() };
+            let Self { bits_per_second, peak, size, .. } = *self;
+            *self = Self { bits_per_second, peak, size, ..Self::default() };
             return true;
         }
         if now_us < self.absent_until_us {
@@ -138,7 +154,9 @@ impl Known {
 
     /// Falls slowly: the last looks before a rest see it stop.
     fn learn(&mut self, cost: u64) {
-        self.bits_per_second = cost.max(self.bits_per_second * (100 - FORGOTTEN_PERCENT) / 100);
+        let fall = |from: u64, percent: u64| cost.max(from * (100 - percent) / 100);
+        self.bits_per_second = fall(self.bits_per_second, FORGOTTEN_PERCENT);
+        self.peak = fall(self.peak, FORGOTTEN_PERCENT_PEAK);
     }
 
     fn cost(&self, index: usize, size: Option<(u16, u16)>) -> u64 {
@@ -165,7 +183,7 @@ fn add(
         let at = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
         if list[start..].iter().all(|rung| rung.layer != at) {
             let size = layer.size;
-            list.push(Rung { layer: at, bits_per_second: 0, size, fps: 0.0, available });
+            list.push(Rung { layer: at, bits_per_second: 0, peak: 0, size, fps: 0.0, available });
         }
     }
     list[start..].sort_unstable_by_key(|rung| rung.layer);

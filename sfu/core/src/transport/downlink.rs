@@ -166,6 +166,11 @@ impl Downlink {
         self.estimator.backlog()
     }
 
+    /// The link has just become far narrower.
+    pub(crate) fn has_narrowed(&self, now_us: u64) -> bool {
+        self.estimator.has_narrowed(now_us)
+    }
+
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
