@@ -56,7 +56,7 @@ pub(crate) struct Rung {
     pub(crate) layer: Layer,
     /// With everything it refers to.
     pub(crate) bits_per_second: u64,
-    /// The most that it cost lately: after a keyframe or a start, encoders save for a moment.
+    /// The most that it cost lately, in simulcast: after a keyframe or a start, encoders save for a moment.
     pub(crate) peak: u64,
     pub(crate) size: Option<(u16, u16)>,
     /// 0: not known.
@@ -121,9 +121,17 @@ impl Climb {
         self.rung(slot, self.len.checked_sub(1)?)
     }
 
+    fn taken<'a>(&self, slot: &Slot<'a>) -> Option<&'a Rung> {
+        self.rung(slot, self.at.checked_sub(1)?)
+    }
+
     fn cost(&self, slot: &Slot<'_>) -> u64 {
-        let taken = self.at.checked_sub(1).and_then(|step| self.rung(slot, step));
-        taken.map_or(0, |rung| rung.bits_per_second)
+        self.taken(slot).map_or(0, |rung| rung.bits_per_second)
+    }
+
+    /// What is put aside for it.
+    fn needed(&self, slot: &Slot<'_>) -> u64 {
+        self.taken(slot).map_or(0, |rung| needed(slot, rung))
     }
 }
 
@@ -164,7 +172,7 @@ impl Allocator {
             let floor = first || budget.keeps_lowest;
             if fits(slot, lowest, budget.backlog, left) || floor {
                 climb.at = 1;
-                (left, over) = pay(left, over, lowest.bits_per_second);
+                (left, over) = pay(left, over, needed(slot, lowest));
             } else {
                 climb.done = true;
             }
@@ -174,7 +182,7 @@ impl Allocator {
         for group in order.chunk_by(same) {
             while let Some(index) = self.lowest(slots, group) {
                 let (slot, climb) = (&slots[index], &mut self.climbs[index]);
-                let now = climb.cost(slot);
+                let now = climb.needed(slot);
                 let below = climb.at.checked_sub(1).and_then(|step| climb.rung(slot, step));
                 let leaps = |next: &&Rung| below.is_some_and(|below| leaps(slot, below, next));
                 let next = climb.rung(slot, climb.at).filter(|next| !leaps(next));
@@ -182,7 +190,7 @@ impl Allocator {
                 match next.filter(|next| fits(slot, next, budget.backlog, there)) {
                     Some(next) => {
                         climb.at += 1;
-                        let more = next.bits_per_second.saturating_sub(now);
+                        let more = needed(slot, next).saturating_sub(now);
                         (left, over) = pay(left, over, more);
                     }
                     None => climb.done = true,
@@ -329,12 +337,13 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
 
 fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let wanted = climb.top(slot);
-    let taken = climb.at.checked_sub(1).and_then(|step| climb.rung(slot, step));
+    let taken = climb.taken(slot);
+    let all = climb.at == climb.len;
     Given {
         layer: taken.map(|rung| rung.layer),
         wanted: wanted.map(|rung| rung.layer),
         cost: climb.cost(slot),
-        needed: wanted.map_or(0, |rung| needed(slot, rung)),
+        needed: if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) },
         limit: limit(slot, taken, wanted),
     }
 }

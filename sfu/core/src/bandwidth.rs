@@ -228,9 +228,11 @@ impl BandwidthEstimator {
         let probe = self.results.take(now_us).filter(tells).map(|probe| probe.rate);
         let own = |at: u64| now_us.saturating_sub(at) < OWN_QUEUE_US;
         let carried = self.before_probe.filter(|(at, _)| own(*at)).map(|(_, carried)| carried);
-        let acked = delay::Acked { rate: self.acked, recent: self.throughput.recent(), carried };
+        let recent = self.throughput.recent();
+        let acked = delay::Acked { rate: self.acked, recent, estimate, carried };
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
-        if self.delay.has_narrowed() {
+        // Once a second: a network that jumps all the time loses packets, too.
+        if self.delay.has_narrowed() && !self.has_narrowed(now_us) {
             self.loss.excuse(now_us);
             self.narrowed_us = Some(now_us);
         }

@@ -161,7 +161,7 @@ fn rate_steps_by_ten() {
         let sent = bitrate(&meeting, viewer, fell + SECOND..fell + 2 * SECOND);
         let playback = Playback::of(&meeting, viewer);
         let freeze = playback.longest_freeze(fell..back);
-        let longest = if setup.rtt > 100 * MS { 600 * MS } else { 500 * MS };
+        let longest = if setup.rtt > 100 * MS { 500 * MS } else { 400 * MS };
         let top = playback.first(2, back).map(|at| at - back);
         let line = format!(
             "seed {}, {} ms, temporal layers: {}: {} kbit/s after a second, a freeze of {} ms, top layer after {:?} ms",

@@ -253,6 +253,8 @@ fn who_comes_anew_needs_room_for_what_it_cost_lately() {
     let given = allocate(900, &[Slot { held: held(1), ..slot(&rungs) }])[0];
     assert_eq!((given.layer, given.needed), (held(1), 1_700_000));
     assert_eq!(layers(900, &[Slot { held: held(2), ..slot(&rungs) }]), [Some((2, 2))], "is shown");
+    let held = Slot { held: held(1), ..slot(&rungs) };
+    assert_eq!(layers(2400, &[held; 2]), [Some((2, 2)), Some((1, 2))], "not both");
 }
 
 /// Another picture would wait behind the queue.

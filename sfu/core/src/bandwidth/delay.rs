@@ -25,6 +25,8 @@ pub(super) struct Acked {
     pub(super) rate: Option<f64>,
     /// Over a shorter time.
     pub(super) recent: Option<Rate>,
+    /// As far as all of the network allows.
+    pub(super) estimate: f64,
     /// Right before a probe, whose queue may be all that there is.
     pub(super) carried: Option<f64>,
 }
@@ -113,8 +115,10 @@ impl Delay {
     ) -> bool {
         self.queue.settle(now_us, self.trend.usage() == Usage::Over);
         let jumped = self.queue.has_jumped();
-        let narrow =
-            self.queue.carried().filter(|carried| jumped && *carried < NARROWER * self.aimd.rate());
+        let narrow = self
+            .queue
+            .carried()
+            .filter(|carried| jumped && *carried < NARROWER * self.aimd.rate().min(acked.estimate));
         let choked = acked.recent.is_some_and(|recent| recent.choked);
         self.narrowed = jumped && (choked || narrow.is_some());
         if self.narrowed {
@@ -133,7 +137,7 @@ impl Delay {
         // Half a second ago there may have been another layer, or another link.
         let recent = acked.recent.map(|recent| recent.arrived);
         let recent = recent.map(|recent| narrow.map_or(recent, |carried| carried.min(recent)));
-        let strained = acked.recent.is_none_or(|recent| recent.strained);
+        let strained = narrow.is_some() || acked.recent.is_none_or(|recent| recent.strained);
         let carried = acked.carried.filter(|_| usage == Usage::Over);
         let acked = if usage == Usage::Over { recent } else { acked.rate };
         let Some(probe) = probe.filter(|_| usage != Usage::Over) else {

@@ -165,11 +165,16 @@ impl Loss {
         self.excused_us = now_us;
         self.partial.bytes -= self.partial.lost;
         self.partial.lost = 0.0;
+        self.missing.bits.fill(0);
     }
 
     pub(super) fn add(&mut self, packet: &PacketResult) {
         let size = f64::from(packet.size);
         let lost = packet.arrival_us.is_none();
+        if lost && packet.sent_us < self.excused_us {
+            self.clean = (0, 0);
+            return;
+        }
         if self.missing.note(packet.number, lost) {
             // It is counted already, in this observation or in the last one.
             let last = (self.count as usize).wrapping_sub(1) % OBSERVATIONS;
@@ -179,9 +184,6 @@ impl Loss {
                 &mut self.observations[last]
             };
             here.lost = (here.lost - size).max(0.0);
-            return;
-        }
-        if lost && packet.sent_us < self.excused_us {
             return;
         }
         self.clean = if lost { (0, 0) } else { (self.clean.0, self.clean.1.saturating_add(1)) };
@@ -509,6 +511,14 @@ mod tests {
             feed(&mut loss, 300, 2, 2, 0.1e6);
             assert!(loss.rate().is_some(), "what is lost later does");
         }
+        let mut loss = Loss::new();
+        let mut packet = PacketResult { number: 7, sent_us: 1, arrival_us: None, size: 1250 };
+        loss.add(&packet);
+        loss.excuse(10);
+        assert_eq!((loss.partial.bytes, loss.partial.lost), (0.0, 0.0));
+        packet.arrival_us = Some(0);
+        loss.add(&packet);
+        assert_eq!((loss.partial.bytes, loss.partial.lost), (1250.0, 0.0), "it came late");
     }
 
     #[test]

@@ -210,10 +210,12 @@ impl ProbeController {
     }
 
     fn probe_again(&mut self, now_us: u64) {
-        let before = self.dropped_from(now_us).map_or(0.0, |before| DROP_SCALE * before);
+        let dropped = self.dropped_from(now_us);
+        let before = dropped.map_or(0.0, |before| DROP_SCALE * before);
         if self.probe(now_us, before.max(SCALE * self.estimate), None) {
+            self.drop = None;
             // The link may have been narrow for a second, and this one too early. Where packets are lost at random, more probes lose more.
-            self.eager = self.drop.take().is_some() && !self.condition.is_lossy();
+            self.eager = dropped.is_some() && !self.condition.is_lossy();
         }
     }
 
@@ -389,6 +391,21 @@ mod tests {
         assert_eq!(rates(&mut controller, 4_500_000), [2000]);
         controller.tick(9_400_000, true);
         assert_eq!(rates(&mut controller, 9_400_000), [0; 0], "once");
+    }
+
+    #[test]
+    fn a_drop_by_loss_is_probed_for_once() {
+        let mut controller = ProbeController::new(0, 300e3, 100e6);
+        controller.set_wanted(0, 3e6);
+        controller.set_estimate(500_000, 2.8e6, Condition::Free);
+        controller.tick(1_500_000, true);
+        assert_eq!(rates(&mut controller, 0).len(), 2);
+        controller.set_estimate(2_000_000, 1e6, Condition::LossDecreasing);
+        controller.set_estimate(2_500_000, 1e6, Condition::LossIncreasing);
+        controller.tick(2_500_000, true);
+        assert_eq!(rates(&mut controller, 2_500_000), [1500]);
+        controller.tick(7_400_000, true);
+        assert_eq!(rates(&mut controller, 7_400_000), [0; 0]);
     }
 
     #[test]

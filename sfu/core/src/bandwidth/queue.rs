@@ -17,6 +17,9 @@ const JUMP_US: i64 = 35_000;
 /// … that grew by so much since the last feedback needs no trend to be seen.
 const JUMP_GROWTH_US: i64 = 30_000;
 
+/// Packets that came one after the other because the link is slow waited for so much of the time between them, at least.
+const SPREAD: f64 = 0.3;
+
 /// A queue so old without anything that grew is another way, or how this one is.
 const OLD_US: u64 = 5_000_000;
 /// It empties when it got so much shorter.
@@ -128,12 +131,14 @@ impl Queue {
         self.backlog = Backlog::Long;
     }
 
-    /// What the link carried between the newest packets, bits per second: who waits in a queue comes right behind the one before.
+    /// What the link carried between the newest packets, bits per second, if they left much faster: who waits in a queue comes right behind the one before.
     pub(super) fn carried(&self) -> Option<f64> {
         let at = |index: u32| self.newest[(self.count.wrapping_add(index) % PACKETS_MIN) as usize];
         let took = at(PACKETS_MIN - 1).arrival_us.saturating_sub(at(0).arrival_us);
         let bytes: u32 = (1..PACKETS_MIN).map(|index| u32::from(at(index).bytes)).sum();
-        (took > 0).then(|| f64::from(bytes) * 8e6 / took as f64)
+        let waited = at(PACKETS_MIN - 1).delay_us.saturating_sub(at(0).delay_us);
+        let spread = waited as f64 >= SPREAD * took as f64;
+        (took > 0 && spread).then(|| f64::from(bytes) * 8e6 / took as f64)
     }
 
     /// Did it become shorter since the last feedback, whatever the trend says of what was before?
@@ -196,6 +201,10 @@ mod tests {
             queue.add(0, arrival, 1000);
         }
         assert_eq!(queue.carried(), Some(500_000.0));
+        for at in [100_000, 120_000, 140_000] {
+            queue.add(at, at as i64 + 48_000, 1000);
+        }
+        assert_eq!(queue.carried(), None, "they left like that");
     }
 
     /// Another way, or a clock that drifts.

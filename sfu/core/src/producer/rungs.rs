@@ -103,7 +103,7 @@ impl Producer {
                 }
                 Some(cost) => {
                     self.rungs.known[index].learn(cost);
-                    let most = self.rungs.known[index].peak;
+                    let most = if simulcast { self.rungs.known[index].peak } else { cost };
                     let scale = |rung: &mut Rung| rung.peak = rung.bits_per_second * most / cost;
                     added.iter_mut().for_each(scale);
                 }
