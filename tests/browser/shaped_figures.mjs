@@ -1,6 +1,7 @@
 /**
  * Figures, not tests: what a viewer in Chromium sees behind a narrow link, on a quiet machine; and the same link between two pages.
  * SWITCHYARD=target/release/switchyard tests/ns.sh node tests/browser/shaped_figures.mjs [rounds]
+ * COMPARE=0: not between two pages. NARROW=300k: the rate of the cut.
  */
 import { loadavg } from 'node:os';
 import { recordFrames } from './lib/frames.mjs';
@@ -223,6 +224,7 @@ try {
   for (let round = 0; round < ROUNDS; round++) steps.push(await step(viewer, publisher, shaper));
   show(`cut to ${NARROW}bit/s: until a smaller layer`, steps.map(({ down }) => down));
   show(`cut to ${NARROW}bit/s: longest time without a new frame`, steps.map(({ freeze }) => freeze));
+  console.log(`  ${steps.map(({ freeze }) => Math.round(freeze)).join(', ')} ms`);
   show('return: until the largest layer', steps.map(({ up }) => up));
   show('return: longest time without a new frame', steps.map(({ freezeUp }) => freezeUp));
   show('resume: from published_layers to the first packet', await resumes(viewer, publisher));

@@ -12,7 +12,7 @@
 //! - Probes come every 5 s for as long as more is wanted than estimated, also when the application is not what limits the rate: the sum
 //!   of some layers may be 70 % of an estimate that could be five times as high. When the estimate is enough, more is looked for rarely,
 //!   until 1.5 times what is wanted got through: then whole frames leave at once. The first probe of a shortage does not wait; nor does the one after loss, or
-//!   after a drop, which asks for 0.85 times what was there before; nor the one after a queue that made us leave out frames of a picture that is still shown.
+//!   after a drop, which asks for 0.85 times what was there before, and another one two seconds after it; nor the one after a queue that made us leave out frames of a picture that is still shown.
 //! - Overuse within 500 ms of a probe takes the rate no lower than what was carried before it, if that was not all that was estimated: between two layers
 //!   the queue of a probe on a full link takes long to empty, and each probe cost the layer that was shown.
 //! - What a probe got through counts like arrived media for 5 s when a rate that loss limits grows; layers do not fill it.
@@ -20,7 +20,7 @@
 //!   link that was bad for 20 s has its top layer back in 4 to 9 s instead of 10 to 15 s.
 //! - When nothing came of what left for more than a second there was no network: that is no loss, or the estimate falls to a twentieth.
 //! - The length of the queue is known besides its trend (`queue`): one that jumps is overuse at once, or a link that is cut to a tenth is seen after 400 ms
-//!   instead of 200; one that shrinks is none any more; and nothing is probed behind a long one.
+//!   instead of 200, and what its full queue loses is no loss; one that shrinks is none any more; and nothing is probed behind a long one.
 //! - The send rate of a probe, and of the throughput, leaves out all that left at the last time stamp: a slot leaves at once.
 //!
 //! The start is 300 kbit/s, as in browsers: the probes of 0.9 and 1.8 Mbit/s that leave with the first media, and a further one, bring a

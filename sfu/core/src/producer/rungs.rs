@@ -24,6 +24,10 @@ const USUAL_PER_PIXEL: f64 = 1.9;
 const FORGOTTEN_PERCENT: u64 = 15;
 /// … by those who are shown another layer, by so much.
 const FORGOTTEN_PERCENT_PEAK: u64 = 4;
+/// What is left of a peak without a keyframe.
+const PEAK_PERCENT: u64 = 80;
+/// Temporal layers that are told apart.
+const TEMPORALS: usize = 4;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 
@@ -32,8 +36,8 @@ const HEADERS_PERCENT: u64 = 105;
 struct Known {
     /// Bits per second when it last flowed.
     bits_per_second: u64,
-    /// The most lately.
-    peak: u64,
+    /// The most lately, up to each temporal layer.
+    peaks: [u64; TEMPORALS],
     /// Width and height when it last flowed.
     size: Option<(u16, u16)>,
     /// Since when it is asked for without coming.
@@ -96,29 +100,26 @@ impl Producer {
                         true => expected,
                         false => expected.max(cost),
                     };
+                    let most = self.rungs.known[index].most(whole);
                     let scale = |rung: &mut Rung| {
+                        rung.peak = rung.bits_per_second * most / cost;
                         rung.bits_per_second = rung.bits_per_second * whole / cost;
                     };
                     added.iter_mut().for_each(scale);
                 }
                 Some(cost) => {
-                    self.rungs.known[index].learn(cost);
-                    let most = if simulcast { self.rungs.known[index].peak } else { cost };
-                    let scale = |rung: &mut Rung| rung.peak = rung.bits_per_second * most / cost;
-                    added.iter_mut().for_each(scale);
+                    let known = &mut self.rungs.known[index];
+                    known.learn(cost);
+                    if simulcast {
+                        added.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
+                    }
                 }
                 None => {
                     let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
                     let bits_per_second = expected;
+                    let peak = self.rungs.known[index].most(expected);
                     self.rungs.list.truncate(before);
-                    let rung = Rung {
-                        layer,
-                        bits_per_second,
-                        peak: bits_per_second,
-                        size,
-                        fps: 0.0,
-                        available,
-                    };
+                    let rung = Rung { layer, bits_per_second, peak, size, fps: 0.0, available };
                     self.rungs.list.push(rung);
                 }
             }
@@ -127,12 +128,16 @@ impl Producer {
     }
 }
 
+fn fallen(from: u64, percent: u64) -> u64 {
+    from * (100 - percent) / 100
+}
+
 impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            let Self { bits_per_second, peak, size, .. } = *self;
-            *self = Self { bits_per_second, peak, size, ..Self::default() };
+            let Self { bits_per_second, peaks, size, .. } = *self;
+            *self = Self { bits_per_second, peaks, size, ..Self::default() };
             return true;
         }
         if now_us < self.absent_until_us {
@@ -154,9 +159,20 @@ impl Known {
 
     /// Falls slowly: the last looks before a rest see it stop.
     fn learn(&mut self, cost: u64) {
-        let fall = |from: u64, percent: u64| cost.max(from * (100 - percent) / 100);
-        self.bits_per_second = fall(self.bits_per_second, FORGOTTEN_PERCENT);
-        self.peak = fall(self.peak, FORGOTTEN_PERCENT_PEAK);
+        self.bits_per_second = cost.max(fallen(self.bits_per_second, FORGOTTEN_PERCENT));
+        self.peaks = self.peaks.map(|peak| fallen(peak, FORGOTTEN_PERCENT_PEAK));
+    }
+
+    /// Of a rung that flows, after [`Known::learn`].
+    fn peak(&mut self, rung: &Rung) -> u64 {
+        let peak = &mut self.peaks[usize::from(rung.layer.temporal).min(TEMPORALS - 1)];
+        *peak = rung.bits_per_second.max(*peak);
+        *peak
+    }
+
+    /// The most that it will cost when it flows again, as far as that is known: a keyframe may have been in the peak.
+    fn most(&self, expected: u64) -> u64 {
+        expected.max(self.peaks.into_iter().max().unwrap_or(0) * PEAK_PERCENT / 100)
     }
 
     fn cost(&self, index: usize, size: Option<(u16, u16)>) -> u64 {
