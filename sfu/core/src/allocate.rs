@@ -46,8 +46,6 @@ pub(crate) struct Budget {
     pub(crate) keeps_lowest: bool,
     /// How the queue at the link is.
     pub(crate) backlog: Backlog,
-    /// The link has just become far narrower.
-    pub(crate) narrowed: bool,
 }
 
 /// One quality of a track: everything up to `layer`, and what that costs.
@@ -79,6 +77,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) grounded: bool,
     /// It fell soon after it had climbed, and takes one picture after the other.
     pub(crate) careful: bool,
+    /// The link has just become far narrower: what is shown may not cost more in a moment.
+    pub(crate) narrowed: bool,
 }
 
 /// What one slot gets.
@@ -230,11 +230,11 @@ fn percent(value: u64, percent: u64) -> u64 {
     value.saturating_mul(percent) / 100
 }
 
-/// What a rung costs this slot: who comes anew stays for longer than the moment in which it may cost less.
+/// What a rung costs this slot: who comes anew stays for longer than the moment in which it may cost less, and a queue that is full has no room for more.
 fn needed(slot: &Slot<'_>, rung: &Rung) -> u64 {
     let shown = |held: Layer| rung.layer <= held || rung.layer.spatial == held.spatial;
     match slot.held {
-        Some(held) if shown(held) => rung.bits_per_second,
+        Some(held) if shown(held) && !slot.narrowed => rung.bits_per_second,
         _ => rung.peak.max(rung.bits_per_second),
     }
 }
@@ -281,7 +281,7 @@ fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
             slot.rungs.iter().filter(|r| r.layer.spatial == s).map(|r| r.layer.temporal).max();
         let enough = t + 1 >= top.unwrap_or(0).min(temporal);
         let empties = || {
-            let queued = budget.filter(|b| b.backlog == Backlog::Long && !b.narrowed);
+            let queued = budget.filter(|b| b.backlog == Backlog::Long && !slot.narrowed);
             queued.is_some_and(|b| rung.bits_per_second <= percent(b.bits_per_second, EMPTIES))
         };
         let stays = || slot.held.is_some_and(|held| held.spatial == s) && empties();

@@ -41,6 +41,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
         held: None,
         grounded: false,
         careful: false,
+        narrowed: false,
     }
 }
 
@@ -50,7 +51,6 @@ fn budget(kbps: u64) -> Budget {
         starting: false,
         keeps_lowest: false,
         backlog: Backlog::Unknown,
-        narrowed: false,
     }
 }
 
@@ -253,6 +253,12 @@ fn who_comes_anew_needs_room_for_what_it_cost_lately() {
     let given = allocate(900, &[Slot { held: held(1), ..slot(&rungs) }])[0];
     assert_eq!((given.layer, given.needed), (held(1), 1_700_000));
     assert_eq!(layers(900, &[Slot { held: held(2), ..slot(&rungs) }]), [Some((2, 2))], "is shown");
+    let narrowed = Slot { held: held(2), narrowed: true, ..slot(&rungs) };
+    assert_eq!(
+        layers(900, &[narrowed]),
+        [Some((1, 2))],
+        "is not by a link that has just become narrow"
+    );
     let held = Slot { held: held(1), ..slot(&rungs) };
     assert_eq!(layers(2400, &[held; 2]), [Some((2, 2)), Some((1, 2))], "not both");
 }
@@ -273,8 +279,8 @@ fn the_picture_keeps_its_fewest_frames_if_that_lets_a_long_queue_empty() {
     assert_eq!(given(299, Backlog::Long, 1), Some((1, 0)));
     assert_eq!(given(265, Backlog::Long, 1), Some((0, 2)), "it would stay full");
     let held = Some(Layer { spatial: 1, temporal: 2 });
-    let full = Budget { backlog: Backlog::Long, narrowed: true, ..budget(280) };
-    let full = allocate_with(full, &[Slot { held, ..slot(&rungs) }])[0].layer;
+    let full = Budget { backlog: Backlog::Long, ..budget(280) };
+    let full = allocate_with(full, &[Slot { held, narrowed: true, ..slot(&rungs) }])[0].layer;
     assert_eq!(full, Some(Layer { spatial: 0, temporal: 2 }), "most of it is lost");
     assert_eq!(given(299, Backlog::Unknown, 1), Some((1, 1)));
     assert_eq!(given(260, Backlog::Unknown, 1), Some((0, 2)));
@@ -335,6 +341,7 @@ fn allocations_stay_within_the_budget() {
                 held: None,
                 grounded: false,
                 careful: false,
+                narrowed: rng.random_bool(0.2),
             })
             .collect();
         let kbps = rng.random_range(50..20_000);

@@ -133,13 +133,13 @@ impl Engine {
                 starting: downlink.is_starting(now_us),
                 keeps_lowest: downlink.keeps_lowest(),
                 backlog: downlink.backlog(),
-                narrowed: downlink.has_narrowed(now_us),
             })
         });
+        let narrowed = downlink.is_some_and(|downlink| downlink.has_narrowed(now_us));
         let mut given = std::mem::take(&mut self.given);
         let asks: Vec<Slot<'_>> = slots
             .iter()
-            .map(|&(c, p)| slot(now_us, &self.consumers[c], &self.producers[p]))
+            .map(|&(c, p)| slot(now_us, &self.consumers[c], &self.producers[p], narrowed))
             .collect();
         self.allocator.allocate(budget, &asks, &mut given);
         let changed = asks.iter().zip(&given).any(|(slot, given)| slot.held != given.layer);
@@ -312,7 +312,7 @@ impl Engine {
     }
 }
 
-fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a> {
+fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: bool) -> Slot<'a> {
     let preferred = consumer.selector.preferred();
     let named = preferred.rid.as_ref().and_then(|rid| {
         producer.encodings.iter().position(|encoding| encoding.rid.as_ref() == Some(rid))
@@ -328,6 +328,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer) -> Slot<'a
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),
         careful: consumer.footing.is_careful(now_us),
+        narrowed,
     }
 }
 
