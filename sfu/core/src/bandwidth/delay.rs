@@ -115,18 +115,19 @@ impl Delay {
     ) -> bool {
         self.queue.settle(now_us, self.trend.usage() == Usage::Over);
         let jumped = self.queue.has_jumped();
+        let shows = jumped || self.queue.is_strung_out();
         let narrow = self
             .queue
             .carried()
-            .filter(|carried| jumped && *carried < NARROWER * self.aimd.rate().min(acked.estimate));
+            .filter(|carried| shows && *carried < NARROWER * self.aimd.rate().min(acked.estimate));
         let choked = acked.recent.is_some_and(|recent| recent.choked);
-        self.narrowed = jumped && (choked || narrow.is_some());
+        self.narrowed = narrow.is_some() || jumped && choked;
         if self.narrowed {
             self.trend.overuse();
             self.queue.lengthen();
         }
         let usage = match self.trend.usage() {
-            Usage::Over if self.queue.has_shrunk() && !self.queue.has_jumped() => {
+            Usage::Over if self.queue.has_shrunk() && !jumped && !self.narrowed => {
                 match self.queue.backlog() {
                     Backlog::Long => Usage::Under,
                     _ => Usage::Normal,

@@ -19,6 +19,10 @@ const JUMP_GROWTH_US: i64 = 30_000;
 
 /// Packets that came one after the other because the link is slow waited for so much of the time between them, at least.
 const SPREAD: f64 = 0.3;
+/// If each of them waited for so much of it, they left together, and come one by one: one pause of the link is not like that …
+const STRUNG: f64 = 0.6;
+/// … so that it is enough if the last one is so late.
+const STRUNG_US: i64 = 50_000;
 
 /// A queue so old without anything that grew is another way, or how this one is.
 const OLD_US: u64 = 5_000_000;
@@ -54,6 +58,7 @@ pub(super) struct Queue {
     last_us: i64,
     last_newest_us: i64,
     jumped: bool,
+    strung_out: bool,
     shrank: bool,
     backlog: Backlog,
 }
@@ -113,17 +118,37 @@ impl Queue {
 
     /// The newest packets tell of it a feedback sooner than the least delay of all.
     fn look_for_jump(&mut self) {
-        self.jumped = false;
+        (self.jumped, self.strung_out) = (false, false);
         let Some(base) = self.base().filter(|_| self.packets > 0) else { return };
         let least = self.newest.iter().map(|packet| packet.delay_us).min().unwrap_or(base);
         let long = least.saturating_sub(base);
         self.jumped = long >= JUMP_US && long.saturating_sub(self.last_newest_us) >= JUMP_GROWTH_US;
         self.last_newest_us = long;
+        let [first, second, third] = self.newest();
+        let waits = |before: Packet, packet: Packet| {
+            let took = packet.arrival_us.saturating_sub(before.arrival_us);
+            let waited = packet.delay_us.saturating_sub(before.delay_us);
+            took > 0 && waited as f64 >= STRUNG * took as f64
+        };
+        let late = third.delay_us.saturating_sub(base) >= STRUNG_US;
+        self.strung_out = late && waits(first, second) && waits(second, third);
+    }
+
+    /// The last packets, oldest first.
+    fn newest(&self) -> [Packet; PACKETS_MIN as usize] {
+        let mut newest = self.newest;
+        newest.rotate_left((self.count % PACKETS_MIN) as usize);
+        newest
     }
 
     /// Did it become long within this feedback? The link is another one, and the trend needs 20 groups to see it.
     pub(super) fn has_jumped(&self) -> bool {
         self.jumped
+    }
+
+    /// Did the newest packets leave together and come one by one? A slow link's do; what it carries tells whether it is slower than before.
+    pub(super) fn is_strung_out(&self) -> bool {
+        self.strung_out
     }
 
     /// It is known to be long, sooner than the least delay of all tells.
@@ -133,10 +158,10 @@ impl Queue {
 
     /// What the link carried between the newest packets, bits per second, if they left much faster: who waits in a queue comes right behind the one before.
     pub(super) fn carried(&self) -> Option<f64> {
-        let at = |index: u32| self.newest[(self.count.wrapping_add(index) % PACKETS_MIN) as usize];
-        let took = at(PACKETS_MIN - 1).arrival_us.saturating_sub(at(0).arrival_us);
-        let bytes: u32 = (1..PACKETS_MIN).map(|index| u32::from(at(index).bytes)).sum();
-        let waited = at(PACKETS_MIN - 1).delay_us.saturating_sub(at(0).delay_us);
+        let [first, second, third] = self.newest();
+        let took = third.arrival_us.saturating_sub(first.arrival_us);
+        let bytes = u32::from(second.bytes) + u32::from(third.bytes);
+        let waited = third.delay_us.saturating_sub(first.delay_us);
         let spread = waited as f64 >= SPREAD * took as f64;
         (took > 0 && spread).then(|| f64::from(bytes) * 8e6 / took as f64)
     }
@@ -205,6 +230,30 @@ mod tests {
             queue.add(at, at as i64 + 48_000, 1000);
         }
         assert_eq!(queue.carried(), None, "they left like that");
+    }
+
+    #[test]
+    fn packets_that_left_together_and_come_one_by_one_show_a_slow_link() {
+        let strung_out = |arrivals_ms: [i64; 4]| {
+            let mut queue = Queue::default();
+            after(&mut queue, 0, &[2]);
+            for arrival in arrivals_ms {
+                queue.add(1_000_000, 1_000_000 - 5_000_000_000 + arrival * 1000, 1200);
+            }
+            queue.settle(1_100_000, false);
+            queue.is_strung_out()
+        };
+        assert!(strung_out([4, 20, 36, 52]));
+        assert!(!strung_out([4, 8, 12, 16]), "not late");
+        assert!(!strung_out([4, 6, 60, 60]), "one pause");
+        assert!(!strung_out([4, 60, 62, 60]), "out of order");
+        let mut queue = Queue::default();
+        after(&mut queue, 0, &[2]);
+        for (sent, delay) in [(1_000_000, 20), (1_030_000, 40), (1_060_000, 60)] {
+            queue.add(sent, sent as i64 - 5_000_000_000 + delay * 1000, 1200);
+        }
+        queue.settle(1_200_000, false);
+        assert!(!queue.is_strung_out(), "they left one by one");
     }
 
     /// Another way, or a clock that drifts.
