@@ -16,9 +16,6 @@ const GUESS_US: u64 = 500_000;
 const TICK_US: u64 = 25_000;
 /// Slots are given anew at least so often, while anything is known …
 const ALLOCATE_US: u64 = 200_000;
-/// … more rarely where everything fits by far, …
-const SATISFIED_US: u64 = 200_000;
-const SATISFIED_PERCENT: u64 = 130;
 /// … and at once when the estimate fell by so much, in percent.
 const FALL_PERCENT: u64 = 4;
 /// A probe that lacks packets to fill it ends all the same.
@@ -274,9 +271,7 @@ impl Downlink {
     pub(crate) fn allocation_due(&self, now_us: u64) -> bool {
         let (at_us, estimate) = self.allocated;
         let now = self.estimator.estimate().bits_per_second;
-        let fits = self.given >= self.wanted && self.wanted * SATISFIED_PERCENT <= now * 100;
-        let pause_us = if fits { SATISFIED_US } else { ALLOCATE_US };
-        now_us.saturating_sub(at_us) >= pause_us || now * 100 < estimate * (100 - FALL_PERCENT)
+        now_us.saturating_sub(at_us) >= ALLOCATE_US || now * 100 < estimate * (100 - FALL_PERCENT)
     }
 
     /// The slots were given anew, and the estimate is not enough for `wanted`; `frames`: only more frames of the same pictures are missing.
