@@ -50,8 +50,9 @@ impl Footing {
         now_us < self.grounded_until_us
     }
 
-    /// Takes what the slot is given now. `guess`: nothing was measured yet, and a fall means nothing.
-    pub(crate) fn take(&mut self, now_us: u64, given: &Given, guess: bool) {
+    /// Takes what the slot is given now. `guess`: nothing was measured yet, and a fall means nothing. `narrowed`: the link became far narrower just now, which says
+    /// nothing of the climb before.
+    pub(crate) fn take(&mut self, now_us: u64, given: &Given, guess: bool, narrowed: bool) {
         // More or fewer frames of one picture come and go with what they cost: that is no fall, and none is climbed to by a keyframe.
         let picture = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
         let (before, after) = (picture(self.held), picture(given.layer));
@@ -64,7 +65,11 @@ impl Footing {
             }
         } else if after < before && given.limit == Limit::Bandwidth {
             let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
-            self.relapses = if relapse { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
+            self.relapses = match relapse {
+                true if narrowed => self.relapses,
+                true => (self.relapses + 1).min(RELAPSES_MAX),
+                false => 0,
+            };
             let most = if after.is_some() { RELAPSES_MAX } else { RELAPSES_MAX_DARK };
             self.grounded_until_us = now_us + (GROUNDED_US << self.relapses.min(most));
             self.fell_us = now_us;
@@ -92,22 +97,33 @@ mod tests {
     #[test]
     fn who_falls_again_and_again_climbs_later_and_later() {
         let (mut footing, mut now, mut waits) = (Footing::default(), 0, Vec::new());
-        footing.take(now, &given(1, Limit::None), false);
+        footing.take(now, &given(1, Limit::None), false, false);
         for _ in 0..5 {
             now += 2_000_000;
-            footing.take(now, &given(0, Limit::Bandwidth), false);
+            footing.take(now, &given(0, Limit::Bandwidth), false, false);
             let fell = now;
             while footing.is_grounded(now) {
                 now += 100_000;
             }
             waits.push((now - fell) / 1_000_000);
-            footing.take(now, &given(1, Limit::None), false);
+            footing.take(now, &given(1, Limit::None), false, false);
         }
         assert_eq!(waits, [2, 4, 8, 16, 32]);
         assert!(footing.is_careful(now) && footing.is_grounded(now), "one picture at a time");
         assert!(!footing.is_careful(now + CAREFUL_US));
-        footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false);
+        footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false, false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
+    }
+
+    #[test]
+    fn a_link_that_became_narrow_is_no_relapse() {
+        let mut footing = Footing::default();
+        for at in [0, 2_000_000, 4_000_000] {
+            footing.take(at, &given(1, Limit::None), false, false);
+            footing.take(at + 500_000, &given(0, Limit::Bandwidth), false, true);
+        }
+        assert!(footing.is_grounded(4_500_000) && !footing.is_grounded(4_500_000 + GROUNDED_US));
+        assert!(!footing.is_careful(4_500_000));
     }
 
     #[test]
@@ -115,7 +131,7 @@ mod tests {
         let mut footing = Footing::default();
         for now in 0..10 {
             let layer = Some(Layer { spatial: 0, temporal: (now % 2) as u8 });
-            footing.take(now, &Given { layer, ..given(0, Limit::Bandwidth) }, false);
+            footing.take(now, &Given { layer, ..given(0, Limit::Bandwidth) }, false, false);
             assert!(!footing.is_grounded(now), "at {now}");
         }
     }
@@ -123,8 +139,8 @@ mod tests {
     #[test]
     fn a_smaller_element_is_no_fall() {
         let mut footing = Footing::default();
-        footing.take(0, &given(2, Limit::None), false);
-        footing.take(1, &given(0, Limit::Viewport), false);
+        footing.take(0, &given(2, Limit::None), false, false);
+        footing.take(1, &given(0, Limit::Viewport), false, false);
         assert!(!footing.is_grounded(2));
     }
 }

@@ -160,7 +160,7 @@ impl Engine {
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
-                consumer.footing.take(now_us, given, guess);
+                consumer.footing.take(now_us, given, guess, narrowed);
             }
             self.give(now, (consumer, producer), given, (left, backlog));
         }
