@@ -105,6 +105,8 @@ export const GERMAN = {
   'Page up': 'Bild auf',
   'Page down': 'Bild ab',
   Starting: 'Beginnt',
+  Ready: 'Bereit',
+  'Nobody watches, so no picture is sent. It begins with the first viewer.': 'Niemand schaut zu, also wird kein Bild gesendet. Mit dem ersten Zuschauer beginnt es.',
   'The first pictures are on their way.': 'Die ersten Bilder sind unterwegs.',
   'Limited by bandwidth': 'Durch die Leitung begrenzt',
   '{percent} % of the packets are lost on the way. A cable or a lower quality helps.': '{percent} % der Pakete gehen unterwegs verloren. Ein Kabel oder eine niedrigere Qualität hilft.',

@@ -12,9 +12,11 @@ const LOSS_MAX = 0.05;
 
 /**
  * @param {TrackStats} stats of the picture
+ * @param {boolean} watched somebody is shown it
  * @returns {{level: Level, word: string, reason: string}}
  */
-export function healthOf({ bitrate, limitation, loss }) {
+export function healthOf({ bitrate, limitation, loss }, watched) {
+  if (!watched) return { level: 'good', word: t('Ready'), reason: t('Nobody watches, so no picture is sent. It begins with the first viewer.') };
   if (bitrate === 0) return { level: 'starting', word: t('Starting'), reason: t('The first pictures are on their way.') };
   if (loss !== null && loss > LOSS_MAX) {
     return { level: 'limited', word: t('Limited by bandwidth'), reason: t('{percent} % of the packets are lost on the way. A cable or a lower quality helps.', { percent: Math.round(loss * 100) }) };

@@ -65,11 +65,11 @@ export class LivePanel {
 
   /**
    * @param {TrackStats} stats
-   * @param {string} state of the publication
+   * @param {{state: string, watchedLayers: string[] | null}} publication
    */
-  setStats(stats, state) {
+  setStats(stats, { state, watchedLayers }) {
     if (state !== 'connected') return;
-    const { level, word, reason } = healthOf(stats);
+    const { level, word, reason } = healthOf(stats, watchedLayers?.length !== 0);
     this.#setHealth(level, word, reason);
     this.#setFigures([
       ['Bitrate', bits(stats.bitrate)],

@@ -148,7 +148,7 @@ function follow(publication, room) {
     }
   });
   publication.on('viewers', ({ count }) => panel.setViewers(count));
-  publication.on('stats', ({ stats }) => panel.setStats(stats, publication.state));
+  publication.on('stats', ({ stats }) => panel.setStats(stats, publication));
   publication.on('closed', ({ reason, message }) => {
     exposed.publication = null;
     const summary = panel.end();

@@ -359,8 +359,9 @@ async fn events_tell_a_publisher_how_many_watch_and_that_another_took_its_place(
     let created = server.session("/whip/r?identity=cam", &publisher()).await;
     let location = created.header("location");
     let rel = "urn:ietf:params:whip:ext:core:server-sent-events";
-    let announced =
-        format!("<{location}/sse>; rel=\"{rel}\"; events=\"reconnect,replaced,viewercount\"");
+    let announced = format!(
+        "<{location}/sse>; rel=\"{rel}\"; events=\"published_layers,reconnect,replaced,viewercount\""
+    );
     assert_eq!(created.all("link"), [announced]);
     let post = format!("POST {location}/sse\n{JSON}");
     assert_eq!(server.send(&post, "[\"layers\"]").await.status, 400, "that is for viewers");

@@ -147,6 +147,44 @@ live.test('the quality menu switches layers', async () => {
   assert.match(await viewer.page.$eval('#quality option', ({ textContent }) => textContent), /^Auto \(720p\)$/);
 });
 
+/** Bytes of the picture that the host has sent. */
+const sentBy = (host) =>
+  host.page.evaluate(async () => {
+    const senders = window.switchyard.publication.connection.getSenders();
+    const reports = await Promise.all(senders.filter(({ track }) => track?.kind === 'video').map((sender) => sender.getStats()));
+    const sent = reports.flatMap((report) => [...report.values()]).filter(({ type }) => type === 'outbound-rtp');
+    return sent.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+  });
+
+live.test('a picture is sent as long as somebody watches it', async () => {
+  const chromium = await live.browser();
+  const host = await goLive(chromium, 'rests');
+  const rests = () =>
+    until('the picture to rest', async () => {
+      const before = await sentBy(host);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const bytes = (await sentBy(host)) - before;
+      return bytes === 0 || { error: bytes };
+    });
+  await rests();
+  await until('the page to say so', async () => (await text(host, 'health-word')) === 'Ready' || { error: await text(host, 'health-word') });
+  await shoot(host, 'live-unwatched');
+  const viewer = await live.open(chromium, '/watch?room=rests', { index: 5 });
+  await plays(viewer, { width: 1280 });
+  await until('the lower layers to rest', async () => {
+    const layers = await host.page.evaluate(() => window.switchyard.publication.watchedLayers);
+    return layers?.join() === 'f' || { error: layers };
+  });
+  // They can be chosen all the same.
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  assert.equal(await viewer.page.$$eval('#quality option:disabled', ({ length }) => length), 0);
+  await viewer.page.select('#quality', 'q');
+  await plays(viewer, { width: 320 });
+  await viewer.close();
+  await rests();
+  await host.close();
+});
+
 /** Runs in the page, after `readTone`: how loud this frequency is, in dBFS. */
 function levelAt(hertz) {
   const [analyser] = [...window.ears.nodes.values()].slice(-1);

@@ -7,6 +7,7 @@
  * publication.on('viewers', ({ count }) => console.log(count));
  * ```
  */
+import { activateLayers } from './sending.js';
 import { encodingsFor, isLayered, sendableCodec, trimSender } from './codecs.js';
 import { SwitchyardError } from './signaling.js';
 import { Stream } from './stream.js';
@@ -39,6 +40,8 @@ export class Publication extends Stream {
   #sending = {};
   #options;
   #stream = new MediaStream();
+  /** Encodings of the picture that somebody watches; null: the server has not said, and all are sent. @type {string[] | null} */
+  watchedLayers = null;
 
   /**
    * @param {string | URL} url
@@ -69,12 +72,13 @@ export class Publication extends Stream {
   prepare(connection) {
     const { codec: wanted = 'vp8', maxBitrate } = this.#options;
     const codec = sendableCodec(wanted);
+    this.watchedLayers = null;
     for (const kind of /** @type {const} */ (['audio', 'video'])) {
       const track = this.#tracks[kind];
       const top = kind === 'video' ? maxBitrate : undefined;
       const encodings = track ? encodingsFor(track, { source: 'camera', simulcast: true, codec, maxBitrate: top }).encodings : [];
       const transceiver = connection.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings: encodings, streams: [this.#stream] });
-      trimSender(transceiver, kind, codec, isLayered(encodings));
+      trimSender(transceiver, kind, codec, isLayered(encodings, codec));
       this.#sending[kind] = transceiver;
     }
   }
@@ -82,7 +86,17 @@ export class Publication extends Stream {
   /** @protected @override */
   handlers() {
     const replaced = () => this.finish('replaced', 'Your stream ended here, because another page or device took it over.');
-    return { ...super.handlers(), replaced };
+    return { ...super.handlers(), replaced, published_layers: (/** @type {{layers: string[]}} */ { layers }) => this.#rest(layers) };
+  }
+
+  /**
+   * Sends what somebody watches.
+   * @param {string[]} layers
+   */
+  #rest(layers) {
+    const { sender } = this.#sending.video ?? {};
+    this.watchedLayers = layers;
+    if (sender) void activateLayers(sender, layers);
   }
 
   /** @protected @override */

@@ -1,4 +1,5 @@
-//! What the event streams of WHIP and WHEP are told: how many watch, and viewers also whether there is something to see, in which layers.
+//! What the event streams of WHIP and WHEP are told: how many watch; viewers also whether there is something to see, in which layers; publishers which of
+//! their layers are watched.
 
 use super::participant::Transport;
 use super::{Effect, Refusal, Room};
@@ -20,6 +21,8 @@ pub(crate) struct Outlook {
     pub(crate) viewers: usize,
     /// The video section's number in the offer, and the layers of what is shown there, best first.
     pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
+    /// Of its own video, the encodings that have viewers, as `published_layers` names them. `None`: it sends none, or all of it is wanted so far.
+    pub(crate) watched: Option<Vec<String>>,
     /// The session ends, and not by its own will.
     pub(crate) farewell: Option<Farewell>,
 }
@@ -115,16 +118,20 @@ impl Room {
             *count = ViewerCount { told: viewers, told_at: Some(now) };
         }
         for id in self.participants.keys().copied().collect::<Vec<_>>() {
-            let told = self.participants.get(&id).and_then(|p| p.followed.clone());
-            let (Some(told), Some(outlook)) = (told, self.outlook_of(id)) else { continue };
-            if told == outlook {
-                continue;
-            }
-            if let Some(participant) = self.participants.get_mut(&id) {
-                participant.followed = Some(outlook.clone());
-            }
-            self.effects.push(Effect::Outlook { participant: id, outlook });
+            self.tell_follower(id);
         }
+    }
+
+    pub(super) fn tell_follower(&mut self, id: ParticipantId) {
+        let told = self.participants.get(&id).and_then(|p| p.followed.clone());
+        let (Some(told), Some(outlook)) = (told, self.outlook_of(id)) else { return };
+        if told == outlook {
+            return;
+        }
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.followed = Some(outlook.clone());
+        }
+        self.effects.push(Effect::Outlook { participant: id, outlook });
     }
 
     fn outlook_of(&self, id: ParticipantId) -> Option<Outlook> {
@@ -133,8 +140,11 @@ impl Room {
         let layers = video.and_then(|slot| {
             let section = participant.negotiation.slot(&slot.mid)?.section.index;
             let track = self.tracks.get(&slot.track?)?;
+            let watched = track.watched_layers();
             let layers = track.layers.iter().rev().map(|rid| {
                 let bitrate = self.bitrates.of(track.producer, Some(rid));
+                // What rests because nobody watches it comes when it is asked for.
+                let bitrate = bitrate.filter(|bitrate| *bitrate > 0 || watched.contains(rid));
                 LayerInfo { rid: rid.clone(), bitrate }
             });
             Some((section, layers.collect()))
@@ -143,8 +153,15 @@ impl Room {
             active: participant.slots.iter().any(|slot| slot.track.is_some()),
             viewers: self.viewer_count.told,
             layers,
+            watched: self.watched_of(id),
             farewell: None,
         })
+    }
+
+    fn watched_of(&self, owner: ParticipantId) -> Option<Vec<String>> {
+        let own = |track: &&super::Track| track.owner == owner && track.kind == Kind::Video;
+        let track = self.tracks.values().find(own)?;
+        track.watched.map(|_| track.watched_layers())
     }
 
     /// The layer extension: what the viewer wants in its video slot, now and after any switch to another track.

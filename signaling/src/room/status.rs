@@ -72,6 +72,7 @@ impl Room {
         track.watched = Some(wanted);
         let (owner, message) = (track.owner, track.published_layers());
         self.send(owner, message);
+        self.tell_follower(owner);
     }
 
     /// `track_limited`

@@ -170,6 +170,11 @@ fn news(
             .collect();
         news.push(("layers", json!({ section.to_string(): layers })));
     }
+    if let Some(watched) = &now.watched
+        && before.is_none_or(|before| before.watched != now.watched)
+    {
+        news.push(("published_layers", json!({ "layers": watched })));
+    }
     if before.is_none_or(|before| before.viewers != now.viewers) {
         news.push(("viewercount", json!({ "viewercount": now.viewers })));
     }
@@ -201,6 +206,8 @@ mod tests {
         let shown = Outlook { active: true, layers, ..quiet.clone() };
         let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"bitrate\":5,\"rid\":\"q\"}]}"];
         assert_eq!(names(Some(&quiet), &shown), told);
+        let watched = Outlook { watched: Some(vec!["q".to_owned()]), ..quiet.clone() };
+        assert_eq!(names(Some(&quiet), &watched), ["published_layers {\"layers\":[\"q\"]}"]);
         let farewell = Some(Farewell::Reconnect);
         let gone = Outlook { viewers: 3, farewell, ..quiet };
         assert_eq!(

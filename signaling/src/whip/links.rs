@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 /// The events that such a session can have.
 pub(super) fn events(role: HttpRole) -> &'static [&'static str] {
     match role {
-        HttpRole::Publisher => &["reconnect", "replaced", "viewercount"],
+        HttpRole::Publisher => &["published_layers", "reconnect", "replaced", "viewercount"],
         HttpRole::Viewer => &["active", "inactive", "layers", "reconnect", "viewercount"],
     }
 }

@@ -142,6 +142,19 @@ fn one_participant_or_one_track_can_be_watched() {
 }
 
 #[test]
+fn a_publisher_over_http_is_told_what_is_watched() {
+    let mut world = World::new();
+    let ada = world.join_with_media("ada");
+    let producer = world.room.tracks[&world.track_of(ada, Source::Camera)].producer;
+    world.step(RoomCommand::Follow { participant: ada });
+    assert_eq!(world.outlook(ada).watched, None, "all of it is wanted");
+    for (wanted, layers) in [(0, vec![]), (1, vec![String::new()])] {
+        world.step(RoomCommand::Media(Event::PublishedLayers { producer, wanted }));
+        assert_eq!(world.outlook(ada).watched, Some(layers));
+    }
+}
+
+#[test]
 fn a_publisher_that_comes_back_is_shown_again() {
     let mut world = World::new();
     let ada = world.join_with_media("ada");
