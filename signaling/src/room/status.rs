@@ -35,7 +35,7 @@ fn name(layer: &LayerStatus) -> LayerName {
 
 fn compose(track: &Track, said: &ConsumerStatus) -> TrackStatus {
     let limit = match said.limit {
-        Limit::None => TrackLimit::None,
+        Limit::None => own_limit(track, said),
         Limit::Bandwidth => TrackLimit::Bandwidth,
         Limit::Viewport => TrackLimit::Viewport,
         Limit::Policy => TrackLimit::Policy,
@@ -53,6 +53,28 @@ fn compose(track: &Track, said: &ConsumerStatus) -> TrackStatus {
         needed: said.needed,
         available: said.available,
     }
+}
+
+/// Of a track that is shown as well as it comes: why it does not come better, as far as its publisher says and the picture tells.
+fn own_limit(track: &Track, said: &ConsumerStatus) -> TrackLimit {
+    let limit = match track.limited {
+        PublisherLimit::None => return TrackLimit::None,
+        PublisherLimit::Cpu => TrackLimit::PublisherCpu,
+        PublisherLimit::Bandwidth => TrackLimit::PublisherNotSending,
+    };
+    let shown = said.shown.as_ref();
+    let announced = track
+        .sizes
+        .iter()
+        .find(|(rid, _)| shown.is_some_and(|shown| shown.rid.as_ref() == Some(rid)));
+    let smaller = match (shown.and_then(|shown| shown.size), announced) {
+        (Some((width, height)), Some(&(_, (wide, high)))) => {
+            u32::from(width) * u32::from(height) < u32::from(wide) * u32::from(high)
+        }
+        // Without a size to compare with, only what never passes unseen is told.
+        _ => track.limited == PublisherLimit::Cpu,
+    };
+    if smaller { limit } else { TrackLimit::None }
 }
 
 impl Room {

@@ -204,6 +204,34 @@ fn a_publisher_whose_processor_cannot_keep_up_is_the_cause() {
 }
 
 #[test]
+fn a_picture_that_its_publisher_made_smaller_is_not_the_best_there_is() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("ada"), world.join("bob"));
+    let mut publish = world.client(ada).publish(Source::Camera);
+    world.client(ada).peer.section(&publish.mid).rids = vec!["q", "h"];
+    let layer = |rid: &str, width, height| PublishLayer { rid: rid.into(), width, height };
+    publish.layers = vec![layer("q", 640, 360), layer("h", 1280, 720)];
+    world.say(ada, ClientMessage::Publish(publish));
+    let camera = world.track_of(ada, Source::Camera);
+    let slot = world.slot(bob, camera);
+    let limited = |reason| ClientMessage::TrackLimited(TrackLimited { track: camera, reason });
+    world.status(slot, Limit::None);
+    let mut limits = [PublisherLimit::Bandwidth, PublisherLimit::Cpu, PublisherLimit::None]
+        .into_iter()
+        .map(|reason| {
+            world.say(ada, limited(reason));
+            world.client(bob).statuses[&camera].limit
+        });
+    let of = [limits.next(), limits.next(), limits.next()].map(Option::unwrap);
+    drop(limits);
+    use TrackLimit::{None, PublisherCpu, PublisherNotSending};
+    assert_eq!(of, [PublisherNotSending, PublisherCpu, None]);
+    world.room.tracks.get_mut(&camera).unwrap().sizes[1].1 = (640, 360);
+    world.say(ada, limited(PublisherLimit::Cpu));
+    assert_eq!(world.client(bob).statuses[&camera].limit, None, "it is as large as announced");
+}
+
+#[test]
 fn a_publisher_learns_which_layers_have_viewers() {
     let mut world = World::new();
     let ada = world.join("ada");
