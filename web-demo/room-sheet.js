@@ -32,6 +32,18 @@ const LIMITS = {
   codec: t('codec'),
 };
 
+/** What the estimate of a link rests on. @type {Record<string, string>} */
+const CAUSES = {
+  start: t('a first guess'),
+  delay: t('its queue grew'),
+  loss: t('it loses packets'),
+  probe: t('a probe came through'),
+  remb: t('the receiver says so'),
+  reports: t('receiver reports'),
+  growing: t('it carries that already'),
+  max: t('the configured maximum'),
+};
+
 /** @type {Record<string, string>} */
 const SOURCES = { camera: t('camera'), microphone: t('microphone'), screen_share: t('screen'), screen_share_audio: t('sound of the screen') };
 
@@ -109,7 +121,7 @@ function rowOf({ participant, name, rtt_ms: rtt, bandwidth, tracks, published })
   return [
     name ?? t('Viewer {id}', { id: participant }),
     rtt === null ? NONE : `${number(rtt, rtt < 10 ? 1 : 0)} ms`,
-    bandwidth ? bits(bandwidth.estimate) : NONE,
+    bandwidth ? `${bits(bandwidth.estimate)} (${CAUSES[bandwidth.cause]})` : NONE,
     bits(measured),
     bandwidth ? bits(bandwidth.wanted) : NONE,
     published.map(({ source, layers, watched }) => (layers.length > 1 ? `${SOURCES[source]} ${watched.length}/${layers.length}` : SOURCES[source])).join(', ') || NONE,
