@@ -23,12 +23,12 @@ const shaped = scene({ args: ['--workers', '1'] });
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until the viewer's page has a status of the publisher's camera for which the condition holds. */
-function status(viewer, publisher, what, condition, deadlineMs) {
+/** Waits until the viewer's page has a status of the publisher's picture for which the condition holds. */
+function status(viewer, publisher, what, condition, { deadlineMs, source } = {}) {
   return until(
     `${viewer.name} to be told ${what}`,
     async () => {
-      const found = await statusOf(viewer, publisher);
+      const found = await statusOf(viewer, publisher, source);
       return found?.status && condition(found.status, found.text) ? found : { error: 'not yet', found };
     },
     deadlineMs,
@@ -104,6 +104,42 @@ shaped.test('a viewer whose link is cut goes down a layer, is told why, and come
 // The queue of 300 ms is full when the server knows, and a keyframe takes 100 to 250 ms after it.
 test('its picture does not stand still for more than 500 ms', { todo: 'measured: 184 to 663 ms' }, () => {
   assert.ok(freezeMs <= FREEZE_MS_MAX, `${Math.round(freezeMs)} ms without a new frame`);
+});
+
+/** A link that carries every second frame of a screen, and not all. */
+const HALF = '1500k';
+
+shaped.test('a screen stays as sharp on a narrow link, and comes with fewer frames', async (t) => {
+  const shaper = await Shaper.start({ down: 'rate=5M delay=20ms', up: 'rate=5M delay=20ms' });
+  const publisher = await shaped.join(await shaped.browser(), 'screen', 0, { ...CAMERA, query: '&cam=0&mic=0' });
+  const viewer = await shaped.join(await shaped.browser(), 'screen', 1, { ...ONLOOKER, shaper });
+  await publisher.click('toggle-screen');
+  const of = { source: 'screen_share', deadlineMs: RAMP_MS };
+  const counters = () => inboundOf(viewer, publisher, of.source);
+  await until('all of it', async () => {
+    const { bytesReceived: before } = await counters();
+    await pause(1000);
+    const now = await counters();
+    return (now.frameWidth === CAMERA.width && 8 * (now.bytesReceived - before) > 1_700_000) || { error: 'not yet', width: now.frameWidth };
+  }, RAMP_MS);
+  await status(viewer, publisher, 'that it has the best', ({ limit }) => limit === 'none', of);
+  await shaper.set(`down rate=${HALF}`);
+  const told = await status(viewer, publisher, 'that the link is the limit', ({ limit, shown }) => limit === 'bandwidth' && shown?.temporal < 2, of);
+  assert.match(told.text, /Your connection/);
+  await pause(3000);
+  const before = await counters();
+  await pause(6000);
+  const after = await counters();
+  await viewer.screenshot('shaped-screen');
+  const fps = (after.framesDecoded - before.framesDecoded) / 6;
+  t.diagnostic(`${fps.toFixed(1)} of ${CAMERA.fps} frames/s behind ${HALF}`);
+  assert.equal(after.frameWidth, CAMERA.width);
+  assert.ok(fps > 2 && fps < 0.8 * CAMERA.fps, `${fps} frames/s`);
+  assert.ok(after.totalFreezesDuration - before.totalFreezesDuration < 1, `frozen for ${after.totalFreezesDuration - before.totalFreezesDuration} s of 6`);
+  await shaper.set('down rate=5M');
+  await status(viewer, publisher, 'that it has the best again', ({ limit }) => limit === 'none', of);
+  await leave(publisher, viewer);
+  shaper.stop();
 });
 
 /** Share of the time in which Chromium counted a freeze at 5 % loss. */

@@ -46,6 +46,8 @@ const CAMERA_LAYERS = [
 ];
 const SCREEN_MAX_BITRATE = 2_500_000;
 const SIMULCAST_MIN_WIDTH = 960;
+/** What is to be read loses frames before it loses sharpness: on a narrow link every second or fourth comes. */
+const SCREEN_MODE = 'L1T3';
 
 /**
  * @param {RTCRtpTransceiver} transceiver one that only receives
@@ -91,7 +93,8 @@ export function encodingsFor(track, { source, simulcast, codec, scalabilityMode,
   if (track.kind === 'audio') return { encodings: [maxBitrate ? { maxBitrate } : {}], layers: [] };
   const { width = 1280, height = 720 } = track.getSettings();
   const top = maxBitrate ?? (source === 'camera' ? CAMERA_LAYERS[2].maxBitrate : SCREEN_MAX_BITRATE);
-  if (scalabilityMode) return { encodings: [{ maxBitrate: top, scalabilityMode }], layers: [] };
+  const mode = scalabilityMode ?? (source === 'screen_share' && !simulcast && codec !== 'h264' ? SCREEN_MODE : undefined);
+  if (mode) return { encodings: [{ maxBitrate: top, scalabilityMode: mode }], layers: [] };
   if (!simulcast || codec === 'vp9' || Math.max(width, height) < SIMULCAST_MIN_WIDTH) {
     return { encodings: [{ maxBitrate: top }], layers: [] };
   }
@@ -111,11 +114,12 @@ export function encodingsFor(track, { source, simulcast, codec, scalabilityMode,
 }
 
 /**
- * Whether a stream has layers inside, which its packets have to name.
+ * Whether a stream has layers inside that its packets have to name: VP8 names them in its payload.
  * @param {LayeredEncoding[]} encodings
+ * @param {VideoCodec} codec
  */
-export function isLayered(encodings) {
-  return encodings.some(({ scalabilityMode }) => scalabilityMode !== undefined);
+export function isLayered(encodings, codec) {
+  return codec !== 'vp8' && encodings.some(({ scalabilityMode }) => scalabilityMode !== undefined);
 }
 
 /**

@@ -164,7 +164,7 @@ export class Peer {
     } else {
       local.transceiver = this.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings, streams: [local.stream] });
       this.#encryption?.protectSender(local.transceiver.sender, local.codec);
-      trimSender(local.transceiver, kind, codec, isLayered(encodings));
+      trimSender(local.transceiver, kind, codec, isLayered(encodings, codec));
     }
     return { layers };
   }

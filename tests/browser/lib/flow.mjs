@@ -1,26 +1,26 @@
 /** How the picture of somebody goes on at a viewer's, and what the two browsers count of it. */
 import { until } from './until.mjs';
 
-/** The status of somebody's camera as the viewer's page knows it, and the line that its tile says. */
-export function statusOf(viewer, publisher) {
-  return viewer.page.evaluate((id, selector) => {
+/** The status of somebody's picture as the viewer's page knows it, and the line that its tile says. */
+export function statusOf(viewer, publisher, source = 'camera') {
+  return viewer.page.evaluate((id, selector, of) => {
     const tracks = [...(window.switchyard.room.participants.get(id)?.tracks.values() ?? [])];
-    const camera = tracks.find(({ source }) => source === 'camera');
+    const track = tracks.find(({ source }) => source === of);
     const text = document.querySelector(`${selector} .quality`)?.textContent ?? '';
-    return camera ? { track: camera.id, status: camera.status, text } : null;
-  }, publisher.id, viewer.tileOf(publisher));
+    return track ? { track: track.id, status: track.status, text } : null;
+  }, publisher.id, viewer.tileOf(publisher, source), source);
 }
 
-/** Counters of the camera of somebody that arrives at a viewer. */
-export function inboundOf(viewer, publisher) {
-  return viewer.page.evaluate(async (id) => {
+/** Counters of the picture of somebody that arrives at a viewer. */
+export function inboundOf(viewer, publisher, source = 'camera') {
+  return viewer.page.evaluate(async (id, of) => {
     const tracks = [...(window.switchyard.room.participants.get(id)?.tracks.values() ?? [])];
-    const transceiver = tracks.find(({ source }) => source === 'camera')?.transceiver;
+    const transceiver = tracks.find(({ source }) => source === of)?.transceiver;
     if (!transceiver) return { error: 'no slot' };
     const report = await transceiver.receiver.getStats();
     const inbound = [...report.values()].find(({ type }) => type === 'inbound-rtp');
     return inbound ? { ...inbound, mimeType: report.get(inbound.codecId)?.mimeType } : { error: 'no counters' };
-  }, publisher.id);
+  }, publisher.id, source);
 }
 
 /** Counters of each encoding of the own camera. */
