@@ -4,7 +4,7 @@ use crate::endpoint::{Endpoint, Inbound, publisher_ids as ids};
 use crate::net::{MS, Micros, SECOND};
 use crate::stamp::Stamp;
 use crate::svc::{self, Format};
-use crate::tracks::{AUDIO_FRAME, Audio, FRAME, Frame, Layer, REPORTS, Video};
+use crate::tracks::{AUDIO_FRAME, Audio, FRAME, Frame, Layer, NOISE_FRAME, REPORTS, Video};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -119,7 +119,9 @@ impl Publisher {
 
     fn send_audio(&mut self, now: Micros) {
         let audio = self.audio.as_mut().expect("an audio track");
-        audio.next_frame = audio.next_frame.max(now) + AUDIO_FRAME;
+        let silent = audio.dtx && now / SECOND % 2 == 1;
+        let pause = if silent { NOISE_FRAME } else { AUDIO_FRAME };
+        audio.next_frame = audio.next_frame.max(now) + pause;
         if !audio.enabled {
             return;
         }

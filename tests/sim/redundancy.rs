@@ -3,9 +3,8 @@
 use crate::net::{Link, MS, Micros, Path, SECOND};
 use crate::world::{SlotSpec, Tracks, World};
 
-/// Share of audio packets that came within 150 ms, after ten seconds of getting used to it; and how many came by RED.
-fn heard(loss: f64, nacks: bool, seed: u64) -> (f64, u64) {
-    const BY: Micros = 150 * MS;
+/// Somebody speaks; somebody listens behind a link that loses so much.
+fn call(loss: f64, nacks: bool, seed: u64) -> (World, usize, usize) {
     let path = Path { delay: 10 * MS, ..Path::CLEAN };
     let mut world = World::new(seed, path, path);
     let publisher = world.add_publisher(Tracks { audio: true, ..Tracks::default() });
@@ -17,6 +16,13 @@ fn heard(loss: f64, nacks: bool, seed: u64) -> (f64, u64) {
     world.net.link(address, 0);
     world.subscribers[subscriber].slots[0].nacks = nacks;
     world.bind(subscriber, 0, Some(World::audio_of(publisher)));
+    (world, publisher, subscriber)
+}
+
+/// Share of audio packets that came within 150 ms, after ten seconds of getting used to it; and how many came by RED.
+fn heard(loss: f64, nacks: bool, seed: u64) -> (f64, u64) {
+    const BY: Micros = 150 * MS;
+    let (mut world, _, subscriber) = call(loss, nacks, seed);
     world.run_seconds(70);
     let slot = &world.subscribers[subscriber].slots[0];
     let (from, to) = (10 * SECOND, 69 * SECOND);
@@ -43,4 +49,25 @@ fn five_percent_loss_is_not_heard_with_nacks() {
 #[test]
 fn without_loss_nothing_comes_twice() {
     assert_eq!(heard(0.0, false, 5), (1.0, 0));
+}
+
+/// With DTX a pause is one packet every 400 ms, and no gap: nobody asks for what was never sent, and nothing is added.
+#[test]
+fn the_pauses_of_dtx_stay_pauses() {
+    for (loss, nacks) in [(0.0, true), (0.1, false)] {
+        let (mut world, publisher, subscriber) = call(loss, nacks, 6);
+        world.publishers[publisher].audio.as_mut().unwrap().dtx = true;
+        world.run_seconds(30);
+        let sent = world.publishers[publisher].audio.as_ref().unwrap().number;
+        let slot = &world.subscribers[subscriber].slots[0];
+        let came = slot.frames.values().filter(|frame| frame.complete.is_some()).count();
+        assert!((600..800).contains(&sent), "{sent} packets in 30 s");
+        match loss > 0.0 {
+            false => {
+                assert!(came + 5 > sent as usize, "{came} of {sent}");
+                assert_eq!((slot.asked, slot.redundant), (0, 0));
+            }
+            true => assert!(slot.redundant > 50 && came * 100 > sent as usize * 97),
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 pub(crate) const FRAME: Micros = SECOND / 30;
 pub(crate) const AUDIO_FRAME: Micros = 20 * MS;
+/// Between packets while nobody talks, with DTX: one with the noise of the room.
+pub(crate) const NOISE_FRAME: Micros = 400 * MS;
 /// Of three layers with bitrates.
 const SIZES: [(u16, u16); 3] = [(320, 180), (640, 360), (1280, 720)];
 pub(crate) const REPORTS: Micros = SECOND;
@@ -72,6 +74,8 @@ pub(crate) struct Audio {
     /// -dBov
     pub(crate) level: u8,
     pub(crate) enabled: bool,
+    /// Opus DTX, of somebody who talks every other second.
+    pub(crate) dtx: bool,
     pub(crate) since: Micros,
     pub(crate) seq: u64,
     pub(crate) timestamp_offset: u32,
@@ -128,6 +132,7 @@ impl Audio {
             ssrc: ssrc(rng),
             level: 30,
             enabled: true,
+            dtx: false,
             since: 0,
             seq: rng.random_range(0..0x8000),
             timestamp_offset: rng.random(),
