@@ -269,11 +269,18 @@ fn jitter_and_reordering_are_not_congestion() {
             let (top, frozen) = (playback.share(2, during.clone()), playback.frozen(during));
             // So much jitter is taken for a queue at times.
             let least = if jitter == 30 * MS { 0.5 } else { 0.95 };
+            let what = format!(
+                "seed {}, {} ms, jitter {} ms, {} % reordered: top layer {:.0} % of the time, frozen {:.1} %",
+                setup.seed,
+                setup.rtt / MS,
+                jitter / MS,
+                reorder * 100.0,
+                top * 100.0,
+                frozen * 100.0
+            );
+            println!("{what}");
             if top < least || frozen > 0.01 {
-                misses.push(format!(
-                    "seed {}, {} ms, jitter {} ms, {} % reordered: top layer {top:.2} of the time, frozen {frozen:.3}",
-                    setup.seed, setup.rtt / MS, jitter / MS, reorder * 100.0
-                ));
+                misses.push(what);
             }
         }
     }
