@@ -7,4 +7,5 @@ mod measure;
 mod plot;
 mod remb;
 mod scenario;
+mod single;
 mod start;

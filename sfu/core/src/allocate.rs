@@ -92,6 +92,15 @@ pub(crate) struct Given {
     /// Cost of `wanted`.
     pub(crate) needed: u64,
     pub(crate) limit: Limit,
+    /// Bits per second that it costs more than there is: its lowest rung, for some picture is worth more than none.
+    pub(crate) lacks: u64,
+}
+
+impl Given {
+    /// What the link has for it, if nobody was given `left` of that, bits per second.
+    pub(crate) fn available(&self, left: u64) -> u64 {
+        (self.cost + left).saturating_sub(self.lacks)
+    }
 }
 
 /// Working memory.
@@ -109,6 +118,8 @@ struct Climb {
     /// Rungs taken.
     at: u8,
     done: bool,
+    /// It stands on the lowest one though that costs so much more than there is.
+    lacks: u64,
 }
 
 impl Climb {
@@ -170,7 +181,11 @@ impl Allocator {
             let least = percent(lowest.bits_per_second, share);
             let first = place == 0 && (budget.starting || budget.bits_per_second >= least);
             let floor = first || budget.keeps_lowest;
-            if fits(slot, lowest, budget.backlog, left) || floor {
+            let fits = fits(slot, lowest, budget.backlog, left);
+            if fits || floor {
+                if !fits && !budget.starting && !budget.keeps_lowest {
+                    climb.lacks = lowest.bits_per_second.saturating_sub(left);
+                }
                 climb.at = 1;
                 (left, over) = pay(left, over, needed(slot, lowest));
             } else {
@@ -338,13 +353,15 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
 fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let wanted = climb.top(slot);
     let taken = climb.taken(slot);
-    let all = climb.at == climb.len;
+    let lacks = climb.lacks > 0;
+    let all = climb.at == climb.len && !lacks;
     Given {
         layer: taken.map(|rung| rung.layer),
         wanted: wanted.map(|rung| rung.layer),
         cost: climb.cost(slot),
         needed: if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) },
-        limit: limit(slot, taken, wanted),
+        limit: if lacks { Limit::Bandwidth } else { limit(slot, taken, wanted) },
+        lacks: climb.lacks,
     }
 }
 

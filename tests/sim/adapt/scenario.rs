@@ -26,13 +26,15 @@ pub(super) struct Setup {
     pub(super) temporal: bool,
     /// Of the layers' rates, in percent.
     pub(super) swing: u64,
+    /// One encoding with so many bits per second instead.
+    pub(super) single: Option<u64>,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
 }
 
 impl Setup {
     pub(super) fn new(seed: u64, rtt: Micros) -> Self {
-        Self { seed, rtt, temporal: false, swing: 0, company: false }
+        Self { seed, rtt, temporal: false, swing: 0, single: None, company: false }
     }
 }
 
@@ -80,13 +82,18 @@ impl Meeting {
     pub(super) fn new(setup: Setup) -> Self {
         let path = Path { delay: setup.rtt / 2, ..Path::CLEAN };
         let mut world = World::new(setup.seed, path, path);
-        let tracks = Tracks { rids: &["q", "h", "f"], video: true, audio: true };
+        let rids: &[&str] = if setup.single.is_some() { &[] } else { &["q", "h", "f"] };
+        let tracks = Tracks { rids, video: true, audio: true };
         world.add_publisher(tracks);
         let video = world.publishers[0].video();
         video.temporal = setup.temporal;
         video.swing = setup.swing;
-        for (layer, rate) in LAYERS.into_iter().enumerate() {
-            video.set_bitrate(layer, rate);
+        match setup.single {
+            Some(rate) => video.set_bitrate(0, rate),
+            None => LAYERS
+                .into_iter()
+                .enumerate()
+                .for_each(|(layer, rate)| video.set_bitrate(layer, rate)),
         }
         let mut meeting = Self {
             world,

@@ -322,6 +322,22 @@ fn what_the_publisher_does_not_send_is_not_waited_for() {
 /// Random rooms: never more than there is (but for what is held, and the one picture that stutters), nobody above its wish, and where
 /// everybody has something, more bandwidth never costs the pinned one anything.
 #[test]
+fn a_picture_that_is_kept_though_it_does_not_fit_says_so() {
+    let rungs = [rung(0, 0, 2200, (960, 540), 30.0)];
+    let held = Some(Layer { spatial: 0, temporal: 0 });
+    let given = |kbps: u64| {
+        let given = allocate(kbps, &[Slot { held, ..slot(&rungs) }])[0];
+        (given.layer.is_some(), given.limit, given.available(0) / 1000, given.needed / 1000)
+    };
+    assert_eq!(given(2200), (true, Limit::None, 2200, 2200));
+    assert_eq!(given(1200), (true, Limit::Bandwidth, 1200, 2200));
+    assert_eq!(given(600), (false, Limit::Bandwidth, 0, 2200));
+    let starting = Budget { starting: true, ..budget(1200) };
+    let given = allocate_with(starting, &[Slot { held, ..slot(&rungs) }])[0];
+    assert!(given.lacks == 0 && given.limit == Limit::None, "the first guess");
+}
+
+#[test]
 fn allocations_stay_within_the_budget() {
     let (simple, deep) = (simulcast(), temporal());
     for seed in 0..2000 {

@@ -89,7 +89,7 @@ impl Engine {
         let total = transport.pace.total_bytes();
         downlink.tick(now_us, total);
         if let Some(estimate) = downlink.pace(now_us) {
-            transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
+            transport.pace.set_estimate(estimate, downlink.paced(now_us), downlink.is_roomy());
         }
         let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
         transport.pace.set_spares(downlink.update_spares(now_us, rtt_us));
@@ -151,8 +151,9 @@ impl Engine {
         let transport = &mut self.transports[key];
         if let Some(downlink) = &mut transport.downlink {
             downlink.allocate(now_us, (wanted, spent, frames), (other, audio), changed);
+            downlink.set_over(given.iter().any(|given| given.lacks > 0));
             if let Some(estimate) = downlink.pace(now_us) {
-                transport.pace.set_estimate(estimate, downlink.paced(), downlink.is_roomy());
+                transport.pace.set_estimate(estimate, downlink.paced(now_us), downlink.is_roomy());
             }
         }
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
@@ -345,7 +346,7 @@ fn is_starved(
     let above = given.layer.is_some_and(|layer| layer.spatial < shown.encoding);
     let same = || producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
     let cost = same().map(|rung| rung.bits_per_second).min().unwrap_or(0);
-    let there = given.cost + left;
+    let there = given.available(left);
     let share = match backlog {
         Backlog::Long if same().count() > 1 => STARVED_PERCENT_SOME,
         Backlog::Long => STARVED_PERCENT_QUEUED,
@@ -403,7 +404,7 @@ fn status(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) ->
         shown: shown.map(named),
         limit,
         needed: given.needed,
-        available: given.cost + left,
+        available: given.available(left),
     }
 }
 

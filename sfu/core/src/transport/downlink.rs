@@ -88,6 +88,8 @@ pub(crate) struct Downlink {
     /// What slots were given without what comes and goes, as a keyframe does.
     evened: u64,
     paced: u64,
+    /// Slots have more than there is.
+    over: bool,
     repair_bytes: u64,
     repairs_since_us: u64,
     repairs: u64,
@@ -115,6 +117,7 @@ impl Downlink {
             given: 0,
             evened: 0,
             paced: 0,
+            over: false,
             repair_bytes: 0,
             repairs_since_us: now_us,
             repairs: 0,
@@ -184,9 +187,7 @@ impl Downlink {
         let far = rtt_us.is_some_and(|rtt| rtt >= FAR_US);
         let lossy = self.estimator.loss() >= least;
         // What a full queue loses is not sent twice into it.
-        let queued = self.estimator.queued_us();
-        let calm = queued.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US);
-        self.spares = self.told && self.probed && far && lossy && calm;
+        self.spares = self.told && self.probed && far && lossy && self.is_calm(now_us);
         self.spares
     }
 
@@ -379,13 +380,25 @@ impl Downlink {
         self.estimator.has_room()
     }
 
-    /// What must get through the pacer, bits per second.
-    pub(crate) fn paced(&self) -> u64 {
+    /// Whether slots have more than there is.
+    pub(crate) fn set_over(&mut self, over: bool) {
+        self.over = over;
+    }
+
+    /// Was there no queue for long?
+    fn is_calm(&self, now_us: u64) -> bool {
+        let queued = self.estimator.queued_us();
+        queued.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US)
+    }
+
+    /// What must get through the pacer, bits per second; `None`: it cannot. An estimate that fell without a queue says nothing of that.
+    pub(crate) fn paced(&self, now_us: u64) -> Option<u64> {
         // Loss without a queue: to send it more evenly would only make it late.
-        match self.estimator.estimate().cause {
+        let paced = match self.estimator.estimate().cause {
             Cause::Loss => self.paced * 3 / 2,
             _ => self.paced,
-        }
+        };
+        (!self.over || self.is_calm(now_us)).then_some(paced)
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct Pace {
     /// When all that left will have passed at the paced rate, in ns of the media clock.
     free_ns: u64,
     burst_us: u64,
+    /// Nothing hurries: more is to be sent than the link carries, and the sound must get through.
+    strict: bool,
     /// Bytes of all datagrams that left so far.
     total_bytes: u64,
     /// Video leaves twice, as far as there is room.
@@ -101,7 +103,7 @@ impl Pace {
         slots: usize,
         next: &Waiting,
     ) -> bool {
-        let hurries = next.hurries(now_us) && taken.bytes < BYTES_MAX;
+        let hurries = !self.strict && next.hurries(now_us) && taken.bytes < BYTES_MAX;
         hurries || self.allows(now_us, taken, slots)
     }
 
@@ -118,9 +120,12 @@ impl Pace {
         taken.packets < PACKETS_MIN * slots || taken.bytes < burst * slots
     }
 
-    /// The link is estimated at so many bits per second, and the slots were given so many of them. `roomy`: it shows no limit.
-    pub(crate) fn set_estimate(&mut self, estimate: u64, given: u64, roomy: bool) {
-        let rate = (estimate.saturating_mul(PACE_PERCENT)).max(given.saturating_mul(GIVEN_PERCENT));
+    /// The link is estimated at so many bits per second, and the slots were given so many of them (`None`: more than that, which does not leave faster for it).
+    /// `roomy`: it shows no limit.
+    pub(crate) fn set_estimate(&mut self, estimate: u64, given: Option<u64>, roomy: bool) {
+        let given_rate = given.unwrap_or(0).saturating_mul(GIVEN_PERCENT);
+        let rate = estimate.saturating_mul(PACE_PERCENT).max(given_rate);
+        self.strict = given.is_none();
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
         self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
     }
@@ -243,7 +248,7 @@ mod tests {
     #[test]
     fn with_an_estimate_what_leaves_is_paced() {
         let mut pace = Pace::default();
-        pace.set_estimate(1_000_000, 600_000, false);
+        pace.set_estimate(1_000_000, Some(600_000), false);
         let mut sent = 0;
         for now_us in (1_000_000..2_000_000).step_by(5000) {
             let mut taken = Taken::default();
@@ -266,8 +271,21 @@ mod tests {
         assert!(pace.allows(3_175_000, Taken::default(), 1));
         (0..1000).for_each(|_| pace.charge(4_000_000, 1200));
         assert!(pace.allows(4_250_000, Taken::default(), 1), "no debt is for ever");
-        pace.set_estimate(100_000, 2_000_000, false);
+        pace.set_estimate(100_000, Some(2_000_000), false);
         assert_eq!(pace.byte_ns, 3636, "it was given 2 Mbit/s");
+    }
+
+    #[test]
+    fn what_is_more_than_the_link_carries_does_not_hurry() {
+        let old = Waiting { consumer: 0, binding: 0, encoding: 0, seq: 0, since_us: 1_000_000 };
+        let now_us = old.since_us + HURRY_US + 1;
+        let mut pace = Pace::default();
+        for (given, leaves) in [(Some(600_000), true), (None, false)] {
+            pace.set_estimate(1_000_000, given, false);
+            (0..20).for_each(|_| pace.charge(now_us, 1200));
+            assert_eq!(pace.allows_waiting(now_us, Taken::default(), 1, &old), leaves);
+        }
+        assert_eq!(pace.byte_ns, 7619, "1.05 Mbit/s");
     }
 
     #[test]
