@@ -106,7 +106,7 @@ export const GERMAN = {
   'Page down': 'Bild ab',
   Starting: 'Beginnt',
   Ready: 'Bereit',
-  'Nobody watches, so no picture is sent. It begins with the first viewer.': 'Niemand schaut zu, also wird kein Bild gesendet. Mit dem ersten Zuschauer beginnt es.',
+  'Nobody is shown the picture now, so none is sent. It begins by itself with the first viewer.': 'Niemand bekommt das Bild gerade gezeigt, also wird keines gesendet. Mit dem ersten Zuschauer beginnt es von selbst.',
   'The first pictures are on their way.': 'Die ersten Bilder sind unterwegs.',
   'Limited by bandwidth': 'Durch die Leitung begrenzt',
   '{percent} % of the packets are lost on the way. A cable or a lower quality helps.': '{percent} % der Pakete gehen unterwegs verloren. Ein Kabel oder eine niedrigere Qualität hilft.',

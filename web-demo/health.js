@@ -16,7 +16,7 @@ const LOSS_MAX = 0.05;
  * @returns {{level: Level, word: string, reason: string}}
  */
 export function healthOf({ bitrate, limitation, loss }, watched) {
-  if (!watched) return { level: 'good', word: t('Ready'), reason: t('Nobody watches, so no picture is sent. It begins with the first viewer.') };
+  if (!watched) return { level: 'good', word: t('Ready'), reason: t('Nobody is shown the picture now, so none is sent. It begins by itself with the first viewer.') };
   if (bitrate === 0) return { level: 'starting', word: t('Starting'), reason: t('The first pictures are on their way.') };
   if (loss !== null && loss > LOSS_MAX) {
     return { level: 'limited', word: t('Limited by bandwidth'), reason: t('{percent} % of the packets are lost on the way. A cable or a lower quality helps.', { percent: Math.round(loss * 100) }) };

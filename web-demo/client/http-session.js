@@ -90,11 +90,13 @@ export class HttpSession {
   }
 
   /**
-   * Tells of events until the end. `gone` is called when the server knows the session no more.
+   * Tells of events until the end. `gone` is called when the server knows the session no more, `interrupted` when events are missed until the browser has
+   * connected again and is told the present state.
    * @param {Record<string, (data: any) => void>} handlers by event
    * @param {() => void} gone
+   * @param {() => void} interrupted
    */
-  async listen(handlers, gone) {
+  async listen(handlers, gone, interrupted) {
     const response = await this.#send('POST', this.#extension(EVENTS), { type: 'application/json', body: JSON.stringify(Object.keys(handlers)) });
     const address = new URL(response.headers.get('location') ?? '', this.#location);
     if (this.#ended) return;
@@ -104,8 +106,10 @@ export class HttpSession {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }
     source.onerror = () => {
+      if (this.#ended) return;
       // The browser asks again by itself, unless it was refused.
-      if (source.readyState === EventSource.CLOSED && !this.#ended) gone();
+      if (source.readyState === EventSource.CLOSED) gone();
+      else interrupted();
     };
   }
 

@@ -152,7 +152,7 @@ export class Peer {
     const scalabilityMode = codec === 'vp9' || codec === 'av1' ? local.options.scalabilityMode : undefined;
     this.#encryption?.checkCodec(kind === 'video' ? codec : 'opus');
     const { encodings, layers } = encodingsFor(track, { ...local.options, source, codec, scalabilityMode });
-    local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? '', scalabilityMode ?? ''].join(' ');
+    local.shape = encodings.length > 1 ? '' : [source, codec, encodings[0].maxBitrate ?? '', encodings[0].scalabilityMode ?? ''].join(' ');
     local.codec = kind === 'video' ? codec : 'opus';
     local.encrypted = this.#encryption !== undefined;
     const reused = this.#takeIdle(local.shape);

@@ -90,6 +90,9 @@ export class Stream extends Emitter {
     };
   }
 
+  /** Events are missed. @protected */
+  interrupted() {}
+
   /** Once a second while there is a session. @protected */
   async measure() {}
 
@@ -133,7 +136,7 @@ export class Stream extends Emitter {
       this.#measuring = window.setInterval(() => void this.measure().catch(() => undefined), MEASURE_MS);
       const gone = () => this.#lose(new SwitchyardError('lost', 'The server ended the connection. Connecting again…'));
       // Without events there is still a picture.
-      session.listen(this.handlers(), gone).catch((error) => console.warn('switchyard: no events', error));
+      session.listen(this.handlers(), gone, () => this.interrupted()).catch((error) => console.warn('switchyard: no events', error));
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }

@@ -89,9 +89,14 @@ export class Publication extends Stream {
     return { ...super.handlers(), replaced, published_layers: (/** @type {{layers: string[]}} */ { layers }) => this.#rest(layers) };
   }
 
+  /** @protected @override */
+  interrupted() {
+    this.#rest(null);
+  }
+
   /**
    * Sends what somebody watches.
-   * @param {string[]} layers
+   * @param {string[] | null} layers null: all
    */
   #rest(layers) {
     const { sender } = this.#sending.video ?? {};
