@@ -52,3 +52,20 @@ fn a_link_too_narrow_for_it_carries_the_sound() {
     }
     assert!(misses.is_empty(), "{misses:#?}");
 }
+
+/// A camera that the system switched off, or a capture that hangs: nobody tells its publisher to rest meanwhile.
+#[test]
+fn a_publisher_that_stalled_is_seen_at_once_when_it_goes_on() {
+    for single in [Some(1_000_000), None] {
+        let mut meeting = Meeting::new(Setup { single, ..Setup::new(1, 20 * MS) });
+        let viewer = meeting.join(Link::new(5_000_000));
+        meeting.run_seconds(5);
+        meeting.world.publishers[0].video().enabled = false;
+        meeting.run_seconds(25);
+        meeting.world.publishers[0].video().enabled = true;
+        let back = meeting.world.now;
+        meeting.run_seconds(3);
+        let first = Playback::of(&meeting, viewer).first(0, back).map(|at| (at - back) / MS);
+        assert!(first.is_some_and(|ms| ms <= 500), "{single:?}: {first:?} ms");
+    }
+}

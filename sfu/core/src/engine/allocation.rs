@@ -265,6 +265,8 @@ impl Engine {
             consumer.selector.starve();
         }
         let status = status(producer, consumer, given, left);
+        let stalls = |status: &ConsumerStatus| status.limit == Limit::PublisherNotSending;
+        let waits = stalls(&status) != consumer.footing.told().is_some_and(stalls);
         if consumer.footing.told().is_none_or(|told| differs(told, &status)) {
             consumer.footing.tell(status.clone());
             let (consumer, status) = (consumer.id, Box::new(status));
@@ -272,6 +274,8 @@ impl Engine {
         }
         if before != aim {
             self.wish_keyframe_for(now, key);
+        }
+        if before != aim || waits {
             self.update_published(now, from);
         }
     }
@@ -281,7 +285,10 @@ impl Engine {
         let all = crate::producer::all(producer.encodings.len());
         let mut wanted = producer.pipes.iter().fold(0, |wanted, pipe| wanted | pipe.wanted);
         for consumer in producer.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
+            let told = consumer.footing.told();
             wanted |= match consumer.selector.aimed() {
+                // Whoever waits for a publisher that stalled would wait for ever if that was told to rest.
+                Aim::Nothing if told.is_some_and(|t| t.limit == Limit::PublisherNotSending) => all,
                 Aim::Nothing => 0,
                 Aim::Best => all,
                 Aim::Layer(_) if producer.encodings.len() == 1 => 1,
