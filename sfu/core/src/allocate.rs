@@ -353,7 +353,9 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
 fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let wanted = climb.top(slot);
     let taken = climb.taken(slot);
-    let lacks = climb.lacks > 0;
+    // What fits with more frames, which are held longer, lacks nothing.
+    let missing = if climb.at == 1 { climb.lacks } else { 0 };
+    let lacks = missing > 0;
     let all = climb.at == climb.len && !lacks;
     Given {
         layer: taken.map(|rung| rung.layer),
@@ -361,7 +363,7 @@ fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
         cost: climb.cost(slot),
         needed: if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) },
         limit: if lacks { Limit::Bandwidth } else { limit(slot, taken, wanted) },
-        lacks: climb.lacks,
+        lacks: missing,
     }
 }
 

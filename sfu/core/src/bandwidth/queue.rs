@@ -21,8 +21,10 @@ const JUMP_GROWTH_US: i64 = 30_000;
 const SPREAD: f64 = 0.3;
 /// If each of them waited for so much of it, they left together, and come one by one: one pause of the link is not like that …
 const STRUNG: f64 = 0.6;
-/// … so that it is enough if the last one is so late.
+/// … so that it is enough if the last one is so late …
 const STRUNG_US: i64 = 50_000;
+/// … and the last two have so many bytes: what small packets wait for is in front of them.
+const STRUNG_BYTES: u32 = 1200;
 
 /// A queue so old without anything that grew is another way, or how this one is.
 const OLD_US: u64 = 5_000_000;
@@ -131,7 +133,8 @@ impl Queue {
             took > 0 && waited as f64 >= STRUNG * took as f64
         };
         let late = third.delay_us.saturating_sub(base) >= STRUNG_US;
-        self.strung_out = late && waits(first, second) && waits(second, third);
+        let large = u32::from(second.bytes) + u32::from(third.bytes) >= STRUNG_BYTES;
+        self.strung_out = late && large && waits(first, second) && waits(second, third);
     }
 
     /// The last packets, oldest first.
@@ -234,15 +237,17 @@ mod tests {
 
     #[test]
     fn packets_that_left_together_and_come_one_by_one_show_a_slow_link() {
-        let strung_out = |arrivals_ms: [i64; 4]| {
+        let strung = |arrivals_ms: [i64; 4], bytes: u16| {
             let mut queue = Queue::default();
             after(&mut queue, 0, &[2]);
             for arrival in arrivals_ms {
-                queue.add(1_000_000, 1_000_000 - 5_000_000_000 + arrival * 1000, 1200);
+                queue.add(1_000_000, 1_000_000 - 5_000_000_000 + arrival * 1000, bytes);
             }
             queue.settle(1_100_000, false);
             queue.is_strung_out()
         };
+        let strung_out = |arrivals_ms| strung(arrivals_ms, 1200);
+        assert!(!strung([4, 20, 36, 52], 120), "sound, behind something else");
         assert!(strung_out([4, 20, 36, 52]));
         assert!(!strung_out([4, 8, 12, 16]), "not late");
         assert!(!strung_out([4, 6, 60, 60]), "one pause");

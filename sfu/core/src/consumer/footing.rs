@@ -12,6 +12,8 @@ const GROUNDED_US: u64 = 1_000_000;
 /// … and for twice as long, up to five times in a row, if it fell within so much after it had climbed.
 const RELAPSE_US: u64 = 10_000_000;
 const RELAPSES_MAX: u8 = 5;
+/// What held for so long was carried: a link that became far narrower since then is another one.
+const CARRIED_US: u64 = 3_000_000;
 /// Who shows nothing at all gets its lowest layer back sooner.
 const RELAPSES_MAX_DARK: u8 = 3;
 /// So long after the last fall it takes one picture after the other.
@@ -64,9 +66,10 @@ impl Footing {
                 self.grounded_until_us = self.grounded_until_us.max(now_us + GROUNDED_US);
             }
         } else if after < before && given.limit == Limit::Bandwidth {
-            let relapse = self.climbed_us.is_some_and(|at| now_us.saturating_sub(at) < RELAPSE_US);
+            let held_us = self.climbed_us.map(|at| now_us.saturating_sub(at));
+            let relapse = held_us.is_some_and(|held| held < RELAPSE_US);
             self.relapses = match relapse {
-                true if narrowed => self.relapses,
+                true if narrowed && held_us >= Some(CARRIED_US) => self.relapses,
                 true => (self.relapses + 1).min(RELAPSES_MAX),
                 false => 0,
             };
@@ -118,12 +121,15 @@ mod tests {
     #[test]
     fn a_link_that_became_narrow_is_no_relapse() {
         let mut footing = Footing::default();
-        for at in [0, 2_000_000, 4_000_000] {
+        let mut cut = |at: u64, held_us: u64| {
             footing.take(at, &given(1, Limit::None), false, false);
-            footing.take(at + 500_000, &given(0, Limit::Bandwidth), false, true);
+            footing.take(at + held_us, &given(0, Limit::Bandwidth), false, true);
+            (footing.is_grounded(at + held_us + GROUNDED_US), footing.is_careful(at + held_us))
+        };
+        for at in [0, 8_000_000, 16_000_000] {
+            assert_eq!(cut(at, CARRIED_US), (false, false), "at {at}");
         }
-        assert!(footing.is_grounded(4_500_000) && !footing.is_grounded(4_500_000 + GROUNDED_US));
-        assert!(!footing.is_careful(4_500_000));
+        assert_eq!(cut(24_000_000, CARRIED_US - 1), (true, true), "a burst that it let through");
     }
 
     #[test]

@@ -280,7 +280,7 @@ mod tests {
         let old = Waiting { consumer: 0, binding: 0, encoding: 0, seq: 0, since_us: 1_000_000 };
         let now_us = old.since_us + HURRY_US + 1;
         let mut pace = Pace::default();
-        for (given, leaves) in [(Some(600_000), true), (None, false)] {
+        for (given, leaves) in [(Some(2_000_000), true), (None, false)] {
             pace.set_estimate(1_000_000, given, false);
             (0..20).for_each(|_| pace.charge(now_us, 1200));
             assert_eq!(pace.allows_waiting(now_us, Taken::default(), 1, &old), leaves);
