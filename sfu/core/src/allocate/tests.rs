@@ -319,7 +319,6 @@ fn what_the_publisher_does_not_send_is_not_waited_for() {
     assert_eq!(layers(120, &[slot(&rungs)]), [Some((1, 0))]);
 }
 
-/// Random rooms: never more than there is (but for what is held, and the one picture that stutters), nobody above its wish, and where
 #[test]
 fn a_picture_that_is_kept_though_it_does_not_fit_says_so() {
     let rungs = [rung(0, 0, 2200, (960, 540), 30.0)];
@@ -336,6 +335,7 @@ fn a_picture_that_is_kept_though_it_does_not_fit_says_so() {
     assert!(given.lacks == 0 && given.limit == Limit::None, "the first guess");
 }
 
+/// Random rooms: never more than there is (but for what is held, and the one picture that stutters), nobody above its wish, and where
 /// everybody has something, more bandwidth never costs the pinned one anything.
 #[test]
 fn allocations_stay_within_the_budget() {
