@@ -160,7 +160,9 @@ impl Encoding {
         match highest {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
-                    received.gap = self.nack.advance(now, highest, seq);
+                    let silence = |at| now.saturating_duration_since(at);
+                    let silence = self.last_arrival.map_or(Duration::ZERO, silence);
+                    received.gap = self.nack.advance(now, silence, highest, seq);
                 }
             }
             Some(_) => received.rtt = self.nack.arrived(now, seq).filter(|_| repaired),

@@ -13,6 +13,10 @@ const REQUESTS_MAX: u8 = 12;
 const ECHO: Duration = Duration::from_millis(20);
 /// Older than this nobody waits for it any more.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(1000);
+/// More packets than that, missing after nothing came for [`GIVE_UP_AFTER`], were sent while nothing came. What is left of them would come as one
+/// burst, before the keyframe that is needed anyhow, and receivers would take its age for the delay of the network. Fewer may be the start of
+/// the first frame after a pause (a still screen).
+const PAUSED_MAX: u64 = 8;
 /// Bounds of the pause between two requests for one packet.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -39,18 +43,25 @@ pub(crate) enum Gap {
     None,
     /// Packets are missing.
     Missing,
-    /// Too many: only a keyframe helps.
+    /// Too many, or too old: only a keyframe helps.
     TooWide,
 }
 
 impl NackGenerator {
-    /// Notes that `seq` follows `highest` (both extended), so that everything between is missing.
-    pub(crate) fn advance(&mut self, now: Instant, highest: u64, seq: u64) -> Gap {
+    /// Notes that `seq` follows `highest` (both extended) after nothing came for `silence`, so that everything between is missing.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        silence: Duration,
+        highest: u64,
+        seq: u64,
+    ) -> Gap {
         let gap = seq.saturating_sub(highest + 1);
         if gap == 0 {
             return Gap::None;
         }
-        if gap as usize + self.missing.len() > MISSING_MAX {
+        let paused = silence >= GIVE_UP_AFTER && gap > PAUSED_MAX;
+        if paused || gap as usize + self.missing.len() > MISSING_MAX {
             self.missing.clear();
             return Gap::TooWide;
         }
@@ -128,7 +139,7 @@ mod tests {
         let t0 = Instant::now();
         let rtt = Duration::from_millis(100);
         let mut nack = NackGenerator::default();
-        assert_eq!(nack.advance(t0, 10, 13), Gap::Missing);
+        assert_eq!(nack.advance(t0, Duration::ZERO, 10, 13), Gap::Missing);
         let mut out = Vec::new();
         nack.due(t0, rtt, &mut out);
         assert!(out.is_empty(), "reordering gets its time");
@@ -145,11 +156,22 @@ mod tests {
     fn gives_up_and_never_grows() {
         let t0 = Instant::now();
         let mut nack = NackGenerator::default();
-        assert_eq!(nack.advance(t0, 10, 10_000), Gap::TooWide);
+        assert_eq!(nack.advance(t0, Duration::ZERO, 10, 10_000), Gap::TooWide);
         assert_eq!(nack.next_due(), None);
-        nack.advance(t0, 10, 12);
+        nack.advance(t0, Duration::ZERO, 10, 12);
         let mut out = Vec::new();
         assert_eq!(nack.due(t0 + Duration::from_secs(2), Duration::ZERO, &mut out), 1);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_in_a_long_pause_is_not_asked_for() {
+        let t0 = Instant::now();
+        let mut nack = NackGenerator::default();
+        assert_eq!(nack.advance(t0, GIVE_UP_AFTER, 10, 20), Gap::TooWide);
+        assert_eq!(nack.next_due(), None);
+        let short = GIVE_UP_AFTER - Duration::from_millis(1);
+        assert_eq!(nack.advance(t0, short, 20, 30), Gap::Missing, "a short one");
+        assert_eq!(nack.advance(t0, GIVE_UP_AFTER, 30, 39), Gap::Missing, "a frame's start");
     }
 }
