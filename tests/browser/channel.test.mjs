@@ -242,7 +242,10 @@ describe('a page of that time, of another origin', () => {
           const two = [await open(), await open()];
           for (const [index, page] of two.entries()) {
             const other = await two[1 - index].evaluate(() => window.conference.userid);
-            await until('the greeting of the other', async () => (await page.evaluate(() => window.conference.received)).includes(`hello from ${other}`));
+            await until('the greeting of the other', async () => {
+              const states = await Promise.all([page, two[1 - index]].map((one) => one.evaluate(() => window.conference.state())));
+              return states[0].received.includes(`hello from ${other}`) || { error: states };
+            });
           }
           for (const page of two) await page.close();
         });

@@ -104,7 +104,7 @@
  */
 
 /** @typedef {{type: 'track_status', track: string} & TrackStatus} TrackStatusMessage */
-/** @typedef {{type: 'published_layers', track: string, layers: string[]}} PublishedLayers */
+/** @typedef {{type: 'published_layers', track: string, layers: string[], max_bitrate?: number}} PublishedLayers */
 /** @typedef {{participant: string, track: string, level: number}} Speaker */
 /** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */
 /** @typedef {{type: 'participant_joined', participant: ParticipantInfo}} ParticipantJoined */

@@ -7,7 +7,11 @@
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
 /** @typedef {import('./stats.js').TrackStats} TrackStats */
 
-/** @typedef {{wanted: string[] | null, running: Promise<void> | null}} Switch */
+/**
+ * What of a track is to be sent: encodings by rid, `''` for the one encoding of a track without layers; and the most bits per second of that one.
+ * @typedef {{layers: string[], maxBitrate?: number}} Watched
+ */
+/** `own`: the limit of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: {maxBitrate?: number}, running: Promise<void> | null}} Switch */
 
 /** How often the browser is asked what limits it. */
 const LOOK_MS = 2000;
@@ -18,14 +22,14 @@ const TRIES_MAX = 3;
 const switches = new WeakMap();
 
 /**
- * Sends the encodings with these names and rests the others; one change per sender at a time, and of several that come meanwhile the last.
+ * Sends what is wanted and rests the others; one change per sender at a time, and of several that come meanwhile the last.
  * @param {RTCRtpSender} sender
- * @param {string[] | null} layers rids, `''` for the one encoding of a track without layers; null: all
+ * @param {Watched | null} wanted null: all
  */
-export function activateLayers(sender, layers) {
+export function activateLayers(sender, wanted) {
   const state = switches.get(sender) ?? { wanted: null, running: null };
   switches.set(sender, state);
-  state.wanted = layers;
+  state.wanted = wanted;
   state.running ??= run(sender, state).finally(() => (state.running = null));
   return state.running;
 }
@@ -38,7 +42,7 @@ async function run(sender, state) {
   for (let tries = 0; tries < TRIES_MAX; ) {
     const { wanted } = state;
     const parameters = sender.getParameters();
-    if (!mark(parameters, wanted)) return;
+    if (!mark(parameters, state)) return;
     try {
       await sender.setParameters(parameters);
       if (state.wanted === wanted) return;
@@ -54,15 +58,24 @@ async function run(sender, state) {
 /**
  * Returns whether anything is to be changed.
  * @param {RTCRtpSendParameters} parameters
- * @param {string[] | null} wanted
+ * @param {Switch} state
  */
-function mark(parameters, wanted) {
+function mark({ encodings = [] }, state) {
+  const { layers = null, maxBitrate } = state.wanted ?? {};
   let changed = false;
-  for (const encoding of parameters.encodings ?? []) {
-    const active = wanted === null || wanted.includes(encoding.rid ?? '') || (parameters.encodings.length === 1 && wanted.length > 0);
+  for (const encoding of encodings) {
+    const active = layers === null || layers.includes(encoding.rid ?? '') || (encodings.length === 1 && layers.length > 0);
     changed ||= active !== (encoding.active ?? true);
     encoding.active = active;
   }
+  if (encodings.length !== 1 || (maxBitrate === undefined && !state.own)) return changed;
+  const [encoding] = encodings;
+  state.own ??= { maxBitrate: encoding.maxBitrate };
+  const most = Math.min(maxBitrate ?? Infinity, state.own.maxBitrate ?? Infinity);
+  changed ||= most !== (encoding.maxBitrate ?? Infinity);
+  if (Number.isFinite(most)) encoding.maxBitrate = most;
+  else delete encoding.maxBitrate;
+  if (maxBitrate === undefined) delete state.own;
   return changed;
 }
 
@@ -131,9 +144,9 @@ export function obey(tracks, message) {
  * @param {Iterable<LocalTrack>} tracks
  * @param {import('./protocol.js').PublishedLayers} message
  */
-export function sendLayers(tracks, { track, layers }) {
+export function sendLayers(tracks, { track, layers, max_bitrate: maxBitrate }) {
   const local = [...tracks].find(({ id }) => id === track);
   if (!local?.transceiver) return;
   local.watchedLayers = layers;
-  void activateLayers(local.transceiver.sender, layers);
+  void activateLayers(local.transceiver.sender, { layers, maxBitrate });
 }

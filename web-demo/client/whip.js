@@ -86,22 +86,22 @@ export class Publication extends Stream {
   /** @protected @override */
   handlers() {
     const replaced = () => this.finish('replaced', 'Your stream ended here, because another page or device took it over.');
-    return { ...super.handlers(), replaced, published_layers: (/** @type {{layers: string[]}} */ { layers }) => this.#rest(layers) };
+    return { ...super.handlers(), replaced, published_layers: (/** @type {{layers: string[], max_bitrate?: number}} */ { layers, max_bitrate: maxBitrate }) => this.#send({ layers, maxBitrate }) };
   }
 
   /** @protected @override */
   interrupted() {
-    this.#rest(null);
+    this.#send(null);
   }
 
   /**
    * Sends what somebody watches.
-   * @param {string[] | null} layers null: all
+   * @param {import('./sending.js').Watched | null} wanted null: all
    */
-  #rest(layers) {
+  #send(wanted) {
     const { sender } = this.#sending.video ?? {};
-    this.watchedLayers = layers;
-    if (sender) void activateLayers(sender, layers);
+    this.watchedLayers = wanted?.layers ?? null;
+    if (sender) void activateLayers(sender, wanted);
   }
 
   /** @protected @override */

@@ -79,6 +79,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) careful: bool,
     /// The link has just become far narrower: what is shown may not cost more in a moment.
     pub(crate) narrowed: bool,
+    /// What the lowest rung cost before the publisher was told to send less.
+    pub(crate) whole: Option<u64>,
 }
 
 /// What one slot gets.
@@ -357,12 +359,15 @@ fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let missing = if climb.at == 1 { climb.lacks } else { 0 };
     let lacks = missing > 0;
     let all = climb.at == climb.len && !lacks;
+    let needed = if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) };
+    let limit = if lacks { Limit::Bandwidth } else { limit(slot, taken, wanted) };
+    let whole = slot.whole.filter(|_| wanted.is_some() && limit != Limit::Policy);
     Given {
         layer: taken.map(|rung| rung.layer),
         wanted: wanted.map(|rung| rung.layer),
         cost: climb.cost(slot),
-        needed: if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) },
-        limit: if lacks { Limit::Bandwidth } else { limit(slot, taken, wanted) },
+        needed: whole.map_or(needed, |whole| whole.max(needed)),
+        limit: if whole.is_some() { Limit::Bandwidth } else { limit },
         lacks: missing,
     }
 }

@@ -77,12 +77,14 @@ pub enum Event {
         /// Now.
         status: Box<ConsumerStatus>,
     },
-    /// Other encodings of a simulcast track have viewers now; the rest may rest.
+    /// Other encodings of a track have viewers now, and the rest may rest; or it should send more or less than so far.
     PublishedLayers {
         /// The track.
         producer: ProducerId,
         /// Bit per encoding, lowest quality first.
         wanted: u8,
+        /// Bits per second of its one encoding that the best of its viewers' links carries, if none carries all of it.
+        max_bitrate: Option<u64>,
     },
     /// A message for participants who have no channel for it.
     Data {

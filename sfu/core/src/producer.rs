@@ -1,6 +1,7 @@
 //! An incoming track: its encodings, what was negotiated for it, and who consumes it.
 
 pub(crate) mod cache;
+pub(crate) mod ceiling;
 pub(crate) mod encoding;
 pub(crate) mod gop;
 pub(crate) mod keyframe;
@@ -15,6 +16,7 @@ pub(crate) mod samples;
 use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
 use crate::pipe::{PipeIn, PipeOut};
 use crate::{ProducerId, speaker::LevelMeter};
+use ceiling::Ceiling;
 use encoding::Encoding;
 use rungs::Rungs;
 use std::time::Instant;
@@ -49,6 +51,11 @@ impl Published {
     /// Everything is sent until somebody says otherwise.
     fn new(encodings: usize) -> Self {
         Self { told: all(encodings), unwatched_us: None }
+    }
+
+    /// What control was told.
+    pub(crate) fn told(&self) -> u8 {
+        self.told
     }
 
     /// Takes what is watched now; returns what control is to be told. More at once, less after a while.
@@ -99,6 +106,8 @@ pub(crate) struct Producer {
     pub(crate) rungs: Rungs,
     /// Which encodings have viewers.
     pub(crate) published: Published,
+    /// The most that it should send.
+    pub(crate) ceiling: Ceiling,
     /// Stands in the list of producers of which other workers are to be told.
     pub(crate) pipe_due: bool,
 }
@@ -117,6 +126,7 @@ impl Producer {
             origin,
             paused: params.paused,
             published: Published::new(encodings.len()),
+            ceiling: Ceiling::default(),
             params,
             encodings,
             consumers: Vec::new(),

@@ -59,8 +59,14 @@ pub enum ServerMessage {
     LayerChanged { track: TrackId, rid: Option<String>, temporal: Option<u8> },
     /// What a slot's track is shown as, and why not better.
     TrackStatus(Box<TrackStatus>),
-    /// Encodings of the client's own track that have viewers; the rest may rest.
-    PublishedLayers { track: TrackId, layers: Vec<String> },
+    /// Encodings of the client's own track that have viewers; the rest may rest. `max_bitrate`: bits per second that the best of their links carries of
+    /// its one encoding, if none carries all of it.
+    PublishedLayers {
+        track: TrackId,
+        layers: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_bitrate: Option<u64>,
+    },
     /// Who speaks, loudest first.
     ActiveSpeakers { speakers: Vec<SpeakerInfo> },
     /// Somebody came.

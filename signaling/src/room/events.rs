@@ -40,7 +40,9 @@ impl Room {
                 self.layer_changed(consumer, rid, temporal);
             }
             Event::ConsumerStatus { consumer, status } => self.consumer_status(consumer, *status),
-            Event::PublishedLayers { producer, wanted } => self.published_layers(producer, wanted),
+            Event::PublishedLayers { producer, wanted, max_bitrate } => {
+                self.published_layers(producer, wanted, max_bitrate);
+            }
             Event::Stats { request, stats } => {
                 if !self.note_stats(request, &stats) {
                     self.bitrates.note(now, &stats.producers);

@@ -83,6 +83,8 @@ struct Published {
     source: Source,
     layers: Vec<String>,
     watched: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bitrate: Option<u64>,
     limited: PublisherLimit,
 }
 
@@ -201,6 +203,7 @@ impl Room {
             source: track.source,
             layers: track.layers.clone(),
             watched: track.watched_layers(),
+            max_bitrate: track.max_bitrate,
             limited: track.limited,
         });
         Report {

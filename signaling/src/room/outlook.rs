@@ -22,9 +22,17 @@ pub(crate) struct Outlook {
     /// The video section's number in the offer, and the layers of what is shown there, best first.
     pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
     /// Of its own video, the encodings that have viewers, as `published_layers` names them. `None`: it sends none, or all of it is wanted so far.
-    pub(crate) watched: Option<Vec<String>>,
+    pub(crate) watched: Option<Watched>,
     /// The session ends, and not by its own will.
     pub(crate) farewell: Option<Farewell>,
+}
+
+/// What `published_layers` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    pub(crate) layers: Vec<String>,
+    /// Bits per second.
+    pub(crate) max_bitrate: Option<u64>,
 }
 
 /// What to do after the end.
@@ -158,10 +166,12 @@ impl Room {
         })
     }
 
-    fn watched_of(&self, owner: ParticipantId) -> Option<Vec<String>> {
+    fn watched_of(&self, owner: ParticipantId) -> Option<Watched> {
         let own = |track: &&super::Track| track.owner == owner && track.kind == Kind::Video;
         let track = self.tracks.values().find(own)?;
-        track.watched.map(|_| track.watched_layers())
+        track
+            .watched
+            .map(|_| Watched { layers: track.watched_layers(), max_bitrate: track.max_bitrate })
     }
 
     /// The layer extension: what the viewer wants in its video slot, now and after any switch to another track.

@@ -87,11 +87,16 @@ impl Room {
         participant.tell_status(track, said, &mut self.effects);
     }
 
-    /// Other encodings of a track have viewers now.
-    pub(super) fn published_layers(&mut self, producer: ProducerId, wanted: u8) {
+    /// Other encodings of a track have viewers now, or their links carry more or less of it.
+    pub(super) fn published_layers(
+        &mut self,
+        producer: ProducerId,
+        wanted: u8,
+        max_bitrate: Option<u64>,
+    ) {
         let track = self.tracks.values_mut().find(|track| track.producer == producer);
         let Some(track) = track else { return };
-        track.watched = Some(wanted);
+        (track.watched, track.max_bitrate) = (Some(wanted), max_bitrate);
         let (owner, message) = (track.owner, track.published_layers());
         self.send(owner, message);
         self.tell_follower(owner);
@@ -129,7 +134,11 @@ impl Track {
     }
 
     pub(super) fn published_layers(&self) -> ServerMessage {
-        ServerMessage::PublishedLayers { track: self.id, layers: self.watched_layers() }
+        ServerMessage::PublishedLayers {
+            track: self.id,
+            layers: self.watched_layers(),
+            max_bitrate: self.max_bitrate,
+        }
     }
 }
 

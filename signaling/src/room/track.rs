@@ -29,6 +29,8 @@ pub(crate) struct Track {
     pub(super) limited: PublisherLimit,
     /// Bit per encoding: has viewers. `None`: the publisher was told nothing yet, and sends all.
     pub(super) watched: Option<u8>,
+    /// The most that it should send, bits per second, of its one encoding.
+    pub(super) max_bitrate: Option<u64>,
     pub(crate) section: NegotiatedSection,
 }
 

@@ -173,7 +173,11 @@ fn news(
     if let Some(watched) = &now.watched
         && before.is_none_or(|before| before.watched != now.watched)
     {
-        news.push(("published_layers", json!({ "layers": watched })));
+        let told = match watched.max_bitrate {
+            None => json!({ "layers": watched.layers }),
+            Some(most) => json!({ "layers": watched.layers, "max_bitrate": most }),
+        };
+        news.push(("published_layers", told));
     }
     if before.is_none_or(|before| before.viewers != now.viewers) {
         news.push(("viewercount", json!({ "viewercount": now.viewers })));
@@ -198,6 +202,7 @@ mod tests {
 
     #[test]
     fn a_state_is_told_by_what_is_new_in_it() {
+        use crate::room::Watched;
         let quiet = Outlook::default();
         assert_eq!(names(None, &quiet), ["viewercount {\"viewercount\":0}"]);
         assert_eq!(names(Some(&quiet), &quiet), [""; 0]);
@@ -206,8 +211,14 @@ mod tests {
         let shown = Outlook { active: true, layers, ..quiet.clone() };
         let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"bitrate\":5,\"rid\":\"q\"}]}"];
         assert_eq!(names(Some(&quiet), &shown), told);
-        let watched = Outlook { watched: Some(vec!["q".to_owned()]), ..quiet.clone() };
-        assert_eq!(names(Some(&quiet), &watched), ["published_layers {\"layers\":[\"q\"]}"]);
+        let watched = |max_bitrate| Outlook {
+            watched: Some(Watched { layers: vec!["q".to_owned()], max_bitrate }),
+            ..quiet.clone()
+        };
+        let told = ["published_layers {\"layers\":[\"q\"]}"];
+        assert_eq!(names(Some(&quiet), &watched(None)), told);
+        let told = ["published_layers {\"layers\":[\"q\"],\"max_bitrate\":7}"];
+        assert_eq!(names(Some(&watched(None)), &watched(Some(7))), told);
         let farewell = Some(Farewell::Reconnect);
         let gone = Outlook { viewers: 3, farewell, ..quiet };
         assert_eq!(

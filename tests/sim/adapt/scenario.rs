@@ -28,13 +28,15 @@ pub(super) struct Setup {
     pub(super) swing: u64,
     /// One encoding with so many bits per second instead.
     pub(super) single: Option<u64>,
+    /// … and no more than the server says.
+    pub(super) capped: bool,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
 }
 
 impl Setup {
     pub(super) fn new(seed: u64, rtt: Micros) -> Self {
-        Self { seed, rtt, temporal: false, swing: 0, single: None, company: false }
+        Self { seed, rtt, temporal: false, swing: 0, single: None, capped: false, company: false }
     }
 }
 
@@ -68,14 +70,16 @@ pub(super) struct Meeting {
     pub(super) world: World,
     pub(super) viewers: Vec<Viewer>,
     pub(super) setup: Setup,
-    /// Layers that publishers will switch to: (when, who, a bit each).
-    switches: VecDeque<(Micros, usize, u8)>,
+    /// What publishers will switch to: (when, who, layers, most bits per second of the only one).
+    switches: VecDeque<(Micros, usize, u8, Option<u64>)>,
     /// Events that were looked at.
     seen: usize,
     /// Each change of what the first publisher sends.
     pub(super) sending: Vec<(Micros, u8)>,
     /// Each [`Event::PublishedLayers`] for it.
     pub(super) told: Vec<(Micros, u8)>,
+    /// The same of the most that it is to send.
+    pub(super) ceilings: Vec<(Micros, Option<u64>)>,
 }
 
 impl Meeting {
@@ -103,6 +107,7 @@ impl Meeting {
             seen: 0,
             sending: vec![(0, 0b111)],
             told: Vec::new(),
+            ceilings: Vec::new(),
         };
         if setup.company {
             meeting.join(Link::new(100_000_000));
@@ -216,18 +221,20 @@ impl Meeting {
     fn obey(&mut self) {
         let seen = self.seen.min(self.world.events.len());
         for (at, event) in &self.world.events[seen..] {
-            if let Event::PublishedLayers { producer, wanted } = event {
+            if let Event::PublishedLayers { producer, wanted, max_bitrate } = event {
                 let publisher = (0..self.world.publishers.len())
                     .find(|&publisher| World::video_of(publisher) == *producer)
                     .expect("a publisher's track");
                 if publisher == 0 {
                     self.told.push((*at, *wanted));
+                    self.ceilings.push((*at, *max_bitrate));
                 }
-                self.switches.push_back((at + SIGNALING + ENCODER, publisher, *wanted));
+                let at = at + SIGNALING + ENCODER;
+                self.switches.push_back((at, publisher, *wanted, *max_bitrate));
             }
         }
         self.seen = self.world.events.len();
-        while let Some((at, publisher, wanted)) = self.switches.front().copied() {
+        while let Some((at, publisher, wanted, most)) = self.switches.front().copied() {
             if at > self.world.now {
                 return;
             }
@@ -235,7 +242,11 @@ impl Meeting {
             if publisher == 0 {
                 self.sending.push((self.world.now, wanted));
             }
-            let layers = &mut self.world.publishers[publisher].video().layers;
+            let video = self.world.publishers[publisher].video();
+            if let Some(whole) = self.setup.single.filter(|_| self.setup.capped) {
+                video.set_bitrate(0, whole.min(most.unwrap_or(whole)));
+            }
+            let layers = &mut video.layers;
             for (index, layer) in layers.iter_mut().enumerate() {
                 let active = wanted & 1 << index != 0;
                 if active && !layer.active {

@@ -53,6 +53,85 @@ fn a_link_too_narrow_for_it_carries_the_sound() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
+/// A publisher that keeps to what it is told sends a smaller picture, which moves; a link that carries all of it has it soon.
+#[test]
+fn a_publisher_that_keeps_to_its_ceiling_is_seen_on_any_link() {
+    let mut misses = Vec::new();
+    for setup in setups(&SEEDS) {
+        for narrow in [400_000, 800_000, 1_500_000] {
+            let single = Some(2_200_000);
+            let mut meeting = Meeting::new(Setup { single, capped: true, ..setup });
+            let viewer = meeting.join(Link::new(5_000_000));
+            meeting.run_seconds(10);
+            let before = meeting.ceilings.iter().filter(|(_, most)| most.is_some()).count();
+            meeting.link(viewer).rate = narrow;
+            let cut = meeting.world.now;
+            meeting.run_seconds(30);
+            let during = cut..meeting.world.now - SECOND;
+            let settled = cut + 3 * SECOND + 4 * setup.rtt..during.end;
+            let heard = audio(&meeting, viewer, during.clone(), setup.rtt + 300 * MS);
+            let told = meeting.ceilings.len();
+            meeting.link(viewer).rate = 5_000_000;
+            let back = meeting.world.now;
+            meeting.run_seconds(20);
+            let whole = meeting.ceilings[told..].iter().find(|(_, most)| most.is_none());
+            let whole = whole.map(|(at, _)| (at - back) / MS);
+            let playback = Playback::of(&meeting, viewer);
+            let (first, then) = (playback.frozen(during), playback.frozen(settled.clone()));
+            let used = meeting.ceilings.iter().filter(|(at, _)| settled.contains(at));
+            let mean = |of: &dyn Fn(&&(u64, Option<u64>)) -> u64| {
+                let (sum, count) = used.clone().fold((0, 0), |(s, n), told| (s + of(&told), n + 1));
+                sum / u64::max(count, 1)
+            };
+            let what = format!(
+                "seed {}, {} ms, {} kbit/s: frozen {:.1} %, {:.1} % after that, {:.1} % heard, {before} + {told} ceilings, mean {} kbit/s, whole after {whole:?} ms",
+                setup.seed,
+                setup.rtt / MS,
+                narrow / 1000,
+                first * 100.0,
+                then * 100.0,
+                heard * 100.0,
+                mean(&|(_, most)| most.unwrap_or(0)) / 1000,
+            );
+            println!("{what}");
+            let soon = whole.is_some_and(|ms| ms <= 8000);
+            if before > 0 || then > 0.02 || heard < 0.98 || !soon {
+                misses.push(what);
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
+/// Nobody who carries all of it is given less because of somebody who does not, and who comes later has it soon.
+#[test]
+fn a_ceiling_lasts_no_longer_than_nobody_carries_all_of_it() {
+    for setup in setups(&SEEDS) {
+        let mut meeting = Meeting::new(Setup { single: Some(2_200_000), capped: true, ..setup });
+        let (narrow, wide) =
+            (meeting.join(Link::new(5_000_000)), meeting.join(Link::new(5_000_000)));
+        meeting.run_seconds(10);
+        meeting.link(narrow).rate = 800_000;
+        meeting.run_seconds(10);
+        let told = |meeting: &Meeting| meeting.ceilings.last().and_then(|&(_, most)| most);
+        assert_eq!(told(&meeting), None, "{setup:?}: one of two");
+        meeting.link(wide).rate = 1_200_000;
+        meeting.run_seconds(10);
+        assert!(told(&meeting).is_some_and(|most| most > 600_000), "{setup:?}: the better one");
+        let joined = meeting.world.now;
+        meeting.join(Link::new(5_000_000));
+        meeting.run_seconds(10);
+        let gone = meeting.ceilings.iter().find(|(at, most)| *at > joined && most.is_none());
+        let ms = gone.map(|(at, _)| (at - joined) / MS);
+        println!(
+            "seed {}, {} ms: gone {ms:?} ms after a third one came",
+            setup.seed,
+            setup.rtt / MS
+        );
+        assert!(ms.is_some_and(|ms| ms <= 6000), "{setup:?}: {ms:?}");
+    }
+}
+
 /// A camera that the system switched off, or a capture that hangs: nobody tells its publisher to rest meanwhile.
 #[test]
 fn a_publisher_that_stalled_is_seen_at_once_when_it_goes_on() {

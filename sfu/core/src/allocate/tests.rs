@@ -42,6 +42,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
         grounded: false,
         careful: false,
         narrowed: false,
+        whole: None,
     }
 }
 
@@ -358,6 +359,7 @@ fn allocations_stay_within_the_budget() {
                 grounded: false,
                 careful: false,
                 narrowed: false,
+                whole: None,
             })
             .collect();
         let kbps = rng.random_range(50..20_000);

@@ -6,6 +6,7 @@
 use crate::allocate::Given;
 use crate::event::{ConsumerStatus, Limit};
 use crate::params::Layer;
+use crate::producer::ceiling::Room;
 
 /// After a fall a slot climbs no more for so long …
 const GROUNDED_US: u64 = 1_000_000;
@@ -29,6 +30,8 @@ pub(crate) struct Footing {
     grounded_until_us: u64,
     relapses: u8,
     fell_us: u64,
+    /// What the link has for it.
+    room: Room,
     /// What control was told last.
     told: Option<Box<ConsumerStatus>>,
 }
@@ -42,6 +45,14 @@ impl Footing {
     /// What that costs, bits per second.
     pub(crate) fn cost(&self) -> u64 {
         self.cost
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room
+    }
+
+    pub(crate) fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     pub(crate) fn is_careful(&self, now_us: u64) -> bool {

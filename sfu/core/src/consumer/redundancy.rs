@@ -22,10 +22,10 @@ impl Redundancy {
         usize::from(self.level)
     }
 
-    /// Takes a receiver report of the slot.
-    pub(crate) fn report(&mut self, now_us: u64, fraction_lost: u8) {
+    /// Takes a receiver report of the slot. `queued`: the link had a queue lately, and what that loses is not sent more often into it.
+    pub(crate) fn report(&mut self, now_us: u64, fraction_lost: u8, queued: bool) {
         let needed = u8::from(fraction_lost >= ONE) + u8::from(fraction_lost >= TWO);
-        if needed > self.level {
+        if needed > self.level && !queued {
             self.level = needed;
         }
         if fraction_lost >= NONE {
@@ -47,14 +47,16 @@ mod tests {
     fn comes_with_loss_and_goes_when_it_has_been_calm() {
         let (mut redundancy, mut levels) = (Redundancy::default(), Vec::new());
         for (second, lost) in [(0, 0), (1, 7), (2, 8), (3, 30), (4, 10), (5, 0), (14, 2), (15, 0)] {
-            redundancy.report(second * 1_000_000, lost);
+            redundancy.report(second * 1_000_000, lost, false);
             levels.push(redundancy.level());
         }
         assert_eq!(levels, [0, 0, 1, 2, 2, 2, 2, 0]);
-        redundancy.report(16_000_000, 9);
-        redundancy.report(20_000_000, 0);
-        redundancy.report(29_000_000, 4);
-        redundancy.report(31_000_000, 0);
+        redundancy.report(16_000_000, 30, true);
+        assert_eq!(redundancy.level(), 0, "a full queue has no room for more");
+        redundancy.report(16_000_000, 9, false);
+        redundancy.report(20_000_000, 0, false);
+        redundancy.report(29_000_000, 4, false);
+        redundancy.report(31_000_000, 0, false);
         assert_eq!(redundancy.level(), 1, "it was not calm all the time");
     }
 }

@@ -1,16 +1,17 @@
 //! From a subscriber's feedback to the layers of its slots, and on to what publishers need to send.
 
 use super::Engine;
-use crate::allocate::{Budget, Given, Slot};
+use crate::Event;
+use crate::allocate::{Budget, Given, Slot, climbs_with};
 use crate::bandwidth::Backlog;
 use crate::consumer::Consumer;
 use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
 use crate::params::{Layer, MediaKind};
 use crate::producer::Producer;
+use crate::producer::ceiling::Room;
 use crate::timers::TimerKind;
 use crate::transport::downlink::Downlink;
-use crate::{Event, ProducerId};
 use sfu_rtp::TransportFeedback;
 use std::time::Instant;
 
@@ -159,9 +160,12 @@ impl Engine {
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
+        let known = budget.is_some_and(|budget| !budget.starting && !budget.keeps_lowest);
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess, narrowed);
+                let room = room(&self.producers[producer], given, left);
+                consumer.footing.set_room(if known { room } else { Room::Unknown });
             }
             self.give(now, (consumer, producer), given, (left, backlog));
         }
@@ -289,6 +293,8 @@ impl Engine {
             wanted |= match consumer.selector.aimed() {
                 // Whoever waits for a publisher that stalled would wait for ever if that was told to rest.
                 Aim::Nothing if told.is_some_and(|t| t.limit == Limit::PublisherNotSending) => all,
+                // It will be shown when the publisher sends no more than the link carries.
+                Aim::Nothing if is_short(consumer) && !producer.ceiling.is_ignored() => all,
                 Aim::Nothing => 0,
                 Aim::Best => all,
                 Aim::Layer(_) if producer.encodings.len() == 1 => 1,
@@ -313,10 +319,39 @@ impl Engine {
         let wanted = self.watched(producer);
         let now_us = self.clock.micros(now);
         let producer = &mut self.producers[key];
-        if let Some(wanted) = producer.published.update(now_us, wanted) {
-            let producer: ProducerId = producer.id;
-            self.events.push_back(Event::PublishedLayers { producer, wanted });
+        let layers = producer.published.update(now_us, wanted).is_some();
+        let ceiling = producer.encodings.len() == 1 && {
+            let viewers = producer.consumers.iter().filter_map(|&key| self.consumers.get(key));
+            let rooms = viewers.filter(|consumer| !consumer.paused).map(|c| c.footing.room());
+            // What another worker's viewers have is not known here.
+            let piped = producer.pipes.iter().any(|pipe| pipe.wanted != 0).then_some(Room::Enough);
+            producer.ceiling.update(now_us, rooms.chain(piped), producer.rungs.costs())
+        };
+        if layers || ceiling {
+            let (producer, wanted, max_bitrate) =
+                (producer.id, producer.published.told(), producer.ceiling.told());
+            self.events.push_back(Event::PublishedLayers { producer, wanted, max_bitrate });
         }
+    }
+}
+
+/// Does the link have too little for the one encoding that there is?
+fn is_short(consumer: &Consumer) -> bool {
+    matches!(consumer.footing.room(), Room::Short(_))
+}
+
+/// What the link has for a track, if nobody was given `left`.
+fn room(producer: &Producer, given: &Given, left: u64) -> Room {
+    if producer.encodings.len() != 1 || given.wanted.is_none() {
+        return Room::Unknown;
+    }
+    let there = given.available(left);
+    let needed = climbs_with(producer.ceiling.enough(producer.rungs.costs().0));
+    let less = given.lacks > 0 || given.layer.is_none() && given.limit == Limit::Bandwidth;
+    if less || producer.ceiling.told().is_some() && there < needed {
+        Room::Short(there)
+    } else {
+        Room::Enough
     }
 }
 
@@ -337,6 +372,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
         grounded: consumer.footing.is_grounded(now_us),
         careful: consumer.footing.is_careful(now_us),
         narrowed,
+        whole: producer.ceiling.whole(producer.rungs.costs().1),
     }
 }
 

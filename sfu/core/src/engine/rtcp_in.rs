@@ -135,12 +135,14 @@ impl Engine {
 
     fn handle_reports(&mut self, arrival: Instant, key: usize, reports: &[ReceptionReport]) {
         let mut worst = None;
+        let downlink = self.transports[key].downlink.as_ref();
+        let queued = downlink.is_some_and(|d| !d.is_calm(self.clock.micros(arrival)));
         for report in reports {
             let Some(consumer) = self.consumer_by_ssrc(key, report.ssrc) else { continue };
             let rtt = round_trip(self.clock.ntp(arrival), report);
             let now_us = self.clock.micros(arrival);
             let delivery = &mut self.consumers[consumer].delivery;
-            delivery.redundancy.report(now_us, report.fraction_lost);
+            delivery.redundancy.report(now_us, report.fraction_lost, queued);
             delivery.fraction_lost = report.fraction_lost;
             delivery.rtt = rtt.or(delivery.rtt);
             if let Some(rtt) = rtt {

@@ -59,6 +59,12 @@ impl Rungs {
         &self.list
     }
 
+    /// What the lowest one and all of them cost, bits per second.
+    pub(crate) fn costs(&self) -> (u64, u64) {
+        let costs = || self.list.iter().map(|rung| rung.bits_per_second);
+        (costs().min().unwrap_or(0), costs().max().unwrap_or(0))
+    }
+
     /// Is it time for another look? To know what is wanted costs a look at every consumer.
     pub(crate) fn are_due(&self, now_us: u64) -> bool {
         self.updated_us.is_none_or(|at| now_us.saturating_sub(at) >= INTERVAL_US)

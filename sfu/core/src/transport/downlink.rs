@@ -386,7 +386,7 @@ impl Downlink {
     }
 
     /// Was there no queue for long?
-    fn is_calm(&self, now_us: u64) -> bool {
+    pub(crate) fn is_calm(&self, now_us: u64) -> bool {
         let queued = self.estimator.queued_us();
         queued.is_none_or(|at| now_us.saturating_sub(at) >= CALM_US)
     }

@@ -29,6 +29,7 @@ pub(super) struct Client {
     pub(super) status_count: usize,
     /// Which layers of its own have viewers.
     pub(super) watched: BTreeMap<TrackId, Vec<String>>,
+    pub(super) most: BTreeMap<TrackId, Option<u64>>,
     pub(super) permissions: Permissions,
     /// Own tracks that somebody else muted.
     pub(super) muted: Vec<TrackId>,
@@ -71,6 +72,7 @@ impl Client {
             statuses: BTreeMap::new(),
             status_count: 0,
             watched: BTreeMap::new(),
+            most: BTreeMap::new(),
             permissions: Permissions::ALL,
             muted: Vec::new(),
             chat: Vec::new(),
@@ -259,8 +261,9 @@ impl Client {
                 self.status_count += 1;
                 self.statuses.insert(status.track, *status);
             }
-            ServerMessage::PublishedLayers { track, layers } => {
+            ServerMessage::PublishedLayers { track, layers, max_bitrate } => {
                 self.watched.insert(track, layers);
+                self.most.insert(track, max_bitrate);
             }
             _ => {}
         }

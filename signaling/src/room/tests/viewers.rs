@@ -148,9 +148,11 @@ fn a_publisher_over_http_is_told_what_is_watched() {
     let producer = world.room.tracks[&world.track_of(ada, Source::Camera)].producer;
     world.step(RoomCommand::Follow { participant: ada });
     assert_eq!(world.outlook(ada).watched, None, "all of it is wanted");
-    for (wanted, layers) in [(0, vec![]), (1, vec![String::new()])] {
-        world.step(RoomCommand::Media(Event::PublishedLayers { producer, wanted }));
-        assert_eq!(world.outlook(ada).watched, Some(layers));
+    for (wanted, layers, max_bitrate) in
+        [(0, vec![], None), (1, vec![String::new()], None), (1, vec![String::new()], Some(9))]
+    {
+        world.step(RoomCommand::Media(Event::PublishedLayers { producer, wanted, max_bitrate }));
+        assert_eq!(world.outlook(ada).watched, Some(Watched { layers, max_bitrate }));
     }
 }
 
