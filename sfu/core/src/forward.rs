@@ -17,13 +17,14 @@ use crate::consumer::Consumer;
 use crate::consumer::history::Sent;
 use crate::consumer::replay::Timing;
 use crate::consumer::rewriter::Rewritten;
-use crate::consumer::selector::{Selection, Told};
+use crate::consumer::selector::{Selection, Source, Told};
 use crate::counters::MediaCounters;
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Egress, Tuple};
 use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
+use crate::producer::packet::CachedPacket;
 use crate::transport::Transport;
 use crate::transport::pace::{Taken, Waiting};
 use order::{Item, Order};
@@ -36,6 +37,33 @@ use write::View;
 const HEADERS: usize = 40;
 /// Packets that may follow a keyframe whose first packet came late.
 const CATCH_UP_MAX: u64 = 256;
+
+/// Who lost a packet on the way to its link, that later pictures need, goes on with a keyframe, not oftener than this: what waits behind it is of no use, and
+/// libwebrtc asks for one after 3 s.
+const GIVE_UP_US: u64 = 3_000_000;
+
+/// A packet waited for too long.
+fn give_up(
+    consumer: &mut Consumer,
+    producer: &Producer,
+    (encoding, source): (u8, &Encoding),
+    packet: &CachedPacket,
+    now_us: u64,
+) {
+    let shown = consumer.selector.current() == Some(Source { encoding, epoch: source.epoch });
+    let just_did = |at: u64| now_us.saturating_sub(at) < GIVE_UP_US;
+    if !shown || packet.info.temporal > 0 || consumer.gave_up_us.is_some_and(just_did) {
+        return;
+    }
+    // Where keyframes come when the publisher likes, some of its frames are better than none until then; and where it goes on to send more than there is room for,
+    // a keyframe does not pass either.
+    if !source.keyframes.are_ignored() && !producer.ceiling.is_ignored() {
+        consumer.restart();
+        // What the cache has is what could not leave.
+        consumer.replayed_us = Some(now_us);
+        consumer.gave_up_us = Some(now_us);
+    }
+}
 
 /// What every call of one flush shares.
 #[derive(Debug)]
@@ -236,13 +264,16 @@ impl Fan<'_> {
                 && !consumer.paused
         });
         let consumer = consumer.ok_or(DropReason::BeforeSwitch)?;
-        if waiting.is_overdue(flush.now_us) {
-            return Err(DropReason::PaceOverdue);
-        }
         let bound = consumer.bound.as_ref().ok_or(DropReason::UnknownId)?;
         let producer = self.producers.get(bound.producer).ok_or(DropReason::UnknownId)?;
         let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
         let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
+        let behind =
+            consumer.gave_up_us.is_some_and(|at| flush.now_us.saturating_sub(at) < GIVE_UP_US);
+        if waiting.is_overdue(flush.now_us, behind) {
+            give_up(consumer, producer, (encoding, source), packet, flush.now_us);
+            return Err(DropReason::PaceOverdue);
+        }
         let mapping = write::mapping(bound, packet, bytes)?;
         let size = usize::from(packet.payload_len) + packet.carried_len();
         let chosen = |rewritten, told: Option<Told>| Chosen {

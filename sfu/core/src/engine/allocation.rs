@@ -438,6 +438,8 @@ fn status(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) ->
         producer.flowing & 1 << index != 0
     };
     let limit = match given.layer {
+        // Whatever it waits for at the moment is what the link is too narrow for.
+        Some(_) if given.lacks > 0 => given.limit,
         Some(layer) if shown != Some(layer) && flows(layer) => Limit::WaitingKeyframe,
         Some(layer) if shown != Some(layer) => Limit::PublisherNotSending,
         _ => given.limit,

@@ -20,7 +20,7 @@ const RELAPSE_US: u64 = 10_000_000;
 const RELAPSES_MAX: u8 = 5;
 /// A publisher that costs less than so much of it, in percent, has no use for more.
 const BINDS_PERCENT: u64 = 60;
-/// One that costs more than so much of it after so long does not keep to it.
+/// One that costs more than so much of it for so long does not keep to it.
 const IGNORED_PERCENT: u64 = 130;
 const IGNORED_AFTER_US: u64 = 4_000_000;
 
@@ -49,6 +49,8 @@ pub(crate) struct Ceiling {
     enough_us: Option<u64>,
     gone_us: Option<u64>,
     relapses: u8,
+    /// Since when it costs far more.
+    over_us: Option<u64>,
     ignored: bool,
 }
 
@@ -95,12 +97,8 @@ impl Ceiling {
         let Some(best) = best else { return false };
         let target = (best * SHARE / 100).max(LEAST);
         let Some((told, since_us)) = self.told else { return self.begin(now_us, target, lowest) };
+        self.look(now_us, told, (lowest, all));
         let held_us = now_us.saturating_sub(since_us);
-        if all * 100 > told * IGNORED_PERCENT && held_us >= IGNORED_AFTER_US {
-            (self.ignored, self.whole) = (true, lowest);
-        } else if all > 0 && all <= told {
-            self.ignored = false;
-        }
         if target * 100 <= told * RAISE_PERCENT {
             self.raise_us = None;
         }
@@ -113,6 +111,19 @@ impl Ceiling {
             (self.told, self.raise_us) = (Some((target, now_us)), None);
         }
         raise || lower
+    }
+
+    /// Does the publisher keep to it?
+    fn look(&mut self, now_us: u64, told: u64, (lowest, all): (u64, u64)) {
+        if all * 100 <= told * IGNORED_PERCENT {
+            self.over_us = None;
+            self.ignored &= all > told || all == 0;
+            return;
+        }
+        let since_us = *self.over_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since_us) >= IGNORED_AFTER_US {
+            (self.ignored, self.whole) = (true, lowest);
+        }
     }
 
     fn begin(&mut self, now_us: u64, target: u64, lowest: u64) -> bool {
@@ -208,11 +219,13 @@ mod tests {
         let mut ceiling = Ceiling::default();
         assert_eq!(update(&mut ceiling, 0, &[Short(1_000_000)], 800_000), None, "a dip");
         update(&mut ceiling, 0, &[Short(1_000_000)], 2_000_000);
-        update(&mut ceiling, 3 * SECOND, &[Short(1_000_000)], 2_000_000);
+        for (second, there) in [(1, 1_000_000), (3, 500_000), (4, 500_000)] {
+            update(&mut ceiling, second * SECOND, &[Short(there)], 2_000_000);
+        }
         assert!(!ceiling.is_ignored(), "not yet");
-        update(&mut ceiling, 4 * SECOND, &[Short(1_000_000)], 2_500_000);
+        update(&mut ceiling, 5 * SECOND, &[Short(600_000)], 2_500_000);
         assert!(ceiling.is_ignored() && ceiling.enough(0) == 2_500_000);
-        update(&mut ceiling, 5 * SECOND, &[Short(1_000_000)], 800_000);
+        update(&mut ceiling, 6 * SECOND, &[Short(500_000)], 400_000);
         assert!(!ceiling.is_ignored());
     }
 }

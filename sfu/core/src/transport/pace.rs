@@ -21,8 +21,10 @@ const BYTES_MAX: usize = 32 * 1024;
 const SLOTS_MAX: u64 = 8;
 /// References that wait; more are dropped.
 const WAITING_MAX: usize = 1024;
-/// What waited so long is of no use any more.
+/// What waited so long is of no use any more, …
 const WAIT_MAX_US: u64 = 500_000;
+/// … or so long where a keyframe is in front of it that is needed because something was: it would be for nothing.
+const WAIT_MAX_BEHIND_US: u64 = 2_000_000;
 /// What waited so long leaves whatever the rate says: the queue is bounded in time.
 const HURRY_US: u64 = 200_000;
 /// The rate is measured over so long.
@@ -55,8 +57,10 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn is_overdue(&self, now_us: u64) -> bool {
-        now_us.saturating_sub(self.since_us) > WAIT_MAX_US
+    /// `behind`: a keyframe for a slot that gave up.
+    pub(crate) fn is_overdue(&self, now_us: u64, behind: bool) -> bool {
+        let most = if behind { WAIT_MAX_BEHIND_US } else { WAIT_MAX_US };
+        now_us.saturating_sub(self.since_us) > most
     }
 
     fn hurries(&self, now_us: u64) -> bool {
@@ -294,6 +298,7 @@ mod tests {
         let one = Waiting { consumer: 0, binding: 0, encoding: 0, seq: 0, since_us: 0 };
         let kept = (0..10_000).filter(|_| pace.wait(one)).count();
         assert_eq!(kept, WAITING_MAX);
-        assert!(one.is_overdue(WAIT_MAX_US + 1) && !one.is_overdue(WAIT_MAX_US));
+        assert!(one.is_overdue(WAIT_MAX_US + 1, false) && !one.is_overdue(WAIT_MAX_US, false));
+        assert!(!one.is_overdue(WAIT_MAX_US + 1, true) && one.is_overdue(2_000_001, true));
     }
 }
