@@ -28,15 +28,15 @@ pub(super) struct Setup {
     pub(super) swing: u64,
     /// One encoding with so many bits per second instead.
     pub(super) single: Option<u64>,
-    /// … and no more than the server says.
-    pub(super) capped: bool,
+    /// … and, so long after an encoder that is quick, no more than the server says.
+    pub(super) capped: Option<Micros>,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
 }
 
 impl Setup {
     pub(super) fn new(seed: u64, rtt: Micros) -> Self {
-        Self { seed, rtt, temporal: false, swing: 0, single: None, capped: false, company: false }
+        Self { seed, rtt, temporal: false, swing: 0, single: None, capped: None, company: false }
     }
 }
 
@@ -70,8 +70,10 @@ pub(super) struct Meeting {
     pub(super) world: World,
     pub(super) viewers: Vec<Viewer>,
     pub(super) setup: Setup,
-    /// What publishers will switch to: (when, who, layers, most bits per second of the only one).
-    switches: VecDeque<(Micros, usize, u8, Option<u64>)>,
+    /// Layers that publishers will switch to: (when, who, a bit each).
+    switches: VecDeque<(Micros, usize, u8)>,
+    /// Most bits per second of the only layer of the first one: (when, how many).
+    caps: VecDeque<(Micros, Option<u64>)>,
     /// Events that were looked at.
     seen: usize,
     /// Each change of what the first publisher sends.
@@ -104,6 +106,7 @@ impl Meeting {
             viewers: Vec::new(),
             setup,
             switches: VecDeque::new(),
+            caps: VecDeque::new(),
             seen: 0,
             sending: vec![(0, 0b111)],
             told: Vec::new(),
@@ -230,11 +233,18 @@ impl Meeting {
                     self.ceilings.push((*at, *max_bitrate));
                 }
                 let at = at + SIGNALING + ENCODER;
-                self.switches.push_back((at, publisher, *wanted, *max_bitrate));
+                self.switches.push_back((at, publisher, *wanted));
+                if let Some(lag) = self.setup.capped {
+                    self.caps.push_back((at + lag, *max_bitrate));
+                }
             }
         }
         self.seen = self.world.events.len();
-        while let Some((at, publisher, wanted, most)) = self.switches.front().copied() {
+        while let Some((_, most)) = self.caps.pop_front_if(|(at, _)| *at <= self.world.now) {
+            let whole = self.setup.single.unwrap_or(u64::MAX);
+            self.world.publishers[0].video().set_bitrate(0, whole.min(most.unwrap_or(whole)));
+        }
+        while let Some((at, publisher, wanted)) = self.switches.front().copied() {
             if at > self.world.now {
                 return;
             }
@@ -243,9 +253,6 @@ impl Meeting {
                 self.sending.push((self.world.now, wanted));
             }
             let video = self.world.publishers[publisher].video();
-            if let Some(whole) = self.setup.single.filter(|_| self.setup.capped) {
-                video.set_bitrate(0, whole.min(most.unwrap_or(whole)));
-            }
             let layers = &mut video.layers;
             for (index, layer) in layers.iter_mut().enumerate() {
                 let active = wanted & 1 << index != 0;

@@ -129,7 +129,8 @@ impl Pace {
     pub(crate) fn set_estimate(&mut self, estimate: u64, given: Option<u64>, roomy: bool) {
         let given_rate = given.unwrap_or(0).saturating_mul(GIVEN_PERCENT);
         let rate = estimate.saturating_mul(PACE_PERCENT).max(given_rate);
-        self.strict = given.is_none();
+        // What waited because of that would leave in one go when it is over.
+        self.strict = given.is_none() || (self.strict && !self.waiting.is_empty());
         self.byte_ns = (8_000_000_000 * 100) / rate.max(100);
         self.burst_us = if roomy { ROOMY_BURST_US } else { PACED_BURST_US };
     }
@@ -290,6 +291,14 @@ mod tests {
             assert_eq!(pace.allows_waiting(now_us, Taken::default(), 1, &old), leaves);
         }
         assert_eq!(pace.byte_ns, 7619, "1.05 Mbit/s");
+        pace.wait(old);
+        let hurries = |pace: &Pace| pace.allows_waiting(now_us, Taken::default(), 1, &old);
+        pace.set_estimate(1_000_000, Some(500_000), false);
+        assert!(!hurries(&pace), "there is enough again, and much waits");
+        pace.give_back(VecDeque::new());
+        let _ = pace.take();
+        pace.set_estimate(1_000_000, Some(500_000), false);
+        assert!(hurries(&pace));
     }
 
     #[test]
