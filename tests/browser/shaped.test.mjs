@@ -106,13 +106,14 @@ test('its picture does not stand still for more than 500 ms', { todo: 'measured:
   assert.ok(freezeMs <= FREEZE_MS_MAX, `${Math.round(freezeMs)} ms without a new frame`);
 });
 
-/** A link that carries every second frame of a screen, and not all. */
-const HALF = '1500k';
+/** A link that carries every second frame of a screen, and not all; and one that does not carry the fewest, bits per second. */
+const [HALF, LESS] = ['1500k', 400_000];
 
-shaped.test('a screen stays as sharp on a narrow link, and comes with fewer frames', async (t) => {
+/** A screen from that kind of browser is seen in full by somebody behind a wide link, which can be made narrow. */
+async function shareScreen(kind) {
   const shaper = await Shaper.start({ down: 'rate=5M delay=20ms', up: 'rate=5M delay=20ms' });
-  const publisher = await shaped.join(await shaped.browser(), 'screen', 0, { ...CAMERA, query: '&cam=0&mic=0' });
-  const viewer = await shaped.join(await shaped.browser(), 'screen', 1, { ...ONLOOKER, shaper });
+  const publisher = await shaped.join(await shaped.browser(kind), `screen-${kind}`, 0, { ...CAMERA, query: '&cam=0&mic=0' });
+  const viewer = await shaped.join(await shaped.browser(), `screen-${kind}`, 1, { ...ONLOOKER, shaper });
   await publisher.click('toggle-screen');
   const of = { source: 'screen_share', deadlineMs: RAMP_MS };
   const counters = () => inboundOf(viewer, publisher, of.source);
@@ -123,6 +124,43 @@ shaped.test('a screen stays as sharp on a narrow link, and comes with fewer fram
     return (now.frameWidth === CAMERA.width && 8 * (now.bytesReceived - before) > 1_700_000) || { error: 'not yet', width: now.frameWidth };
   }, RAMP_MS);
   await status(viewer, publisher, 'that it has the best', ({ limit }) => limit === 'none', of);
+  return { shaper, publisher, viewer, of, counters };
+}
+
+/** Behind a link that does not carry the screen at all the publisher sends less, and it moves; back again all of it comes. */
+async function seeLess(t, { shaper, publisher, viewer, of, counters }) {
+  await shaper.set(`down rate=${LESS}`);
+  await status(viewer, publisher, 'that the link is the limit', ({ limit, available }) => limit === 'bandwidth' && available < LESS, of);
+  await pause(6000);
+  const before = await counters();
+  await pause(6000);
+  const after = await counters();
+  await viewer.screenshot('shaped-screen-less');
+  const fps = (after.framesDecoded - before.framesDecoded) / 6;
+  const bitrate = (8 * (after.bytesReceived - before.bytesReceived)) / 6;
+  const frozen = after.totalFreezesDuration - before.totalFreezesDuration;
+  t.diagnostic(`${fps.toFixed(1)} frames/s of ${Math.round(bitrate / 1000)} kbit/s behind ${LESS / 1000}, ${after.frameWidth} wide, frozen ${frozen.toFixed(1)} s of 6`);
+  assert.ok(fps > 5 && frozen < 1 && bitrate < LESS, `${fps} frames/s, frozen for ${frozen} s, ${bitrate} bit/s`);
+  const backAt = performance.now();
+  await shaper.set('down rate=5M');
+  await until('all of it again', async () => {
+    const { bytesReceived } = await counters();
+    await pause(1000);
+    return 8 * ((await counters()).bytesReceived - bytesReceived) > 1_500_000 || { error: 'not yet' };
+  });
+  t.diagnostic(`all of it again ${Math.round(performance.now() - backAt)} ms after the return`);
+  await status(viewer, publisher, 'that it has the best again', ({ limit }) => limit === 'none', of);
+  await leave(publisher, viewer);
+  shaper.stop();
+}
+
+shaped.test('a screen of one layer from Firefox is made smaller for a link that does not carry it', async (t) => {
+  await seeLess(t, await shareScreen('firefox'));
+});
+
+shaped.test('a screen stays as sharp on a narrow link, and comes with fewer frames', async (t) => {
+  const share = await shareScreen('chromium');
+  const { shaper, publisher, viewer, of, counters } = share;
   await shaper.set(`down rate=${HALF}`);
   const told = await status(viewer, publisher, 'that the link is the limit', ({ limit, shown }) => limit === 'bandwidth' && shown?.temporal < 2, of);
   assert.match(told.text, /Your connection/);
@@ -136,10 +174,7 @@ shaped.test('a screen stays as sharp on a narrow link, and comes with fewer fram
   assert.equal(after.frameWidth, CAMERA.width);
   assert.ok(fps > 2 && fps < 0.8 * CAMERA.fps, `${fps} frames/s`);
   assert.ok(after.totalFreezesDuration - before.totalFreezesDuration < 1, `frozen for ${after.totalFreezesDuration - before.totalFreezesDuration} s of 6`);
-  await shaper.set('down rate=5M');
-  await status(viewer, publisher, 'that it has the best again', ({ limit }) => limit === 'none', of);
-  await leave(publisher, viewer);
-  shaper.stop();
+  await seeLess(t, share);
 });
 
 /** Share of the time in which Chromium counted a freeze at 5 % loss. */
