@@ -47,7 +47,8 @@ export class NetworkIndicator {
     const { peerConnection, state } = this.#room;
     const report = await peerConnection?.getStats().catch(() => null);
     if (this.#room.state === 'closed') return;
-    const sample = report ? sampleOf(report, performance.now()) : null;
+    const capped = new Set([...this.#room.localTracks].flatMap(({ isCapped, transceiver }) => (isCapped && transceiver ? [transceiver.mid] : [])));
+    const sample = report ? sampleOf(report, performance.now(), capped) : null;
     const statuses = [...this.#room.participants.values()].flatMap(({ tracks }) => [...tracks.values()].flatMap(({ status }) => status ?? []));
     // Another connection counts from the start.
     const before = sample && this.#before && sample.bytesDown >= this.#before.bytesDown ? this.#before : null;

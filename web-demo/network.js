@@ -95,9 +95,10 @@ export function judge(connection, interrupted) {
  * The counters of a connection.
  * @param {RTCStatsReport} report
  * @param {number} at
+ * @param {Set<string | null>} [capped] mids of what is sent smaller because no viewer has room for more
  * @returns {Sample}
  */
-export function sampleOf(report, at) {
+export function sampleOf(report, at, capped = new Set()) {
   /** @type {Sample} */
   const sample = { at, rttMs: null, lossUp: null, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, upLimited: false };
   const entries = [...report.values()];
@@ -113,7 +114,7 @@ export function sampleOf(report, at) {
       sample.lost += entry.packetsLost ?? 0;
     } else if (entry.type === 'remote-inbound-rtp' && entry.fractionLost !== undefined && newest - entry.timestamp <= REPORT_MAX) {
       sample.lossUp = Math.max(sample.lossUp ?? 0, entry.fractionLost);
-    } else if (entry.type === 'outbound-rtp' && entry.qualityLimitationReason === 'bandwidth' && entry.active !== false) {
+    } else if (entry.type === 'outbound-rtp' && entry.qualityLimitationReason === 'bandwidth' && entry.active !== false && !capped.has(entry.mid)) {
       sample.upLimited = true;
     }
   }

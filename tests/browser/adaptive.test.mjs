@@ -129,6 +129,55 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
+for (const kind of /** @type {const} */ (['chromium', 'firefox'])) {
+  adaptive.test(`${kind} sends no more of one layer than viewers have room for, and all of it again afterwards`, async () => {
+    const publisher = await adaptive.join(await adaptive.browser(kind), `most-${kind}`, 0, { query: '&cam=0&mic=0' });
+    const { page } = publisher;
+    await page.evaluate(recordFrames);
+    await publisher.click('toggle-screen');
+    const track = await until('the screen to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source }) => source === 'screen_share')?.id));
+    await page.evaluate(() => {
+      window.switchyard.room.subscribe('t999').catch(() => undefined);
+    });
+    await until('the socket', () => page.evaluate(() => window.testFrames.socket !== null));
+    await page.evaluate(() => {
+      const { socket } = window.testFrames;
+      const { onmessage } = socket;
+      socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
+    });
+    const state = () =>
+      page.evaluate((id) => {
+        const local = [...window.switchyard.room.localTracks].find((one) => one.id === id);
+        return { most: local.transceiver.sender.getParameters().encodings[0].maxBitrate ?? null, capped: local.isCapped };
+      }, track);
+    const own = await state();
+    assert.equal(own.capped, false);
+    const becomes = (wanted) => until(JSON.stringify(wanted), async () => {
+      const now = await state();
+      return (now.most === wanted.most && now.capped === wanted.capped) || { error: now };
+    }, 10_000);
+    const told = (rest) => receive(page, { type: 'published_layers', track, layers: [''], ...rest });
+    await told({ max_bitrate: 300_000 });
+    await becomes({ most: 300_000, capped: true });
+    await told({ max_bitrate: 900_000_000 });
+    await becomes({ most: own.most, capped: true });
+    await told({ max_bitrate: 200_000 });
+    await becomes({ most: 200_000, capped: true });
+    // Something else changed the parameters in between.
+    await page.evaluate((id) => {
+      const { sender } = [...window.switchyard.room.localTracks].find((one) => one.id === id).transceiver;
+      const { setParameters } = sender;
+      sender.setParameters = () => {
+        sender.setParameters = setParameters;
+        return Promise.reject(new DOMException('changed', 'InvalidStateError'));
+      };
+    }, track);
+    await told({});
+    await becomes(own);
+    await publisher.close();
+  });
+}
+
 adaptive.test('a tile says to whoever looks why its picture is as it is', async () => {
   const publisher = await adaptive.join(await adaptive.browser(), 'reasons', 0);
   const viewer = await adaptive.join(await adaptive.browser(), 'reasons', 1);

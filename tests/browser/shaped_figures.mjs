@@ -1,12 +1,13 @@
 /**
  * Figures, not tests: what a viewer in Chromium sees behind a narrow link, on a quiet machine; and the same link between two pages.
  * SWITCHYARD=target/release/switchyard tests/ns.sh node tests/browser/shaped_figures.mjs [rounds]
- * COMPARE=0: not between two pages. NARROW=300k: the rate of the cut.
+ * COMPARE=0: not between two pages. NARROW=300k: the rate of the cut. WIDTH=1280: of the picture.
+ * GOALS=1: instead of all that, the even link, half of it and back, and 10 and 30 % of loss.
  */
 import { loadavg } from 'node:os';
 import { recordFrames } from './lib/frames.mjs';
 import { chromium } from './lib/browsers.mjs';
-import { decodes, framesOf, inboundOf, longestGap, watchFrames } from './lib/flow.mjs';
+import { decodes, framesOf, inboundOf, longestGap, statusOf, watchFrames } from './lib/flow.mjs';
 import { Participant } from './lib/participant.mjs';
 import { startServer } from './lib/server.mjs';
 import { Shaper } from './lib/shaper.mjs';
@@ -69,6 +70,88 @@ async function step(viewer, publisher, shaper) {
   const up = (await frame(viewer, 'the largest layer', ({ at, width }) => at > back && width === TOP)) - back;
   await pause(10_000);
   return { down, freeze, up, freezeUp: longestGap((await framesOf(viewer)).frames.filter(({ at }) => at > back)) };
+}
+
+/** Links, bits per second, and the best picture that 0.9 times each carries: the layers take 0.1, 0.55 and 1.75 Mbit/s. */
+const EVEN = [[300_000, TOP / 4], [700_000, TOP / 2], [1_000_000, TOP / 2], [2_500_000, TOP], [5_000_000, TOP]];
+
+/** Share of half a minute in which the best picture is shown that the link carries, or a better one. */
+async function even(viewer, publisher, shaper, [rate, best]) {
+  await shaper.set(`down rate=${rate}`);
+  await pause(15_000);
+  await watchFrames(viewer, publisher);
+  await pause(COMPARED_MS);
+  const { frames } = await framesOf(viewer);
+  const shown = frames.slice(1).map(({ at: now, width }, index) => ({ ms: now - frames[index].at, width }));
+  const sum = (list) => list.reduce((all, { ms }) => all + ms, 0);
+  const share = sum(shown.filter(({ width }) => width >= best)) / sum(shown);
+  return `${(100 * share).toFixed(1)} % of the time at least ${best} wide, ${((1000 * shown.length) / sum(shown)).toFixed(1)} fps, longest time without a frame ${Math.round(longestGap(frames))} ms`;
+}
+
+/** Half of the link, and all of it again: when the server knows, the longest time without a frame, and when 90 % of the bitrate and the largest layer are back. */
+async function halves(viewer, publisher, shaper) {
+  await shaper.set('down rate=3M');
+  await pause(15_000);
+  const received = async () => (await inboundOf(viewer, publisher)).bytesReceived;
+  const rate = async () => {
+    const [from, before] = [performance.now(), await received()];
+    await pause(1000);
+    return (8000 * ((await received()) - before)) / (performance.now() - from);
+  };
+  const all = await rate();
+  await watchFrames(viewer, publisher);
+  const cut = performance.now();
+  await shaper.set('down rate=1500k');
+  await until('the server to know', async () => {
+    const { status } = (await statusOf(viewer, publisher)) ?? {};
+    return (status?.limit === 'bandwidth' && status.available < 1_500_000) || { error: status };
+  });
+  const known = performance.now() - cut;
+  await pause(10_000);
+  const freeze = longestGap((await framesOf(viewer)).frames);
+  const { now: back } = await framesOf(viewer);
+  const started = performance.now();
+  await shaper.set('down rate=3M');
+  const full = (await frame(viewer, 'the largest layer', ({ at: now, width }) => now > back && width === TOP)) - back;
+  await until('the bitrate', async () => (await rate()) >= 0.9 * all || { error: 'not yet' });
+  return { known, freeze, full, rate: performance.now() - started };
+}
+
+/** A minute with loss on one of the ways. */
+async function lossy(way, share) {
+  const clean = 'rate=5M delay=50ms';
+  const bad = `${clean} loss=${share}`;
+  const shaper = await Shaper.start({ down: way === 'down' ? bad : clean, up: way === 'up' ? bad : clean, seed: 3 });
+  const room = `loss-${way}-${share}`;
+  const publisher = await join(browsers[0], 0, { ...CAMERA, room, ...(way === 'up' && { shaper }) });
+  const viewer = await join(browsers[1], 1, { query: ONLOOKER, room, ...(way === 'down' && { shaper }) });
+  await until('a picture', () => inbound(viewer.page), RAMP_MS);
+  await pause(15_000);
+  const before = await inbound(viewer.page);
+  await pause(60_000);
+  const after = await inbound(viewer.page);
+  const state = await viewer.page.evaluate(() => window.switchyard.room.peerConnection.connectionState);
+  await Promise.all([publisher.close(), viewer.close()]);
+  shaper.stop();
+  const grown = (name) => after[name] - before[name];
+  return `frozen ${((100 * grown('totalFreezesDuration')) / 60).toFixed(1)} %, ${(grown('framesDecoded') / 60).toFixed(1)} fps, ${after.frameWidth} wide, ${state}`;
+}
+
+async function goals() {
+  const publisher = await join(browsers[0], 0, CAMERA);
+  const shaper = await Shaper.start({ down: `rate=${WIDE} delay=20ms`, up: `rate=${WIDE} delay=20ms` });
+  const viewer = await join(browsers[1], 1, { query: ONLOOKER, shaper });
+  await decodes(viewer, publisher, TOP, RAMP_MS);
+  for (const link of EVEN) console.log(`even, ${link[0] / 1000} kbit/s: ${await even(viewer, publisher, shaper, link)}`);
+  const turns = [];
+  for (let round = 0; round < ROUNDS; round++) turns.push(await halves(viewer, publisher, shaper));
+  show('half of 3 Mbit/s: until the server knows', turns.map(({ known }) => known));
+  show('half of 3 Mbit/s: longest time without a new frame', turns.map(({ freeze }) => freeze));
+  show('all of it again: until the largest layer', turns.map(({ full }) => full));
+  show('all of it again: until 90 % of the bitrate', turns.map(({ rate }) => rate));
+  await Promise.all([publisher.close(), viewer.close()]);
+  shaper.stop();
+  for (const way of ['down', 'up']) for (const share of [0.1, 0.3]) console.log(`${100 * share} % lost on the way ${way}: ${await lossy(way, share)}`);
 }
 
 /** Runs in the publisher's page: from the message that wants the largest layer again to the first packet of it. */
@@ -205,8 +288,7 @@ async function throughServer(link) {
   return figures;
 }
 
-try {
-  console.log(`Chromium, VP8 ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
+async function all() {
   const publisher = await join(browsers[0], 0, CAMERA);
   for (const link of process.env.COMPARE === '0' ? [] : LINKS) {
     console.log(`${link}: through the server ${await throughServer(link)}`);
@@ -231,6 +313,11 @@ try {
   const { freezeCount, totalFreezesDuration } = await inboundOf(viewer, publisher);
   console.log(`all of it: ${freezeCount} freezes, ${totalFreezesDuration.toFixed(1)} s; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
   shaper.stop();
+}
+
+try {
+  console.log(`Chromium, VP8 ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
+  await (process.env.GOALS === '1' ? goals() : all());
 } finally {
   await Promise.allSettled(browsers.map((browser) => browser.close()));
   await server.stop();

@@ -42,9 +42,10 @@ async function run(sender, state) {
   for (let tries = 0; tries < TRIES_MAX; ) {
     const { wanted } = state;
     const parameters = sender.getParameters();
-    if (!mark(parameters, state)) return;
     try {
-      await sender.setParameters(parameters);
+      if (mark(parameters, state)) await sender.setParameters(parameters);
+      // Not before: a limit that could not be taken back would count as the own one.
+      if (wanted?.maxBitrate === undefined) delete state.own;
       if (state.wanted === wanted) return;
       tries = 0;
     } catch (error) {
@@ -75,8 +76,15 @@ function mark({ encodings = [] }, state) {
   changed ||= most !== (encoding.maxBitrate ?? Infinity);
   if (Number.isFinite(most)) encoding.maxBitrate = most;
   else delete encoding.maxBitrate;
-  if (maxBitrate === undefined) delete state.own;
   return changed;
+}
+
+/**
+ * Whether this is sent smaller because no viewer has room for more: then it is not the own connection that limits it.
+ * @param {RTCRtpSender} sender
+ */
+export function isCapped(sender) {
+  return switches.get(sender)?.own !== undefined;
 }
 
 /** Tells the server what keeps own tracks from their full quality. */

@@ -3,6 +3,8 @@
  * Turns getStats reports into what a person wants to read. Rates are taken between two calls for the same track.
  */
 
+import { isCapped } from './sending.js';
+
 /**
  * @typedef {object} TrackStats
  * @property {'sending' | 'receiving'} direction
@@ -42,6 +44,7 @@ export class StatsReader {
     const report = await source.getStats();
     const all = /** @type {any[]} */ ([...report.values()]);
     const sample = direction === 'sending' ? summarizeSending(all, last, at) : summarizeReceiving(all, last, at);
+    if (sample.result.limitation === 'bandwidth' && isCapped(transceiver.sender)) sample.result.limitation = '';
     this.#samples.set(key, sample);
     return sample.result;
   }

@@ -3,6 +3,8 @@
  * What the room knows about its participants and their tracks. Plain values that the room changes and everyone else reads.
  */
 
+import { isCapped } from './sending.js';
+
 /** @typedef {import('./protocol.js').TrackInfo} TrackInfo */
 /** @typedef {import('./protocol.js').ParticipantInfo} ParticipantInfo */
 /** @typedef {import('./protocol.js').Source} Source */
@@ -117,5 +119,10 @@ export class LocalTrack {
     this.source = source;
     this.name = name;
     this.options = options;
+  }
+
+  /** Sent smaller because no viewer has room for more. */
+  get isCapped() {
+    return this.transceiver !== null && isCapped(this.transceiver.sender);
   }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) narrowed: bool,
     /// What the lowest rung cost before the publisher was told to send less.
     pub(crate) whole: Option<u64>,
+    /// The link had too little for that.
+    pub(crate) short: bool,
 }
 
 /// What one slot gets.
@@ -361,13 +363,14 @@ fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let all = climb.at == climb.len && !lacks;
     let needed = if all { climb.cost(slot) } else { wanted.map_or(0, |rung| needed(slot, rung)) };
     let limit = if lacks { Limit::Bandwidth } else { limit(slot, taken, wanted) };
-    let whole = slot.whole.filter(|_| wanted.is_some() && limit != Limit::Policy);
+    let whole = slot.whole.filter(|_| wanted.is_some());
+    let short = whole.is_some() && slot.short && limit == Limit::None;
     Given {
         layer: taken.map(|rung| rung.layer),
         wanted: wanted.map(|rung| rung.layer),
         cost: climb.cost(slot),
         needed: whole.map_or(needed, |whole| whole.max(needed)),
-        limit: if whole.is_some() { Limit::Bandwidth } else { limit },
+        limit: if short { Limit::Bandwidth } else { limit },
         lacks: missing,
     }
 }

@@ -131,8 +131,8 @@ pub(crate) struct Consumer {
     pub(crate) broken: bool,
     /// What is missing went out long ago: a keyframe is there sooner.
     pub(crate) stale: bool,
-    /// When what waited for too long was given up last.
-    pub(crate) gave_up_us: Option<u64>,
+    /// When what waited for too long was given up last, and how often in a row.
+    pub(crate) gave_up: Option<(u64, u8)>,
     /// Low half of the outgoing extended sequence number from which on packets are of use: a keyframe follows.
     pub(crate) restarted_at: u32,
     pub(crate) last_report: Option<Instant>,
@@ -169,7 +169,7 @@ impl Consumer {
             layer_changed: false,
             broken: false,
             stale: false,
-            gave_up_us: None,
+            gave_up: None,
             restarted_at: 0,
             last_report: None,
             delivery: Delivery::default(),
@@ -191,6 +191,7 @@ impl Consumer {
         self.demand = Demand::default();
         self.footing = Footing::default();
         self.replayed_again = 0;
+        self.gave_up = None;
         self.restart();
     }
 

@@ -39,8 +39,9 @@ const HEADERS: usize = 40;
 const CATCH_UP_MAX: u64 = 256;
 
 /// Who lost a packet on the way to its link, that later pictures need, goes on with a keyframe, not oftener than this: what waits behind it is of no use, and
-/// libwebrtc asks for one after 3 s.
+/// libwebrtc asks for one after 3 s; and later each time that it was for nothing.
 const GIVE_UP_US: u64 = 3_000_000;
+const GIVE_UPS_DOUBLED_MAX: u8 = 3;
 
 /// A packet waited for too long.
 fn give_up(
@@ -51,17 +52,21 @@ fn give_up(
     now_us: u64,
 ) {
     let shown = consumer.selector.current() == Some(Source { encoding, epoch: source.epoch });
-    let just_did = |at: u64| now_us.saturating_sub(at) < GIVE_UP_US;
-    if !shown || packet.info.temporal > 0 || consumer.gave_up_us.is_some_and(just_did) {
+    let since = |at: u64| now_us.saturating_sub(at);
+    let last = consumer.gave_up;
+    let just_did = last.is_some_and(|(at, times)| since(at) < GIVE_UP_US << times);
+    if !shown || packet.info.temporal > 0 || just_did {
         return;
     }
+    let again = last.filter(|(at, times)| since(*at) < GIVE_UP_US << (times + 1));
+    let times = again.map_or(0, |(_, times)| (times + 1).min(GIVE_UPS_DOUBLED_MAX));
     // Where keyframes come when the publisher likes, some of its frames are better than none until then; and where it goes on to send more than there is room for,
     // a keyframe does not pass either.
     if !source.keyframes.are_ignored() && !producer.ceiling.is_ignored() {
         consumer.restart();
         // What the cache has is what could not leave.
         consumer.replayed_us = Some(now_us);
-        consumer.gave_up_us = Some(now_us);
+        consumer.gave_up = Some((now_us, times));
     }
 }
 
@@ -268,8 +273,8 @@ impl Fan<'_> {
         let producer = self.producers.get(bound.producer).ok_or(DropReason::UnknownId)?;
         let source = producer.encodings.get(usize::from(encoding)).ok_or(DropReason::TooOld)?;
         let (packet, bytes) = source.cache.get(seq).ok_or(DropReason::TooOld)?;
-        let behind =
-            consumer.gave_up_us.is_some_and(|at| flush.now_us.saturating_sub(at) < GIVE_UP_US);
+        let behind = |(at, _)| waiting.since_us.saturating_sub(at) < GIVE_UP_US;
+        let behind = consumer.gave_up.is_some_and(behind);
         if waiting.is_overdue(flush.now_us, behind) {
             give_up(consumer, producer, (encoding, source), packet, flush.now_us);
             return Err(DropReason::PaceOverdue);

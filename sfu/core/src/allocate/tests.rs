@@ -43,6 +43,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
         careful: false,
         narrowed: false,
         whole: None,
+        short: false,
     }
 }
 
@@ -360,6 +361,7 @@ fn allocations_stay_within_the_budget() {
                 careful: false,
                 narrowed: false,
                 whole: None,
+                short: false,
             })
             .collect();
         let kbps = rng.random_range(50..20_000);

@@ -28,7 +28,7 @@ impl Redundancy {
         if needed > self.level && !queued {
             self.level = needed;
         }
-        if fraction_lost >= NONE {
+        if fraction_lost >= NONE && !queued {
             self.calm_since_us = None;
             return;
         }
@@ -58,5 +58,8 @@ mod tests {
         redundancy.report(29_000_000, 4, false);
         redundancy.report(31_000_000, 0, false);
         assert_eq!(redundancy.level(), 1, "it was not calm all the time");
+        redundancy.report(32_000_000, 30, true);
+        redundancy.report(41_000_000, 30, true);
+        assert_eq!(redundancy.level(), 0, "what came for loss does not stay for a queue");
     }
 }

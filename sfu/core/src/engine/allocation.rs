@@ -9,7 +9,7 @@ use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
 use crate::params::{Layer, MediaKind};
 use crate::producer::Producer;
-use crate::producer::ceiling::Room;
+use crate::producer::ceiling::{Room, WORTH};
 use crate::timers::TimerKind;
 use crate::transport::downlink::Downlink;
 use sfu_rtp::TransportFeedback;
@@ -160,12 +160,16 @@ impl Engine {
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
-        let known = budget.is_some_and(|budget| !budget.starting && !budget.keeps_lowest);
+        let all = slots.iter().map(|&(_, p)| self.producers[p].rungs.costs().0).sum::<u64>();
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
+            // As if the others fell for it as far as they can.
+            let from = &self.producers[producer];
+            let others = all.saturating_sub(from.rungs.costs().0);
+            let most = budget.map(|b| (b, b.bits_per_second.saturating_sub(others)));
+            let room = room(from, given, left, most);
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess, narrowed);
-                let room = room(&self.producers[producer], given, left);
-                consumer.footing.set_room(if known { room } else { Room::Unknown });
+                consumer.footing.set_room(room);
             }
             self.give(now, (consumer, producer), given, (left, backlog));
         }
@@ -320,7 +324,9 @@ impl Engine {
         let now_us = self.clock.micros(now);
         let producer = &mut self.producers[key];
         let layers = producer.published.update(now_us, wanted).is_some();
-        let ceiling = producer.encodings.len() == 1 && {
+        // While it is muted its costs say nothing.
+        let sends = !producer.paused && producer.flowing != 0;
+        let ceiling = producer.encodings.len() == 1 && sends && {
             let viewers = producer.consumers.iter().filter_map(|&key| self.consumers.get(key));
             let rooms = viewers.filter(|consumer| !consumer.paused).map(|c| c.footing.room());
             // What another worker's viewers have is not known here.
@@ -335,23 +341,25 @@ impl Engine {
     }
 }
 
-/// Does the link have too little for the one encoding that there is?
+/// Does the link have too little for the one encoding that there is, and enough for a smaller picture?
 fn is_short(consumer: &Consumer) -> bool {
-    matches!(consumer.footing.room(), Room::Short(_))
+    matches!(consumer.footing.room(), Room::Short(there) if there >= WORTH)
 }
 
-/// What the link has for a track, if nobody was given `left`.
-fn room(producer: &Producer, given: &Given, left: u64) -> Room {
+/// What the link has for a track, if nobody was given `left`; `most`: the budget, and how much of it the slot could have. `None`: nothing limits it.
+fn room(producer: &Producer, given: &Given, left: u64, most: Option<(Budget, u64)>) -> Room {
     if producer.encodings.len() != 1 || given.wanted.is_none() {
         return Room::Unknown;
     }
-    let there = given.available(left);
+    let Some((budget, most)) = most else { return Room::Enough };
     let needed = climbs_with(producer.ceiling.enough(producer.rungs.costs().0));
     let less = given.lacks > 0 || given.layer.is_none() && given.limit == Limit::Bandwidth;
-    if less || producer.ceiling.told().is_some() && there < needed {
-        Room::Short(there)
-    } else {
-        Room::Enough
+    let told = producer.ceiling.told().is_some();
+    match budget.starting || budget.keeps_lowest {
+        // An estimate that does not hold it back yet, or is too vague to.
+        true if most < needed => Room::Unknown,
+        false if less || told && most < needed => Room::Short(given.available(left)),
+        _ => Room::Enough,
     }
 }
 
@@ -373,6 +381,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
         careful: consumer.footing.is_careful(now_us),
         narrowed,
         whole: producer.ceiling.whole(producer.rungs.costs().1),
+        short: matches!(consumer.footing.room(), Room::Short(_)),
     }
 }
 

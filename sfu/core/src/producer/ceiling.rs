@@ -20,9 +20,14 @@ const RELAPSE_US: u64 = 10_000_000;
 const RELAPSES_MAX: u8 = 5;
 /// A publisher that costs less than so much of it, in percent, has no use for more.
 const BINDS_PERCENT: u64 = 60;
-/// One that costs more than so much of it for so long does not keep to it.
+/// It is gone when nobody has had too little for so long (hidden, left).
+const IDLE_US: u64 = 5_000_000;
+/// One that costs more than so much of it for so long, though it had so long since it was lowered, does not keep to it.
 const IGNORED_PERCENT: u64 = 130;
 const IGNORED_AFTER_US: u64 = 4_000_000;
+const LAG_US: u64 = 2_000_000;
+/// Who has no room for the least ceiling is not waited for.
+pub(crate) const WORTH: u64 = LEAST * 100 / SHARE;
 
 /// What one viewer's link has for a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub(crate) enum Room {
 pub(crate) struct Ceiling {
     /// Bits per second, and since when.
     told: Option<(u64, u64)>,
+    /// What was told before it was lowered, and when that was.
+    before: Option<(u64, u64)>,
     /// What the lowest rung costs without it.
     whole: u64,
     /// Since when it could be more.
@@ -48,6 +55,10 @@ pub(crate) struct Ceiling {
     /// Since when somebody carries everything.
     enough_us: Option<u64>,
     gone_us: Option<u64>,
+    /// Since when nobody has too little.
+    idle_us: Option<u64>,
+    /// Viewers that had too little at the last look.
+    short: usize,
     relapses: u8,
     /// Since when it costs far more.
     over_us: Option<u64>,
@@ -82,21 +93,24 @@ impl Ceiling {
         rooms: impl Iterator<Item = Room>,
         (lowest, all): (u64, u64),
     ) -> bool {
-        let (mut best, mut enough) = (None, false);
+        let (mut best, mut short, mut enough) = (None, 0, false);
         for room in rooms {
             match room {
                 Room::Unknown => {}
-                Room::Short(there) => best = best.max(Some(there)),
+                Room::Short(there) => (best, short) = (best.max(Some(there)), short + 1),
                 Room::Enough => enough = true,
             }
         }
-        if enough {
-            return self.carried(now_us);
-        }
-        self.enough_us = None;
-        let Some(best) = best else { return false };
+        let more = short > std::mem::replace(&mut self.short, short);
+        let Some(best) = best.filter(|_| !enough) else {
+            self.over_us = None;
+            return if enough { self.carried(now_us) } else { self.idle(now_us) };
+        };
+        (self.enough_us, self.idle_us) = (None, None);
         let target = (best * SHARE / 100).max(LEAST);
-        let Some((told, since_us)) = self.told else { return self.begin(now_us, target, lowest) };
+        let Some((told, since_us)) = self.told else {
+            return self.begin(now_us, target, lowest, more);
+        };
         self.look(now_us, told, (lowest, all));
         let held_us = now_us.saturating_sub(since_us);
         if target * 100 <= told * RAISE_PERCENT {
@@ -108,6 +122,9 @@ impl Ceiling {
         };
         let lower = target * 100 < told * LOWER_PERCENT && held_us >= LOWER_AFTER_US;
         if raise || lower {
+            if !self.before.is_some_and(|(_, at)| now_us.saturating_sub(at) < LAG_US) {
+                self.before = Some((told, now_us));
+            }
             (self.told, self.raise_us) = (Some((target, now_us)), None);
         }
         raise || lower
@@ -115,9 +132,10 @@ impl Ceiling {
 
     /// Does the publisher keep to it?
     fn look(&mut self, now_us: u64, told: u64, (lowest, all): (u64, u64)) {
-        if all * 100 <= told * IGNORED_PERCENT {
-            self.over_us = None;
-            self.ignored &= all > told || all == 0;
+        let before = self.before.filter(|(_, at)| now_us.saturating_sub(*at) < LAG_US);
+        let most = told.max(before.map_or(0, |(told, _)| told));
+        if all * 100 <= most * IGNORED_PERCENT {
+            (self.over_us, self.ignored) = (None, false);
             return;
         }
         let since_us = *self.over_us.get_or_insert(now_us);
@@ -126,12 +144,14 @@ impl Ceiling {
         }
     }
 
-    fn begin(&mut self, now_us: u64, target: u64, lowest: u64) -> bool {
+    /// `more`: have too little than before. A relapse is that only, and not that somebody else looks away.
+    fn begin(&mut self, now_us: u64, target: u64, lowest: u64, more: bool) -> bool {
         if target >= lowest {
             return false;
         }
         let relapse = |gone: u64| now_us.saturating_sub(gone) < RELAPSE_US;
         self.relapses = match self.gone_us.is_some_and(relapse) {
+            true if !more => self.relapses,
             true => (self.relapses + 1).min(RELAPSES_MAX),
             false => 0,
         };
@@ -147,9 +167,20 @@ impl Ceiling {
         if now_us.saturating_sub(since_us) < GONE_AFTER_US << self.relapses {
             return false;
         }
-        let Self { relapses, .. } = *self;
-        *self = Self { gone_us: Some(now_us), relapses, ..Self::default() };
+        let Self { relapses, short, .. } = *self;
+        *self = Self { gone_us: Some(now_us), relapses, short, ..Self::default() };
         true
+    }
+
+    /// Nobody needs it, as far as that is known.
+    fn idle(&mut self, now_us: u64) -> bool {
+        self.enough_us = None;
+        let since_us = *self.idle_us.get_or_insert(now_us);
+        let gone = self.told.is_some() && now_us.saturating_sub(since_us) >= IDLE_US;
+        if gone {
+            *self = Self::default();
+        }
+        gone
     }
 }
 
@@ -225,7 +256,34 @@ mod tests {
         assert!(!ceiling.is_ignored(), "not yet");
         update(&mut ceiling, 5 * SECOND, &[Short(600_000)], 2_500_000);
         assert!(ceiling.is_ignored() && ceiling.enough(0) == 2_500_000);
-        update(&mut ceiling, 6 * SECOND, &[Short(500_000)], 400_000);
-        assert!(!ceiling.is_ignored());
+        update(&mut ceiling, 6 * SECOND, &[Short(500_000)], 440_000);
+        assert!(!ceiling.is_ignored(), "about as much as it may");
+    }
+
+    #[test]
+    fn who_follows_a_falling_link_a_second_and_a_half_late_keeps_to_it() {
+        let mut ceiling = Ceiling::default();
+        for tenth in 0..80_u64 {
+            let rate = |tenth: u64| 2_000_000 - 20_000 * tenth.min(80);
+            let cost = rate(tenth.saturating_sub(15)) * SHARE / 100;
+            update(&mut ceiling, tenth * SECOND / 10, &[Short(rate(tenth))], cost.max(LEAST));
+            assert!(!ceiling.is_ignored(), "after {tenth} tenths of a second");
+        }
+    }
+
+    #[test]
+    fn who_looks_away_takes_it_along_and_makes_nothing_last_longer() {
+        let mut ceiling = Ceiling::default();
+        update(&mut ceiling, 0, &[Short(900_000)], 2_000_000);
+        assert_eq!(update(&mut ceiling, SECOND, &[], 765_000), None);
+        assert_eq!(update(&mut ceiling, 6 * SECOND, &[], 765_000), Some(None), "nobody is there");
+        for turn in 0..4 {
+            let at = (10 + 4 * turn) * SECOND;
+            update(&mut ceiling, at, &[Short(900_000), Unknown], 2_000_000);
+            assert!(ceiling.told().is_some(), "the other one looks away");
+            update(&mut ceiling, at + SECOND, &[Short(900_000), Enough], 765_000);
+            update(&mut ceiling, at + 2 * SECOND, &[Short(900_000), Enough], 765_000);
+            assert_eq!(ceiling.told(), None);
+        }
     }
 }

@@ -161,7 +161,8 @@ impl Encoding {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
                     let silence = |at| now.saturating_duration_since(at);
-                    let silence = self.last_arrival.map_or(Duration::ZERO, silence);
+                    let asked = !self.keyframes.are_ignored();
+                    let silence = self.last_arrival.filter(|_| asked).map(silence);
                     received.gap = self.nack.advance(now, silence, highest, seq);
                 }
             }

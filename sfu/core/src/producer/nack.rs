@@ -48,11 +48,12 @@ pub(crate) enum Gap {
 }
 
 impl NackGenerator {
-    /// Notes that `seq` follows `highest` (both extended) after nothing came for `silence`, so that everything between is missing.
+    /// Notes that `seq` follows `highest` (both extended), so that everything between is missing. `silence`: how long nothing came before it, unless a keyframe
+    /// would be asked for in vain.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
-        silence: Duration,
+        silence: Option<Duration>,
         highest: u64,
         seq: u64,
     ) -> Gap {
@@ -60,7 +61,7 @@ impl NackGenerator {
         if gap == 0 {
             return Gap::None;
         }
-        let paused = silence >= GIVE_UP_AFTER && gap > PAUSED_MAX;
+        let paused = silence.is_some_and(|silence| silence >= GIVE_UP_AFTER) && gap > PAUSED_MAX;
         if paused || gap as usize + self.missing.len() > MISSING_MAX {
             self.missing.clear();
             return Gap::TooWide;
@@ -139,7 +140,7 @@ mod tests {
         let t0 = Instant::now();
         let rtt = Duration::from_millis(100);
         let mut nack = NackGenerator::default();
-        assert_eq!(nack.advance(t0, Duration::ZERO, 10, 13), Gap::Missing);
+        assert_eq!(nack.advance(t0, None, 10, 13), Gap::Missing);
         let mut out = Vec::new();
         nack.due(t0, rtt, &mut out);
         assert!(out.is_empty(), "reordering gets its time");
@@ -156,9 +157,9 @@ mod tests {
     fn gives_up_and_never_grows() {
         let t0 = Instant::now();
         let mut nack = NackGenerator::default();
-        assert_eq!(nack.advance(t0, Duration::ZERO, 10, 10_000), Gap::TooWide);
+        assert_eq!(nack.advance(t0, None, 10, 10_000), Gap::TooWide);
         assert_eq!(nack.next_due(), None);
-        nack.advance(t0, Duration::ZERO, 10, 12);
+        nack.advance(t0, None, 10, 12);
         let mut out = Vec::new();
         assert_eq!(nack.due(t0 + Duration::from_secs(2), Duration::ZERO, &mut out), 1);
         assert!(out.is_empty());
@@ -168,10 +169,12 @@ mod tests {
     fn what_was_sent_in_a_long_pause_is_not_asked_for() {
         let t0 = Instant::now();
         let mut nack = NackGenerator::default();
-        assert_eq!(nack.advance(t0, GIVE_UP_AFTER, 10, 20), Gap::TooWide);
+        assert_eq!(nack.advance(t0, Some(GIVE_UP_AFTER), 10, 20), Gap::TooWide);
         assert_eq!(nack.next_due(), None);
         let short = GIVE_UP_AFTER - Duration::from_millis(1);
-        assert_eq!(nack.advance(t0, short, 20, 30), Gap::Missing, "a short one");
-        assert_eq!(nack.advance(t0, GIVE_UP_AFTER, 30, 39), Gap::Missing, "a frame's start");
+        assert_eq!(nack.advance(t0, Some(short), 20, 30), Gap::Missing, "a short one");
+        let frame = nack.advance(t0, Some(GIVE_UP_AFTER), 30, 39);
+        assert_eq!(frame, Gap::Missing, "a frame's start");
+        assert_eq!(nack.advance(t0, None, 39, 60), Gap::Missing, "keyframes come when they like");
     }
 }
