@@ -79,10 +79,8 @@ fn a_publisher_that_keeps_to_its_ceiling_is_seen_on_any_link() {
             let playback = Playback::of(&meeting, viewer);
             let (first, then) = (playback.frozen(during), playback.frozen(settled.clone()));
             let used = meeting.ceilings.iter().filter(|(at, _)| settled.contains(at));
-            let mean = |of: &dyn Fn(&&(u64, Option<u64>)) -> u64| {
-                let (sum, count) = used.clone().fold((0, 0), |(s, n), told| (s + of(&told), n + 1));
-                sum / u64::max(count, 1)
-            };
+            let used: Vec<u64> = used.filter_map(|&(_, most)| most).collect();
+            let mean = used.iter().sum::<u64>() / (used.len() as u64).max(1);
             let what = format!(
                 "seed {}, {} ms, {} kbit/s: frozen {:.1} %, {:.1} % after that, {:.1} % heard, {before} + {told} ceilings, mean {} kbit/s, whole after {whole:?} ms",
                 setup.seed,
@@ -91,7 +89,7 @@ fn a_publisher_that_keeps_to_its_ceiling_is_seen_on_any_link() {
                 first * 100.0,
                 then * 100.0,
                 heard * 100.0,
-                mean(&|(_, most)| most.unwrap_or(0)) / 1000,
+                mean / 1000,
             );
             println!("{what}");
             let soon = whole.is_some_and(|ms| ms <= 8000);

@@ -160,21 +160,34 @@ impl Engine {
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
-        let all = slots.iter().map(|&(_, p)| self.producers[p].rungs.costs().0).sum::<u64>();
+        self.set_rooms(&slots, &given, left, budget);
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
-            // As if the others fell for it as far as they can.
-            let from = &self.producers[producer];
-            let others = all.saturating_sub(from.rungs.costs().0);
-            let most = budget.map(|b| (b, b.bits_per_second.saturating_sub(others)));
-            let room = room(from, given, left, most);
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess, narrowed);
-                consumer.footing.set_room(room);
             }
             self.give(now, (consumer, producer), given, (left, backlog));
         }
         self.given = given;
         self.begin_probe(now, key);
+    }
+
+    /// Notes what the link has for each slot, as if the others fell for it as far as they can.
+    fn set_rooms(
+        &mut self,
+        slots: &[(usize, usize)],
+        given: &[Given],
+        left: u64,
+        budget: Option<Budget>,
+    ) {
+        let all = slots.iter().map(|&(_, p)| self.producers[p].rungs.costs().0).sum::<u64>();
+        for (&(consumer, producer), given) in slots.iter().zip(given) {
+            let from = &self.producers[producer];
+            let others = all.saturating_sub(from.rungs.costs().0);
+            let most = budget.map(|b| (b, b.bits_per_second.saturating_sub(others)));
+            if let Some(consumer) = self.consumers.get_mut(consumer) {
+                consumer.footing.set_room(room(from, given, left, most));
+            }
+        }
     }
 
     /// Begins the next probe, if one is of use.

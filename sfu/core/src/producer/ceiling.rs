@@ -122,7 +122,7 @@ impl Ceiling {
         };
         let lower = target * 100 < told * LOWER_PERCENT && held_us >= LOWER_AFTER_US;
         if raise || lower {
-            if !self.before.is_some_and(|(_, at)| now_us.saturating_sub(at) < LAG_US) {
+            if self.before.is_none_or(|(_, at)| now_us.saturating_sub(at) >= LAG_US) {
                 self.before = Some((told, now_us));
             }
             (self.told, self.raise_us) = (Some((target, now_us)), None);
