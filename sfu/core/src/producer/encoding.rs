@@ -7,7 +7,7 @@ use crate::producer::cache::PacketCache;
 use crate::producer::gop::{self, Gop};
 use crate::producer::keyframe::KeyframeRequests;
 use crate::producer::layers::Layers;
-use crate::producer::nack::{Gap, NackGenerator};
+use crate::producer::nack::{GIVE_UP_AFTER, Gap, NackGenerator};
 use crate::producer::packet::CachedPacket;
 use crate::producer::rates::LayerRate;
 use sfu_rtp::{RtpHeader, sequence};
@@ -139,6 +139,11 @@ impl Encoding {
         self.last_arrival.is_some_and(|at| now.saturating_duration_since(at) < FLOW_TIMEOUT)
     }
 
+    /// How long nothing came but what was sent before.
+    fn silence(&self, now: Instant) -> Option<Duration> {
+        self.newest.map(|(_, at)| now.saturating_duration_since(at))
+    }
+
     /// Takes one packet of the media stream, or one that RTX brought back (`repaired`). Returns its extended sequence number.
     pub(crate) fn receive(
         &mut self,
@@ -156,13 +161,17 @@ impl Encoding {
         if self.cache.contains(seq) {
             return Err(DropReason::Duplicate);
         }
+        // Chromium probes with what it sent seconds ago: after a pause that comes before anything new, and is of no use any more.
+        let ahead = repaired && highest.is_some_and(|highest| seq > highest);
+        if ahead && self.silence(now).is_some_and(|silence| silence >= GIVE_UP_AFTER) {
+            return Err(DropReason::TooOld);
+        }
         let mut received = Received { seq, gap: Gap::None, rtt: None, keyframe: false };
         match highest {
             Some(highest) if seq > highest => {
                 if codec.feedback.nack {
-                    let silence = |at| now.saturating_duration_since(at);
                     let asked = !self.keyframes.are_ignored();
-                    let silence = self.last_arrival.filter(|_| asked).map(silence);
+                    let silence = self.silence(now).filter(|_| asked);
                     received.gap = self.nack.advance(now, silence, highest, seq);
                 }
             }
@@ -445,6 +454,16 @@ mod tests {
 
     /// Packet `seq` of a frame, 100 bytes of payload.
     fn receive(encoding: &mut Encoding, at: Duration, epoch: Instant, seq: u16, frame: Frame) {
+        receive_as(false, encoding, (at, epoch), seq, frame).unwrap();
+    }
+
+    fn receive_as(
+        repaired: bool,
+        encoding: &mut Encoding,
+        (at, epoch): (Duration, Instant),
+        seq: u16,
+        frame: Frame,
+    ) -> Result<Received, DropReason> {
         let clock = MediaClock::new(epoch, 0);
         let mut bytes = vec![0; 12];
         let timestamp = u32::from(frame.number) * 3000;
@@ -460,13 +479,30 @@ mod tests {
         let mut header = RtpHeader::parse_prefix(&bytes).unwrap();
         header.payload_start = start as u16;
         let packet = CachedPacket::new(&header, &bytes, carried);
-        let incoming =
-            Incoming { header: &header, codec: &CODEC, packet, bytes: &bytes, repaired: false };
-        encoding.receive(epoch + at, &clock, incoming).unwrap();
+        let incoming = Incoming { header: &header, codec: &CODEC, packet, bytes: &bytes, repaired };
+        encoding.receive(epoch + at, &clock, incoming)
     }
 
     fn frame(spatial: u8, temporal: u8, number: u16) -> Frame {
         Frame { layer: Layer { spatial, temporal }, number, ..Frame::default() }
+    }
+
+    #[test]
+    fn what_a_probe_repeats_after_a_pause_is_not_the_first_of_what_follows() {
+        let epoch = Instant::now();
+        let mut encoding = Encoding::new(&EncodingParams::default(), MediaKind::Video, 90_000);
+        receive(&mut encoding, Duration::ZERO, epoch, 9, frame(0, 1, 1));
+        let after = |ms| (Duration::from_millis(ms), epoch);
+        let probe = receive_as(true, &mut encoding, after(500), 10, frame(0, 1, 2));
+        assert_eq!(
+            probe.map(|received| received.gap).ok(),
+            Some(Gap::None),
+            "a tail that was lost"
+        );
+        let probe = receive_as(true, &mut encoding, after(5000), 40, frame(0, 1, 32));
+        assert_eq!(probe.err(), Some(DropReason::TooOld));
+        let next = receive_as(false, &mut encoding, after(5010), 90, frame(0, 1, 82)).unwrap();
+        assert_eq!((next.gap, encoding.nack.missing()), (Gap::TooWide, 0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ const REQUESTS_MAX: u8 = 12;
 /// within one round trip; who answers both brings a packet that was lost twice the more surely.
 const ECHO: Duration = Duration::from_millis(20);
 /// Older than this nobody waits for it any more.
-const GIVE_UP_AFTER: Duration = Duration::from_millis(1000);
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(1000);
 /// More packets than that, missing after nothing came for [`GIVE_UP_AFTER`], were sent while nothing came. What is left of them would come as one
 /// burst, before the keyframe that is needed anyhow, and receivers would take its age for the delay of the network. Fewer may be the start of
 /// the first frame after a pause (a still screen).
