@@ -6,7 +6,7 @@
 use crate::allocate::Given;
 use crate::event::{ConsumerStatus, Limit};
 use crate::params::Layer;
-use crate::producer::ceiling::Room;
+use crate::producer::ceiling::Headroom;
 
 /// After a fall a slot climbs no more for so long …
 const GROUNDED_US: u64 = 1_000_000;
@@ -31,7 +31,7 @@ pub(crate) struct Footing {
     relapses: u8,
     fell_us: u64,
     /// What the link has for it.
-    room: Room,
+    headroom: Headroom,
     /// What control was told last.
     told: Option<Box<ConsumerStatus>>,
 }
@@ -47,12 +47,12 @@ impl Footing {
         self.cost
     }
 
-    pub(crate) fn room(&self) -> Room {
-        self.room
+    pub(crate) fn headroom(&self) -> Headroom {
+        self.headroom
     }
 
-    pub(crate) fn set_room(&mut self, room: Room) {
-        self.room = room;
+    pub(crate) fn set_headroom(&mut self, headroom: Headroom) {
+        self.headroom = headroom;
     }
 
     pub(crate) fn is_careful(&self, now_us: u64) -> bool {

@@ -9,7 +9,7 @@ use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
 use crate::params::{Layer, MediaKind};
 use crate::producer::Producer;
-use crate::producer::ceiling::{Room, WORTH};
+use crate::producer::ceiling::{Headroom, WORTH};
 use crate::timers::TimerKind;
 use crate::transport::downlink::Downlink;
 use sfu_rtp::TransportFeedback;
@@ -160,7 +160,7 @@ impl Engine {
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
-        self.set_rooms(&slots, &given, left, budget);
+        self.set_headrooms(&slots, &given, left, budget);
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess, narrowed);
@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// Notes what the link has for each slot, as if the others fell for it as far as they can.
-    fn set_rooms(
+    fn set_headrooms(
         &mut self,
         slots: &[(usize, usize)],
         given: &[Given],
@@ -185,7 +185,7 @@ impl Engine {
             let others = all.saturating_sub(from.rungs.costs().0);
             let most = budget.map(|b| (b, b.bits_per_second.saturating_sub(others)));
             if let Some(consumer) = self.consumers.get_mut(consumer) {
-                consumer.footing.set_room(room(from, given, left, most));
+                consumer.footing.set_headroom(headroom(from, given, left, most));
             }
         }
     }
@@ -341,10 +341,12 @@ impl Engine {
         let sends = !producer.paused && producer.flowing != 0;
         let ceiling = producer.encodings.len() == 1 && sends && {
             let viewers = producer.consumers.iter().filter_map(|&key| self.consumers.get(key));
-            let rooms = viewers.filter(|consumer| !consumer.paused).map(|c| c.footing.room());
+            let headrooms =
+                viewers.filter(|consumer| !consumer.paused).map(|c| c.footing.headroom());
             // What another worker's viewers have is not known here.
-            let piped = producer.pipes.iter().any(|pipe| pipe.wanted != 0).then_some(Room::Enough);
-            producer.ceiling.update(now_us, rooms.chain(piped), producer.rungs.costs())
+            let piped =
+                producer.pipes.iter().any(|pipe| pipe.wanted != 0).then_some(Headroom::Enough);
+            producer.ceiling.update(now_us, headrooms.chain(piped), producer.rungs.costs())
         };
         if layers || ceiling {
             let (producer, wanted, max_bitrate) =
@@ -356,23 +358,28 @@ impl Engine {
 
 /// Does the link have too little for the one encoding that there is, and enough for a smaller picture?
 fn is_short(consumer: &Consumer) -> bool {
-    matches!(consumer.footing.room(), Room::Short(there) if there >= WORTH)
+    matches!(consumer.footing.headroom(), Headroom::Short(there) if there >= WORTH)
 }
 
 /// What the link has for a track, if nobody was given `left`; `most`: the budget, and how much of it the slot could have. `None`: nothing limits it.
-fn room(producer: &Producer, given: &Given, left: u64, most: Option<(Budget, u64)>) -> Room {
+fn headroom(
+    producer: &Producer,
+    given: &Given,
+    left: u64,
+    most: Option<(Budget, u64)>,
+) -> Headroom {
     if producer.encodings.len() != 1 || given.wanted.is_none() {
-        return Room::Unknown;
+        return Headroom::Unknown;
     }
-    let Some((budget, most)) = most else { return Room::Enough };
+    let Some((budget, most)) = most else { return Headroom::Enough };
     let needed = climbs_with(producer.ceiling.enough(producer.rungs.costs().0));
     let less = given.lacks > 0 || given.layer.is_none() && given.limit == Limit::Bandwidth;
     let told = producer.ceiling.told().is_some();
     match budget.starting || budget.keeps_lowest {
         // An estimate that does not hold it back yet, or is too vague to.
-        true if most < needed => Room::Unknown,
-        false if less || told && most < needed => Room::Short(given.available(left)),
-        _ => Room::Enough,
+        true if most < needed => Headroom::Unknown,
+        false if less || told && most < needed => Headroom::Short(given.available(left)),
+        _ => Headroom::Enough,
     }
 }
 
@@ -394,7 +401,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
         careful: consumer.footing.is_careful(now_us),
         narrowed,
         whole: producer.ceiling.whole(producer.rungs.costs().1),
-        short: matches!(consumer.footing.room(), Room::Short(_)),
+        short: matches!(consumer.footing.headroom(), Headroom::Short(_)),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) const WORTH: u64 = LEAST * 100 / SHARE;
 
 /// What one viewer's link has for a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Headroom {
     /// Nothing was measured yet, or it is not to be shown.
     #[default]
     Unknown,
@@ -90,15 +90,15 @@ impl Ceiling {
     pub(crate) fn update(
         &mut self,
         now_us: u64,
-        rooms: impl Iterator<Item = Room>,
+        headrooms: impl Iterator<Item = Headroom>,
         (lowest, all): (u64, u64),
     ) -> bool {
         let (mut best, mut short, mut enough) = (None, 0, false);
-        for room in rooms {
+        for room in headrooms {
             match room {
-                Room::Unknown => {}
-                Room::Short(there) => (best, short) = (best.max(Some(there)), short + 1),
-                Room::Enough => enough = true,
+                Headroom::Unknown => {}
+                Headroom::Short(there) => (best, short) = (best.max(Some(there)), short + 1),
+                Headroom::Enough => enough = true,
             }
         }
         let more = short > std::mem::replace(&mut self.short, short);
@@ -186,7 +186,7 @@ impl Ceiling {
 
 #[cfg(test)]
 mod tests {
-    use super::Room::{Enough, Short, Unknown};
+    use super::Headroom::{Enough, Short, Unknown};
     use super::*;
 
     const SECOND: u64 = 1_000_000;
@@ -194,10 +194,10 @@ mod tests {
     fn update(
         ceiling: &mut Ceiling,
         now_us: u64,
-        rooms: &[Room],
+        headrooms: &[Headroom],
         cost: u64,
     ) -> Option<Option<u64>> {
-        let told = ceiling.update(now_us, rooms.iter().copied(), (cost, cost));
+        let told = ceiling.update(now_us, headrooms.iter().copied(), (cost, cost));
         told.then(|| ceiling.told())
     }
 
@@ -206,8 +206,8 @@ mod tests {
         let mut ceiling = Ceiling::default();
         assert_eq!(update(&mut ceiling, 0, &[Short(900_000), Enough], 2_000_000), None);
         assert_eq!(update(&mut ceiling, 0, &[Unknown], 2_000_000), None);
-        let rooms = [Short(900_000), Short(1_000_000), Unknown];
-        assert_eq!(update(&mut ceiling, 0, &rooms, 2_000_000), Some(Some(850_000)));
+        let headrooms = [Short(900_000), Short(1_000_000), Unknown];
+        assert_eq!(update(&mut ceiling, 0, &headrooms, 2_000_000), Some(Some(850_000)));
         assert_eq!(ceiling.whole(850_000), Some(2_000_000), "they need it still");
         assert_eq!(ceiling.whole(400_000), None, "a picture that stands still needs no more");
         assert_eq!(update(&mut ceiling, SECOND, &[Unknown], 850_000), None);
