@@ -27,7 +27,8 @@ pub use sfu_core::{
     Acked, Bandwidth, ByKind, CloseReason, Command, ConsumerId, ConsumerStats, ConsumerStatus,
     DataCounters, DataFault, DataMessage, DataParams, DataSender, DropReason, Drops, Event,
     LayerStatus, Limit, MediaCounters, PAYLOAD_LEN_MAX, ProducerId, ProducerStats, RECIPIENTS_MAX,
-    RouterId, Speaker, TOPIC_LEN_MAX, Traffic, TransportId, TransportStats, WorkerId, params,
+    RouterId, Speaker, TOPIC_LEN_MAX, Traffic, TransportId, TransportStats, Watched, WorkerId,
+    params,
 };
 
 /// What the workers tell control, in order per worker. Receive without pause: a control plane that falls more than 65 536 events of one worker

@@ -33,7 +33,7 @@ pub use resume::Resume;
 pub use server::{
     BindingEntry, ErrorCode, IceServer, LayerName, LeaveReason, MediaSections, ParticipantInfo,
     ParticipantState, ParticipantUpdate, ServerMessage, SpeakerInfo, TrackInfo, TrackLimit,
-    TrackStatus, UnboundEntry, UnboundReason, Welcome,
+    TrackStatus, UnboundEntry, UnboundReason, WatchedLayers, Welcome,
 };
 
 use serde::{Deserialize, Serialize};

@@ -41,8 +41,6 @@ pub(crate) use explain::Explanation;
 pub(crate) use outbox::{OutboxReader, Outgoing, outbox};
 #[cfg(test)]
 pub(crate) use outlook::LayerInfo;
-#[cfg(test)]
-pub(crate) use outlook::Watched;
 pub(crate) use outlook::{Farewell, LayerWish, Outlook};
 pub(crate) use over_http::{HttpJoin, HttpRole, IceSession, IfMatch, Joined, Reply};
 pub(crate) use registry::{JoinError, Registry};

@@ -178,6 +178,56 @@ for (const kind of /** @type {const} */ (['chromium', 'firefox'])) {
   });
 }
 
+for (const codec of ['vp9', 'av1']) {
+  adaptive.test(`chromium sends as many spatial layers of ${codec} as viewers watch, each as large as before`, async () => {
+    const query = `&mic=0&codec=${codec}&mode=L3T3_KEY`;
+    const publisher = await adaptive.join(await adaptive.browser(), `spatial-${codec}`, 0, { width: 1280, height: 720, query });
+    const { page } = publisher;
+    await page.evaluate(recordFrames);
+    const track = await until('the camera to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source, id }) => source === 'camera' && id)?.id));
+    await page.evaluate(() => {
+      window.switchyard.room.subscribe('t999').catch(() => undefined);
+    });
+    await until('the socket', () => page.evaluate(() => window.testFrames.socket !== null));
+    await page.evaluate(() => {
+      const { socket } = window.testFrames;
+      const { onmessage } = socket;
+      socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
+    });
+    const state = () =>
+      page.evaluate(async (id) => {
+        const { sender } = [...window.switchyard.room.localTracks].find((local) => local.id === id).transceiver;
+        const [{ active, scalabilityMode, scaleResolutionDownBy }] = sender.getParameters().encodings;
+        const { frameWidth } = [...(await sender.getStats()).values()].find(({ type }) => type === 'outbound-rtp');
+        return { active, mode: scalabilityMode, scale: scaleResolutionDownBy, width: frameWidth };
+      }, track);
+    const becomes = (wanted) =>
+      until(JSON.stringify(wanted), async () => {
+        const now = await state();
+        return JSON.stringify(now) === JSON.stringify(wanted) || { error: now };
+      }, 10_000);
+    const told = (layers, rest) => receive(page, { type: 'published_layers', track, layers, ...rest });
+    const whole = { active: true, mode: 'L3T3_KEY', scale: 1, width: 1280 };
+    // Somebody must watch for anything to be sent at first.
+    await told([''], {});
+    await becomes(whole);
+    await told([''], { spatial_layers: 2 });
+    await becomes({ active: true, mode: 'L2T3_KEY', scale: 2, width: 640 });
+    await told([''], { spatial_layers: 1 });
+    await becomes({ active: true, mode: 'L1T3', scale: 4, width: 320 });
+    // At rest it stays as it is.
+    await told([], {});
+    await becomes({ active: false, mode: 'L1T3', scale: 4, width: 320 });
+    await told([''], { spatial_layers: 9 });
+    await becomes(whole);
+    await told([''], { spatial_layers: 1 });
+    await told([''], {});
+    await becomes(whole);
+    assert.deepEqual(publisher.complaints.filter((text) => text.includes('layers could not be switched')), []);
+    await publisher.close();
+  });
+}
+
 adaptive.test('a tile says to whoever looks why its picture is as it is', async () => {
   const publisher = await adaptive.join(await adaptive.browser(), 'reasons', 0);
   const viewer = await adaptive.join(await adaptive.browser(), 'reasons', 1);

@@ -214,7 +214,7 @@ test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 to 9
   assert.ok(decodedShare > 0.9, `${(100 * decodedShare).toFixed(0)} %`);
 });
 
-/** Every layer of a picture is reached, decoded and moves on: the link carries it and not the next. */
+/** Every layer of a picture is reached, decoded and moves on: the link carries it and not the next, which rests then. */
 for (const [name, kind, query] of [
   ['VP8 simulcast', 'chromium', '&codec=vp8'],
   ['H.264 simulcast', 'chromium', '&codec=h264'],
@@ -235,6 +235,15 @@ for (const [name, kind, query] of [
       const { mimeType } = await decodes(viewer, publisher, width, RAMP_MS);
       t.diagnostic(`${mimeType} ${width} wide ${Math.round(performance.now() - from)} ms after the link became ${rate}`);
       await viewer.sees(publisher, { width });
+      // What nobody watches is not sent.
+      const sent = await until(`${width} to be the widest that is sent`, async () => {
+        const before = new Map((await outboundOf(publisher)).map(({ ssrc, bytesSent }) => [ssrc, bytesSent]));
+        await pause(500);
+        const layers = (await outboundOf(publisher)).filter(({ ssrc, bytesSent }) => bytesSent > before.get(ssrc));
+        const widest = Math.max(...layers.map(({ frameWidth }) => frameWidth));
+        return widest === width ? { ms: Math.round(performance.now() - from), mode: layers[0].scalabilityMode } : { error: 'not yet', widest };
+      }, 15_000);
+      t.diagnostic(`sent so after ${sent.ms} ms (${sent.mode})`);
     }
     await leave(publisher, viewer);
     shaper.stop();

@@ -2,12 +2,13 @@
  * Figures, not tests: what a viewer in Chromium sees behind a narrow link, on a quiet machine; and the same link between two pages.
  * SWITCHYARD=target/release/switchyard tests/ns.sh node tests/browser/shaped_figures.mjs [rounds]
  * COMPARE=0: not between two pages. NARROW=300k: the rate of the cut. WIDTH=1280: of the picture.
+ * SVC=vp9 (or av1): three spatial layers in one stream instead of simulcast.
  * GOALS=1: instead of all that, the even link, half of it and back, and 10 and 30 % of loss.
  */
 import { loadavg } from 'node:os';
 import { recordFrames } from './lib/frames.mjs';
 import { chromium } from './lib/browsers.mjs';
-import { decodes, framesOf, inboundOf, longestGap, statusOf, watchFrames } from './lib/flow.mjs';
+import { decodes, framesOf, inboundOf, longestGap, outboundOf, statusOf, watchFrames } from './lib/flow.mjs';
 import { Participant } from './lib/participant.mjs';
 import { startServer } from './lib/server.mjs';
 import { Shaper } from './lib/shaper.mjs';
@@ -17,7 +18,8 @@ import { until } from './lib/until.mjs';
 const ROUNDS = Number(process.argv[2] ?? 5);
 const RESUMES = 20;
 const TOP = Number(process.env.WIDTH ?? 960);
-const CAMERA = { width: TOP, height: (TOP * 9) / 16, fps: 15, noise: 0.2 };
+const SVC = process.env.SVC ?? '';
+const CAMERA = { width: TOP, height: (TOP * 9) / 16, fps: 15, noise: 0.2, ...(SVC && { query: `&codec=${SVC}&mode=L3T3_KEY` }) };
 const ONLOOKER = '&cam=0&mic=0&adaptive=0';
 const [WIDE, NARROW] = ['5M', process.env.NARROW ?? '500k'];
 const RAMP_MS = 60_000;
@@ -57,19 +59,24 @@ async function start(publisher) {
   return { full: full - first, first: marks };
 }
 
+const sentOf = async (publisher) => (await outboundOf(publisher)).reduce((sum, { bytesSent = 0 }) => sum + bytesSent, 0);
+
 /** The link becomes narrow, and wide again. */
 async function step(viewer, publisher, shaper) {
   await watchFrames(viewer, publisher);
   const { now: cut } = await framesOf(viewer);
   await shaper.set(`down rate=${NARROW}`);
   const down = (await frame(viewer, 'a smaller layer', ({ at, width }) => at > cut && width < TOP)) - cut;
-  await pause(10_000);
+  await pause(5000);
+  const sentBefore = await sentOf(publisher);
+  await pause(5000);
+  const sent = (8 * ((await sentOf(publisher)) - sentBefore)) / 5000;
   const freeze = longestGap((await framesOf(viewer)).frames);
   const { now: back } = await framesOf(viewer);
   await shaper.set(`down rate=${WIDE}`);
   const up = (await frame(viewer, 'the largest layer', ({ at, width }) => at > back && width === TOP)) - back;
   await pause(10_000);
-  return { down, freeze, up, freezeUp: longestGap((await framesOf(viewer)).frames.filter(({ at }) => at > back)) };
+  return { down, freeze, up, sent, freezeUp: longestGap((await framesOf(viewer)).frames.filter(({ at }) => at > back)) };
 }
 
 /** Links, bits per second, and the best picture that 0.9 times each carries: the layers take 0.1, 0.55 and 1.75 Mbit/s. */
@@ -307,16 +314,17 @@ async function all() {
   show(`cut to ${NARROW}bit/s: until a smaller layer`, steps.map(({ down }) => down));
   show(`cut to ${NARROW}bit/s: longest time without a new frame`, steps.map(({ freeze }) => freeze));
   console.log(`  ${steps.map(({ freeze }) => Math.round(freeze)).join(', ')} ms`);
+  console.log(`  the publisher sends ${steps.map(({ sent }) => Math.round(sent)).join(', ')} kbit/s then`);
   show('return: until the largest layer', steps.map(({ up }) => up));
   show('return: longest time without a new frame', steps.map(({ freezeUp }) => freezeUp));
-  show('resume: from published_layers to the first packet', await resumes(viewer, publisher));
+  if (!SVC) show('resume: from published_layers to the first packet', await resumes(viewer, publisher));
   const { freezeCount, totalFreezesDuration } = await inboundOf(viewer, publisher);
   console.log(`all of it: ${freezeCount} freezes, ${totalFreezesDuration.toFixed(1)} s; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
   shaper.stop();
 }
 
 try {
-  console.log(`Chromium, VP8 ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
+  console.log(`Chromium, ${SVC ? `${SVC} L3T3_KEY` : 'VP8'} ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
   await (process.env.GOALS === '1' ? goals() : all());
 } finally {
   await Promise.allSettled(browsers.map((browser) => browser.close()));

@@ -8,4 +8,5 @@ mod plot;
 mod remb;
 mod scenario;
 mod single;
+mod spatial;
 mod start;

@@ -1,13 +1,17 @@
 //! An encoder with spatial and temporal layers in one stream: VP9 by its payload descriptor, AV1 by real dependency descriptors.
 //! It keeps account of what each frame refers to.
 
+use crate::net::SECOND;
 use crate::stamp::{STAMP_LEN, Stamp};
+use crate::tracks::FRAME;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use std::collections::HashMap;
 
 /// Temporal layers of four pictures, by how many there are.
 const PATTERN: [[u8; 4]; 3] = [[0, 0, 0, 0], [0, 1, 0, 1], [0, 2, 1, 2]];
+/// Most bytes of a packet.
+const PACKET: u64 = 1100;
 /// Of the first template: ids wrap.
 const TEMPLATE_OFFSET: u32 = 60;
 
@@ -51,6 +55,10 @@ pub(crate) struct Svc {
     pub(crate) frames: HashMap<u32, Coded>,
     /// Spatial layers that are made.
     pub(crate) active: u8,
+    /// Bits per second of each spatial layer; without, frames have any size.
+    pub(crate) rates: Option<[u64; 3]>,
+    /// Spatial layers of the mode at the beginning: the last of them is 1280 wide.
+    whole: u8,
     /// What was told of that.
     told: u8,
     number: u32,
@@ -117,6 +125,8 @@ impl Svc {
             mode,
             frames: HashMap::new(),
             active: mode.spatial,
+            rates: None,
+            whole: mode.spatial,
             told: mode.spatial,
             number: rng.random_range(0..0x1_0000),
             picture_id: rng.random_range(0..0x8000),
@@ -128,6 +138,21 @@ impl Svc {
     /// Frame numbers and picture ids wrap within the first half second.
     pub(crate) fn near_the_end(self) -> Self {
         Self { number: 0xfff8, picture_id: 0x7ff8, ..self }
+    }
+
+    /// Another `scalabilityMode` and a size that goes with it: it begins with a keyframe.
+    pub(crate) fn make(&mut self, spatial: u8) {
+        (self.mode.spatial, self.active, self.told) = (spatial, spatial, spatial);
+    }
+
+    /// Packets of a frame, and the bytes of each.
+    fn cut(&self, rng: &mut SmallRng, spatial: u8, key: bool) -> (u8, usize) {
+        let Some(rates) = self.rates else {
+            return (rng.random_range(1..=2 + spatial), rng.random_range(300..1000));
+        };
+        let bytes = rates[usize::from(spatial)] * FRAME / SECOND / 8 * if key { 2 } else { 1 };
+        let count = bytes.div_ceil(PACKET).max(1);
+        (count as u8, (bytes / count) as usize)
     }
 
     /// One picture: a frame of each spatial layer. `stamp`: of the picture.
@@ -147,7 +172,7 @@ impl Svc {
             if key || !self.mode.key {
                 references.extend(below);
             }
-            let count = rng.random_range(1..=2 + spatial);
+            let (count, len) = self.cut(rng, spatial, key);
             let coded =
                 Coded { layer: (spatial, temporal), key, references, picture_id: self.picture_id };
             // Some frames say what everybody knows.
@@ -156,7 +181,6 @@ impl Svc {
             // A structure alone says that all targets are active.
             let limited = key && spatial == 0 && self.active < self.mode.spatial;
             let stated = rng.random_bool(0.1) || changed || limited;
-            let len = rng.random_range(300..1000);
             for index in 0..count {
                 let frame = self.number;
                 let stamp = Stamp { layer: spatial, temporal, frame, index, count, ..*stamp };
@@ -195,13 +219,20 @@ impl Svc {
         let layers = temporal << 5 | u8::from(up) << 4 | spatial << 1 | u8::from(inter_layer);
         payload.extend_from_slice(&[layers, 7]);
         if structure {
-            payload.push((self.mode.spatial - 1) << 5);
+            payload.push((self.mode.spatial - 1) << 5 | 0x10);
+            for layer in 0..self.mode.spatial {
+                let shift = self.whole - 1 - layer;
+                payload.extend(
+                    [1280_u16 >> shift, 720 >> shift].into_iter().flat_map(u16::to_be_bytes),
+                );
+            }
         }
         payload
     }
 
     fn descriptor(&self, coded: &Coded, number: u32, ends: (bool, bool), stated: bool) -> Vec<u8> {
         let Mode { spatial, .. } = self.mode;
+        let whole = self.whole;
         let (templates, targets) = (self.mode.templates(), self.mode.targets());
         let index = templates.iter().position(|t| *t == (coded.layer, coded.key)).unwrap() as u32;
         let structure = coded.key && coded.layer.0 == 0 && ends.0;
@@ -243,7 +274,7 @@ impl Svc {
             }
             bits.put(1, 1);
             for layer in 0..spatial {
-                let shift = spatial - 1 - layer;
+                let shift = whole - 1 - layer;
                 bits.put((1280 >> shift) - 1, 16).put((720 >> shift) - 1, 16);
             }
         }

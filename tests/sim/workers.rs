@@ -9,7 +9,7 @@ use sfu_core::params::{PreferredLayer, ProducerParams};
 use sfu_core::{Command, DropReason, ProducerId, TransportId, WorkerId};
 
 const NEAR: WorkerId = WorkerId(0);
-const FAR: WorkerId = WorkerId(1);
+pub(crate) const FAR: WorkerId = WorkerId(1);
 const SLOTS: [SlotSpec; 2] = [SlotSpec::VIDEO, SlotSpec::AUDIO];
 /// There and back, and the raster of arrivals.
 const ROUND_TRIP: Micros = 2 * Path::CLEAN.delay + MS;
@@ -28,7 +28,7 @@ fn room(rids: &'static [&'static str], down: Path) -> World {
 }
 
 /// As control does it when the first slot over there shows a track.
-fn pipe(world: &mut World, producer: ProducerId, params: ProducerParams) {
+pub(crate) fn pipe(world: &mut World, producer: ProducerId, params: ProducerParams) {
     world.worker = FAR;
     let params = Box::new(params);
     world.command(Command::CreatePipedProducer { producer, from: NEAR, params });

@@ -104,7 +104,8 @@
  */
 
 /** @typedef {{type: 'track_status', track: string} & TrackStatus} TrackStatusMessage */
-/** @typedef {{type: 'published_layers', track: string, layers: string[], max_bitrate?: number}} PublishedLayers */
+/** @typedef {{layers: string[], spatial_layers?: number, max_bitrate?: number}} WatchedLayers */
+/** @typedef {{type: 'published_layers', track: string} & WatchedLayers} PublishedLayers */
 /** @typedef {{participant: string, track: string, level: number}} Speaker */
 /** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */
 /** @typedef {{type: 'participant_joined', participant: ParticipantInfo}} ParticipantJoined */

@@ -7,14 +7,22 @@
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
 /** @typedef {import('./stats.js').TrackStats} TrackStats */
 
+/** @typedef {import('./codecs.js').LayeredEncoding} LayeredEncoding */
+
 /**
- * What of a track is to be sent: encodings by rid, `''` for the one encoding of a track without layers; and the most bits per second of that one.
- * @typedef {{layers: string[], maxBitrate?: number}} Watched
+ * What of a track is to be sent: encodings by rid, `''` for the one encoding of a track without layers; of that one so many spatial layers, and the most
+ * bits per second.
+ * @typedef {{layers: string[], spatialLayers?: number, maxBitrate?: number}} Watched
  */
-/** `own`: the limit of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: {maxBitrate?: number}, running: Promise<void> | null}} Switch */
+/** @typedef {Pick<LayeredEncoding, 'maxBitrate' | 'scalabilityMode' | 'scaleResolutionDownBy'>} Shape */
+/** `own`: the shape of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: Shape, running: Promise<void> | null}} Switch */
 
 /** How often the browser is asked what limits it. */
 const LOOK_MS = 2000;
+/** Spatial and temporal layers of one stream, each size half of the next one or two thirds (`h`) (w3c.github.io/webrtc-svc). */
+const MODE = /^L([1-9])(T[1-9])(h?)(.*)$/;
+/** Most bits per second and per pixel of one spatial layer, as libwebrtc has them for a layer below others; an only one would take all that there is. */
+const [LAYER_BITRATE, PIXEL_BITRATE] = [50_000, 1.6];
 /** Another change of the parameters came in between. */
 const TRIES_MAX = 3;
 
@@ -43,9 +51,9 @@ async function run(sender, state) {
     const { wanted } = state;
     const parameters = sender.getParameters();
     try {
-      if (mark(parameters, state)) await sender.setParameters(parameters);
+      if (mark(parameters, state, sender.track)) await sender.setParameters(parameters);
       // Not before: a limit that could not be taken back would count as the own one.
-      if (wanted?.maxBitrate === undefined) delete state.own;
+      if (isWhole(wanted) && parameters.encodings[0]?.active) delete state.own;
       if (state.wanted === wanted) return;
       tries = 0;
     } catch (error) {
@@ -56,31 +64,69 @@ async function run(sender, state) {
   }
 }
 
+/** @param {Watched | null} wanted */
+function isWhole(wanted) {
+  return wanted?.spatialLayers === undefined && wanted?.maxBitrate === undefined;
+}
+
 /**
  * Returns whether anything is to be changed.
  * @param {RTCRtpSendParameters} parameters
  * @param {Switch} state
+ * @param {MediaStreamTrack | null} track
  */
-function mark({ encodings = [] }, state) {
-  const { layers = null, maxBitrate } = state.wanted ?? {};
+function mark({ encodings = [] }, state, track) {
+  const layers = state.wanted?.layers ?? null;
   let changed = false;
   for (const encoding of encodings) {
     const active = layers === null || layers.includes(encoding.rid ?? '') || (encodings.length === 1 && layers.length > 0);
     changed ||= active !== (encoding.active ?? true);
     encoding.active = active;
   }
-  if (encodings.length !== 1 || (maxBitrate === undefined && !state.own)) return changed;
-  const [encoding] = encodings;
-  state.own ??= { maxBitrate: encoding.maxBitrate };
-  const most = Math.min(maxBitrate ?? Infinity, state.own.maxBitrate ?? Infinity);
-  changed ||= most !== (encoding.maxBitrate ?? Infinity);
-  if (Number.isFinite(most)) encoding.maxBitrate = most;
-  else delete encoding.maxBitrate;
+  /** @type {LayeredEncoding} */
+  const encoding = encodings[0];
+  // What is not sent at all stays as it is.
+  if (encodings.length !== 1 || !encoding.active || (isWhole(state.wanted) && !state.own)) return changed;
+  const { maxBitrate, scalabilityMode, scaleResolutionDownBy } = encoding;
+  state.own ??= { maxBitrate, scalabilityMode, scaleResolutionDownBy };
+  const next = less(state.own, state.wanted, track);
+  for (const name of /** @type {const} */ (['maxBitrate', 'scalabilityMode', 'scaleResolutionDownBy'])) {
+    if (encoding[name] === next[name]) continue;
+    changed = true;
+    if (next[name] === undefined) delete encoding[name];
+    else Object.assign(encoding, { [name]: next[name] });
+  }
   return changed;
 }
 
 /**
- * Whether this is sent smaller because no viewer has room for more: then it is not the own connection that limits it.
+ * The shape with fewer spatial layers, the highest of which then has the size of the whole, and with fewer bits.
+ * @param {Shape} own
+ * @param {Watched | null} wanted
+ * @param {MediaStreamTrack | null} track
+ * @returns {Shape}
+ */
+function less(own, wanted, track) {
+  const [, count, temporal, ratio, kind] = MODE.exec(own.scalabilityMode ?? '') ?? [];
+  const all = Number(count ?? 1);
+  const sent = Math.max(1, Math.min(wanted?.spatialLayers ?? all, all));
+  let most = Math.min(wanted?.maxBitrate ?? Infinity, own.maxBitrate ?? Infinity);
+  const shape = { ...own };
+  if (sent < all) {
+    const step = ratio ? 1.5 : 2;
+    shape.scalabilityMode = `L${sent}${temporal}${sent > 1 ? ratio + kind : ''}`;
+    shape.scaleResolutionDownBy = (own.scaleResolutionDownBy ?? 1) * step ** (all - sent);
+    const { width = 1280, height = 720 } = track?.getSettings() ?? {};
+    let bitrate = 0;
+    for (let scale = shape.scaleResolutionDownBy, layer = 0; layer < sent; layer++, scale *= step) bitrate += LAYER_BITRATE + (PIXEL_BITRATE * width * height) / scale ** 2;
+    most = Math.min(most, Math.round(bitrate));
+  }
+  shape.maxBitrate = Number.isFinite(most) ? most : undefined;
+  return shape;
+}
+
+/**
+ * Whether this is sent smaller because no viewer has use or room for more: then it is not the own connection that limits it.
  * @param {RTCRtpSender} sender
  */
 export function isCapped(sender) {
@@ -152,9 +198,9 @@ export function obey(tracks, message) {
  * @param {Iterable<LocalTrack>} tracks
  * @param {import('./protocol.js').PublishedLayers} message
  */
-export function sendLayers(tracks, { track, layers, max_bitrate: maxBitrate }) {
+export function sendLayers(tracks, { track, layers, spatial_layers: spatialLayers, max_bitrate: maxBitrate }) {
   const local = [...tracks].find(({ id }) => id === track);
   if (!local?.transceiver) return;
   local.watchedLayers = layers;
-  void activateLayers(local.transceiver.sender, { layers, maxBitrate });
+  void activateLayers(local.transceiver.sender, { layers, spatialLayers, maxBitrate });
 }

@@ -86,7 +86,7 @@ export class Publication extends Stream {
   /** @protected @override */
   handlers() {
     const replaced = () => this.finish('replaced', 'Your stream ended here, because another page or device took it over.');
-    return { ...super.handlers(), replaced, published_layers: (/** @type {{layers: string[], max_bitrate?: number}} */ { layers, max_bitrate: maxBitrate }) => this.#send({ layers, maxBitrate }) };
+    return { ...super.handlers(), replaced, published_layers: (/** @type {import('./protocol.js').WatchedLayers} */ { layers, spatial_layers: spatialLayers, max_bitrate: maxBitrate }) => this.#send({ layers, spatialLayers, maxBitrate }) };
   }
 
   /** @protected @override */

@@ -54,7 +54,7 @@ pub(crate) struct Rung {
     pub(crate) layer: Layer,
     /// With everything it refers to.
     pub(crate) bits_per_second: u64,
-    /// The most that it cost lately, in simulcast: after a keyframe or a start, encoders save for a moment.
+    /// The most that it cost lately, where there are several pictures: after a keyframe or a start, encoders save for a moment.
     pub(crate) peak: u64,
     pub(crate) size: Option<(u16, u16)>,
     /// 0: not known.

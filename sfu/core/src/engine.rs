@@ -12,6 +12,7 @@ mod ingress;
 mod lifecycle;
 mod pipe_replay;
 mod pipes;
+mod published;
 mod rtcp_in;
 mod strangers;
 mod timeouts;

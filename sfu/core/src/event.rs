@@ -77,14 +77,12 @@ pub enum Event {
         /// Now.
         status: Box<ConsumerStatus>,
     },
-    /// Other encodings of a track have viewers now, and the rest may rest; or it should send more or less than so far.
+    /// Other layers of a track have viewers now, and the rest may rest; or it should send more or less than so far.
     PublishedLayers {
         /// The track.
         producer: ProducerId,
-        /// Bit per encoding, lowest quality first.
-        wanted: u8,
-        /// Bits per second of its one encoding that the best of its viewers' links carries, if none carries all of it.
-        max_bitrate: Option<u64>,
+        /// Now.
+        watched: Watched,
     },
     /// A message for participants who have no channel for it.
     Data {
@@ -164,6 +162,17 @@ pub struct ConsumerStatus {
     pub needed: u64,
     /// What the link has for this slot, bits per second; 0: not measured.
     pub available: u64,
+}
+
+/// What of a track is to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Bit per encoding, lowest quality first.
+    pub encodings: u8,
+    /// Of its one encoding so many spatial layers, counted from the lowest. `None`: all that it has.
+    pub spatial_layers: Option<u8>,
+    /// Bits per second of its one encoding that the best of its viewers' links carries, if none carries all of it.
+    pub max_bitrate: Option<u64>,
 }
 
 /// The estimate of a subscriber's link.

@@ -38,7 +38,7 @@ pub use drop_reason::{DropReason, Drops};
 pub use engine::{Engine, EngineConfig};
 pub use event::{
     Acked, Bandwidth, CloseReason, ConsumerStats, ConsumerStatus, Event, LayerStatus, Limit,
-    ProducerStats, Speaker, TransportStats,
+    ProducerStats, Speaker, TransportStats, Watched,
 };
 pub use id::{ConsumerId, ProducerId, RouterId, TransportId, WorkerId};
 pub use pipe::PipeTransmit;

@@ -7,6 +7,7 @@
 mod message;
 
 use crate::WorkerId;
+use crate::producer::ceiling::{CeilingState, Headroom};
 pub(crate) use message::{HEAD_BYTES, Head, PipeMessage, Report, State, Want};
 use std::time::{Duration, Instant};
 
@@ -31,14 +32,18 @@ pub(crate) struct PipeOut {
     pub(crate) to: WorkerId,
     /// Bit per encoding that somebody consumes there.
     pub(crate) wanted: u8,
+    /// Bit per layer that somebody there is to be shown.
+    pub(crate) watched: u8,
+    /// What the best of the links there has for it.
+    pub(crate) headroom: Headroom,
     /// Bit per encoding that goes on with its next keyframe, because the ring was full.
     pub(crate) waiting: u8,
     /// Bit per encoding that began to flow since the last [`State`].
     pub(crate) fresh: u8,
     /// Bit per encoding whose sender report is to be told.
     pub(crate) reports: u8,
-    /// What was told last: encodings that flow, those whose requests are ignored, the publisher's clock. `None`: nothing yet.
-    pub(crate) told: Option<(u8, u8, Option<i64>)>,
+    /// What was told last: encodings that flow, those whose requests are ignored, the publisher's clock and its ceiling. `None`: nothing yet.
+    pub(crate) told: Option<(u8, u8, Option<i64>, CeilingState)>,
     /// What followed the last keyframe is on its way.
     pub(crate) replay: Option<PipeReplay>,
 }
@@ -54,7 +59,17 @@ pub(crate) struct PipeReplay {
 
 impl PipeOut {
     pub(crate) fn new(to: WorkerId) -> Self {
-        Self { to, wanted: 0, waiting: 0, fresh: 0, reports: u8::MAX, told: None, replay: None }
+        Self {
+            to,
+            wanted: 0,
+            watched: 0,
+            headroom: Headroom::Unknown,
+            waiting: 0,
+            fresh: 0,
+            reports: u8::MAX,
+            told: None,
+            replay: None,
+        }
     }
 
     /// A live packet to which the replay under way will come.
@@ -71,6 +86,9 @@ pub(crate) struct PipeIn {
     pub(crate) hello: bool,
     /// What the other end believes that is wanted here.
     pub(crate) wanted: u8,
+    /// The same of layers and links.
+    pub(crate) watched: u8,
+    pub(crate) headroom: Headroom,
     /// A consumer shows another encoding than it should: what is wanted changes as soon as it has switched.
     pub(crate) switching: bool,
     /// Keyframes to ask for.
@@ -86,6 +104,8 @@ impl PipeIn {
             from,
             hello: true,
             wanted: 0,
+            watched: 0,
+            headroom: Headroom::Unknown,
             switching: false,
             keyframes: 0,
             asked: 0,

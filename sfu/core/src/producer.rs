@@ -18,6 +18,7 @@ use crate::pipe::{PipeIn, PipeOut};
 use crate::{ProducerId, speaker::LevelMeter};
 use ceiling::Ceiling;
 use encoding::Encoding;
+use layers::SPATIAL_MAX;
 use rungs::Rungs;
 use std::time::Instant;
 
@@ -36,21 +37,26 @@ pub(crate) enum Origin {
     Pipe(PipeIn),
 }
 
-/// Encodings that have viewers, a bit each, as control was told.
+/// Encodings that have viewers, or of an only one its spatial layers, a bit each, as control was told.
 #[derive(Debug)]
 pub(crate) struct Published {
     told: u8,
+    /// Its layers go on for so long when some of them still have viewers.
+    patience_us: u64,
     /// Since when fewer have viewers than control was told.
     unwatched_us: Option<u64>,
 }
 
 /// A layer without viewers goes on for so long: pages are turned and links recover.
 const REST_AFTER_US: u64 = 1_000_000;
+/// … inside an only encoding for so long: the others begin anew then, with a keyframe, for which a link that became narrow must have room again.
+const SPATIAL_REST_AFTER_US: u64 = 1_500_000;
 
 impl Published {
     /// Everything is sent until somebody says otherwise.
     fn new(encodings: usize) -> Self {
-        Self { told: all(encodings), unwatched_us: None }
+        let patience_us = if encodings == 1 { SPATIAL_REST_AFTER_US } else { REST_AFTER_US };
+        Self { told: all(encodings), patience_us, unwatched_us: None }
     }
 
     /// What control was told.
@@ -70,7 +76,8 @@ impl Published {
             return None;
         }
         let since = *self.unwatched_us.get_or_insert(now_us);
-        if now_us.saturating_sub(since) < REST_AFTER_US {
+        let patience_us = if wanted == 0 { REST_AFTER_US } else { self.patience_us };
+        if now_us.saturating_sub(since) < patience_us {
             return None;
         }
         (self.told, self.unwatched_us) = (wanted, None);
@@ -78,9 +85,14 @@ impl Published {
     }
 }
 
-/// A bit for each encoding.
+/// A bit for each encoding, or for each spatial layer that an only one may have.
 pub(crate) fn all(encodings: usize) -> u8 {
-    u8::MAX >> (8 - encodings.clamp(1, 8))
+    up_to(if encodings == 1 { SPATIAL_MAX } else { encodings })
+}
+
+/// The lowest of them.
+pub(crate) fn up_to(count: usize) -> u8 {
+    u8::MAX >> (8 - count.clamp(1, 8))
 }
 
 #[derive(Debug)]
@@ -104,7 +116,7 @@ pub(crate) struct Producer {
     pub(crate) pipes: Vec<PipeOut>,
     /// What consumers can be given.
     pub(crate) rungs: Rungs,
-    /// Which encodings have viewers.
+    /// Which layers have viewers.
     pub(crate) published: Published,
     /// The most that it should send.
     pub(crate) ceiling: Ceiling,

@@ -59,13 +59,11 @@ pub enum ServerMessage {
     LayerChanged { track: TrackId, rid: Option<String>, temporal: Option<u8> },
     /// What a slot's track is shown as, and why not better.
     TrackStatus(Box<TrackStatus>),
-    /// Encodings of the client's own track that have viewers; the rest may rest. `max_bitrate`: bits per second that the best of their links carries of
-    /// its one encoding, if none carries all of it.
+    /// What of the client's own track has viewers; the rest may rest.
     PublishedLayers {
         track: TrackId,
-        layers: Vec<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        max_bitrate: Option<u64>,
+        #[serde(flatten)]
+        watched: WatchedLayers,
     },
     /// Who speaks, loudest first.
     ActiveSpeakers { speakers: Vec<SpeakerInfo> },
@@ -105,6 +103,19 @@ pub enum ServerMessage {
     /// Of moderation.
     #[serde(untagged)]
     Moderation(ModerationNews),
+}
+
+/// What of a track has viewers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedLayers {
+    /// Encodings by rid; without simulcast the one encoding has an empty name.
+    pub layers: Vec<String>,
+    /// Of the one encoding so many spatial layers, counted from the lowest; all that it has if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spatial_layers: Option<u8>,
+    /// Bits per second that the best of their links carries of the one encoding, if none carries all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bitrate: Option<u64>,
 }
 
 /// Everything a client needs to know when it enters.

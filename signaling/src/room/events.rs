@@ -40,8 +40,8 @@ impl Room {
                 self.layer_changed(consumer, rid, temporal);
             }
             Event::ConsumerStatus { consumer, status } => self.consumer_status(consumer, *status),
-            Event::PublishedLayers { producer, wanted, max_bitrate } => {
-                self.published_layers(producer, wanted, max_bitrate);
+            Event::PublishedLayers { producer, watched } => {
+                self.published_layers(producer, watched);
             }
             Event::Stats { request, stats } => {
                 if !self.note_stats(request, &stats) {

@@ -84,6 +84,8 @@ struct Published {
     layers: Vec<String>,
     watched: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spatial_layers: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_bitrate: Option<u64>,
     limited: PublisherLimit,
 }
@@ -198,13 +200,17 @@ impl Room {
         let known = |text: &String| (!participant.is_viewer()).then(|| text.clone());
         let (tracks, without_slot) = self.received(participant, inquiry);
         let own = self.tracks.values().filter(|track| track.owner == participant.id);
-        let published = own.map(|track| Published {
-            track: track.id,
-            source: track.source,
-            layers: track.layers.clone(),
-            watched: track.watched_layers(),
-            max_bitrate: track.max_bitrate,
-            limited: track.limited,
+        let published = own.map(|track| {
+            let watched = track.watched_layers();
+            Published {
+                track: track.id,
+                source: track.source,
+                layers: track.layers.clone(),
+                watched: watched.layers,
+                spatial_layers: watched.spatial_layers,
+                max_bitrate: watched.max_bitrate,
+                limited: track.limited,
+            }
         });
         Report {
             participant: participant.id,

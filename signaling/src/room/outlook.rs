@@ -3,7 +3,7 @@
 
 use super::participant::Transport;
 use super::{Effect, Refusal, Room};
-use crate::protocol::{ErrorCode, Kind, ParticipantId};
+use crate::protocol::{ErrorCode, Kind, ParticipantId, WatchedLayers};
 use sfu::Command;
 use sfu::params::PreferredLayer;
 use std::collections::BTreeSet;
@@ -22,17 +22,9 @@ pub(crate) struct Outlook {
     /// The video section's number in the offer, and the layers of what is shown there, best first.
     pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
     /// Of its own video, the encodings that have viewers, as `published_layers` names them. `None`: it sends none, or all of it is wanted so far.
-    pub(crate) watched: Option<Watched>,
+    pub(crate) watched: Option<WatchedLayers>,
     /// The session ends, and not by its own will.
     pub(crate) farewell: Option<Farewell>,
-}
-
-/// What `published_layers` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Watched {
-    pub(crate) layers: Vec<String>,
-    /// Bits per second.
-    pub(crate) max_bitrate: Option<u64>,
 }
 
 /// What to do after the end.
@@ -148,7 +140,7 @@ impl Room {
         let layers = video.and_then(|slot| {
             let section = participant.negotiation.slot(&slot.mid)?.section.index;
             let track = self.tracks.get(&slot.track?)?;
-            let watched = track.watched_layers();
+            let watched = track.watched_layers().layers;
             let layers = track.layers.iter().rev().map(|rid| {
                 let bitrate = self.bitrates.of(track.producer, Some(rid));
                 // What rests because nobody watches it comes when it is asked for.
@@ -166,12 +158,10 @@ impl Room {
         })
     }
 
-    fn watched_of(&self, owner: ParticipantId) -> Option<Watched> {
+    fn watched_of(&self, owner: ParticipantId) -> Option<WatchedLayers> {
         let own = |track: &&super::Track| track.owner == owner && track.kind == Kind::Video;
         let track = self.tracks.values().find(own)?;
-        track
-            .watched
-            .map(|_| Watched { layers: track.watched_layers(), max_bitrate: track.max_bitrate })
+        track.watched.map(|_| track.watched_layers())
     }
 
     /// The layer extension: what the viewer wants in its video slot, now and after any switch to another track.

@@ -218,7 +218,6 @@ impl Room {
             sizes: publish.map(|publish| track::sizes(&publish.layers)).unwrap_or_default(),
             limited: PublisherLimit::None,
             watched: None,
-            max_bitrate: None,
             section,
         };
         let (producer, params) = (track.producer, Box::new(track.producer_params()));
@@ -247,7 +246,6 @@ impl Room {
         let (id, producer, params) = (track.id, track.producer, Box::new(track.producer_params()));
         let after = track.info();
         // The new producer begins with all of its encodings wanted, and so must who sends them.
-        track.max_bitrate = None;
         let resume = track.watched.take().map(|_| track.published_layers());
         self.media(Command::CloseProducer { producer: old });
         self.media(Command::CreateProducer { transport, producer, params });

@@ -5,9 +5,9 @@ use super::track::Track;
 use super::{Effect, Recipients, Refusal, Room};
 use crate::protocol::{
     LayerName, ParticipantId, PublisherLimit, ServerMessage, TrackId, TrackLimit, TrackLimited,
-    TrackStatus,
+    TrackStatus, WatchedLayers,
 };
-use sfu::{ConsumerId, ConsumerStatus, LayerStatus, Limit, ProducerId};
+use sfu::{ConsumerId, ConsumerStatus, LayerStatus, Limit, ProducerId, Watched};
 
 /// What a subscriber knows of the track in one of its slots.
 #[derive(Debug)]
@@ -87,16 +87,11 @@ impl Room {
         participant.tell_status(track, said, &mut self.effects);
     }
 
-    /// Other encodings of a track have viewers now, or their links carry more or less of it.
-    pub(super) fn published_layers(
-        &mut self,
-        producer: ProducerId,
-        wanted: u8,
-        max_bitrate: Option<u64>,
-    ) {
+    /// Other layers of a track have viewers now, or their links carry more or less of it.
+    pub(super) fn published_layers(&mut self, producer: ProducerId, watched: Watched) {
         let track = self.tracks.values_mut().find(|track| track.producer == producer);
         let Some(track) = track else { return };
-        (track.watched, track.max_bitrate) = (Some(wanted), max_bitrate);
+        track.watched = Some(watched);
         let (owner, message) = (track.owner, track.published_layers());
         self.send(owner, message);
         self.tell_follower(owner);
@@ -122,23 +117,21 @@ impl Room {
 }
 
 impl Track {
-    /// The encodings that have viewers, by rid; without simulcast the one encoding has an empty name.
-    pub(super) fn watched_layers(&self) -> Vec<String> {
-        let mask = self.watched.unwrap_or(u8::MAX);
+    /// What has viewers; without simulcast the one encoding has an empty name.
+    pub(super) fn watched_layers(&self) -> WatchedLayers {
+        let all = Watched { encodings: u8::MAX, ..Watched::default() };
+        let Watched { encodings: mask, spatial_layers, max_bitrate } = self.watched.unwrap_or(all);
         let all = match self.layers.is_empty() {
             true => vec![String::new()],
             false => self.layers.clone(),
         };
         let watched = all.into_iter().enumerate().filter(|(index, _)| mask & (1 << index) != 0);
-        watched.map(|(_, rid)| rid).collect()
+        let layers = watched.map(|(_, rid)| rid).collect();
+        WatchedLayers { layers, spatial_layers, max_bitrate }
     }
 
     pub(super) fn published_layers(&self) -> ServerMessage {
-        ServerMessage::PublishedLayers {
-            track: self.id,
-            layers: self.watched_layers(),
-            max_bitrate: self.max_bitrate,
-        }
+        ServerMessage::PublishedLayers { track: self.id, watched: self.watched_layers() }
     }
 }
 

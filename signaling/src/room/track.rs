@@ -27,10 +27,8 @@ pub(crate) struct Track {
     pub(super) sizes: Vec<(String, (u16, u16))>,
     /// What keeps its quality down at the publisher.
     pub(super) limited: PublisherLimit,
-    /// Bit per encoding: has viewers. `None`: the publisher was told nothing yet, and sends all.
-    pub(super) watched: Option<u8>,
-    /// The most that it should send, bits per second, of its one encoding.
-    pub(super) max_bitrate: Option<u64>,
+    /// What has viewers. `None`: the publisher was told nothing yet, and sends all.
+    pub(super) watched: Option<sfu::Watched>,
     pub(crate) section: NegotiatedSection,
 }
 

@@ -173,11 +173,7 @@ fn news(
     if let Some(watched) = &now.watched
         && before.is_none_or(|before| before.watched != now.watched)
     {
-        let told = match watched.max_bitrate {
-            None => json!({ "layers": watched.layers }),
-            Some(most) => json!({ "layers": watched.layers, "max_bitrate": most }),
-        };
-        news.push(("published_layers", told));
+        news.push(("published_layers", json!(watched)));
     }
     if before.is_none_or(|before| before.viewers != now.viewers) {
         news.push(("viewercount", json!({ "viewercount": now.viewers })));
@@ -202,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_state_is_told_by_what_is_new_in_it() {
-        use crate::room::Watched;
+        use crate::protocol::WatchedLayers;
         let quiet = Outlook::default();
         assert_eq!(names(None, &quiet), ["viewercount {\"viewercount\":0}"]);
         assert_eq!(names(Some(&quiet), &quiet), [""; 0]);
@@ -212,7 +208,11 @@ mod tests {
         let told = ["active {}", "layers {\"1\":[{\"rid\":\"f\"},{\"bitrate\":5,\"rid\":\"q\"}]}"];
         assert_eq!(names(Some(&quiet), &shown), told);
         let watched = |max_bitrate| Outlook {
-            watched: Some(Watched { layers: vec!["q".to_owned()], max_bitrate }),
+            watched: Some(WatchedLayers {
+                layers: vec!["q".to_owned()],
+                spatial_layers: None,
+                max_bitrate,
+            }),
             ..quiet.clone()
         };
         let told = ["published_layers {\"layers\":[\"q\"]}"];

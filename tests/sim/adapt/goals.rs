@@ -14,7 +14,7 @@ const AUDIO: u64 = 66_000;
 const USE_PERCENT: u64 = 90;
 
 /// The best layer that fits; the lowest one must be shown in any case.
-fn best(capacity: u64) -> u8 {
+pub(super) fn best(capacity: u64) -> u8 {
     let fits =
         |rate: &&u64| **rate * OVERHEAD_PERCENT / 100 + AUDIO <= capacity * USE_PERCENT / 100;
     LAYERS.iter().take_while(fits).count().saturating_sub(1) as u8
@@ -28,7 +28,7 @@ fn watch(setup: Setup, rate: u64, seconds: u64) -> (Meeting, usize) {
     (meeting, viewer)
 }
 
-fn last(meeting: &Meeting, duration: Micros) -> Range<Micros> {
+pub(super) fn last(meeting: &Meeting, duration: Micros) -> Range<Micros> {
     meeting.world.now - duration..meeting.world.now
 }
 

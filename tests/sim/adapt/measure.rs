@@ -2,7 +2,8 @@
 
 use super::scenario::Meeting;
 use crate::net::{MS, Micros};
-use std::collections::{HashMap, VecDeque};
+use crate::subscriber::Slot;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 
 /// Frame intervals that the mean is taken over, and how many it takes to have one.
@@ -42,6 +43,9 @@ impl Playback {
     pub(super) fn of_slot(meeting: &Meeting, viewer: usize, slot: usize) -> Self {
         let subscriber = meeting.viewers[viewer].subscriber;
         let slot = &meeting.world.subscribers[subscriber].slots[slot];
+        if meeting.setup.svc.is_some() {
+            return Self::of_layers(meeting, slot);
+        }
         let mut ready: HashMap<(u8, u32), Micros> = HashMap::new();
         let mut shown = Vec::new();
         for (&(_, layer, number), frame) in &slot.frames {
@@ -54,6 +58,31 @@ impl Playback {
             ready.insert((layer, number), at);
             shown.push(Shown { at, number, capture: frame.stamp.capture, layer });
         }
+        Self::of_frames(meeting, shown)
+    }
+
+    /// The highest spatial layer of each picture that could be decoded.
+    fn of_layers(meeting: &Meeting, slot: &Slot) -> Self {
+        let video = meeting.world.publishers[0].video.as_ref();
+        let coded = &video.and_then(|video| video.svc.as_ref()).expect("spatial layers").frames;
+        let mut ready: HashMap<u32, Micros> = HashMap::new();
+        let mut pictures: BTreeMap<Micros, Shown> = BTreeMap::new();
+        let mut frames: Vec<_> = slot.frames.values().collect();
+        frames.sort_unstable_by_key(|frame| frame.stamp.frame);
+        for frame in frames {
+            let number = frame.stamp.frame;
+            let refers = coded[&number].references.iter().map(|number| ready.get(number).copied());
+            let refers = refers.collect::<Option<Vec<Micros>>>().map(|at| at.into_iter().max());
+            let (Some(complete), Some(refers)) = (frame.complete, refers) else { continue };
+            let at = complete.max(refers.unwrap_or(0));
+            ready.insert(number, at);
+            let (capture, layer) = (frame.stamp.capture, frame.stamp.layer);
+            pictures.insert(capture, Shown { at, number, capture, layer });
+        }
+        Self::of_frames(meeting, pictures.into_values().collect())
+    }
+
+    fn of_frames(meeting: &Meeting, mut shown: Vec<Shown>) -> Self {
         shown.sort_unstable_by_key(|frame| (frame.at, frame.number));
         let mut newest = None;
         shown.retain(|frame| {

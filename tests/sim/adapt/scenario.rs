@@ -1,9 +1,14 @@
 //! A publisher with three layers and audio who obeys the server, and viewers behind links; what happens is sampled every 100 ms.
 
 use crate::net::{Link, MS, Micros, Path, SECOND};
+use crate::params::{audio_params, video_params};
+use crate::svc::{Format, Mode, Svc};
+use crate::workers::{FAR, pipe};
 use crate::world::{SlotSpec, Tracks, World};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use sfu_core::params::Demand;
-use sfu_core::{Command, Event};
+use sfu_core::{Command, Event, Watched};
 use std::collections::VecDeque;
 
 /// Payload bits per second of three layers, as libwebrtc sends 320x180, 640x360 and 1280x720.
@@ -30,13 +35,27 @@ pub(super) struct Setup {
     pub(super) single: Option<u64>,
     /// … and, so long after an encoder that is quick, no more than the server says.
     pub(super) capped: Option<Micros>,
+    /// One encoding with three spatial layers instead, of which a viewer is sent as much as of [`LAYERS`].
+    pub(super) svc: Option<Mode>,
+    /// Viewers are on another worker than the publisher.
+    pub(super) far: bool,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
 }
 
 impl Setup {
     pub(super) fn new(seed: u64, rtt: Micros) -> Self {
-        Self { seed, rtt, temporal: false, swing: 0, single: None, capped: None, company: false }
+        Self {
+            seed,
+            rtt,
+            temporal: false,
+            swing: 0,
+            single: None,
+            capped: None,
+            svc: None,
+            far: false,
+            company: false,
+        }
     }
 }
 
@@ -70,8 +89,8 @@ pub(super) struct Meeting {
     pub(super) world: World,
     pub(super) viewers: Vec<Viewer>,
     pub(super) setup: Setup,
-    /// Layers that publishers will switch to: (when, who, a bit each).
-    switches: VecDeque<(Micros, usize, u8)>,
+    /// What publishers will send: (when, who, what).
+    switches: VecDeque<(Micros, usize, Watched)>,
     /// Most bits per second of the only layer of the first one: (when, how many).
     caps: VecDeque<(Micros, Option<u64>)>,
     /// Events that were looked at.
@@ -80,6 +99,8 @@ pub(super) struct Meeting {
     pub(super) sending: Vec<(Micros, u8)>,
     /// Each [`Event::PublishedLayers`] for it.
     pub(super) told: Vec<(Micros, u8)>,
+    /// The same of spatial layers inside its one encoding.
+    pub(super) spatial: Vec<(Micros, Option<u8>)>,
     /// The same of the most that it is to send.
     pub(super) ceilings: Vec<(Micros, Option<u64>)>,
 }
@@ -88,18 +109,35 @@ impl Meeting {
     pub(super) fn new(setup: Setup) -> Self {
         let path = Path { delay: setup.rtt / 2, ..Path::CLEAN };
         let mut world = World::new(setup.seed, path, path);
-        let rids: &[&str] = if setup.single.is_some() { &[] } else { &["q", "h", "f"] };
+        let one = setup.single.is_some() || setup.svc.is_some();
+        let rids: &[&str] = if one { &[] } else { &["q", "h", "f"] };
         let tracks = Tracks { rids, video: true, audio: true };
         world.add_publisher(tracks);
         let video = world.publishers[0].video();
         video.temporal = setup.temporal;
         video.swing = setup.swing;
-        match setup.single {
-            Some(rate) => video.set_bitrate(0, rate),
-            None => LAYERS
+        match (setup.single, setup.svc) {
+            (Some(rate), _) => video.set_bitrate(0, rate),
+            (_, Some(mode)) => {
+                let mut svc = Svc::new(mode, &mut SmallRng::seed_from_u64(setup.seed));
+                let [low, middle, high] = LAYERS;
+                // Without a dependency descriptor nobody knows that lower layers are of no use.
+                svc.rates = Some(match mode.key && mode.format == Format::Av1 {
+                    true => LAYERS,
+                    false => [low, middle - low, high - middle],
+                });
+                video.svc = Some(svc);
+            }
+            _ => LAYERS
                 .into_iter()
                 .enumerate()
                 .for_each(|(layer, rate)| video.set_bitrate(layer, rate)),
+        }
+        if setup.far {
+            world.add_worker();
+            pipe(&mut world, World::video_of(0), video_params(rids, 1));
+            pipe(&mut world, World::audio_of(0), audio_params(2));
+            world.worker = FAR;
         }
         let mut meeting = Self {
             world,
@@ -110,6 +148,7 @@ impl Meeting {
             seen: 0,
             sending: vec![(0, 0b111)],
             told: Vec::new(),
+            spatial: Vec::new(),
             ceilings: Vec::new(),
         };
         if setup.company {
@@ -224,18 +263,20 @@ impl Meeting {
     fn obey(&mut self) {
         let seen = self.seen.min(self.world.events.len());
         for (at, event) in &self.world.events[seen..] {
-            if let Event::PublishedLayers { producer, wanted, max_bitrate } = event {
+            if let Event::PublishedLayers { producer, watched } = event {
+                let Watched { encodings, spatial_layers, max_bitrate } = *watched;
                 let publisher = (0..self.world.publishers.len())
                     .find(|&publisher| World::video_of(publisher) == *producer)
                     .expect("a publisher's track");
                 if publisher == 0 {
-                    self.told.push((*at, *wanted));
-                    self.ceilings.push((*at, *max_bitrate));
+                    self.told.push((*at, encodings));
+                    self.spatial.push((*at, spatial_layers));
+                    self.ceilings.push((*at, max_bitrate));
                 }
                 let at = at + SIGNALING + ENCODER;
-                self.switches.push_back((at, publisher, *wanted));
+                self.switches.push_back((at, publisher, *watched));
                 if let Some(lag) = self.setup.capped {
-                    self.caps.push_back((at + lag, *max_bitrate));
+                    self.caps.push_back((at + lag, max_bitrate));
                 }
             }
         }
@@ -244,7 +285,8 @@ impl Meeting {
             let whole = self.setup.single.unwrap_or(u64::MAX);
             self.world.publishers[0].video().set_bitrate(0, whole.min(most.unwrap_or(whole)));
         }
-        while let Some((at, publisher, wanted)) = self.switches.front().copied() {
+        while let Some((at, publisher, watched)) = self.switches.front().copied() {
+            let wanted = watched.encodings;
             if at > self.world.now {
                 return;
             }
@@ -261,6 +303,14 @@ impl Meeting {
                     layer.keyframe = true;
                 }
                 layer.active = active;
+            }
+            let spatial = watched.spatial_layers.unwrap_or(u8::MAX);
+            if let (Some(svc), Some(whole)) = (&mut video.svc, self.setup.svc) {
+                let spatial = spatial.min(whole.spatial);
+                if wanted != 0 && svc.mode.spatial != spatial {
+                    svc.make(spatial);
+                    video.layers[0].keyframe = true;
+                }
             }
         }
     }

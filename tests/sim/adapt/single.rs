@@ -57,7 +57,8 @@ fn a_link_too_narrow_for_it_carries_the_sound() {
 #[test]
 fn a_publisher_that_keeps_to_its_ceiling_is_seen_on_any_link() {
     let mut misses = Vec::new();
-    for setup in setups(&SEEDS) {
+    let far = setups(&SEEDS[..1]).map(|setup| Setup { far: true, ..setup });
+    for setup in setups(&SEEDS).chain(far) {
         for narrow in [400_000, 800_000, 1_500_000] {
             let single = Some(2_200_000);
             let mut meeting = Meeting::new(Setup { single, capped: Some(0), ..setup });
@@ -82,9 +83,10 @@ fn a_publisher_that_keeps_to_its_ceiling_is_seen_on_any_link() {
             let used: Vec<u64> = used.filter_map(|&(_, most)| most).collect();
             let mean = used.iter().sum::<u64>() / (used.len() as u64).max(1);
             let what = format!(
-                "seed {}, {} ms, {} kbit/s: frozen {:.1} %, {:.1} % after that, {:.1} % heard, {before} + {told} ceilings, mean {} kbit/s, whole after {whole:?} ms",
+                "seed {}, {} ms, another worker {}, {} kbit/s: frozen {:.1} %, {:.1} % after that, {:.1} % heard, {before} + {told} ceilings, mean {} kbit/s, whole after {whole:?} ms",
                 setup.seed,
                 setup.rtt / MS,
+                setup.far,
                 narrow / 1000,
                 first * 100.0,
                 then * 100.0,

@@ -2,14 +2,14 @@
 
 use super::Engine;
 use crate::Event;
-use crate::allocate::{Budget, Given, Slot, climbs_with};
+use crate::allocate::{Budget, Given, Slot};
 use crate::bandwidth::Backlog;
 use crate::consumer::Consumer;
 use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
 use crate::params::{Layer, MediaKind};
 use crate::producer::Producer;
-use crate::producer::ceiling::{Headroom, WORTH};
+use crate::producer::ceiling::Headroom;
 use crate::timers::TimerKind;
 use crate::transport::downlink::Downlink;
 use sfu_rtp::TransportFeedback;
@@ -160,7 +160,10 @@ impl Engine {
         let left = budget.map_or(0, |budget| budget.bits_per_second.saturating_sub(spent));
         let backlog = budget.map_or(Backlog::Unknown, |budget| budget.backlog);
         let guess = self.transports[key].downlink.as_ref().is_none_or(|d| d.is_guess());
-        self.set_headrooms(&slots, &given, left, budget);
+        // Before anything is sent nothing can be said of the link.
+        if self.transports[key].downlink.is_some() {
+            self.set_headrooms(&slots, &given, left, budget);
+        }
         for (&(consumer, producer), given) in slots.iter().zip(&given) {
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.footing.take(now_us, given, guess, narrowed);
@@ -169,25 +172,6 @@ impl Engine {
         }
         self.given = given;
         self.begin_probe(now, key);
-    }
-
-    /// Notes what the link has for each slot, as if the others fell for it as far as they can.
-    fn set_headrooms(
-        &mut self,
-        slots: &[(usize, usize)],
-        given: &[Given],
-        left: u64,
-        budget: Option<Budget>,
-    ) {
-        let all = slots.iter().map(|&(_, p)| self.producers[p].rungs.costs().0).sum::<u64>();
-        for (&(consumer, producer), given) in slots.iter().zip(given) {
-            let from = &self.producers[producer];
-            let others = all.saturating_sub(from.rungs.costs().0);
-            let most = budget.map(|b| (b, b.bits_per_second.saturating_sub(others)));
-            if let Some(consumer) = self.consumers.get_mut(consumer) {
-                consumer.footing.set_headroom(headroom(from, given, left, most));
-            }
-        }
     }
 
     /// Begins the next probe, if one is of use.
@@ -272,7 +256,6 @@ impl Engine {
         else {
             return;
         };
-        let starved = is_starved(producer, consumer, given, (left, backlog));
         let aim = aim(producer, given.layer);
         let before = consumer.selector.aimed();
         if before != aim {
@@ -282,8 +265,8 @@ impl Engine {
                 consumer.restart();
             }
         }
-        if starved {
-            consumer.selector.starve();
+        if is_starved(producer, consumer, given, (left, backlog)) {
+            consumer.selector.starve(producer.encodings.len() == 1);
         }
         let status = status(producer, consumer, given, left);
         let stalls = |status: &ConsumerStatus| status.limit == Limit::PublisherNotSending;
@@ -299,87 +282,6 @@ impl Engine {
         if before != aim || waits {
             self.update_published(now, from);
         }
-    }
-
-    /// Encodings of a track that somebody is to be shown, a bit each.
-    fn watched(&self, producer: &Producer) -> u8 {
-        let all = crate::producer::all(producer.encodings.len());
-        let mut wanted = producer.pipes.iter().fold(0, |wanted, pipe| wanted | pipe.wanted);
-        for consumer in producer.consumers.iter().filter_map(|&key| self.consumers.get(key)) {
-            let told = consumer.footing.told();
-            wanted |= match consumer.selector.aimed() {
-                // Whoever waits for a publisher that stalled would wait for ever if that was told to rest.
-                Aim::Nothing if told.is_some_and(|t| t.limit == Limit::PublisherNotSending) => all,
-                // It will be shown when the publisher sends no more than the link carries.
-                Aim::Nothing if is_short(consumer) && !producer.ceiling.is_ignored() => all,
-                Aim::Nothing => 0,
-                Aim::Best => all,
-                Aim::Layer(_) if producer.encodings.len() == 1 => 1,
-                Aim::Layer(layer) => {
-                    1 << usize::from(layer.spatial).min(producer.encodings.len() - 1)
-                }
-            };
-        }
-        wanted & all
-    }
-
-    /// Tells control when other encodings of a track have viewers than it knows.
-    pub(super) fn update_published(&mut self, now: Instant, key: usize) {
-        let Some(producer) = self.producers.get(key) else { return };
-        if !producer.is_video() {
-            return;
-        }
-        if producer.transport().is_none() {
-            self.tell_pipes(key);
-            return;
-        }
-        let wanted = self.watched(producer);
-        let now_us = self.clock.micros(now);
-        let producer = &mut self.producers[key];
-        let layers = producer.published.update(now_us, wanted).is_some();
-        // While it is muted its costs say nothing.
-        let sends = !producer.paused && producer.flowing != 0;
-        let ceiling = producer.encodings.len() == 1 && sends && {
-            let viewers = producer.consumers.iter().filter_map(|&key| self.consumers.get(key));
-            let headrooms =
-                viewers.filter(|consumer| !consumer.paused).map(|c| c.footing.headroom());
-            // What another worker's viewers have is not known here.
-            let piped =
-                producer.pipes.iter().any(|pipe| pipe.wanted != 0).then_some(Headroom::Enough);
-            producer.ceiling.update(now_us, headrooms.chain(piped), producer.rungs.costs())
-        };
-        if layers || ceiling {
-            let (producer, wanted, max_bitrate) =
-                (producer.id, producer.published.told(), producer.ceiling.told());
-            self.events.push_back(Event::PublishedLayers { producer, wanted, max_bitrate });
-        }
-    }
-}
-
-/// Does the link have too little for the one encoding that there is, and enough for a smaller picture?
-fn is_short(consumer: &Consumer) -> bool {
-    matches!(consumer.footing.headroom(), Headroom::Short(there) if there >= WORTH)
-}
-
-/// What the link has for a track, if nobody was given `left`; `most`: the budget, and how much of it the slot could have. `None`: nothing limits it.
-fn headroom(
-    producer: &Producer,
-    given: &Given,
-    left: u64,
-    most: Option<(Budget, u64)>,
-) -> Headroom {
-    if producer.encodings.len() != 1 || given.wanted.is_none() {
-        return Headroom::Unknown;
-    }
-    let Some((budget, most)) = most else { return Headroom::Enough };
-    let needed = climbs_with(producer.ceiling.enough(producer.rungs.costs().0));
-    let less = given.lacks > 0 || given.layer.is_none() && given.limit == Limit::Bandwidth;
-    let told = producer.ceiling.told().is_some();
-    match budget.starting || budget.keeps_lowest {
-        // An estimate that does not hold it back yet, or is too vague to.
-        true if most < needed => Headroom::Unknown,
-        false if less || told && most < needed => Headroom::Short(given.available(left)),
-        _ => Headroom::Enough,
     }
 }
 
@@ -405,18 +307,20 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
     }
 }
 
-/// Is a simulcast layer shown that the link carries no more, until the one that was given begins?
+/// Is a picture shown that the link carries no more, until a keyframe of the one that was given?
 fn is_starved(
     producer: &Producer,
     consumer: &Consumer,
     given: &Given,
     (left, backlog): (u64, Backlog),
 ) -> bool {
-    let Some(shown) = consumer.selector.current().filter(|_| producer.encodings.len() > 1) else {
-        return false;
+    let shown = match &producer.encodings[..] {
+        [only] => consumer.selector.stuck_on(only),
+        _ => consumer.selector.current().map(|shown| shown.encoding),
     };
-    let above = given.layer.is_some_and(|layer| layer.spatial < shown.encoding);
-    let same = || producer.rungs.list().iter().filter(|r| r.layer.spatial == shown.encoding);
+    let Some(shown) = shown else { return false };
+    let above = given.layer.is_some_and(|layer| layer.spatial < shown);
+    let same = || producer.rungs.list().iter().filter(|r| r.layer.spatial == shown);
     let cost = same().map(|rung| rung.bits_per_second).min().unwrap_or(0);
     let there = given.available(left);
     let share = match backlog {
@@ -453,18 +357,19 @@ fn status(producer: &Producer, consumer: &Consumer, given: &Given, left: u64) ->
     };
     let shown = consumer.selector.current().and_then(|source| {
         let given = given.layer?;
-        if producer.encodings.len() == 1 {
-            return Some(given);
-        }
-        let spatial = source.encoding;
+        // Of an only encoding, spatial layers that rest are still to come.
+        let spatial = match producer.encodings.len() {
+            1 => given.spatial.min(producer.rungs.flowing().checked_ilog2().unwrap_or(0) as u8),
+            _ => source.encoding,
+        };
         let same = producer.rungs.list().iter().filter(|rung| rung.layer.spatial == spatial);
         let temporal = same.map(|rung| rung.layer.temporal).max()?;
         let limited = spatial == given.spatial;
         Some(Layer { spatial, temporal: if limited { given.temporal } else { temporal } })
     });
-    let flows = |layer: Layer| {
-        let index = if producer.encodings.len() > 1 { layer.spatial } else { 0 };
-        producer.flowing & 1 << index != 0
+    let flows = |layer: Layer| match producer.encodings.len() {
+        1 => producer.rungs.flowing() & 1 << layer.spatial != 0,
+        _ => producer.flowing & 1 << layer.spatial != 0,
     };
     let limit = match given.layer {
         // Whatever it waits for at the moment is what the link is too narrow for.

@@ -4,11 +4,13 @@
 //! own serves them, answers their NACKs, and sends up what they need. What may be lost when the ring is full is told again, because it is
 //! state; a packet is not, and its encoding then waits for a keyframe.
 
+use super::published::waits_for_less;
 use super::{Engine, data_pipes};
 use crate::consumer::selector::Aim;
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
 use crate::pipe::{Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, Want};
+use crate::producer::ceiling::Headroom;
 use crate::producer::encoding::{Encoding, SenderReportTime};
 use crate::producer::packet::CachedPacket;
 use crate::producer::{Origin, Producer};
@@ -113,21 +115,29 @@ impl Engine {
         let Some(producer) = self.producers.get(key) else { return true };
         let wanted = match producer.origin {
             Origin::Transport(_) => None,
-            Origin::Pipe(_) => Some(self.wanted(producer)),
+            Origin::Pipe(_) => {
+                let watched = match producer.is_video() {
+                    true => (self.watched(producer), self.best_headroom(producer)),
+                    false => Default::default(),
+                };
+                Some((self.wanted(producer), watched))
+            }
         };
         let clock = &self.clock;
         let Some(producer) = self.producers.get_mut(key) else { return true };
         let id = producer.id;
-        if let (Origin::Pipe(pipe), Some((wanted, switching))) = (&mut producer.origin, wanted) {
+        if let (Origin::Pipe(pipe), Some(((wanted, switching), watched))) =
+            (&mut producer.origin, wanted)
+        {
             pipe.switching = switching;
             // What waits for the flush may change what is wanted.
-            return producer.ready.is_empty() && send_wants(id, pipe, wanted, out);
+            return producer.ready.is_empty() && send_wants(id, pipe, (wanted, watched), out);
         }
         let ignored = |(index, encoding): (usize, &Encoding)| {
             u8::from(encoding.keyframes.are_ignored()) << index
         };
         let ignored = producer.encodings.iter().enumerate().map(ignored).fold(0, |a, b| a | b);
-        let state = (producer.flowing, ignored, producer.sender_clock);
+        let state = (producer.flowing, ignored, producer.sender_clock, producer.ceiling.state());
         let mut told = true;
         for pipe in &mut producer.pipes {
             if pipe.told != Some(state) || pipe.fresh != 0 {
@@ -136,8 +146,11 @@ impl Engine {
                     fresh: pipe.fresh,
                     ignored: state.1,
                     wanted: pipe.wanted,
+                    watched: pipe.watched,
+                    headroom: pipe.headroom,
                     open: pipe.told.is_none(),
                     sender_clock: state.2,
+                    ceiling: state.3,
                 });
                 if !out.transmit(pipe.to, Head::new(id, &message).as_bytes(), &[]) {
                     told = false;
@@ -178,6 +191,8 @@ impl Engine {
                 continue;
             }
             if consumer.selector.aimed() == Aim::Nothing {
+                // What it waits for is seen by what comes.
+                targets |= u8::from(waits_for_less(consumer, producer));
                 continue;
             }
             // Nothing flows yet: whatever begins is welcome, for it may begin with a keyframe.
@@ -253,6 +268,7 @@ impl Engine {
             let index = index.ok_or(DropReason::UnknownPipe)?;
             let pipe = &mut producer.pipes[index];
             let begins = want.wanted & !std::mem::replace(&mut pipe.wanted, want.wanted);
+            (pipe.watched, pipe.headroom) = (want.watched, want.headroom);
             if want.hello {
                 pipe.told = None;
                 pipe.reports = u8::MAX;
@@ -294,11 +310,13 @@ impl Engine {
         }
         let producer = &mut self.producers[key];
         producer.sender_clock = state.sender_clock;
+        producer.ceiling.follow(state.ceiling);
         for (index, encoding) in producer.encodings.iter_mut().enumerate() {
             encoding.keyframes.told(state.ignored & (1 << index) != 0);
         }
         if let Origin::Pipe(pipe) = &mut producer.origin {
-            pipe.wanted = state.wanted;
+            (pipe.wanted, pipe.watched, pipe.headroom) =
+                (state.wanted, state.watched, state.headroom);
             if state.open {
                 // What was asked before was asked of nobody.
                 (pipe.asked, pipe.hello) = (0, false);
@@ -358,14 +376,21 @@ impl Engine {
 }
 
 /// `false`: there was no room.
-fn send_wants(id: ProducerId, pipe: &mut PipeIn, wanted: u8, out: &mut impl PipeTransmit) -> bool {
-    if pipe.wanted == wanted && pipe.keyframes == 0 && !pipe.hello {
+fn send_wants(
+    id: ProducerId,
+    pipe: &mut PipeIn,
+    (wanted, (watched, headroom)): (u8, (u8, Headroom)),
+    out: &mut impl PipeTransmit,
+) -> bool {
+    let same = pipe.watched == watched && !headroom.differs(pipe.headroom);
+    if pipe.wanted == wanted && same && pipe.keyframes == 0 && !pipe.hello {
         return true;
     }
-    let want = Want { wanted, keyframes: pipe.keyframes, hello: pipe.hello };
+    let want = Want { wanted, watched, headroom, keyframes: pipe.keyframes, hello: pipe.hello };
     if !out.transmit(pipe.from, Head::new(id, &PipeMessage::Want(want)).as_bytes(), &[]) {
         return false;
     }
     (pipe.wanted, pipe.keyframes, pipe.hello) = (wanted, 0, false);
+    (pipe.watched, pipe.headroom) = (watched, headroom);
     true
 }

@@ -1,6 +1,7 @@
 //! The bytes of one message between two workers of one process. Both ends are this code, yet nothing here trusts a length.
 
 use crate::ProducerId;
+use crate::producer::ceiling::{CeilingState, Headroom};
 use crate::producer::packet::{CARRIED, CachedPacket, Slice};
 
 /// Longest head: that of media.
@@ -16,6 +17,10 @@ const MEDIA: u8 = 4;
 pub(crate) struct Want {
     /// Bit per encoding.
     pub(crate) wanted: u8,
+    /// Bit per layer that somebody is to be shown.
+    pub(crate) watched: u8,
+    /// What the best of their links has for the track.
+    pub(crate) headroom: Headroom,
     /// Bit per encoding whose keyframe somebody waits for.
     pub(crate) keyframes: u8,
     /// This end is new and knows nothing.
@@ -31,12 +36,15 @@ pub(crate) struct State {
     pub(crate) fresh: u8,
     /// Encodings whose keyframe requests the publisher does not answer.
     pub(crate) ignored: u8,
-    /// What this worker is believed to want.
+    /// What this worker is believed to want, to be shown and to have.
     pub(crate) wanted: u8,
+    pub(crate) watched: u8,
+    pub(crate) headroom: Headroom,
     /// The first one since the pipe was opened.
     pub(crate) open: bool,
     /// Publisher's NTP clock to ours.
     pub(crate) sender_clock: Option<i64>,
+    pub(crate) ceiling: CeilingState,
 }
 
 /// Downward: a sender report of the publisher.
@@ -89,12 +97,19 @@ impl Head {
         head.put(producer.0.to_be_bytes());
         match message {
             PipeMessage::Want(want) => {
-                head.put([want.wanted, want.keyframes, u8::from(want.hello)]);
+                head.put([want.wanted, want.watched, want.keyframes, u8::from(want.hello)]);
+                head.put_headroom(want.headroom);
             }
             PipeMessage::State(state) => {
-                let flags = u8::from(state.open) | u8::from(state.sender_clock.is_some()) << 1;
-                head.put([state.flowing, state.fresh, state.ignored, state.wanted, flags]);
+                let flags = u8::from(state.open)
+                    | u8::from(state.sender_clock.is_some()) << 1
+                    | u8::from(state.ceiling.ignored) << 2;
+                head.put([state.flowing, state.fresh, state.ignored, flags]);
+                head.put([state.wanted, state.watched]);
+                head.put_headroom(state.headroom);
                 head.put(state.sender_clock.unwrap_or_default().to_be_bytes());
+                head.put(state.ceiling.told.to_be_bytes());
+                head.put(state.ceiling.whole.to_be_bytes());
             }
             PipeMessage::Report(report) => {
                 head.put([report.encoding]);
@@ -110,6 +125,16 @@ impl Head {
             }
         }
         head
+    }
+
+    fn put_headroom(&mut self, headroom: Headroom) {
+        let (kind, there) = match headroom {
+            Headroom::Unknown => (0, 0),
+            Headroom::Short(there) => (1, there),
+            Headroom::Enough => (2, 0),
+        };
+        self.put([kind]);
+        self.put(there.to_be_bytes());
     }
 
     fn put_packet(&mut self, packet: &CachedPacket) {
@@ -144,14 +169,29 @@ impl<'a> PipeMessage<'a> {
         let producer = ProducerId(reader.u64()?);
         let message = match kind {
             WANT => {
-                let [wanted, keyframes, hello] = reader.take()?;
-                Self::Want(Want { wanted, keyframes, hello: hello != 0 })
+                let [wanted, watched, keyframes, hello] = reader.take()?;
+                let headroom = reader.headroom()?;
+                Self::Want(Want { wanted, watched, headroom, keyframes, hello: hello != 0 })
             }
             STATE => {
-                let [flowing, fresh, ignored, wanted, flags] = reader.take()?;
+                let [flowing, fresh, ignored, flags] = reader.take()?;
+                let [wanted, watched] = reader.take()?;
+                let headroom = reader.headroom()?;
                 let clock = i64::from_be_bytes(reader.take()?);
                 let (open, sender_clock) = (flags & 1 != 0, (flags & 2 != 0).then_some(clock));
-                Self::State(State { flowing, fresh, ignored, wanted, open, sender_clock })
+                let (told, whole) = (reader.u64()?, reader.u64()?);
+                let ceiling = CeilingState { told, whole, ignored: flags & 4 != 0 };
+                Self::State(State {
+                    flowing,
+                    fresh,
+                    ignored,
+                    wanted,
+                    watched,
+                    headroom,
+                    open,
+                    sender_clock,
+                    ceiling,
+                })
             }
             REPORT => {
                 let [encoding] = reader.take()?;
@@ -194,6 +234,16 @@ impl Reader<'_> {
 
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_be_bytes)
+    }
+
+    fn headroom(&mut self) -> Option<Headroom> {
+        let [kind] = self.take()?;
+        let there = self.u64()?;
+        Some(match kind {
+            0 => Headroom::Unknown,
+            1 => Headroom::Short(there),
+            _ => Headroom::Enough,
+        })
     }
 
     fn packet(&mut self) -> Option<CachedPacket> {
@@ -251,22 +301,41 @@ mod tests {
         };
         let body = [7; 200];
         let messages = [
-            PipeMessage::Want(Want { wanted: 5, keyframes: 1, hello: true }),
+            PipeMessage::Want(Want {
+                wanted: 5,
+                watched: 3,
+                headroom: Headroom::Short(0x1_0000_0002),
+                keyframes: 1,
+                hello: true,
+            }),
+            PipeMessage::Want(Want {
+                wanted: 1,
+                watched: 15,
+                headroom: Headroom::Enough,
+                keyframes: 0,
+                hello: false,
+            }),
             PipeMessage::State(State {
                 flowing: 7,
                 fresh: 4,
                 ignored: 2,
                 wanted: 3,
+                watched: 7,
+                headroom: Headroom::Short(5),
                 open: true,
                 sender_clock: Some(-5),
+                ceiling: CeilingState { told: 850_000, whole: 2_000_000, ignored: true },
             }),
             PipeMessage::State(State {
                 flowing: 1,
                 fresh: 0,
                 ignored: 0,
                 wanted: 1,
+                watched: 0,
+                headroom: Headroom::Unknown,
                 open: false,
                 sender_clock: None,
+                ceiling: CeilingState::default(),
             }),
             PipeMessage::Report(Report {
                 encoding: 2,

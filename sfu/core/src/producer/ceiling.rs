@@ -26,11 +26,13 @@ const IDLE_US: u64 = 5_000_000;
 const IGNORED_PERCENT: u64 = 130;
 const IGNORED_AFTER_US: u64 = 4_000_000;
 const LAG_US: u64 = 2_000_000;
+/// Another worker is told of headroom again when it changed by so many percent.
+const TOLD_PERCENT: u64 = 5;
 /// Who has no room for the least ceiling is not waited for.
 pub(crate) const WORTH: u64 = LEAST * 100 / SHARE;
 
 /// What one viewer's link has for a track.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Headroom {
     /// Nothing was measured yet, or it is not to be shown.
     #[default]
@@ -39,6 +41,27 @@ pub(crate) enum Headroom {
     Short(u64),
     /// Enough.
     Enough,
+}
+
+impl Headroom {
+    /// Is it worth to be told to another worker, who was told `before`?
+    pub(crate) fn differs(self, before: Self) -> bool {
+        match (self, before) {
+            (Self::Short(now), Self::Short(before)) => {
+                now.abs_diff(before) * 100 > before * TOLD_PERCENT
+            }
+            (now, before) => now != before,
+        }
+    }
+}
+
+/// What the workers that have only viewers of a track are told of its ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CeilingState {
+    /// Bits per second; 0: there is none.
+    pub(crate) told: u64,
+    pub(crate) whole: u64,
+    pub(crate) ignored: bool,
 }
 
 /// See the module.
@@ -66,6 +89,17 @@ pub(crate) struct Ceiling {
 }
 
 impl Ceiling {
+    pub(crate) fn state(&self) -> CeilingState {
+        let Self { whole, ignored, .. } = *self;
+        CeilingState { told: self.told().unwrap_or(0), whole, ignored }
+    }
+
+    /// Takes what the worker of the publisher decided.
+    pub(crate) fn follow(&mut self, CeilingState { told, whole, ignored }: CeilingState) {
+        let told = (told > 0).then_some((told, 0));
+        *self = Self { told, whole, ignored, ..Self::default() };
+    }
+
     /// Bits per second.
     pub(crate) fn told(&self) -> Option<u64> {
         self.told.map(|(told, _)| told)

@@ -2,7 +2,7 @@
 
 use crate::clock::{MediaClock, ntp_diff_to_rtp};
 use crate::drop_reason::DropReason;
-use crate::params::{EncodingParams, MediaKind, ReceiveCodec};
+use crate::params::{EncodingParams, Layer, MediaKind, ReceiveCodec};
 use crate::producer::cache::PacketCache;
 use crate::producer::gop::{self, Gop};
 use crate::producer::keyframe::KeyframeRequests;
@@ -269,6 +269,16 @@ impl Encoding {
     /// The layers that this encoding has, lowest first, each for itself.
     pub(crate) fn layers(&self, now_us: u64) -> impl Iterator<Item = LayerRate> {
         self.layers.iter().flat_map(move |layers| layers.rates(self.announced, now_us))
+    }
+
+    /// Spatial layers that it has now.
+    pub(crate) fn spatial_layers(&self) -> u8 {
+        self.layers.as_ref().map_or(0, |layers| layers.spatial_layers())
+    }
+
+    /// See [`Layers::takes`].
+    pub(crate) fn takes(&self, whole: Layer, part: Layer) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.takes(whole, part))
     }
 
     /// It has run for a second, and still does: its rates say what it takes.

@@ -296,13 +296,30 @@ impl Layers {
         );
     }
 
-    /// Layers that are declared or were seen in the last second.
-    fn known(&self, now_us: u64) -> LayerSet {
-        let declared = match &self.structure {
+    fn declared(&self) -> LayerSet {
+        match &self.structure {
             Some(structure) => structure.layers(),
             None => LayerSet::of((0..self.spatial).map(|spatial| Layer { spatial, temporal: 0 })),
-        };
-        declared.union(self.rates.seen(now_us))
+        }
+    }
+
+    /// Layers that are declared or were seen in the last second.
+    fn known(&self, now_us: u64) -> LayerSet {
+        self.declared().union(self.rates.seen(now_us))
+    }
+
+    /// Spatial layers that are declared.
+    pub(crate) fn spatial_layers(&self) -> u8 {
+        self.declared().iter().map(|layer| layer.spatial + 1).max().unwrap_or(0)
+    }
+
+    /// Whether whoever is forwarded everything up to `whole` gets the frames of layer `part`: not those of lower spatial layers that only key pictures refer to.
+    pub(crate) fn takes(&self, whole: Layer, part: Layer) -> bool {
+        let below = part.spatial <= whole.spatial && part.temporal <= whole.temporal;
+        let structure = self.structure().filter(|structure| {
+            structure.exists.contains(whole) && structure.exists.contains(part)
+        });
+        structure.map_or(below, |structure| structure.includes(whole, part))
     }
 
     /// Each layer, lowest first. `announced`: the size of the whole, used where the packets do not say one.

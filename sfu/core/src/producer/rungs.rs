@@ -6,7 +6,8 @@
 use crate::allocate::{RUNGS_MAX, Rung};
 use crate::params::Layer;
 use crate::producer::encoding::Encoding;
-use crate::producer::{ENCODINGS_MAX, Producer};
+use crate::producer::layers::SPATIAL_MAX;
+use crate::producer::{ENCODINGS_MAX, Producer, up_to};
 
 /// Costs change slowly; they are looked up so often.
 const INTERVAL_US: u64 = 200_000;
@@ -31,15 +32,20 @@ const TEMPORALS: usize = 4;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 
-/// What is known of one encoding beside its packets.
+/// A spatial layer that began so lately has not sent for the whole window in which costs are counted.
+const YOUNG_US: u64 = 1_500_000;
+
+/// What is known of one encoding, or of one spatial layer of an only one, beside its packets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// Bits per second when it last flowed.
+    /// Bits per second when it last flowed, with the layers that it needs.
     bits_per_second: u64,
     /// The most lately, up to each temporal layer.
     peaks: [u64; TEMPORALS],
     /// Width and height when it last flowed.
     size: Option<(u16, u16)>,
+    /// Since when it flows.
+    since_us: Option<u64>,
     /// Since when it is asked for without coming.
     asked_us: Option<u64>,
     absent_until_us: u64,
@@ -52,6 +58,10 @@ pub(crate) struct Rungs {
     list: Vec<Rung>,
     updated_us: Option<u64>,
     known: [Known; ENCODINGS_MAX],
+    /// Bit per encoding that flowed at the last look, or of an only one per spatial layer.
+    flowing: u8,
+    /// What everything that flows costs.
+    sent: u64,
 }
 
 impl Rungs {
@@ -59,10 +69,14 @@ impl Rungs {
         &self.list
     }
 
-    /// What the lowest one and all of them cost, bits per second.
+    /// What the lowest one and all that flow cost, bits per second.
     pub(crate) fn costs(&self) -> (u64, u64) {
-        let costs = || self.list.iter().map(|rung| rung.bits_per_second);
-        (costs().min().unwrap_or(0), costs().max().unwrap_or(0))
+        (self.list.iter().map(|rung| rung.bits_per_second).min().unwrap_or(0), self.sent)
+    }
+
+    /// Bit per encoding that flowed at the last look, or of an only one per spatial layer.
+    pub(crate) fn flowing(&self) -> u8 {
+        self.flowing
     }
 
     /// Is it time for another look? To know what is wanted costs a look at every consumer.
@@ -74,63 +88,127 @@ impl Rungs {
     pub(crate) fn outdate(&mut self) {
         self.updated_us = None;
     }
+
+    /// One of several encodings.
+    fn update_encoding(&mut self, now_us: u64, encoding: &Encoding, index: usize, asked: bool) {
+        let flows = self.flowing & 1 << index != 0;
+        let available = self.known[index].look(now_us, flows, asked);
+        let before = self.list.len();
+        if flows {
+            add(&mut self.list, encoding, now_us, Some(index as u8), available);
+        }
+        let known = &mut self.known[index];
+        let expected = known.cost(USUAL[index.min(USUAL.len() - 1)], encoding.announced);
+        let added = &mut self.list[before..];
+        known.size = added.iter().filter_map(|rung| rung.size).max().or(known.size);
+        let cost = added.iter().map(|rung| rung.bits_per_second).max().filter(|cost| *cost > 0);
+        match cost {
+            Some(cost) if !encoding.is_settled(now_us) => {
+                let whole = known.whole(cost, expected, encoding.is_fresh(now_us));
+                let most = known.most(whole);
+                let scale = |rung: &mut Rung| {
+                    rung.peak = rung.bits_per_second * most / cost;
+                    rung.bits_per_second = rung.bits_per_second * whole / cost;
+                };
+                added.iter_mut().for_each(scale);
+            }
+            Some(cost) => {
+                known.learn(cost);
+                added.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
+            }
+            None => {
+                self.list.truncate(before);
+                self.rest(index, (expected, encoding.announced), available);
+            }
+        }
+    }
+
+    /// The only encoding. Of its spatial layers those that it had once and has no more rest, as encodings do.
+    fn update_only(&mut self, now_us: u64, encoding: &Encoding, wanted: u8) {
+        let has = if self.flowing == 0 { 0 } else { encoding.spatial_layers() };
+        let there = usize::from(has).min(SPATIAL_MAX);
+        self.flowing = if there == 0 { 0 } else { up_to(there) };
+        if there > 0 {
+            add(&mut self.list, encoding, now_us, None, true);
+            // What was seen of others lately is their end.
+            self.list.retain(|rung| usize::from(rung.layer.spatial) < there);
+        }
+        let cost = self.list.iter().map(|rung| rung.bits_per_second).max().filter(|cost| *cost > 0);
+        match cost {
+            Some(cost) if !encoding.is_settled(now_us) => {
+                let known = &self.known[there - 1];
+                let expected = known.cost(USUAL[USUAL.len() - 1], encoding.announced);
+                let whole = known.whole(cost, expected, encoding.is_fresh(now_us));
+                let scale =
+                    |rung: &mut Rung| rung.bits_per_second = rung.bits_per_second * whole / cost;
+                self.list.iter_mut().for_each(scale);
+            }
+            Some(_) => {
+                let several = there > 1 || self.known[1].bits_per_second > 0;
+                let layers = self.list.chunk_by_mut(|a, b| a.layer.spatial == b.layer.spatial);
+                for layer in layers {
+                    let spatial = usize::from(layer.first().map_or(0, |rung| rung.layer.spatial));
+                    let known = &mut self.known[spatial];
+                    known.learn_layer(now_us, layer);
+                    if several {
+                        layer.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
+                    }
+                }
+            }
+            None => self.list.clear(),
+        }
+        let sum = |list: &[Rung]| list.iter().map(|rung| rung.bits_per_second).max().unwrap_or(0);
+        self.sent = sum(&self.list);
+        let measured = self.list.len();
+        for spatial in 0..SPATIAL_MAX {
+            let flows = spatial < there;
+            let available = self.known[spatial].look(now_us, flows, wanted & 1 << spatial != 0);
+            let known = self.known[spatial].bits_per_second > 0;
+            if known && (!flows || measured == 0) {
+                self.rest(spatial, (0, None), available);
+            }
+        }
+        if self.list.is_empty() {
+            let usual = self.known[0].cost(USUAL[USUAL.len() - 1], encoding.announced);
+            let available = self.known[0].is_there(now_us);
+            self.rest(0, (usual, encoding.announced), available);
+        }
+        if measured == 0 {
+            self.sent = sum(&self.list);
+        }
+    }
+
+    /// Offers what does not flow. `usual`: cost and size where nothing is known.
+    fn rest(&mut self, index: usize, usual: (u64, Option<(u16, u16)>), available: bool) {
+        let known = &self.known[index];
+        let bits_per_second = known.bits_per_second.max(usual.0);
+        self.list.push(Rung {
+            layer: Layer { spatial: index as u8, temporal: 0 },
+            bits_per_second,
+            peak: known.most(bits_per_second),
+            size: known.size.or(usual.1),
+            fps: 0.0,
+            available,
+        });
+    }
 }
 
 impl Producer {
-    /// Brings [`Producer::rungs`] up to date. `wanted`: encodings that somebody should be shown.
+    /// Brings [`Producer::rungs`] up to date. `wanted`: encodings, or spatial layers of an only one, that somebody should be shown.
     pub(crate) fn update_rungs(&mut self, now_us: u64, wanted: u8) {
-        self.rungs.updated_us = Some(now_us);
-        self.rungs.list.clear();
-        let simulcast = self.encodings.len() > 1;
-        for index in 0..self.encodings.len().min(ENCODINGS_MAX) {
-            let flows = self.flowing & 1 << index != 0;
-            let available = self.rungs.known[index].look(now_us, flows, wanted & 1 << index != 0);
-            let encoding = &self.encodings[index];
-            let spatial = simulcast.then_some(index as u8);
-            let before = self.rungs.list.len();
-            if flows {
-                add(&mut self.rungs.list, encoding, now_us, spatial, available);
-            }
-            let usual = if simulcast { index } else { USUAL.len() - 1 };
-            let expected = self.rungs.known[index].cost(usual, encoding.announced);
-            let added = &mut self.rungs.list[before..];
-            let known_size = &mut self.rungs.known[index].size;
-            *known_size = added.iter().filter_map(|rung| rung.size).max().or(*known_size);
-            let size = known_size.or(encoding.announced);
-            let cost = added.iter().map(|rung| rung.bits_per_second).max().filter(|cost| *cost > 0);
-            match cost {
-                Some(cost) if !encoding.is_settled(now_us) => {
-                    // All of its layers, as far as they differ so far.
-                    let known = self.rungs.known[index].bits_per_second > 0;
-                    let whole = match known || encoding.is_fresh(now_us) {
-                        true => expected,
-                        false => expected.max(cost),
-                    };
-                    let most = self.rungs.known[index].most(whole);
-                    let scale = |rung: &mut Rung| {
-                        rung.peak = rung.bits_per_second * most / cost;
-                        rung.bits_per_second = rung.bits_per_second * whole / cost;
-                    };
-                    added.iter_mut().for_each(scale);
-                }
-                Some(cost) => {
-                    let known = &mut self.rungs.known[index];
-                    known.learn(cost);
-                    if simulcast {
-                        added.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
-                    }
-                }
-                None => {
-                    let layer = Layer { spatial: spatial.unwrap_or(0), temporal: 0 };
-                    let bits_per_second = expected;
-                    let peak = self.rungs.known[index].most(expected);
-                    self.rungs.list.truncate(before);
-                    let rung = Rung { layer, bits_per_second, peak, size, fps: 0.0, available };
-                    self.rungs.list.push(rung);
+        let Self { rungs, encodings, .. } = self;
+        rungs.updated_us = Some(now_us);
+        rungs.list.clear();
+        rungs.flowing = self.flowing;
+        match &encodings[..] {
+            [only] => rungs.update_only(now_us, only, wanted),
+            several => {
+                for (index, encoding) in several.iter().enumerate().take(ENCODINGS_MAX) {
+                    rungs.update_encoding(now_us, encoding, index, wanted & 1 << index != 0);
                 }
             }
         }
-        self.rungs.list.truncate(RUNGS_MAX);
+        rungs.list.truncate(RUNGS_MAX);
     }
 }
 
@@ -142,11 +220,13 @@ impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            let Self { bits_per_second, peaks, size, .. } = *self;
-            *self = Self { bits_per_second, peaks, size, ..Self::default() };
+            let Self { bits_per_second, peaks, size, since_us, .. } = *self;
+            let since_us = since_us.or(Some(now_us));
+            *self = Self { bits_per_second, peaks, size, since_us, ..Self::default() };
             return true;
         }
-        if now_us < self.absent_until_us {
+        self.since_us = None;
+        if !self.is_there(now_us) {
             return false;
         }
         if !asked {
@@ -161,6 +241,33 @@ impl Known {
         self.absent_until_us = now_us + (ABSENT_US << self.absences.min(ABSENT_DOUBLED_MAX));
         self.absences += 1;
         false
+    }
+
+    /// Was it not asked for in vain lately?
+    fn is_there(&self, now_us: u64) -> bool {
+        now_us >= self.absent_until_us
+    }
+
+    /// What all of it costs, that has run for too short a time to be measured: its layers, as far as they differ so far, have their share of that.
+    fn whole(&self, cost: u64, expected: u64, fresh: bool) -> u64 {
+        if self.bits_per_second > 0 || fresh { expected } else { expected.max(cost) }
+    }
+
+    /// Takes what the rungs of one spatial layer cost, and puts them right while that is not yet all of it.
+    fn learn_layer(&mut self, now_us: u64, rungs: &mut [Rung]) {
+        let size = rungs.iter().filter_map(|rung| rung.size).max();
+        self.size = size.or(self.size);
+        let cost = rungs.iter().map(|rung| rung.bits_per_second).max().unwrap_or(0);
+        let young = self.since_us.is_none_or(|at| now_us.saturating_sub(at) < YOUNG_US);
+        match young && self.bits_per_second > cost && cost > 0 {
+            true => {
+                let whole = self.bits_per_second;
+                let scale =
+                    |rung: &mut Rung| rung.bits_per_second = rung.bits_per_second * whole / cost;
+                rungs.iter_mut().for_each(scale);
+            }
+            false => self.learn(cost),
+        }
     }
 
     /// Falls slowly: the last looks before a rest see it stop.
@@ -181,12 +288,13 @@ impl Known {
         expected.max(self.peaks.into_iter().max().unwrap_or(0) * PEAK_PERCENT / 100)
     }
 
-    fn cost(&self, index: usize, size: Option<(u16, u16)>) -> u64 {
+    /// What it costs, as far as that is known; `usual`: where neither that nor the size is.
+    fn cost(&self, usual: u64, size: Option<(u16, u16)>) -> u64 {
         let usual = match size {
             Some((width, height)) => {
                 (f64::from(width) * f64::from(height) * USUAL_PER_PIXEL) as u64
             }
-            None => USUAL[index.min(USUAL.len() - 1)],
+            None => usual,
         };
         if self.bits_per_second > 0 { self.bits_per_second } else { usual }
     }
@@ -214,7 +322,11 @@ fn add(
         let cost = layer.bits_per_second * HEADERS_PERCENT / 100;
         for rung in &mut list[start..] {
             let there = rung.layer;
-            if there.spatial >= own.spatial && there.temporal >= own.temporal {
+            let taken = match spatial {
+                None => encoding.takes(there, own),
+                Some(spatial) => there.spatial == spatial && there.temporal >= own.temporal,
+            };
+            if taken {
                 rung.bits_per_second += cost;
                 rung.fps += if there.spatial == own.spatial { layer.fps } else { 0.0 };
             }

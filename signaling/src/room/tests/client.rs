@@ -5,7 +5,7 @@ use crate::protocol::{
     BindingEntry, ChatDeleted, ChatMessage, ChatNews, Kind, MediaSections, Moderated,
     ModerationNews, Offer, ParticipantInfo, ParticipantState, ParticipantUpdate, Permissions,
     PresenceNews, Ready, RoomState, Source, TrackSetting, TrackStatus, UnboundEntry, UnboundReason,
-    Waiting,
+    Waiting, WatchedLayers,
 };
 use crate::testing::{FakePeer, Way, direction};
 use std::collections::BTreeSet;
@@ -28,8 +28,7 @@ pub(super) struct Client {
     pub(super) statuses: BTreeMap<TrackId, TrackStatus>,
     pub(super) status_count: usize,
     /// Which layers of its own have viewers.
-    pub(super) watched: BTreeMap<TrackId, Vec<String>>,
-    pub(super) most: BTreeMap<TrackId, Option<u64>>,
+    pub(super) watched: BTreeMap<TrackId, WatchedLayers>,
     pub(super) permissions: Permissions,
     /// Own tracks that somebody else muted.
     pub(super) muted: Vec<TrackId>,
@@ -72,7 +71,6 @@ impl Client {
             statuses: BTreeMap::new(),
             status_count: 0,
             watched: BTreeMap::new(),
-            most: BTreeMap::new(),
             permissions: Permissions::ALL,
             muted: Vec::new(),
             chat: Vec::new(),
@@ -261,9 +259,8 @@ impl Client {
                 self.status_count += 1;
                 self.statuses.insert(status.track, *status);
             }
-            ServerMessage::PublishedLayers { track, layers, max_bitrate } => {
-                self.watched.insert(track, layers);
-                self.most.insert(track, max_bitrate);
+            ServerMessage::PublishedLayers { track, watched } => {
+                self.watched.insert(track, watched);
             }
             _ => {}
         }

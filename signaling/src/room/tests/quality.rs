@@ -6,7 +6,7 @@ use crate::protocol::{
     TrackSetting, TrackSettings,
 };
 use sfu::params::Demand;
-use sfu::{ConsumerId, ConsumerStatus, LayerStatus, Limit, ProducerId};
+use sfu::{ConsumerId, ConsumerStatus, LayerStatus, Limit, ProducerId, Watched};
 
 impl World {
     fn slot(&self, id: ParticipantId, track: TrackId) -> ConsumerId {
@@ -247,16 +247,16 @@ fn a_publisher_learns_which_layers_have_viewers() {
     let sizes: Vec<_> = sizes.iter().map(|encoding| encoding.size).collect();
     assert_eq!(sizes, [Some((320, 180)), Some((640, 360)), None], "as far as they are sizes");
     for (wanted, expected) in [(0b011, &["q", "h"][..]), (0, &[]), (0b111, &["q", "h", "f"])] {
-        world.apply(published(producer, wanted, None));
-        assert_eq!(world.client(ada).watched[&camera], expected);
+        world.apply(published(producer, wanted, (None, None)));
+        assert_eq!(world.client(ada).watched[&camera].layers, expected);
     }
-    world.apply(published(producer, 1, None));
+    world.apply(published(producer, 1, (None, None)));
     // Another form of the same track is another producer, of which all is wanted at first.
     world.client(ada).peer.section(&mid).rids = vec!["q", "h"];
     world.client(ada).dirty = true;
     world.apply(RoomCommand::Tick);
     assert_ne!(world.room.tracks[&camera].producer, producer);
-    assert_eq!(world.client(ada).watched[&camera], ["q", "h"]);
+    assert_eq!(world.client(ada).watched[&camera].layers, ["q", "h"]);
 }
 
 #[test]
@@ -266,8 +266,8 @@ fn the_one_layer_of_a_track_without_simulcast_has_an_empty_name() {
     let camera = world.track_of(ada, Source::Camera);
     let producer = world.room.tracks[&camera].producer;
     for (wanted, expected) in [(0, &[][..]), (1, &[""])] {
-        world.apply(published(producer, wanted, None));
-        assert_eq!(world.client(ada).watched[&camera], expected);
+        world.apply(published(producer, wanted, (None, None)));
+        assert_eq!(world.client(ada).watched[&camera].layers, expected);
     }
 }
 
@@ -277,20 +277,31 @@ fn a_publisher_is_told_how_much_of_its_one_layer_is_carried() {
     let ada = world.join_with_media("ada");
     let camera = world.track_of(ada, Source::Camera);
     let producer = world.room.tracks[&camera].producer;
-    for most in [Some(850_000), Some(400_000), None] {
+    let told = |world: &mut World| {
+        let watched = &world.client(ada).watched[&camera];
+        (watched.spatial_layers, watched.max_bitrate)
+    };
+    for most in [(None, Some(850_000)), (Some(1), Some(400_000)), (Some(2), None), (None, None)] {
         world.apply(published(producer, 1, most));
-        assert_eq!(world.client(ada).most[&camera], most);
+        assert_eq!(told(&mut world), most);
     }
-    world.apply(published(producer, 1, Some(1)));
+    world.apply(published(producer, 1, (Some(2), Some(1))));
     // Another form of the same track is another producer, of which nothing is known.
     let mid = world.room.tracks[&camera].mid.clone();
     world.client(ada).peer.section(&mid).rids = vec!["q", "h"];
     world.client(ada).dirty = true;
     world.apply(RoomCommand::Tick);
     assert_ne!(world.room.tracks[&camera].producer, producer);
-    assert_eq!(world.client(ada).most[&camera], None);
+    assert_eq!(told(&mut world), (None, None));
 }
 
-fn published(producer: ProducerId, wanted: u8, max_bitrate: Option<u64>) -> RoomCommand {
-    RoomCommand::Media(Event::PublishedLayers { producer, wanted, max_bitrate })
+/// `of_one`: spatial layers and bits per second of the one encoding.
+fn published(
+    producer: ProducerId,
+    encodings: u8,
+    of_one: (Option<u8>, Option<u64>),
+) -> RoomCommand {
+    let (spatial_layers, max_bitrate) = of_one;
+    let watched = Watched { encodings, spatial_layers, max_bitrate };
+    RoomCommand::Media(Event::PublishedLayers { producer, watched })
 }

@@ -2,7 +2,7 @@
 
 use super::cases::connected;
 use super::*;
-use crate::protocol::{Kind, Source};
+use crate::protocol::{Kind, Source, WatchedLayers};
 use crate::testing::{FakePeer, Way};
 use sfu::Speaker;
 
@@ -148,11 +148,16 @@ fn a_publisher_over_http_is_told_what_is_watched() {
     let producer = world.room.tracks[&world.track_of(ada, Source::Camera)].producer;
     world.step(RoomCommand::Follow { participant: ada });
     assert_eq!(world.outlook(ada).watched, None, "all of it is wanted");
-    for (wanted, layers, max_bitrate) in
-        [(0, vec![], None), (1, vec![String::new()], None), (1, vec![String::new()], Some(9))]
-    {
-        world.step(RoomCommand::Media(Event::PublishedLayers { producer, wanted, max_bitrate }));
-        assert_eq!(world.outlook(ada).watched, Some(Watched { layers, max_bitrate }));
+    for (layers, spatial_layers, max_bitrate) in [
+        (vec![], None, None),
+        (vec![String::new()], Some(2), None),
+        (vec![String::new()], None, Some(9)),
+    ] {
+        let encodings = layers.len() as u8;
+        let watched = sfu::Watched { encodings, spatial_layers, max_bitrate };
+        world.step(RoomCommand::Media(Event::PublishedLayers { producer, watched }));
+        let expected = WatchedLayers { layers, spatial_layers, max_bitrate };
+        assert_eq!(world.outlook(ada).watched, Some(expected));
     }
 }
 
