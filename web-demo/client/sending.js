@@ -21,6 +21,8 @@
 const LOOK_MS = 2000;
 /** Spatial and temporal layers of one stream, each size half of the next one or two thirds (`h`) (w3c.github.io/webrtc-svc). */
 const MODE = /^L([1-9])(T[1-9])(h?)(.*)$/;
+/** Below this a picture has one spatial layer, below twice as much two, and so on, whatever its mode says: libwebrtc leaves the others out. */
+const [LAYER_WIDTH, LAYER_HEIGHT] = [240, 135];
 /** Most bits per second and per pixel of one spatial layer, as libwebrtc has them for a layer below others; an only one would take all that there is. */
 const [LAYER_BITRATE, PIXEL_BITRATE] = [50_000, 1.6];
 /** Another change of the parameters came in between. */
@@ -40,6 +42,15 @@ export function activateLayers(sender, wanted) {
   state.wanted = wanted;
   state.running ??= run(sender, state).finally(() => (state.running = null));
   return state.running;
+}
+
+/**
+ * The sender has another track, of another size.
+ * @param {RTCRtpSender} sender
+ */
+export function fitLayers(sender) {
+  const wanted = switches.get(sender)?.wanted;
+  if (wanted && sender.track) void activateLayers(sender, { ...wanted });
 }
 
 /**
@@ -108,7 +119,10 @@ function mark({ encodings = [] }, state, track) {
  */
 function less(own, wanted, track) {
   const [, count, temporal, ratio, kind] = MODE.exec(own.scalabilityMode ?? '') ?? [];
-  const all = Number(count ?? 1);
+  const { width = 1280, height = 720 } = track?.getSettings() ?? {};
+  const [long, short] = [Math.max(width, height), Math.min(width, height)].map((pixels) => pixels / (own.scaleResolutionDownBy ?? 1));
+  const there = 1 + Math.floor(Math.log2(Math.min(long / LAYER_WIDTH, short / LAYER_HEIGHT)));
+  const all = Math.max(1, Math.min(Number(count ?? 1), there));
   const sent = Math.max(1, Math.min(wanted?.spatialLayers ?? all, all));
   let most = Math.min(wanted?.maxBitrate ?? Infinity, own.maxBitrate ?? Infinity);
   const shape = { ...own };
@@ -116,7 +130,6 @@ function less(own, wanted, track) {
     const step = ratio ? 1.5 : 2;
     shape.scalabilityMode = `L${sent}${temporal}${sent > 1 ? ratio + kind : ''}`;
     shape.scaleResolutionDownBy = (own.scaleResolutionDownBy ?? 1) * step ** (all - sent);
-    const { width = 1280, height = 720 } = track?.getSettings() ?? {};
     let bitrate = 0;
     for (let scale = shape.scaleResolutionDownBy, layer = 0; layer < sent; layer++, scale *= step) bitrate += LAYER_BITRATE + (PIXEL_BITRATE * width * height) / scale ** 2;
     most = Math.min(most, Math.round(bitrate));
@@ -126,11 +139,12 @@ function less(own, wanted, track) {
 }
 
 /**
- * Whether this is sent smaller because no viewer has use or room for more: then it is not the own connection that limits it.
+ * Whether this is sent smaller because no viewer has room for more: then it is not the own connection that limits it.
  * @param {RTCRtpSender} sender
  */
 export function isCapped(sender) {
-  return switches.get(sender)?.own !== undefined;
+  const { own, wanted } = switches.get(sender) ?? {};
+  return own !== undefined && wanted?.maxBitrate !== undefined;
 }
 
 /** Tells the server what keeps own tracks from their full quality. */

@@ -7,7 +7,7 @@
  * publication.on('viewers', ({ count }) => console.log(count));
  * ```
  */
-import { activateLayers } from './sending.js';
+import { activateLayers, fitLayers } from './sending.js';
 import { encodingsFor, isLayered, sendableCodec, trimSender } from './codecs.js';
 import { SwitchyardError } from './signaling.js';
 import { Stream } from './stream.js';
@@ -61,7 +61,9 @@ export class Publication extends Stream {
    */
   async replaceTrack(kind, track) {
     this.#tracks[kind] = track;
-    await this.#sending[kind]?.sender.replaceTrack(track);
+    const { sender } = this.#sending[kind] ?? {};
+    await sender?.replaceTrack(track);
+    if (sender) fitLayers(sender);
   }
 
   /**

@@ -15,7 +15,7 @@ use history::History;
 use redundancy::Redundancy;
 use replay::Replay;
 use rewriter::Rewriter;
-use selector::{Aim, Selector};
+use selector::Selector;
 use std::time::{Duration, Instant};
 use template::Template;
 
@@ -186,13 +186,18 @@ impl Consumer {
         self.binding = self.binding.wrapping_add(1);
         self.history.clear();
         self.switched_from = None;
-        self.selector.prefer(crate::params::PreferredLayer::default());
-        self.selector.aim(Aim::Best);
+        self.selector = Selector::default();
         self.demand = Demand::default();
         self.footing = Footing::default();
         self.replayed_again = 0;
         self.gave_up = None;
         self.restart();
+    }
+
+    /// What was sent so far is of no use any more, and not repaired.
+    pub(crate) fn leave_behind(&mut self) {
+        self.restarted_at = self.rewriter.next_seq() as u32;
+        self.spared = self.rewriter.next_seq();
     }
 
     /// Needs a keyframe and a sender report before it goes on: bound, resumed, unmuted.

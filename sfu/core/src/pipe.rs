@@ -7,8 +7,8 @@
 mod message;
 
 use crate::WorkerId;
-use crate::producer::ceiling::{CeilingState, Headroom};
-pub(crate) use message::{HEAD_BYTES, Head, PipeMessage, Report, State, Want};
+use crate::producer::ceiling::Headroom;
+pub(crate) use message::{HEAD_BYTES, Head, PipeMessage, Report, State, TrackState, Want};
 use std::time::{Duration, Instant};
 
 /// Bytes of the largest message: a datagram and what was parsed of it.
@@ -42,8 +42,8 @@ pub(crate) struct PipeOut {
     pub(crate) fresh: u8,
     /// Bit per encoding whose sender report is to be told.
     pub(crate) reports: u8,
-    /// What was told last: encodings that flow, those whose requests are ignored, the publisher's clock and its ceiling. `None`: nothing yet.
-    pub(crate) told: Option<(u8, u8, Option<i64>, CeilingState)>,
+    /// What was told last. `None`: nothing yet.
+    pub(crate) told: Option<TrackState>,
     /// What followed the last keyframe is on its way.
     pub(crate) replay: Option<PipeReplay>,
 }
@@ -84,6 +84,8 @@ pub(crate) struct PipeIn {
     pub(crate) from: WorkerId,
     /// Over there they do not know yet that this end is open.
     pub(crate) hello: bool,
+    /// What is known over there of the track was told.
+    pub(crate) informed: bool,
     /// What the other end believes that is wanted here.
     pub(crate) wanted: u8,
     /// The same of layers and links.
@@ -103,6 +105,7 @@ impl PipeIn {
         Self {
             from,
             hello: true,
+            informed: false,
             wanted: 0,
             watched: 0,
             headroom: Headroom::Unknown,

@@ -41,10 +41,10 @@ pub(crate) enum Origin {
 #[derive(Debug)]
 pub(crate) struct Published {
     told: u8,
-    /// Its layers go on for so long when some of them still have viewers.
-    patience_us: u64,
-    /// Since when fewer have viewers than control was told.
-    unwatched_us: Option<u64>,
+    /// There is one encoding.
+    only: bool,
+    /// Since when fewer have viewers than control was told, and whether any has.
+    unwatched: Option<(u64, bool)>,
 }
 
 /// A layer without viewers goes on for so long: pages are turned and links recover.
@@ -55,8 +55,7 @@ const SPATIAL_REST_AFTER_US: u64 = 1_500_000;
 impl Published {
     /// Everything is sent until somebody says otherwise.
     fn new(encodings: usize) -> Self {
-        let patience_us = if encodings == 1 { SPATIAL_REST_AFTER_US } else { REST_AFTER_US };
-        Self { told: all(encodings), patience_us, unwatched_us: None }
+        Self { told: all(encodings), only: encodings == 1, unwatched: None }
     }
 
     /// What control was told.
@@ -67,20 +66,24 @@ impl Published {
     /// Takes what is watched now; returns what control is to be told. More at once, less after a while.
     pub(crate) fn update(&mut self, now_us: u64, wanted: u8) -> Option<u8> {
         if wanted & !self.told != 0 {
-            // What may rest soon rests with the next look.
+            // What may rest soon rests with the next look, unless that would be another keyframe.
+            self.unwatched = self.unwatched.filter(|_| !self.only);
             self.told |= wanted;
             return Some(self.told);
         }
         if wanted == self.told {
-            self.unwatched_us = None;
+            self.unwatched = None;
             return None;
         }
-        let since = *self.unwatched_us.get_or_insert(now_us);
-        let patience_us = if wanted == 0 { REST_AFTER_US } else { self.patience_us };
+        // That nobody watches at all may only be the moment between two slots.
+        let some = wanted != 0;
+        let begun = self.unwatched.filter(|(_, before)| *before == some);
+        let (since, _) = *self.unwatched.insert(begun.unwrap_or((now_us, some)));
+        let patience_us = if self.only && some { SPATIAL_REST_AFTER_US } else { REST_AFTER_US };
         if now_us.saturating_sub(since) < patience_us {
             return None;
         }
-        (self.told, self.unwatched_us) = (wanted, None);
+        (self.told, self.unwatched) = (wanted, None);
         Some(wanted)
     }
 }
@@ -205,5 +208,37 @@ impl Producer {
             (0, any) => Some(any.trailing_zeros() as usize),
             (some, _) => Some(7 - some.leading_zeros() as usize),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn less_is_sent_after_a_while_and_more_at_once() {
+        let mut published = Published::new(3);
+        assert_eq!(published.update(0, 0b001), None);
+        assert_eq!(published.update(SECOND - 1, 0b001), None);
+        assert_eq!(published.update(SECOND, 0b001), Some(0b001));
+        assert_eq!(published.update(SECOND, 0b100), Some(0b101));
+        assert_eq!(published.update(2 * SECOND, 0b100), None);
+        assert_eq!(published.update(3 * SECOND, 0b100), Some(0b100));
+    }
+
+    #[test]
+    fn a_moment_without_viewers_stops_nothing_that_was_about_to_rest() {
+        let mut published = Published::new(1);
+        assert_eq!(published.update(0, 0b0001), None);
+        assert_eq!(published.update(SECOND * 14 / 10, 0), None, "between two slots");
+        assert_eq!(published.update(SECOND * 14 / 10, 0b0001), None);
+        assert_eq!(published.update(SECOND * 3, 0b0001), Some(0b0001));
+        assert_eq!(published.update(SECOND * 4, 0b0011), Some(0b0011));
+        assert_eq!(published.update(SECOND * 5, 0b0001), None);
+        assert_eq!(published.update(SECOND * 6, 0b1111), Some(0b1111));
+        assert_eq!(published.update(SECOND * 7, 0b0001), None, "not in a row");
+        assert_eq!(published.update(SECOND * 85 / 10, 0b0001), Some(0b0001));
     }
 }

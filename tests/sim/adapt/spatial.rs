@@ -178,3 +178,27 @@ fn who_has_more_room_is_not_held_down_and_takes_the_layers_along() {
         assert!(freeze < 400 * MS, "{what}: {freeze}");
     }
 }
+
+/// What stands still is asked for as it was, and not for more and more.
+#[test]
+fn a_publisher_that_stalls_is_not_asked_for_layers_that_nobody_watches() {
+    for (setup, what) in meetings(&SEEDS[..1]) {
+        let mut meeting = Meeting::new(setup);
+        let viewer = meeting.join(Link::new(WIDE));
+        meeting.run_seconds(8);
+        meeting.demand(viewer, 0, wide(320));
+        meeting.run_seconds(5);
+        assert_eq!(meeting.spatial.last().map(|(_, layers)| *layers), Some(Some(1)), "{what}");
+        let at = meeting.world.now;
+        meeting.world.publishers[0].video().enabled = false;
+        meeting.run_seconds(7);
+        for more in [Some(2), None] {
+            assert_eq!(told(&meeting, at, more), None, "{what}: {more:?}");
+        }
+        meeting.world.publishers[0].video().enabled = true;
+        let on = meeting.world.now;
+        meeting.run_seconds(4);
+        let again = Playback::of(&meeting, viewer).first(0, on);
+        assert!(again.is_some_and(|again| again < on + SECOND), "{what}: {again:?}");
+    }
+}

@@ -25,6 +25,8 @@ const JUMP_MAX: u64 = 8192;
 #[derive(Clone, Copy, Debug)]
 struct Range {
     first: u64,
+    /// The packet with which another one began: it was left out, and has no number.
+    end: u64,
     seq: i64,
     picture_id: u16,
     tl0: u8,
@@ -124,6 +126,7 @@ impl Rewriter {
         self.older.clear();
         self.range = Some(Range {
             first: packet.seq,
+            end: u64::MAX,
             seq: self.next_seq.wrapping_sub(packet.seq) as i64,
             picture_id: packet
                 .info
@@ -227,7 +230,7 @@ impl Rewriter {
         newest
     }
 
-    /// Takes a packet of the current source that is left out, so that it leaves no gap. A late one has a number reserved already, because nobody
+    /// Takes a packet of the current source that is left out, so that it leaves no gap; a second time it changes nothing. A late one has a number reserved already, because nobody
     /// knew what it was: that is returned, to be filled with nothing.
     pub(crate) fn skip(&mut self, packet: &CachedPacket) -> Option<Rewritten> {
         if packet.seq <= self.highest_source {
@@ -253,6 +256,7 @@ impl Rewriter {
         self.skipped_picture = packet.info.picture_id;
         let next = Range {
             first: packet.seq + 1,
+            end: u64::MAX,
             seq: last.seq - 1,
             picture_id: last.picture_id.wrapping_sub(u16::from(new_picture)),
             tl0: last.tl0,
@@ -262,15 +266,15 @@ impl Rewriter {
             if self.older.len() == RANGES_MAX {
                 self.older.pop_front();
             }
-            self.older.push_back(last);
+            self.older.push_back(Range { end: packet.seq, ..last });
         }
         self.range = Some(next);
         None
     }
 
     fn range_of(&self, seq: u64) -> Option<Range> {
-        let newest = self.range.filter(|range| range.first <= seq);
-        newest.or_else(|| self.older.iter().rev().find(|range| range.first <= seq).copied())
+        let ranges = self.range.iter().chain(self.older.iter().rev());
+        ranges.copied().find(|range| range.first <= seq).filter(|range| seq < range.end)
     }
 }
 
@@ -286,6 +290,20 @@ mod tests {
 
     fn switch(rewriter: &mut Rewriter, packet: &CachedPacket, offset: Option<u32>) {
         rewriter.switch(packet, (packet.timestamp, packet.arrival_us), 90_000, offset);
+    }
+
+    /// A replay and the pacer may both come to a packet.
+    #[test]
+    fn what_was_left_out_once_is_given_no_number_when_it_comes_again() {
+        let mut rewriter = Rewriter::new(0);
+        switch(&mut rewriter, &packet(100, 0), None);
+        rewriter.rewrite(&packet(100, 0)).unwrap();
+        for seq in [101, 102, 104, 102, 101, 104] {
+            assert_eq!(rewriter.skip(&packet(seq, 0)), None, "{seq}");
+        }
+        // The number of the one that was not seen is left to it.
+        assert_eq!(rewriter.rewrite(&packet(105, 9)).unwrap().seq, 2);
+        assert_eq!(rewriter.rewrite(&packet(103, 9)).unwrap().seq, 1);
     }
 
     fn frame(seq: u64, picture_id: u16) -> CachedPacket {

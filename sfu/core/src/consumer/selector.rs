@@ -3,7 +3,6 @@
 //! Between encodings it switches at keyframes. Inside one, layers that are not wanted are left out from the next picture on. More come back where
 //! what was forwarded so far is enough to decode them: at a keyframe, at a VP8 or VP9 sync point, or where the dependency descriptor says Switch.
 
-use crate::consumer::history::Sent;
 use crate::drop_reason::DropReason;
 use crate::params::{Codec, Layer, PreferredLayer};
 use crate::producer::Producer;
@@ -63,15 +62,6 @@ pub(crate) struct Told {
     pub(crate) active_targets: Option<u16>,
 }
 
-/// What is repaired no more.
-#[derive(Clone, Copy, Debug)]
-enum Left {
-    /// Encodings above this one.
-    Above(u8),
-    /// Of the only encoding all up to this packet: low halves, as in [`Sent`].
-    Until { source: u32, epoch: u16 },
-}
-
 /// A limit, and the first packet (source sequence number) for which it held.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
@@ -86,8 +76,8 @@ pub(crate) struct Selector {
     aim: Aim,
     /// Nothing above the aim is shown, also when nothing else flows yet.
     starved: bool,
-    /// What was ended for lack of room.
-    left: Option<Left>,
+    /// The highest encoding that may be repaired, since what was above it was ended for lack of room.
+    left_above: Option<u8>,
     /// Layers in force: at most these, or with a dependency descriptor the decode target of these layers.
     limit: Limit,
     /// Newest packet of the current source that was judged, and its timestamp.
@@ -112,7 +102,7 @@ impl Default for Selector {
             preferred: PreferredLayer::default(),
             aim: Aim::default(),
             starved: false,
-            left: None,
+            left_above: None,
             limit: Limit { since: 0, layer: ALL },
             newest: 0,
             picture: 0,
@@ -164,29 +154,19 @@ impl Selector {
         self.current = None;
     }
 
-    /// What is shown is far above what there is room for: it ends, and the next is at most what the allocator gives. `alone`: there is one encoding.
-    pub(crate) fn starve(&mut self, alone: bool) {
+    /// What is shown is far above what there is room for: it ends, and the next is at most what the allocator gives.
+    pub(crate) fn starve(&mut self) {
+        self.current = None;
         self.starved = true;
-        let shown = self.current.take();
-        self.left = match self.aim {
-            Aim::Layer(_) if alone => shown.map(|Source { epoch, .. }| Left::Until {
-                source: self.newest as u32,
-                epoch: epoch as u16,
-            }),
-            Aim::Layer(layer) => Some(Left::Above(layer.spatial)),
+        self.left_above = match self.aim {
+            Aim::Layer(layer) => Some(layer.spatial),
             Aim::Best | Aim::Nothing => None,
         };
     }
 
-    /// Is this packet of what was ended because there was no room for it? Nobody shows it any more.
-    pub(crate) fn has_left(&self, sent: &Sent) -> bool {
-        match self.left {
-            None => false,
-            Some(Left::Above(shown)) => sent.encoding > shown,
-            Some(Left::Until { source, epoch }) => {
-                sent.epoch == epoch && source.wrapping_sub(sent.source) as i32 >= 0
-            }
-        }
+    /// Was this encoding ended because there was no room for it?
+    pub(crate) fn has_left(&self, encoding: u8) -> bool {
+        self.left_above.is_some_and(|shown| encoding > shown)
     }
 
     /// May this encoding be shown, as far as room matters?
@@ -271,10 +251,7 @@ impl Selector {
             (true, true) => {
                 self.current = Some(source);
                 self.starved = false;
-                self.left = self.left.filter(|left| match left {
-                    Left::Above(above) => encoding <= *above,
-                    Left::Until { .. } => true,
-                });
+                self.left_above = self.left_above.filter(|above| encoding <= *above);
                 self.begin(structure, wish, packet);
                 Selection::Switch
             }

@@ -266,7 +266,10 @@ impl Engine {
             }
         }
         if is_starved(producer, consumer, given, (left, backlog)) {
-            consumer.selector.starve(producer.encodings.len() == 1);
+            consumer.selector.starve();
+            if producer.encodings.len() == 1 {
+                consumer.leave_behind();
+            }
         }
         let status = status(producer, consumer, given, left);
         let stalls = |status: &ConsumerStatus| status.limit == Limit::PublisherNotSending;

@@ -9,7 +9,9 @@ use super::{Engine, data_pipes};
 use crate::consumer::selector::Aim;
 use crate::drop_reason::DropReason;
 use crate::params::ProducerParams;
-use crate::pipe::{Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, Want};
+use crate::pipe::{
+    Head, PipeIn, PipeMessage, PipeOut, PipeTransmit, Report, State, TrackState, Want,
+};
 use crate::producer::ceiling::Headroom;
 use crate::producer::encoding::{Encoding, SenderReportTime};
 use crate::producer::packet::CachedPacket;
@@ -113,10 +115,11 @@ impl Engine {
 
     fn send_news(&mut self, key: usize, out: &mut impl PipeTransmit) -> bool {
         let Some(producer) = self.producers.get(key) else { return true };
-        let wanted = match producer.origin {
+        let wanted = match &producer.origin {
             Origin::Transport(_) => None,
-            Origin::Pipe(_) => {
-                let watched = match producer.is_video() {
+            Origin::Pipe(pipe) => {
+                let known = producer.is_video() && pipe.informed;
+                let watched = match known {
                     true => (self.watched(producer), self.best_headroom(producer)),
                     false => Default::default(),
                 };
@@ -133,30 +136,23 @@ impl Engine {
             // What waits for the flush may change what is wanted.
             return producer.ready.is_empty() && send_wants(id, pipe, (wanted, watched), out);
         }
-        let ignored = |(index, encoding): (usize, &Encoding)| {
-            u8::from(encoding.keyframes.are_ignored()) << index
-        };
-        let ignored = producer.encodings.iter().enumerate().map(ignored).fold(0, |a, b| a | b);
-        let state = (producer.flowing, ignored, producer.sender_clock, producer.ceiling.state());
+        let track = state_of(producer);
         let mut told = true;
         for pipe in &mut producer.pipes {
-            if pipe.told != Some(state) || pipe.fresh != 0 {
+            if pipe.told != Some(track) || pipe.fresh != 0 {
                 let message = PipeMessage::State(State {
-                    flowing: state.0,
+                    track,
                     fresh: pipe.fresh,
-                    ignored: state.1,
                     wanted: pipe.wanted,
                     watched: pipe.watched,
                     headroom: pipe.headroom,
                     open: pipe.told.is_none(),
-                    sender_clock: state.2,
-                    ceiling: state.3,
                 });
                 if !out.transmit(pipe.to, Head::new(id, &message).as_bytes(), &[]) {
                     told = false;
                     continue;
                 }
-                pipe.told = Some(state);
+                pipe.told = Some(track);
                 pipe.fresh = 0;
             }
             for (index, encoding) in producer.encodings.iter().enumerate() {
@@ -304,17 +300,20 @@ impl Engine {
 
     fn take_state(&mut self, now: Instant, key: usize, state: State) {
         let producer = &mut self.producers[key];
-        let before = std::mem::replace(&mut producer.flowing, state.flowing);
-        if before != state.flowing {
+        let TrackState { flowing, ignored, sender_clock, ceiling, resting } = state.track;
+        let before = std::mem::replace(&mut producer.flowing, flowing);
+        producer.rungs.follow(resting);
+        if before != flowing {
             self.mark_allocations_of(key);
         }
         let producer = &mut self.producers[key];
-        producer.sender_clock = state.sender_clock;
-        producer.ceiling.follow(state.ceiling);
+        producer.sender_clock = sender_clock;
+        producer.ceiling.follow(ceiling);
         for (index, encoding) in producer.encodings.iter_mut().enumerate() {
-            encoding.keyframes.told(state.ignored & (1 << index) != 0);
+            encoding.keyframes.told(ignored & (1 << index) != 0);
         }
         if let Origin::Pipe(pipe) = &mut producer.origin {
+            pipe.informed = true;
             (pipe.wanted, pipe.watched, pipe.headroom) =
                 (state.wanted, state.watched, state.headroom);
             if state.open {
@@ -324,7 +323,7 @@ impl Engine {
         }
         self.tell_pipes(key);
         // An encoding that begins may begin with a keyframe; then there is nothing to ask for.
-        if state.open || (before ^ state.flowing) & !state.fresh != 0 {
+        if state.open || (before ^ flowing) & !state.fresh != 0 {
             self.wish_keyframes(now, key);
         }
     }
@@ -393,4 +392,18 @@ fn send_wants(
     (pipe.wanted, pipe.keyframes, pipe.hello) = (wanted, 0, false);
     (pipe.watched, pipe.headroom) = (watched, headroom);
     true
+}
+
+/// What the workers that have only viewers of a track are told of it.
+fn state_of(producer: &Producer) -> TrackState {
+    let ignored =
+        |(index, encoding): (usize, &Encoding)| u8::from(encoding.keyframes.are_ignored()) << index;
+    let only = producer.is_video() && producer.encodings.len() == 1;
+    TrackState {
+        flowing: producer.flowing,
+        ignored: producer.encodings.iter().enumerate().map(ignored).fold(0, |a, b| a | b),
+        sender_clock: producer.sender_clock,
+        ceiling: producer.ceiling.state(),
+        resting: if only { producer.rungs.resting() } else { Default::default() },
+    }
 }

@@ -7,7 +7,7 @@ use crate::consumer::Consumer;
 use crate::consumer::selector::Aim;
 use crate::event::{Limit, Watched};
 use crate::producer::ceiling::{Headroom, WORTH};
-use crate::producer::{self, Producer};
+use crate::producer::{self, Origin, Producer};
 use std::time::Instant;
 
 impl Engine {
@@ -28,8 +28,12 @@ impl Engine {
             let Some(consumer) = self.consumers.get_mut(consumer) else { continue };
             let before = consumer.footing.headroom();
             consumer.footing.set_headroom(headroom);
-            if from.transport().is_none() && headroom.differs(before) {
-                self.tell_pipes(producer);
+            if let Origin::Pipe(pipe) = &from.origin {
+                let told = pipe.headroom;
+                let better = headroom > told || !before.differs(told);
+                if better && headroom.differs(told) {
+                    self.tell_pipes(producer);
+                }
             }
         }
     }
@@ -42,12 +46,19 @@ impl Engine {
             let told = consumer.footing.told();
             wanted |= match consumer.selector.aimed() {
                 // Whoever waits for a publisher that stalled would wait for ever if that was told to rest.
-                Aim::Nothing if told.is_some_and(|t| t.limit == Limit::PublisherNotSending) => all,
-                Aim::Nothing if waits_for_less(consumer, producer) => all,
+                Aim::Nothing if told.is_some_and(|t| t.limit == Limit::PublisherNotSending) => {
+                    asked_for(producer).unwrap_or(all)
+                }
+                Aim::Nothing if waits_for_less(consumer, producer) => producer::up_to(1),
                 Aim::Nothing => 0,
+                Aim::Best if producer.flowing != 0 && self.is_undecided(consumer, producer) => 0,
                 Aim::Best => all,
                 Aim::Layer(layer) if producer.encodings.len() == 1 => {
-                    producer::up_to(usize::from(layer.spatial) + 1)
+                    // What the publisher cannot send now it sends by itself when it can.
+                    match producer.rungs.is_top(layer.spatial) {
+                        true => all,
+                        false => producer::up_to(usize::from(layer.spatial) + 1),
+                    }
                 }
                 Aim::Layer(layer) => {
                     1 << usize::from(layer.spatial).min(producer.encodings.len() - 1)
@@ -55,6 +66,15 @@ impl Engine {
             };
         }
         wanted & all
+    }
+
+    /// Will the allocator decide in a moment? For who is not connected yet everything is made ready, but not where that is a keyframe for all others.
+    fn is_undecided(&self, consumer: &Consumer, producer: &Producer) -> bool {
+        let transport = self.transports.get(consumer.transport);
+        match transport.filter(|transport| transport.is_connected() && !consumer.paused) {
+            Some(transport) => transport.allocation_due,
+            None => producer.encodings.len() == 1,
+        }
     }
 
     /// What the best of the links has on which a track is shown.
@@ -81,9 +101,9 @@ impl Engine {
         let (wanted, only) = (self.watched(producer), producer.encodings.len() == 1);
         let now_us = self.clock.micros(now);
         // While it is muted its costs say nothing.
-        let sends = only && !producer.paused && producer.flowing != 0;
-        let piped = !self.producers[key].pipes.is_empty();
-        if sends && piped && self.producers[key].rungs.are_due(now_us) {
+        let counts = only && !producer.paused;
+        let sends = counts && producer.flowing != 0;
+        if counts && !producer.pipes.is_empty() && producer.rungs.are_due(now_us) {
             // Nobody may watch it here, where its costs would be looked at.
             self.producers[key].update_rungs(now_us, wanted);
         }
@@ -110,6 +130,15 @@ impl Engine {
             self.tell_pipes(key);
         }
     }
+}
+
+/// The spatial layers of an only encoding that its publisher was asked for, if it was for any.
+fn asked_for(producer: &Producer) -> Option<u8> {
+    let asked = match &producer.origin {
+        Origin::Transport(_) => producer.published.told(),
+        Origin::Pipe(pipe) => pipe.watched,
+    };
+    Some(asked).filter(|asked| producer.encodings.len() == 1 && *asked != 0)
 }
 
 /// Will the one encoding that there is be shown when the publisher sends less, for which the link has enough?

@@ -38,7 +38,7 @@ pub(crate) fn retransmit(
     let haste = haste(producer, transport);
     match consumer.history.resend(flush.now_us, seq, next, transport.rtt, haste) {
         // The link carries that layer no more: a keyframe of a lower one is awaited, or what was lost before it came.
-        Resend::Send { sent, .. } if consumer.selector.has_left(&sent) => {
+        Resend::Send { sent, .. } if consumer.selector.has_left(sent.encoding) => {
             Err(DropReason::BeforeSwitch)
         }
         Resend::Send { sent, copies } => {

@@ -49,7 +49,7 @@ impl Fan<'_> {
                 }
                 seq += 1;
                 // The link carries that layer no more.
-                if consumer.selector.has_left(&sent) {
+                if consumer.selector.has_left(sent.encoding) {
                     continue;
                 }
                 let needed = repair::is_needed(producer, &sent);

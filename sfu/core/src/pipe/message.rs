@@ -2,10 +2,12 @@
 
 use crate::ProducerId;
 use crate::producer::ceiling::{CeilingState, Headroom};
+use crate::producer::layers::SPATIAL_MAX;
 use crate::producer::packet::{CARRIED, CachedPacket, Slice};
+use crate::producer::rungs::Resting;
 
-/// Longest head: that of media.
-pub(crate) const HEAD_BYTES: usize = 64;
+/// Longest head: that of a track's state.
+pub(crate) const HEAD_BYTES: usize = 96;
 
 const WANT: u8 = 1;
 const STATE: u8 = 2;
@@ -27,24 +29,31 @@ pub(crate) struct Want {
     pub(crate) hello: bool,
 }
 
+/// What the publisher's worker knows of a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrackState {
+    /// Bit per encoding.
+    pub(crate) flowing: u8,
+    /// Encodings whose keyframe requests the publisher does not answer.
+    pub(crate) ignored: u8,
+    /// Publisher's NTP clock to ours.
+    pub(crate) sender_clock: Option<i64>,
+    pub(crate) ceiling: CeilingState,
+    pub(crate) resting: [Resting; SPATIAL_MAX],
+}
+
 /// Downward: what is known of the track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    /// Bit per encoding.
-    pub(crate) flowing: u8,
+    pub(crate) track: TrackState,
     /// Encodings that began just now: their first packet follows.
     pub(crate) fresh: u8,
-    /// Encodings whose keyframe requests the publisher does not answer.
-    pub(crate) ignored: u8,
     /// What this worker is believed to want, to be shown and to have.
     pub(crate) wanted: u8,
     pub(crate) watched: u8,
     pub(crate) headroom: Headroom,
     /// The first one since the pipe was opened.
     pub(crate) open: bool,
-    /// Publisher's NTP clock to ours.
-    pub(crate) sender_clock: Option<i64>,
-    pub(crate) ceiling: CeilingState,
 }
 
 /// Downward: a sender report of the publisher.
@@ -101,15 +110,21 @@ impl Head {
                 head.put_headroom(want.headroom);
             }
             PipeMessage::State(state) => {
+                let TrackState { flowing, ignored, sender_clock, ceiling, resting } = state.track;
                 let flags = u8::from(state.open)
-                    | u8::from(state.sender_clock.is_some()) << 1
-                    | u8::from(state.ceiling.ignored) << 2;
-                head.put([state.flowing, state.fresh, state.ignored, flags]);
+                    | u8::from(sender_clock.is_some()) << 1
+                    | u8::from(ceiling.ignored) << 2;
+                head.put([flowing, state.fresh, ignored, flags]);
                 head.put([state.wanted, state.watched]);
                 head.put_headroom(state.headroom);
-                head.put(state.sender_clock.unwrap_or_default().to_be_bytes());
-                head.put(state.ceiling.told.to_be_bytes());
-                head.put(state.ceiling.whole.to_be_bytes());
+                head.put(sender_clock.unwrap_or_default().to_be_bytes());
+                head.put(ceiling.told.to_be_bytes());
+                head.put(ceiling.whole.to_be_bytes());
+                for Resting { bits_per_second, size: (width, height) } in resting {
+                    head.put(bits_per_second.to_be_bytes());
+                    head.put(width.to_be_bytes());
+                    head.put(height.to_be_bytes());
+                }
             }
             PipeMessage::Report(report) => {
                 head.put([report.encoding]);
@@ -181,17 +196,13 @@ impl<'a> PipeMessage<'a> {
                 let (open, sender_clock) = (flags & 1 != 0, (flags & 2 != 0).then_some(clock));
                 let (told, whole) = (reader.u64()?, reader.u64()?);
                 let ceiling = CeilingState { told, whole, ignored: flags & 4 != 0 };
-                Self::State(State {
-                    flowing,
-                    fresh,
-                    ignored,
-                    wanted,
-                    watched,
-                    headroom,
-                    open,
-                    sender_clock,
-                    ceiling,
-                })
+                let mut resting = [Resting::default(); SPATIAL_MAX];
+                for layer in &mut resting {
+                    layer.bits_per_second = reader.u32()?;
+                    layer.size = (reader.u16()?, reader.u16()?);
+                }
+                let track = TrackState { flowing, ignored, sender_clock, ceiling, resting };
+                Self::State(State { track, fresh, wanted, watched, headroom, open })
             }
             REPORT => {
                 let [encoding] = reader.take()?;
@@ -316,26 +327,29 @@ mod tests {
                 hello: false,
             }),
             PipeMessage::State(State {
-                flowing: 7,
+                track: TrackState {
+                    flowing: 7,
+                    ignored: 2,
+                    sender_clock: Some(-5),
+                    ceiling: CeilingState { told: 850_000, whole: 2_000_000, ignored: true },
+                    resting: [3, 0, 1_700_000, 9].map(|bits_per_second| Resting {
+                        bits_per_second,
+                        size: (1280, bits_per_second as u16),
+                    }),
+                },
                 fresh: 4,
-                ignored: 2,
                 wanted: 3,
                 watched: 7,
                 headroom: Headroom::Short(5),
                 open: true,
-                sender_clock: Some(-5),
-                ceiling: CeilingState { told: 850_000, whole: 2_000_000, ignored: true },
             }),
             PipeMessage::State(State {
-                flowing: 1,
+                track: TrackState { flowing: 1, ..TrackState::default() },
                 fresh: 0,
-                ignored: 0,
                 wanted: 1,
                 watched: 0,
                 headroom: Headroom::Unknown,
                 open: false,
-                sender_clock: None,
-                ceiling: CeilingState::default(),
             }),
             PipeMessage::Report(Report {
                 encoding: 2,

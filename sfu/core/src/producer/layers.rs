@@ -155,6 +155,8 @@ pub(crate) struct Layers {
     serial: u8,
     /// Spatial layers as the payload states them, or as came.
     spatial: u8,
+    /// Packet that stated them.
+    stated_at: u64,
     sizes: [Option<(u16, u16)>; SPATIAL_MAX],
     rates: LayerRates,
 }
@@ -188,7 +190,10 @@ impl Layers {
         packet.info = codec::inspect(packet.codec, payload);
         if packet.info.keyframe || packet.codec == Codec::Vp9 {
             let stated = codec::stated_layers(packet.codec, payload);
-            stated.into_iter().for_each(|stated| self.state(&stated));
+            if let Some(stated) = stated.filter(|_| packet.seq >= self.stated_at) {
+                self.state(&stated);
+                self.stated_at = packet.seq;
+            }
         }
         match packet.carried[DESCRIPTOR].of(bytes) {
             Some(value) => self.read_descriptor(packet, value),
@@ -200,7 +205,9 @@ impl Layers {
                     // The rest of a fragment does not say its layers: a frame could be torn in two.
                     (packet.info.spatial, packet.info.temporal) = (0, 0);
                 }
-                self.spatial = self.spatial.max(packet.info.spatial + 1);
+                if packet.seq >= self.stated_at {
+                    self.spatial = self.spatial.max(packet.info.spatial + 1);
+                }
                 false
             }
         }

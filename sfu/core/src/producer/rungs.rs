@@ -32,6 +32,8 @@ const TEMPORALS: usize = 4;
 /// Payload with its headers, in percent: 50 bytes beside about 1100.
 const HEADERS_PERCENT: u64 = 105;
 
+/// A spatial layer that was asked for in vain so often, while others came, is none any more: the publisher has a smaller picture, or another mode.
+const FORGOTTEN_AFTER: u32 = 2;
 /// A spatial layer that began so lately has not sent for the whole window in which costs are counted.
 const YOUNG_US: u64 = 1_500_000;
 
@@ -52,6 +54,14 @@ struct Known {
     absences: u32,
 }
 
+/// A spatial layer of an only encoding that rests, as other workers are told of it. Without a bitrate there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resting {
+    pub(crate) bits_per_second: u32,
+    /// Width and height; 0: not known.
+    pub(crate) size: (u16, u16),
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Rungs {
@@ -60,7 +70,7 @@ pub(crate) struct Rungs {
     known: [Known; ENCODINGS_MAX],
     /// Bit per encoding that flowed at the last look, or of an only one per spatial layer.
     flowing: u8,
-    /// What everything that flows costs.
+    /// Of an only encoding, what everything that flows costs.
     sent: u64,
 }
 
@@ -69,9 +79,37 @@ impl Rungs {
         &self.list
     }
 
-    /// What the lowest one and all that flow cost, bits per second.
+    /// What the lowest one costs, and of an only encoding all that flow, bits per second.
     pub(crate) fn costs(&self) -> (u64, u64) {
         (self.list.iter().map(|rung| rung.bits_per_second).min().unwrap_or(0), self.sent)
+    }
+
+    /// The spatial layers of an only encoding that rest.
+    pub(crate) fn resting(&self) -> [Resting; SPATIAL_MAX] {
+        let mut resting = [Resting::default(); SPATIAL_MAX];
+        for (spatial, (layer, known)) in resting.iter_mut().zip(&self.known).enumerate() {
+            if self.flowing & 1 << spatial == 0 {
+                let bits_per_second = known.bits_per_second.try_into().unwrap_or(u32::MAX);
+                *layer = Resting { bits_per_second, size: known.size.unwrap_or_default() };
+            }
+        }
+        resting
+    }
+
+    /// Takes what another worker knows of them.
+    pub(crate) fn follow(&mut self, resting: [Resting; SPATIAL_MAX]) {
+        for (known, layer) in self.known.iter_mut().zip(resting) {
+            if known.bits_per_second == 0 && layer.bits_per_second > 0 {
+                known.bits_per_second = layer.bits_per_second.into();
+                known.size = Some(layer.size).filter(|(width, _)| *width > 0);
+                self.updated_us = None;
+            }
+        }
+    }
+
+    /// No better picture of an only encoding can be had now.
+    pub(crate) fn is_top(&self, spatial: u8) -> bool {
+        self.list.iter().all(|rung| !rung.available || rung.layer.spatial <= spatial)
     }
 
     /// Bit per encoding that flowed at the last look, or of an only one per spatial layer.
@@ -125,7 +163,7 @@ impl Rungs {
 
     /// The only encoding. Of its spatial layers those that it had once and has no more rest, as encodings do.
     fn update_only(&mut self, now_us: u64, encoding: &Encoding, wanted: u8) {
-        let has = if self.flowing == 0 { 0 } else { encoding.spatial_layers() };
+        let has = if self.flowing == 0 { 0 } else { encoding.spatial_layers().max(1) };
         let there = usize::from(has).min(SPATIAL_MAX);
         self.flowing = if there == 0 { 0 } else { up_to(there) };
         if there > 0 {
@@ -162,7 +200,12 @@ impl Rungs {
         let measured = self.list.len();
         for spatial in 0..SPATIAL_MAX {
             let flows = spatial < there;
-            let available = self.known[spatial].look(now_us, flows, wanted & 1 << spatial != 0);
+            // Of a publisher that sends nothing at all, no layer is more likely to come than another.
+            let asked = if there == 0 { wanted != 0 } else { wanted & 1 << spatial != 0 };
+            let available = self.known[spatial].look(now_us, flows, asked);
+            if there > 0 && self.known[spatial].absences >= FORGOTTEN_AFTER {
+                self.known[spatial] = Known::default();
+            }
             let known = self.known[spatial].bits_per_second > 0;
             if known && (!flows || measured == 0) {
                 self.rest(spatial, (0, None), available);
