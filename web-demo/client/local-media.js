@@ -10,6 +10,7 @@
  * ```
  */
 import { deviceIdOf, listDevices, onDevicesChanged, openDevice, openScreen } from './devices.js';
+import { fewerLayers } from './spatial-layers.js';
 import { rememberChoices, rememberedChoices } from './storage.js';
 
 /** @typedef {import('./room.js').Room} Room */
@@ -247,6 +248,7 @@ export class LocalMedia {
     this.#watch(track, device);
     try {
       this[device] = await this.#room.publish(track, { source: device, ...this.#video });
+      this[device].options.fewerLayers = fewerLayers;
     } catch (error) {
       track.stop();
       throw error;

@@ -104,7 +104,11 @@
  */
 
 /** @typedef {{type: 'track_status', track: string} & TrackStatus} TrackStatusMessage */
-/** @typedef {{layers: string[], spatial_layers?: number, max_bitrate?: number}} WatchedLayers */
+/**
+ * What of a track somebody watches: encodings by rid, `''` for the one encoding of a track without layers; of that one so many spatial layers, and the most
+ * bits per second.
+ * @typedef {{layers: string[], spatial_layers?: number, max_bitrate?: number}} WatchedLayers
+ */
 /** @typedef {{type: 'published_layers', track: string} & WatchedLayers} PublishedLayers */
 /** @typedef {{participant: string, track: string, level: number}} Speaker */
 /** @typedef {{type: 'active_speakers', speakers: Speaker[]}} ActiveSpeakers */

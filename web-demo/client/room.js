@@ -13,7 +13,7 @@ import { MediaWatch } from './media-watch.js';
 import { People } from './people.js';
 import { FINAL_REASONS, Reconnection, describeLoss, goOn, isFinal } from './reconnect.js';
 import { Roster } from './roster.js';
-import { fitLayers, LimitReporter, obey, sendLayers } from './sending.js';
+import { LimitReporter, obey, sendLayers } from './sending.js';
 import { Signaling, SwitchyardError, isLoss, unlessLost } from './signaling.js';
 import { StatsReader } from './stats.js';
 import { LocalTrack } from './tracks.js';
@@ -175,9 +175,7 @@ export class Room extends Emitter {
       mediaStreamTrack.enabled = !local.muted;
       local.mediaStreamTrack = mediaStreamTrack;
     }
-    const sender = local.transceiver?.sender;
-    await sender?.replaceTrack(mediaStreamTrack);
-    if (sender) fitLayers(sender);
+    await local.transceiver?.sender.replaceTrack(mediaStreamTrack);
     this.emit('localtrackupdated', { track: local });
   }
 

@@ -7,24 +7,12 @@
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
 /** @typedef {import('./stats.js').TrackStats} TrackStats */
 
-/** @typedef {import('./codecs.js').LayeredEncoding} LayeredEncoding */
-
-/**
- * What of a track is to be sent: encodings by rid, `''` for the one encoding of a track without layers; of that one so many spatial layers, and the most
- * bits per second.
- * @typedef {{layers: string[], spatialLayers?: number, maxBitrate?: number}} Watched
- */
-/** @typedef {Pick<LayeredEncoding, 'maxBitrate' | 'scalabilityMode' | 'scaleResolutionDownBy'>} Shape */
-/** `own`: the shape of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: Shape, running: Promise<void> | null}} Switch */
+/** What of a track is to be sent. @typedef {import('./protocol.js').WatchedLayers} Watched */
+/** Leaves out spatial layers, and returns whether there is anything to be changed: see `spatial-layers.js`. @typedef {(sender: RTCRtpSender, encoding: RTCRtpEncodingParameters, wanted: Watched | null) => boolean} Shape */
+/** `own`: the limit of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: {maxBitrate?: number}, running: Promise<void> | null}} Switch */
 
 /** How often the browser is asked what limits it. */
 const LOOK_MS = 2000;
-/** Spatial and temporal layers of one stream, each size half of the next one or two thirds (`h`) (w3c.github.io/webrtc-svc). */
-const MODE = /^L([1-9])(T[1-9])(h?)(.*)$/;
-/** Below this a picture has one spatial layer, below twice as much two, and so on, whatever its mode says: libwebrtc leaves the others out. */
-const [LAYER_WIDTH, LAYER_HEIGHT] = [240, 135];
-/** Most bits per second and per pixel of one spatial layer, as libwebrtc has them for a layer below others; an only one would take all that there is. */
-const [LAYER_BITRATE, PIXEL_BITRATE] = [50_000, 1.6];
 /** Another change of the parameters came in between. */
 const TRIES_MAX = 3;
 
@@ -35,36 +23,30 @@ const switches = new WeakMap();
  * Sends what is wanted and rests the others; one change per sender at a time, and of several that come meanwhile the last.
  * @param {RTCRtpSender} sender
  * @param {Watched | null} wanted null: all
+ * @param {Shape} [shape]
  */
-export function activateLayers(sender, wanted) {
+export function activateLayers(sender, wanted, shape) {
   const state = switches.get(sender) ?? { wanted: null, running: null };
   switches.set(sender, state);
   state.wanted = wanted;
-  state.running ??= run(sender, state).finally(() => (state.running = null));
+  state.running ??= run(sender, state, shape).finally(() => (state.running = null));
   return state.running;
-}
-
-/**
- * The sender has another track, of another size.
- * @param {RTCRtpSender} sender
- */
-export function fitLayers(sender) {
-  const wanted = switches.get(sender)?.wanted;
-  if (wanted && sender.track) void activateLayers(sender, { ...wanted });
 }
 
 /**
  * @param {RTCRtpSender} sender
  * @param {Switch} state
+ * @param {Shape} [shape]
  */
-async function run(sender, state) {
+async function run(sender, state, shape) {
   for (let tries = 0; tries < TRIES_MAX; ) {
     const { wanted } = state;
     const parameters = sender.getParameters();
     try {
-      if (mark(parameters, state, sender.track)) await sender.setParameters(parameters);
+      const changed = mark(parameters, state);
+      if (shape?.(sender, parameters.encodings[0], wanted) || changed) await sender.setParameters(parameters);
       // Not before: a limit that could not be taken back would count as the own one.
-      if (isWhole(wanted) && parameters.encodings[0]?.active) delete state.own;
+      if (wanted?.max_bitrate === undefined) delete state.own;
       if (state.wanted === wanted) return;
       tries = 0;
     } catch (error) {
@@ -75,67 +57,26 @@ async function run(sender, state) {
   }
 }
 
-/** @param {Watched | null} wanted */
-function isWhole(wanted) {
-  return wanted?.spatialLayers === undefined && wanted?.maxBitrate === undefined;
-}
-
 /**
  * Returns whether anything is to be changed.
  * @param {RTCRtpSendParameters} parameters
  * @param {Switch} state
- * @param {MediaStreamTrack | null} track
  */
-function mark({ encodings = [] }, state, track) {
-  const layers = state.wanted?.layers ?? null;
+function mark({ encodings = [] }, state) {
+  const { layers = null, max_bitrate: maxBitrate } = state.wanted ?? {};
   let changed = false;
   for (const encoding of encodings) {
     const active = layers === null || layers.includes(encoding.rid ?? '') || (encodings.length === 1 && layers.length > 0);
     changed ||= active !== (encoding.active ?? true);
     encoding.active = active;
   }
-  /** @type {LayeredEncoding} */
-  const encoding = encodings[0];
-  // What is not sent at all stays as it is.
-  if (encodings.length !== 1 || !encoding.active || (isWhole(state.wanted) && !state.own)) return changed;
-  const { maxBitrate, scalabilityMode, scaleResolutionDownBy } = encoding;
-  state.own ??= { maxBitrate, scalabilityMode, scaleResolutionDownBy };
-  const next = less(state.own, state.wanted, track);
-  for (const name of /** @type {const} */ (['maxBitrate', 'scalabilityMode', 'scaleResolutionDownBy'])) {
-    if (encoding[name] === next[name]) continue;
-    changed = true;
-    if (next[name] === undefined) delete encoding[name];
-    else Object.assign(encoding, { [name]: next[name] });
-  }
+  if (encodings.length !== 1 || (maxBitrate === undefined && !state.own)) return changed;
+  const [encoding] = encodings;
+  state.own ??= { maxBitrate: encoding.maxBitrate };
+  const most = Math.min(maxBitrate ?? Infinity, state.own.maxBitrate ?? Infinity);
+  changed ||= most !== (encoding.maxBitrate ?? Infinity);
+  encoding.maxBitrate = most < Infinity ? most : undefined;
   return changed;
-}
-
-/**
- * The shape with fewer spatial layers, the highest of which then has the size of the whole, and with fewer bits.
- * @param {Shape} own
- * @param {Watched | null} wanted
- * @param {MediaStreamTrack | null} track
- * @returns {Shape}
- */
-function less(own, wanted, track) {
-  const [, count, temporal, ratio, kind] = MODE.exec(own.scalabilityMode ?? '') ?? [];
-  const { width = 1280, height = 720 } = track?.getSettings() ?? {};
-  const [long, short] = [Math.max(width, height), Math.min(width, height)].map((pixels) => pixels / (own.scaleResolutionDownBy ?? 1));
-  const there = 1 + Math.floor(Math.log2(Math.min(long / LAYER_WIDTH, short / LAYER_HEIGHT)));
-  const all = Math.max(1, Math.min(Number(count ?? 1), there));
-  const sent = Math.max(1, Math.min(wanted?.spatialLayers ?? all, all));
-  let most = Math.min(wanted?.maxBitrate ?? Infinity, own.maxBitrate ?? Infinity);
-  const shape = { ...own };
-  if (sent < all) {
-    const step = ratio ? 1.5 : 2;
-    shape.scalabilityMode = `L${sent}${temporal}${sent > 1 ? ratio + kind : ''}`;
-    shape.scaleResolutionDownBy = (own.scaleResolutionDownBy ?? 1) * step ** (all - sent);
-    let bitrate = 0;
-    for (let scale = shape.scaleResolutionDownBy, layer = 0; layer < sent; layer++, scale *= step) bitrate += LAYER_BITRATE + (PIXEL_BITRATE * width * height) / scale ** 2;
-    most = Math.min(most, Math.round(bitrate));
-  }
-  shape.maxBitrate = Number.isFinite(most) ? most : undefined;
-  return shape;
 }
 
 /**
@@ -143,8 +84,7 @@ function less(own, wanted, track) {
  * @param {RTCRtpSender} sender
  */
 export function isCapped(sender) {
-  const { own, wanted } = switches.get(sender) ?? {};
-  return own !== undefined && wanted?.maxBitrate !== undefined;
+  return switches.get(sender)?.own !== undefined;
 }
 
 /** Tells the server what keeps own tracks from their full quality. */
@@ -210,11 +150,11 @@ export function obey(tracks, message) {
 /**
  * Sends of our own track what somebody watches.
  * @param {Iterable<LocalTrack>} tracks
- * @param {import('./protocol.js').PublishedLayers} message
+ * @param {import('./protocol.js').PublishedLayers} watched
  */
-export function sendLayers(tracks, { track, layers, spatial_layers: spatialLayers, max_bitrate: maxBitrate }) {
-  const local = [...tracks].find(({ id }) => id === track);
+export function sendLayers(tracks, watched) {
+  const local = [...tracks].find(({ id }) => id === watched.track);
   if (!local?.transceiver) return;
-  local.watchedLayers = layers;
-  void activateLayers(local.transceiver.sender, { layers, spatialLayers, maxBitrate });
+  local.watchedLayers = watched.layers;
+  void activateLayers(local.transceiver.sender, watched, local.options.fewerLayers);
 }

@@ -11,7 +11,10 @@ import { isCapped } from './sending.js';
 /** @typedef {import('./protocol.js').TrackStatus} TrackStatus */
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
-/** @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number}} PublishSettings */
+/**
+ * `fewerLayers`: leaves out spatial layers that nobody watches, see `spatial-layers.js`.
+ * @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number, fewerLayers?: import('./sending.js').Shape}} PublishSettings
+ */
 
 /**
  * @typedef {object} PublishOptions

@@ -7,7 +7,7 @@
  * publication.on('viewers', ({ count }) => console.log(count));
  * ```
  */
-import { activateLayers, fitLayers } from './sending.js';
+import { activateLayers } from './sending.js';
 import { encodingsFor, isLayered, sendableCodec, trimSender } from './codecs.js';
 import { SwitchyardError } from './signaling.js';
 import { Stream } from './stream.js';
@@ -61,9 +61,7 @@ export class Publication extends Stream {
    */
   async replaceTrack(kind, track) {
     this.#tracks[kind] = track;
-    const { sender } = this.#sending[kind] ?? {};
-    await sender?.replaceTrack(track);
-    if (sender) fitLayers(sender);
+    await this.#sending[kind]?.sender.replaceTrack(track);
   }
 
   /**
@@ -88,7 +86,7 @@ export class Publication extends Stream {
   /** @protected @override */
   handlers() {
     const replaced = () => this.finish('replaced', 'Your stream ended here, because another page or device took it over.');
-    return { ...super.handlers(), replaced, published_layers: (/** @type {import('./protocol.js').WatchedLayers} */ { layers, spatial_layers: spatialLayers, max_bitrate: maxBitrate }) => this.#send({ layers, spatialLayers, maxBitrate }) };
+    return { ...super.handlers(), replaced, published_layers: (/** @type {import('./sending.js').Watched} */ watched) => this.#send(watched) };
   }
 
   /** @protected @override */

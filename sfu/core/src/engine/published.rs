@@ -117,10 +117,11 @@ impl Engine {
         let layers = producer.published.update(now_us, wanted).is_some();
         if layers || most_changed {
             let told = producer.published.told();
-            let part = only && told != 0 && told != producer::all(1);
+            let count = told.count_ones() as u8;
+            let part = only && told != 0 && count < producer.rungs.spatial_layers();
             let watched = Watched {
                 encodings: if only { u8::from(told != 0) } else { told },
-                spatial_layers: part.then_some(told.count_ones() as u8),
+                spatial_layers: part.then_some(count),
                 max_bitrate: producer.ceiling.told(),
             };
             let producer = producer.id;

@@ -107,6 +107,11 @@ impl Rungs {
         }
     }
 
+    /// Of an only encoding, those that come and those that rest.
+    pub(crate) fn spatial_layers(&self) -> u8 {
+        self.list.iter().map(|rung| rung.layer.spatial + 1).max().unwrap_or(0)
+    }
+
     /// No better picture of an only encoding can be had now.
     pub(crate) fn is_top(&self, spatial: u8) -> bool {
         self.list.iter().all(|rung| !rung.available || rung.layer.spatial <= spatial)
