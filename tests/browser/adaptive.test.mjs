@@ -32,6 +32,19 @@ function sizeOf(viewer, selector) {
   }, selector);
 }
 
+/** Runs in the page: says something harmless, so that the socket is known. */
+function knowSocket() {
+  window.switchyard.room.subscribe('t999').catch(() => undefined);
+  return window.testFrames.socket !== null;
+}
+
+/** Runs in the page: from now on it does not hear what the server itself finds of its layers. */
+function hearNoLayers() {
+  const { socket } = window.testFrames;
+  const { onmessage } = socket;
+  socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
+}
+
 for (const kind of ['chromium', 'firefox']) {
   adaptive.test(`${kind} tells how large a picture is, that it is hidden, and that it is seen again`, async (t) => {
     const room = `shown-${kind}`;
@@ -90,11 +103,7 @@ for (const kind of ['chromium', 'firefox']) {
         return JSON.stringify(sent.sort()) === JSON.stringify([...layers].sort()) ? { sent } : { error: sent };
       });
     // What the server itself finds of an empty room would come in between.
-    await page.evaluate(() => {
-      const { socket } = window.testFrames;
-      const { onmessage } = socket;
-      socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
-    });
+    await page.evaluate(hearNoLayers);
     for (const layers of [['q'], [], ['q', 'h'], ['q', 'h', 'f']]) {
       await receive(page, { type: 'published_layers', track, layers });
       await becomes(layers);
@@ -136,15 +145,8 @@ for (const kind of /** @type {const} */ (['chromium', 'firefox'])) {
     await page.evaluate(recordFrames);
     await publisher.click('toggle-screen');
     const track = await until('the screen to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source }) => source === 'screen_share')?.id));
-    await page.evaluate(() => {
-      window.switchyard.room.subscribe('t999').catch(() => undefined);
-    });
-    await until('the socket', () => page.evaluate(() => window.testFrames.socket !== null));
-    await page.evaluate(() => {
-      const { socket } = window.testFrames;
-      const { onmessage } = socket;
-      socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
-    });
+    await until('the socket', () => page.evaluate(knowSocket));
+    await page.evaluate(hearNoLayers);
     const state = () =>
       page.evaluate((id) => {
         const local = [...window.switchyard.room.localTracks].find((one) => one.id === id);
@@ -186,15 +188,8 @@ for (const [codec, width] of [['vp9', 1280], ['av1', 1280], ['vp9', 640]]) {
     const { page } = publisher;
     await page.evaluate(recordFrames);
     const track = await until('the camera to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source, id }) => source === 'camera' && id)?.id));
-    await page.evaluate(() => {
-      window.switchyard.room.subscribe('t999').catch(() => undefined);
-    });
-    await until('the socket', () => page.evaluate(() => window.testFrames.socket !== null));
-    await page.evaluate(() => {
-      const { socket } = window.testFrames;
-      const { onmessage } = socket;
-      socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
-    });
+    await until('the socket', () => page.evaluate(knowSocket));
+    await page.evaluate(hearNoLayers);
     const state = () =>
       page.evaluate(async (id) => {
         const { sender } = [...window.switchyard.room.localTracks].find((local) => local.id === id).transceiver;
@@ -209,10 +204,16 @@ for (const [codec, width] of [['vp9', 1280], ['av1', 1280], ['vp9', 640]]) {
       }, 10_000);
     const told = (layers, rest) => receive(page, { type: 'published_layers', track, layers, ...rest });
     const whole = { active: true, mode: 'L3T3_KEY', scale: 1, width };
+    const most = () => page.evaluate((id) => [...window.switchyard.room.localTracks].find((local) => local.id === id).transceiver.sender.getParameters().encodings[0].maxBitrate, track);
     const lowest = { active: true, mode: 'L1T3', scale: width / 320, width: 320 };
     // Somebody must watch for anything to be sent at first.
     await told([''], {});
     await becomes(whole);
+    const own = await most();
+    await told([''], { max_bitrate: 300_000 });
+    await until('the limit', async () => (await most()) === 300_000 || { error: await most() });
+    await told([''], { max_bitrate: 300_000, spatial_layers: 1 });
+    await becomes(lowest);
     await told([''], { spatial_layers: 2 });
     await becomes(width === 640 ? whole : { active: true, mode: 'L2T3_KEY', scale: 2, width: 640 });
     await told([''], { spatial_layers: 1 });
@@ -225,6 +226,8 @@ for (const [codec, width] of [['vp9', 1280], ['av1', 1280], ['vp9', 640]]) {
     await told([''], { spatial_layers: 1 });
     await told([''], {});
     await becomes(whole);
+    // A limit that was there before the first layer rested is not taken for the own one.
+    assert.equal(await most(), own);
     assert.deepEqual(publisher.complaints.filter((text) => text.includes('layers could not be switched')), []);
     await publisher.close();
   });

@@ -20,10 +20,12 @@ const wholes = new WeakMap();
  * Leaves out the highest layers: the size is then that of the highest one that is sent. What is not sent at all stays as it is.
  * @type {import('./sending.js').Shape}
  */
-export function fewerLayers(sender, encoding, wanted) {
+export function fewerLayers(sender, encoding, { wanted, own }) {
   if (!encoding?.active || (wanted?.spatial_layers === undefined && !wholes.has(sender))) return false;
   const { maxBitrate = Infinity, scalabilityMode = '', scaleResolutionDownBy = 1 } = /** @type {LayeredEncoding} */ (encoding);
-  const whole = wholes.get(sender) ?? { maxBitrate, scalabilityMode, scaleResolutionDownBy };
+  // What the viewers' links allow is in force already.
+  const most = own ? (own.maxBitrate ?? Infinity) : maxBitrate;
+  const whole = wholes.get(sender) ?? { maxBitrate: most, scalabilityMode, scaleResolutionDownBy };
   const [, count, temporal, kind = ''] = MODE.exec(whole.scalabilityMode) ?? [];
   if (!count) return false;
   wholes.set(sender, whole);
