@@ -200,8 +200,9 @@ impl Rungs {
             }
             None => self.list.clear(),
         }
-        let sum = |list: &[Rung]| list.iter().map(|rung| rung.bits_per_second).max().unwrap_or(0);
-        self.sent = sum(&self.list);
+        let highest =
+            |list: &[Rung]| list.iter().map(|rung| rung.bits_per_second).max().unwrap_or(0);
+        self.sent = highest(&self.list);
         let measured = self.list.len();
         for spatial in 0..SPATIAL_MAX {
             let flows = spatial < there;
@@ -222,7 +223,7 @@ impl Rungs {
             self.rest(0, (usual, encoding.announced), available);
         }
         if measured == 0 {
-            self.sent = sum(&self.list);
+            self.sent = highest(&self.list);
         }
     }
 
