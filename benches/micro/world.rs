@@ -324,6 +324,7 @@ fn producer() -> ProducerParams {
             clock_rate: 90_000,
             feedback,
         }],
+        fec: None,
         number: 1,
         paused: false,
     }

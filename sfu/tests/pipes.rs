@@ -140,6 +140,7 @@ fn producer() -> Box<ProducerParams> {
             clock_rate: 48_000,
             feedback: Feedback::default(),
         }],
+        fec: None,
         number: 9,
         paused: false,
     })

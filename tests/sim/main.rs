@@ -11,6 +11,7 @@ mod counters;
 mod data;
 mod day;
 mod endpoint;
+mod fec;
 mod feedback;
 mod hostile;
 mod keyframes;

@@ -3,7 +3,7 @@
 use crate::publisher;
 use sfu_core::params::{
     Codec, EncodingParams, ExtensionKind, ExtensionMapping, Feedback, MediaKind, PayloadMapping,
-    ProducerParams, ReceiveCodec,
+    ProducerParams, ReceiveCodec, VideoFec,
 };
 
 pub(crate) fn mappings(list: &[(u8, ExtensionKind)]) -> Vec<ExtensionMapping> {
@@ -29,6 +29,11 @@ pub(crate) fn video_params(rids: &[&str], number: u32) -> ProducerParams {
             video_codec(publisher::VP9, Codec::Vp9),
             video_codec(publisher::AV1, Codec::Av1),
         ],
+        fec: Some(VideoFec {
+            red_payload_type: publisher::RED,
+            rtx_payload_type: Some(publisher::RED + 1),
+            payload_type: publisher::ULPFEC,
+        }),
         number,
         paused: false,
     }
@@ -56,6 +61,7 @@ pub(crate) fn audio_params(number: u32) -> ProducerParams {
             clock_rate: 48_000,
             feedback: Feedback { transport_cc: true, ..Default::default() },
         }],
+        fec: None,
         number,
         paused: false,
     }

@@ -1,6 +1,7 @@
 //! A publisher: one audio and one video track, in the way in which libwebrtc sends them.
 
 use crate::endpoint::{Endpoint, Inbound, publisher_ids as ids};
+use crate::fec;
 use crate::net::{MS, Micros, SECOND};
 use crate::stamp::Stamp;
 use crate::svc::{self, Format};
@@ -20,6 +21,8 @@ pub(crate) const VP8: u8 = 96;
 pub(crate) const VP8_RTX: u8 = 97;
 pub(crate) const VP9: u8 = 98;
 pub(crate) const AV1: u8 = 45;
+pub(crate) const RED: u8 = 116;
+pub(crate) const ULPFEC: u8 = 118;
 pub(crate) const OPUS: u8 = 111;
 
 /// MID and RID stand on packets of the first seconds only: senders stop once feedback came.
@@ -192,7 +195,7 @@ impl Publisher {
             layer.picture_id = (layer.picture_id + 1) & 0x7fff;
             layer.tl0 = layer.tl0.wrapping_add(u8::from(temporal == 0));
             let (len, count) = layer.cut(&mut self.rng, (video.swing, video.number), keyframe);
-            let spacing = MS.min(FRAME / 2 / u64::from(count));
+            let mut picture = Vec::new();
             for packet_index in 0..count {
                 let stamp = Stamp {
                     track: video.track,
@@ -212,8 +215,15 @@ impl Publisher {
                     label(&mut packet, video.mid, layer.rid, ids::RID);
                 }
                 layer.seq += 1;
+                picture.push(packet);
+            }
+            if let Some(percent) = video.fec {
+                layer.protect(&mut picture, percent);
+            }
+            let spacing = MS.min(FRAME / 2 / picture.len() as u64);
+            for (packet_index, packet) in (0..).zip(picture) {
                 video.order += 1;
-                let at = now + MS + u64::from(packet_index) * spacing;
+                let at = now + MS + packet_index * spacing;
                 video.paced.insert((at, video.order), (index, packet));
             }
         }
@@ -239,7 +249,10 @@ impl Publisher {
             let number = packet.header.sequence_number;
             let seq = sfu_rtp::sequence::extend(layer.seq, number);
             layer.octets = layer.octets.wrapping_add(packet.payload.len() as u32);
-            layer.sent.insert(number, (packet.clone(), None));
+            // As libwebrtc: what was lost of FEC is not sent again.
+            if !packet.payload.starts_with(&[ULPFEC]) {
+                layer.sent.insert(number, (packet.clone(), None));
+            }
             layer.sent.remove(&(seq.saturating_sub(HISTORY) as u16));
             self.send(now, seq, packet);
         }
@@ -384,6 +397,22 @@ pub(crate) fn ntp_of(at: Micros) -> u64 {
 }
 
 impl Layer {
+    /// Puts RED around a picture, and its FEC packets behind it.
+    fn protect(&mut self, picture: &mut Vec<Packet>, percent: usize) {
+        // Room for the transport-wide number, which is written when the packet leaves.
+        picture.iter_mut().for_each(|packet| extend(packet, ids::TRANSPORT_WIDE, &[0; 2]));
+        let protections = fec::protect(picture, percent);
+        let last = picture[picture.len() - 1].header.timestamp;
+        picture.iter_mut().for_each(|packet| fec::red(packet, VP8));
+        for payload in protections {
+            let mut packet = packet(VP8, self.seq, self.ssrc, payload);
+            packet.header.timestamp = last;
+            fec::red(&mut packet, ULPFEC);
+            self.seq += 1;
+            picture.push(packet);
+        }
+    }
+
     /// The next packet of a picture with several layers.
     fn svc_packet(
         &mut self,

@@ -168,6 +168,14 @@ impl Slot {
         Some(frame.complete? - frame.stamp.capture)
     }
 
+    /// Numbers between the first and the last one that never came.
+    pub(crate) fn holes(&self) -> u64 {
+        let (Some(first), Some(last)) = (self.received.first(), self.received.last()) else {
+            return 0;
+        };
+        last + 1 - first - self.received.len() as u64
+    }
+
     fn clock_rate(&self) -> i64 {
         match self.kind {
             MediaKind::Audio => 48_000,

@@ -56,6 +56,8 @@ pub(crate) struct Video {
     pub(crate) temporal: bool,
     /// Frames are this much larger and smaller than the mean, in percent, in waves of some seconds, as encoders make them.
     pub(crate) swing: u64,
+    /// FEC packets for each picture, in percent of its packets.
+    pub(crate) fec: Option<usize>,
     /// Several layers in the one encoding that there is then.
     pub(crate) svc: Option<Svc>,
     pub(crate) enabled: bool,
@@ -113,6 +115,7 @@ impl Video {
             layers,
             temporal: false,
             swing: 0,
+            fec: None,
             svc: None,
             enabled: true,
             frames: Vec::new(),

@@ -54,21 +54,19 @@ const SCREEN_MODE = 'L1T3';
  * @param {'audio' | 'video'} kind
  */
 export function trimReceiver(transceiver, kind) {
-  const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
-  prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, ['vp8', 'h264', 'vp9', 'av1']));
+  prefer(transceiver, capabilities(RTCRtpReceiver, kind), ['vp8', 'h264', 'vp9', 'av1'], /rtx/);
   trimExtensions(transceiver, kind === 'video');
 }
 
 /**
- * Offers the one video codec wanted (or Opus).
+ * Offers the one video codec wanted (or Opus), and FEC for it.
  * @param {RTCRtpTransceiver} transceiver one that only sends
  * @param {'audio' | 'video'} kind
  * @param {VideoCodec} codec
  * @param {boolean} layered one stream has several layers
  */
 export function trimSender(transceiver, kind, codec, layered) {
-  const all = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
-  prefer(transceiver, kind === 'audio' ? audioCodecs(all) : videoCodecs(all, [codec]));
+  prefer(transceiver, capabilities(RTCRtpSender, kind), [codec], /rtx|video.red|ulpfec/);
   trimExtensions(transceiver, layered);
 }
 
@@ -78,8 +76,7 @@ export function trimSender(transceiver, kind, codec, layered) {
  * @returns {VideoCodec}
  */
 export function sendableCodec(wanted) {
-  const all = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-  return all.some(MATCHES[wanted]) ? wanted : 'vp8';
+  return capabilities(RTCRtpSender, 'video').some(MATCHES[wanted]) ? wanted : 'vp8';
 }
 
 /**
@@ -123,30 +120,29 @@ export function isLayered(encodings, codec) {
 }
 
 /**
- * @param {RTCRtpTransceiver} transceiver
- * @param {RTCRtpCodec[]} codecs
+ * @param {typeof RTCRtpSender | typeof RTCRtpReceiver} side
+ * @param {'audio' | 'video'} kind
  */
-function prefer(transceiver, codecs) {
+function capabilities(side, kind) {
+  return side.getCapabilities(kind)?.codecs ?? [];
+}
+
+/**
+ * Opus with its RED, or video.
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {RTCRtpCodec[]} all of one kind
+ * @param {VideoCodec[]} wanted in order of preference
+ * @param {RegExp} beside what repairs and protects them
+ */
+function prefer(transceiver, all, wanted, beside) {
+  let codecs = ['audio/opus', 'audio/red'].flatMap((name) => all.filter((codec) => mime(codec) === name));
+  if (codecs.length === 0) codecs = wanted.flatMap((name) => all.filter(MATCHES[name]));
   try {
-    if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
+    if (codecs.length > 0) transceiver.setCodecPreferences([...codecs, ...all.filter((codec) => beside.test(mime(codec)))]);
   } catch (error) {
     // An untrimmed offer is larger, not wrong.
     console.warn('switchyard: codec preferences were refused', error);
   }
-}
-
-/**
- * @param {RTCRtpCodec[]} all
- * @param {VideoCodec[]} wanted in order of preference
- */
-function videoCodecs(all, wanted) {
-  const chosen = wanted.flatMap((name) => all.filter(MATCHES[name]));
-  return chosen.length === 0 ? [] : [...chosen, ...all.filter((codec) => mime(codec) === 'video/rtx')];
-}
-
-/** @param {RTCRtpCodec[]} all */
-function audioCodecs(all) {
-  return ['audio/opus', 'audio/red'].flatMap((name) => all.filter((codec) => mime(codec) === name));
 }
 
 /**

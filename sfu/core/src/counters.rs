@@ -43,8 +43,10 @@ pub struct DataCounters {
 /// Absolute counters of one engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MediaCounters {
-    /// From publishers, repairs included; what is dropped later is in it.
+    /// From publishers, repairs and FEC included; what is dropped later is in it.
     pub received: ByKind,
+    /// Lost video packets of publishers that their FEC brought back.
+    pub rebuilt: u64,
     /// To subscribers, once per packet and subscriber; repairs are not in it.
     pub forwarded: ByKind,
     /// To subscribers again, because they asked or would have asked.

@@ -14,6 +14,7 @@ mod pipe_replay;
 mod pipes;
 mod published;
 mod rtcp_in;
+mod rtp_in;
 mod strangers;
 mod timeouts;
 

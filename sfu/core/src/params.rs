@@ -159,6 +159,17 @@ pub struct ReceiveCodec {
     pub feedback: Feedback,
 }
 
+/// Forward error correction of video: ULPFEC (RFC 5109) inside RED (RFC 2198), which then is around every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoFec {
+    /// RED.
+    pub red_payload_type: u8,
+    /// RTX of RED, if negotiated.
+    pub rtx_payload_type: Option<u8>,
+    /// ULPFEC, which stands inside RED only.
+    pub payload_type: u8,
+}
+
 /// One encoding (simulcast layer) that a publisher announced: by `rid`, by SSRC, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodingParams {
@@ -183,6 +194,8 @@ pub struct ProducerParams {
     pub encodings: Vec<EncodingParams>,
     /// Accepted payload types. RTX is inside its codec.
     pub codecs: Vec<ReceiveCodec>,
+    /// What the publisher may protect its video with.
+    pub fec: Option<VideoFec>,
     /// The track's number, sent to every subscriber as the only CSRC.
     pub number: u32,
     /// Starts muted (nothing is forwarded).

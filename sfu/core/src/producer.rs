@@ -13,7 +13,7 @@ pub(crate) mod rungs;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use crate::params::{MediaKind, ProducerParams, ReceiveCodec};
+use crate::params::{MediaKind, ProducerParams, ReceiveCodec, VideoFec};
 use crate::pipe::{PipeIn, PipeOut};
 use crate::{ProducerId, speaker::LevelMeter};
 use ceiling::Ceiling;
@@ -172,9 +172,22 @@ impl Producer {
         self.params.codecs.iter().find(|codec| codec.payload_type == payload_type)
     }
 
-    /// The codec that an RTX payload type repairs.
-    pub(crate) fn codec_of_rtx(&self, payload_type: u8) -> Option<&ReceiveCodec> {
-        self.params.codecs.iter().find(|codec| codec.rtx_payload_type == Some(payload_type))
+    /// Is it of the media streams?
+    pub(crate) fn is_media(&self, payload_type: u8) -> bool {
+        self.codec(payload_type).is_some() || self.red(payload_type).is_some()
+    }
+
+    /// Of the payload type of RED around video: what may be inside.
+    pub(crate) fn red(&self, payload_type: u8) -> Option<VideoFec> {
+        self.params.fec.filter(|fec| fec.red_payload_type == payload_type)
+    }
+
+    /// The payload type that an RTX payload type repairs.
+    pub(crate) fn repaired_by(&self, payload_type: u8) -> Option<u8> {
+        let repairs = |rtx: Option<u8>| rtx == Some(payload_type);
+        let codec = self.params.codecs.iter().find(|codec| repairs(codec.rtx_payload_type));
+        let red = self.params.fec.filter(|fec| repairs(fec.rtx_payload_type));
+        codec.map(|codec| codec.payload_type).or(red.map(|fec| fec.red_payload_type))
     }
 
     /// Brings [`Producer::flowing`] up to date.

@@ -7,6 +7,7 @@ pub mod av1;
 pub mod h264;
 pub mod h265;
 pub mod red;
+pub mod ulpfec;
 pub mod vp8;
 pub mod vp9;
 

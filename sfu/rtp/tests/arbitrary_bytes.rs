@@ -1,6 +1,7 @@
 //! Nothing in this crate may panic on bytes from the network, whatever they are.
 
 use proptest::prelude::*;
+use sfu_rtp::codec::ulpfec::{FecPacket, Rebuilder};
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::{
     Codec, DependencyDescriptor, ExtensionIter, RtpHeader, TemplateStructure, TransportFeedback,
@@ -51,6 +52,12 @@ fn read_everything(bytes: &[u8]) {
     }
     if let Ok(blocks) = red::blocks(bytes) {
         assert!(blocks.map(|block| block.data.len()).sum::<usize>() < bytes.len());
+    }
+    if let Ok(fec) = FecPacket::parse(bytes) {
+        assert!(fec.mask != 0 && fec.mask < 1 << 48);
+        let mut rebuilder = Rebuilder::new(&fec);
+        rebuilder.add(&[0xFF; 12], [bytes, bytes]);
+        assert!(rebuilder.finish(1, 2).map_or(true, |packet| packet.len() <= bytes.len()));
     }
     let mut copy = bytes.to_vec();
     let _ = vp8::rewrite(&mut copy, Some(1), Some(1));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use sfu::params::{DtlsRole, Fingerprint, FingerprintHash, IceCredentials};
+use sfu::params::{DtlsRole, Fingerprint, FingerprintHash, IceCredentials, VideoFec};
 
 use super::candidate;
 use super::extension;
@@ -213,6 +213,9 @@ fn write_media_line(
                     let _ = write!(out, " {rtx}");
                 }
             }
+            for payload_type in section.fec.iter().flat_map(fec_payload_types) {
+                let _ = write!(out, " {payload_type}");
+            }
         }
         _ if legacy_sctp(section) => {
             let _ = write!(out, " {SCTP_PORT}");
@@ -282,6 +285,9 @@ fn write_media(
     for codec in &negotiated.codecs {
         write_codec(out, codec);
     }
+    if let Some(fec) = &negotiated.fec {
+        write_fec(out, fec);
+    }
     let rids: Vec<&str> =
         negotiated.encodings.iter().filter_map(|encoding| encoding.rid.as_deref()).collect();
     for rid in &rids {
@@ -317,6 +323,19 @@ fn write_codec(out: &mut String, codec: &NegotiatedCodec) {
         let _ =
             write!(out, "a=rtpmap:{rtx} rtx/{clock_rate}\r\na=fmtp:{rtx} apt={payload_type}\r\n");
     }
+}
+
+fn fec_payload_types(fec: &VideoFec) -> impl Iterator<Item = u8> {
+    [Some(fec.red_payload_type), fec.rtx_payload_type, Some(fec.payload_type)].into_iter().flatten()
+}
+
+fn write_fec(out: &mut String, fec: &VideoFec) {
+    let red = fec.red_payload_type;
+    let _ = write!(out, "a=rtpmap:{red} red/90000\r\n");
+    if let Some(rtx) = fec.rtx_payload_type {
+        let _ = write!(out, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={red}\r\n");
+    }
+    let _ = write!(out, "a=rtpmap:{} ulpfec/90000\r\n", fec.payload_type);
 }
 
 fn write_ssrcs(out: &mut String, slot: &Slot) {

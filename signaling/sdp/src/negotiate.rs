@@ -2,7 +2,7 @@
 
 use sfu::params::{
     Codec, ConsumerParams, EncodingParams, ExtensionKind, ExtensionMapping, Feedback, MediaKind,
-    PayloadMapping, ProducerParams, ReceiveCodec,
+    PayloadMapping, ProducerParams, ReceiveCodec, VideoFec,
 };
 
 use super::answer::Slot;
@@ -39,6 +39,8 @@ pub struct NegotiatedSection {
     pub kind: MediaKind,
     /// Accepted formats in the client's order of preference; never empty.
     pub codecs: Vec<NegotiatedCodec>,
+    /// What the client may protect its video with.
+    pub fec: Option<VideoFec>,
     /// Accepted header extensions.
     pub extensions: Vec<OfferedExtension>,
     /// What the client sends, lowest first; empty on a slot.
@@ -80,11 +82,13 @@ impl NegotiatedSection {
             }
             codecs.push(NegotiatedCodec::of(offered, spec, transport_wide));
         }
+        let fec = codecs.first().filter(|_| receiving).and_then(|first| fec(first, section));
         (!codecs.is_empty()).then(|| Self {
             index: section.index,
             mid: section.mid.clone(),
             kind,
             codecs,
+            fec,
             extensions,
             simulcast: receiving && section.simulcast && by_rid,
             encodings,
@@ -122,6 +126,7 @@ impl NegotiatedSection {
             mid: self.mid.clone(),
             encodings: self.encodings.clone(),
             codecs: self.receive_codecs(),
+            fec: self.fec,
             number,
             paused,
         }
@@ -183,6 +188,26 @@ fn red_wraps_opus(red: &OfferedCodec, codecs: &[OfferedCodec]) -> bool {
             })
     });
     all_opus && (2..=4).contains(&count)
+}
+
+/// ULPFEC in RED, where the client is going to send a format with picture ids: with others nobody could tell a lost FEC packet from a lost picture,
+/// and libwebrtc sends none.
+fn fec(first: &NegotiatedCodec, section: &Section) -> Option<VideoFec> {
+    if !matches!(first.spec, CodecSpec::Vp8 | CodecSpec::Vp9 { .. }) {
+        return None;
+    }
+    let find = |name: &str| {
+        let is = |codec: &&OfferedCodec| {
+            codec.name.eq_ignore_ascii_case(name) && codec.clock_rate == first.spec.clock_rate()
+        };
+        section.codecs.iter().find(is)
+    };
+    let (red, ulpfec) = (find("red")?, find("ulpfec")?);
+    Some(VideoFec {
+        red_payload_type: red.payload_type,
+        rtx_payload_type: red.rtx.filter(|_| first.rtx_payload_type.is_some()),
+        payload_type: ulpfec.payload_type,
+    })
 }
 
 fn extensions(

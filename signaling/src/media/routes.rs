@@ -271,6 +271,7 @@ mod tests {
             mid: None,
             encodings: vec![EncodingParams::default()],
             codecs: Vec::new(),
+            fec: None,
             number: 1,
             paused: false,
         });

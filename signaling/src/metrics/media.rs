@@ -16,7 +16,7 @@ type Numbered<'a> = &'a [WorkerMetrics];
 /// Name, meaning, and where the value is.
 type Row<S, T> = (&'static str, &'static str, fn(&S) -> T);
 
-const COUNTERS: [Row<WorkerMetrics, u64>; 15] = [
+const COUNTERS: [Row<WorkerMetrics, u64>; 16] = [
     ("tcp_opened_connections", "TCP connections for media, taken.", |m| m.tcp.opened),
     ("tcp_received_packets", "Datagrams received in them.", |m| m.tcp.received),
     ("tcp_sent_packets", "Datagrams queued for them.", |m| m.tcp.sent),
@@ -44,6 +44,9 @@ const COUNTERS: [Row<WorkerMetrics, u64>; 15] = [
         "Messages that the kernel refused to segment and that were sent datagram by datagram.",
         |m| m.socket.unsegmented,
     ),
+    ("fec_rebuilt_packets", "Lost packets of publishers that their FEC brought back.", |m| {
+        m.media.rebuilt
+    }),
     ("data_received_messages", "Messages on data channels.", |m| m.media.data.received),
     ("data_delivered_messages", "Messages on data channels, once for each who gets them.", |m| {
         m.media.data.delivered

@@ -331,6 +331,7 @@ impl Bench {
                 mid: Some(if video { "0" } else { "1" }.to_owned()),
                 encodings,
                 codecs,
+                fec: None,
                 number: 7,
                 paused: false,
             }),

@@ -1,5 +1,7 @@
 //! One encoding of a track: one SSRC, its sequence numbers, losses, clock and cache.
 
+mod fec;
+
 use crate::clock::{MediaClock, ntp_diff_to_rtp};
 use crate::drop_reason::DropReason;
 use crate::params::{EncodingParams, Layer, MediaKind, ReceiveCodec};
@@ -10,6 +12,7 @@ use crate::producer::layers::Layers;
 use crate::producer::nack::{GIVE_UP_AFTER, Gap, NackGenerator};
 use crate::producer::packet::CachedPacket;
 use crate::producer::rates::LayerRate;
+use fec::FecDecoder;
 use sfu_rtp::{RtpHeader, sequence};
 use std::time::{Duration, Instant};
 
@@ -80,6 +83,8 @@ pub(crate) struct Encoding {
     pub(crate) layers: Option<Box<Layers>>,
     /// Width and height as the publisher announced them.
     pub(crate) announced: Option<(u16, u16)>,
+    /// Present once RED was seen around video.
+    fec: Option<Box<FecDecoder>>,
 }
 
 impl Encoding {
@@ -106,6 +111,7 @@ impl Encoding {
             frugal: false,
             layers: (kind == MediaKind::Video).then(Box::default),
             announced: params.size,
+            fec: None,
         }
     }
 
@@ -121,6 +127,7 @@ impl Encoding {
         self.highest = None;
         self.newest = None;
         self.gop = None;
+        self.fec = None;
         self.layers.iter_mut().for_each(|layers| layers.clear());
     }
 
@@ -144,14 +151,15 @@ impl Encoding {
         self.newest.map(|(_, at)| now.saturating_duration_since(at))
     }
 
-    /// Takes one packet of the media stream, or one that RTX brought back (`repaired`). Returns its extended sequence number.
+    /// Takes one packet of the media stream, or one that was brought back. Returns its extended sequence number.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         clock: &MediaClock,
         incoming: Incoming<'_>,
     ) -> Result<Received, DropReason> {
-        let Incoming { header, codec, mut packet, bytes, repaired } = incoming;
+        let Incoming { header, codec, mut packet, bytes, came } = incoming;
+        let repaired = came != Came::Sent;
         let highest = self.highest;
         let seq = match highest {
             // One rollover of room, so that packets from before the first one do not go below zero.
@@ -175,7 +183,10 @@ impl Encoding {
                     received.gap = self.nack.advance(now, silence, highest, seq);
                 }
             }
-            Some(_) => received.rtt = self.nack.arrived(now, seq).filter(|_| repaired),
+            Some(_) => {
+                let waited = self.nack.arrived(now, seq);
+                received.rtt = waited.filter(|_| came == Came::Resent);
+            }
             None => self.reception.base = seq,
         }
         packet.seq = seq;
@@ -197,6 +208,7 @@ impl Encoding {
                 self.newest = Some((header.timestamp, now));
             }
         }
+        self.note_for_fec(now, &packet);
         received.keyframe = packet.info.keyframe;
         if !self.flows(now) {
             self.keyframes.began();
@@ -205,7 +217,7 @@ impl Encoding {
             self.keyframes.arrived(now);
         }
         self.clock_rate = codec.clock_rate;
-        self.reception.count(now, clock, header, codec, packet.payload_len, repaired);
+        self.reception.count(now, clock, header, codec, packet.payload_len, came);
         self.last_arrival = Some(now);
         Ok(received)
     }
@@ -401,12 +413,16 @@ impl Reception {
         header: &RtpHeader,
         codec: &ReceiveCodec,
         payload: u16,
-        repaired: bool,
+        came: Came,
     ) {
         self.packets += 1;
-        self.received += 1;
         self.bytes += u64::from(payload);
-        if repaired {
+        // What FEC brings was lost all the same: publishers measure by it how much FEC they need.
+        if came == Came::Rebuilt {
+            return;
+        }
+        self.received += 1;
+        if came == Came::Resent {
             return;
         }
         let arrival = (clock.micros(now) as i128 * i128::from(codec.clock_rate) / 1_000_000) as i64;
@@ -424,13 +440,23 @@ impl Reception {
 /// One decrypted packet on its way into the cache.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
-    /// With the original sequence number and payload type when RTX brought it.
+    /// With the original sequence number and payload type when RTX or RED was around it.
     pub(crate) header: &'a RtpHeader,
     pub(crate) codec: &'a ReceiveCodec,
     pub(crate) packet: CachedPacket,
     pub(crate) bytes: &'a [u8],
+    pub(crate) came: Came,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// As it was sent.
+    Sent,
     /// RTX brought it.
-    pub(crate) repaired: bool,
+    Resent,
+    /// FEC brought it.
+    Rebuilt,
 }
 
 /// What one packet brought.
@@ -464,11 +490,11 @@ mod tests {
 
     /// Packet `seq` of a frame, 100 bytes of payload.
     fn receive(encoding: &mut Encoding, at: Duration, epoch: Instant, seq: u16, frame: Frame) {
-        receive_as(false, encoding, (at, epoch), seq, frame).unwrap();
+        receive_as(Came::Sent, encoding, (at, epoch), seq, frame).unwrap();
     }
 
     fn receive_as(
-        repaired: bool,
+        came: Came,
         encoding: &mut Encoding,
         (at, epoch): (Duration, Instant),
         seq: u16,
@@ -489,7 +515,7 @@ mod tests {
         let mut header = RtpHeader::parse_prefix(&bytes).unwrap();
         header.payload_start = start as u16;
         let packet = CachedPacket::new(&header, &bytes, carried);
-        let incoming = Incoming { header: &header, codec: &CODEC, packet, bytes: &bytes, repaired };
+        let incoming = Incoming { header: &header, codec: &CODEC, packet, bytes: &bytes, came };
         encoding.receive(epoch + at, &clock, incoming)
     }
 
@@ -503,15 +529,15 @@ mod tests {
         let mut encoding = Encoding::new(&EncodingParams::default(), MediaKind::Video, 90_000);
         receive(&mut encoding, Duration::ZERO, epoch, 9, frame(0, 1, 1));
         let after = |ms| (Duration::from_millis(ms), epoch);
-        let probe = receive_as(true, &mut encoding, after(500), 10, frame(0, 1, 2));
+        let probe = receive_as(Came::Resent, &mut encoding, after(500), 10, frame(0, 1, 2));
         assert_eq!(
             probe.map(|received| received.gap).ok(),
             Some(Gap::None),
             "a tail that was lost"
         );
-        let probe = receive_as(true, &mut encoding, after(5000), 40, frame(0, 1, 32));
+        let probe = receive_as(Came::Resent, &mut encoding, after(5000), 40, frame(0, 1, 32));
         assert_eq!(probe.err(), Some(DropReason::TooOld));
-        let next = receive_as(false, &mut encoding, after(5010), 90, frame(0, 1, 82)).unwrap();
+        let next = receive_as(Came::Sent, &mut encoding, after(5010), 90, frame(0, 1, 82)).unwrap();
         assert_eq!((next.gap, encoding.nack.missing()), (Gap::TooWide, 0));
     }
 

@@ -169,6 +169,7 @@ impl World {
             mid: None,
             encodings: vec![EncodingParams { ssrc: Some(SSRC), ..EncodingParams::default() }],
             codecs: vec![codec],
+            fec: None,
             number: 7,
             paused: false,
         };

@@ -13,6 +13,7 @@ fn producer(rids: &[&str], flowing: u8) -> Producer {
         mid: None,
         encodings,
         codecs: Vec::new(),
+        fec: None,
         number: 1,
         paused: false,
     };

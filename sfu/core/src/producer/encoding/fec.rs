@@ -1,0 +1,192 @@
+//! Video that was lost, rebuilt from the publisher's ULPFEC packets (RFC 5109) before a request for it could be answered.
+//!
+//! libwebrtc sends these in RED, for VP8 and VP9, as far as loss and round trip make them worth it: on the SSRC and among the
+//! sequence numbers of the media, behind the last packet of a picture. They go no further than here, and nobody sends a lost one
+//! again. So numbers between two pictures that follow one another are nobody's, as soon as it is known that the pictures do.
+
+use super::Encoding;
+use crate::producer::cache::PacketCache;
+use crate::producer::packet::CachedPacket;
+use sfu_rtp::codec::ulpfec::{FecPacket, Rebuilder};
+use sfu_rtp::{RtpHeader, packet::FIXED_HEADER_LEN, sequence};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// FEC packets that wait for what they protect; libwebrtc makes them for one picture at a time.
+const WAITING_MAX: usize = 16;
+/// As many packets as one FEC packet can protect: between two pictures there are not more.
+const BETWEEN_MAX: u64 = 48;
+/// What the cache has of a packet that was none.
+const NOTHING: [u8; 1] = [0];
+
+/// What FEC is there of an encoding.
+#[derive(Debug, Default)]
+pub(crate) struct FecDecoder {
+    /// Oldest first.
+    waiting: VecDeque<Protection>,
+    /// Numbers that turned out to be nobody's, which viewers have to be told.
+    closed: Vec<u64>,
+}
+
+/// A FEC packet.
+#[derive(Debug)]
+struct Protection {
+    /// Extended sequence number of the first bit.
+    first: u64,
+    /// A bit for each protected packet that is not there.
+    missing: u64,
+    payload: Box<[u8]>,
+}
+
+impl FecDecoder {
+    fn protect(&mut self, seq: u64, payload: &[u8], cache: &PacketCache) {
+        let Ok(FecPacket { base, mask, .. }) = FecPacket::parse(payload) else { return };
+        let first = sequence::extend(seq, base);
+        let is_missing = |at: &u64| mask & 1 << at != 0 && !cache.contains(first + at);
+        let missing = (0..BETWEEN_MAX).filter(is_missing).fold(0, |bits, at| bits | 1 << at);
+        if missing == 0 {
+            return;
+        }
+        if self.waiting.len() == WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Protection { first, missing, payload: payload.into() });
+    }
+
+    fn arrived(&mut self, seq: u64) {
+        for protection in &mut self.waiting {
+            if let Some(at @ 0..BETWEEN_MAX) = seq.checked_sub(protection.first) {
+                protection.missing &= !(1 << at);
+            }
+        }
+    }
+
+    /// The next packet that can be rebuilt.
+    fn rebuild(
+        &mut self,
+        cache: &PacketCache,
+        ssrc: u32,
+        is_mutable: impl Fn(u8) -> bool,
+    ) -> Option<Vec<u8>> {
+        loop {
+            let ready = self.waiting.iter().position(|it| it.missing.count_ones() <= 1)?;
+            let protection = self.waiting.remove(ready)?;
+            let rebuilt = rebuild(&protection, cache, ssrc, &is_mutable);
+            if rebuilt.is_some() {
+                return rebuilt;
+            }
+        }
+    }
+}
+
+/// The one packet that is missing; `is_mutable`: ids of header extensions that are written after FEC is made.
+fn rebuild(
+    Protection { first, missing, payload }: &Protection,
+    cache: &PacketCache,
+    ssrc: u32,
+    is_mutable: impl Fn(u8) -> bool,
+) -> Option<Vec<u8>> {
+    if *missing == 0 {
+        return None;
+    }
+    let fec = FecPacket::parse(payload).ok()?;
+    let mut rebuilder = Rebuilder::new(&fec);
+    let there = fec.mask & !missing;
+    for at in (0..BETWEEN_MAX).filter(|at| there & 1 << at != 0) {
+        let (packet, bytes) = cache.get(first + at)?;
+        let header = RtpHeader::parse_prefix(bytes).ok()?;
+        // What RTX brought has other header extensions than what was protected.
+        if header.ssrc != ssrc {
+            return None;
+        }
+        let (fixed, rest) = bytes.split_first_chunk::<FIXED_HEADER_LEN>()?;
+        let mut fixed = *fixed;
+        fixed[1] = fixed[1] & 0x80 | packet.payload_type;
+        let extensions = rest.get(..usize::from(header.payload_start) - FIXED_HEADER_LEN)?;
+        let mut extensions = extensions.to_vec();
+        for (_, value) in header.extensions(bytes).filter(|(id, _)| is_mutable(*id)) {
+            let start = value.as_ptr() as usize - rest.as_ptr() as usize;
+            extensions.get_mut(start..start + value.len())?.fill(0);
+        }
+        rebuilder.add(&fixed, [&extensions, bytes.get(usize::from(packet.payload_start)..)?]);
+    }
+    let seq = first + u64::from(missing.trailing_zeros());
+    rebuilder.finish(seq as u16, ssrc).ok()
+}
+
+impl Encoding {
+    /// The publisher puts RED around this encoding, and so may send FEC.
+    pub(crate) fn expect_fec(&mut self) {
+        self.fec.get_or_insert_default();
+    }
+
+    /// Takes the payload of a FEC packet, which is in the cache already as a packet without one.
+    pub(crate) fn protect(&mut self, seq: u64, payload: &[u8]) {
+        if let Some(fec) = &mut self.fec {
+            fec.protect(seq, payload, &self.cache);
+        }
+    }
+
+    /// The next packet that FEC brings back, whole and without RED, as if it had come.
+    pub(crate) fn rebuild(&mut self, is_mutable: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+        self.fec.as_mut()?.rebuild(&self.cache, self.ssrc?, is_mutable)
+    }
+
+    /// Numbers that nobody has to wait for any more, since the last call.
+    pub(crate) fn take_closed(&mut self) -> Vec<u64> {
+        self.fec.as_mut().map_or_else(Vec::new, |fec| std::mem::take(&mut fec.closed))
+    }
+
+    /// A packet of the media came: FEC that waited for it, and the numbers between its picture and the ones beside it.
+    pub(super) fn note_for_fec(&mut self, now: Instant, packet: &CachedPacket) {
+        let Some(fec) = &mut self.fec else { return };
+        if packet.payload_len == 0 {
+            return;
+        }
+        fec.arrived(packet.seq);
+        let seq = packet.seq;
+        let media = |seq: u64| self.cache.get(seq).map(|(p, _)| *p).filter(|p| p.payload_len > 0);
+        let before = || (seq.saturating_sub(BETWEEN_MAX)..seq).rev().find_map(media);
+        let last = self.highest.unwrap_or(seq).min(seq + BETWEEN_MAX);
+        let after = || (seq + 1..=last).find_map(media);
+        let starts = packet.info.frame_start == Some(true) && packet.info.spatial == 0;
+        let pairs = [
+            if starts { before().map(|before| (before, *packet)) } else { None },
+            if packet.marker { after().map(|after| (*packet, after)) } else { None },
+        ];
+        for (before, after) in pairs.into_iter().flatten().filter(|(a, b)| follows(a, b)) {
+            self.close(now, &before, after.seq, packet.arrival_us);
+        }
+    }
+
+    /// Nothing is missing between the last packet of a picture and `after`.
+    fn close(&mut self, now: Instant, before: &CachedPacket, after: u64, now_us: u64) {
+        for seq in before.seq + 1..after {
+            let nothing = CachedPacket {
+                seq,
+                timestamp: before.timestamp,
+                arrival_us: now_us,
+                payload_type: before.payload_type,
+                codec: before.codec,
+                ..CachedPacket::default()
+            };
+            if self.cache.contains(seq) || !self.store(&nothing, &NOTHING) {
+                continue;
+            }
+            self.nack.arrived(now, seq);
+            if let Some(fec) = &mut self.fec {
+                fec.closed.push(seq);
+            }
+        }
+    }
+}
+
+/// `before` ends a picture, and `after` begins the next one.
+fn follows(before: &CachedPacket, after: &CachedPacket) -> bool {
+    let (Some(ended), Some(begun)) = (before.info.picture_id, after.info.picture_id) else {
+        return false;
+    };
+    let next = begun == ended.wrapping_add(1) & 0x7fff || (ended, begun) == (0x7f, 0);
+    let starts = after.info.frame_start == Some(true) && after.info.spatial == 0;
+    next && starts && before.marker && before.seq < after.seq
+}
