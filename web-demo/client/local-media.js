@@ -12,6 +12,7 @@
 import { deviceIdOf, listDevices, onDevicesChanged, openDevice, openScreen } from './devices.js';
 import { fewerLayers } from './spatial-layers.js';
 import { rememberChoices, rememberedChoices } from './storage.js';
+import { LossWatch, plainWhereLossy } from './uplink-loss.js';
 
 /** @typedef {import('./room.js').Room} Room */
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
@@ -59,7 +60,11 @@ export class LocalMedia {
     this.#changed = changed;
     this.#lost = lost;
     this.choices = choices;
-    this.#stop = [onDevicesChanged(() => void this.#welcomeBack()), room.on('localtrackupdated', ({ track }) => this.#obey(track))];
+    const losses = new LossWatch(
+      () => this.camera,
+      (id) => room.getStats(id),
+    );
+    this.#stop = [() => losses.close(), onDevicesChanged(() => void this.#welcomeBack()), room.on('localtrackupdated', ({ track }) => this.#obey(track))];
   }
 
   get microphoneOn() {
@@ -248,7 +253,7 @@ export class LocalMedia {
     this.#watch(track, device);
     try {
       this[device] = await this.#room.publish(track, { source: device, ...this.#video });
-      this[device].options.fewerLayers = fewerLayers;
+      this[device].options.fewerLayers = (...all) => [fewerLayers(...all), plainWhereLossy(...all)].includes(true);
     } catch (error) {
       track.stop();
       throw error;

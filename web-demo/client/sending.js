@@ -8,7 +8,7 @@
 /** @typedef {import('./stats.js').TrackStats} TrackStats */
 
 /** What of a track is to be sent. @typedef {import('./protocol.js').WatchedLayers} Watched */
-/** Leaves out spatial layers, and returns whether there is anything to be changed: see `spatial-layers.js`. @typedef {(sender: RTCRtpSender, encoding: RTCRtpEncodingParameters, state: Switch) => boolean} Shape */
+/** Leaves out layers inside streams, and returns whether there is anything to be changed: see `spatial-layers.js`. @typedef {(sender: RTCRtpSender, encodings: RTCRtpEncodingParameters[], state: Switch) => boolean} Shape */
 /** `own`: the limit of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: {maxBitrate?: number}, running: Promise<void> | null}} Switch */
 
 /** How often the browser is asked what limits it. */
@@ -34,6 +34,15 @@ export function activateLayers(sender, wanted, shape) {
 }
 
 /**
+ * Looks again at what is to be left out, for a reason that is not the server's.
+ * @param {RTCRtpSender} sender
+ * @param {Shape} [shape]
+ */
+export function reshape(sender, shape) {
+  return activateLayers(sender, switches.get(sender)?.wanted ?? null, shape);
+}
+
+/**
  * @param {RTCRtpSender} sender
  * @param {Switch} state
  * @param {Shape} [shape]
@@ -44,7 +53,7 @@ async function run(sender, state, shape) {
     const parameters = sender.getParameters();
     try {
       const changed = mark(parameters, state);
-      if (shape?.(sender, parameters.encodings[0], state) || changed) await sender.setParameters(parameters);
+      if (shape?.(sender, parameters.encodings, state) || changed) await sender.setParameters(parameters);
       // Not before: a limit that could not be taken back would count as the own one.
       if (wanted?.max_bitrate === undefined) delete state.own;
       if (state.wanted === wanted) return;

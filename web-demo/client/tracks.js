@@ -12,7 +12,7 @@ import { isCapped } from './sending.js';
 /** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
 
 /**
- * `fewerLayers`: leaves out spatial layers that nobody watches, see `spatial-layers.js`.
+ * `fewerLayers`: leaves out layers inside streams, see `spatial-layers.js` and `uplink-loss.js`.
  * @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number, fewerLayers?: import('./sending.js').Shape}} PublishSettings
  */
 

@@ -39,7 +39,10 @@ pub(crate) struct Reception {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     base: u64,
+    /// As they were sent: publishers are told what the network lost, whatever brought it back.
     received: u64,
+    /// What RTX and FEC brought back.
+    returned: u64,
     expected_prior: u64,
     received_prior: u64,
     /// In RTP clock units.
@@ -395,7 +398,7 @@ impl Encoding {
         self.highest.map_or(0, |highest| {
             (highest + 1)
                 .saturating_sub(self.reception.base)
-                .saturating_sub(self.reception.received)
+                .saturating_sub(self.reception.received + self.reception.returned)
         })
     }
 
@@ -417,14 +420,11 @@ impl Reception {
     ) {
         self.packets += 1;
         self.bytes += u64::from(payload);
-        // What FEC brings was lost all the same: publishers measure by it how much FEC they need.
-        if came == Came::Rebuilt {
+        if came != Came::Sent {
+            self.returned += 1;
             return;
         }
         self.received += 1;
-        if came == Came::Resent {
-            return;
-        }
         let arrival = (clock.micros(now) as i128 * i128::from(codec.clock_rate) / 1_000_000) as i64;
         let transit = arrival.wrapping_sub(i64::from(header.timestamp));
         if let Some(last) = self.transit.replace(transit) {
