@@ -100,10 +100,10 @@ fn loss_of_up_to_five_percent_costs_no_frames() {
 }
 
 /// A minute each: one packet in some thousands is lost three times more, and stops the picture for half a second.
-fn ten_percent(way: Way) {
+fn ten_percent(way: Way, fec: Option<usize>) {
     let mut misses = Vec::new();
     for seed in 1..=6 {
-        let (_, outcome) = run(Setup::new(seed, 100 * MS), way, 0.1, None, 60);
+        let (_, outcome) = run(Setup { fec, ..Setup::new(seed, 100 * MS) }, way, 0.1, None, 60);
         println!("{way:?}, seed {seed}: frozen {:.1} %", outcome.frozen * 100.0);
         if outcome.frozen > 0.02 {
             misses.push((seed, outcome));
@@ -114,14 +114,20 @@ fn ten_percent(way: Way) {
 
 #[test]
 fn loss_of_ten_percent_freezes_two_percent_of_the_time_at_most() {
-    ten_percent(Way::Down);
+    ten_percent(Way::Down, None);
+}
+
+/// As much FEC as Chromium sends there: 3250 packets for 6500 of media in a minute.
+#[test]
+fn loss_of_ten_percent_on_the_way_up_freezes_two_percent_of_the_time_at_most() {
+    ten_percent(Way::Up, Some(50));
 }
 
 /// A third request, a round trip after the second, brings a frame 300 ms late; nothing in this engine can hurry a publisher.
 #[test]
 #[ignore = "goal missed: 3 to 5 % instead of 2"]
-fn loss_of_ten_percent_on_the_way_up_freezes_two_percent_of_the_time_at_most() {
-    ten_percent(Way::Up);
+fn the_same_without_fec() {
+    ten_percent(Way::Up, None);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Setup {
     pub(super) rtt: Micros,
     /// Three temporal layers in each encoding.
     pub(super) temporal: bool,
+    /// FEC packets of the publisher, in percent of each picture's.
+    pub(super) fec: Option<usize>,
     /// Of the layers' rates, in percent.
     pub(super) swing: u64,
     /// One encoding with so many bits per second instead.
@@ -49,6 +51,7 @@ impl Setup {
             seed,
             rtt,
             temporal: false,
+            fec: None,
             swing: 0,
             single: None,
             capped: None,
@@ -115,6 +118,7 @@ impl Meeting {
         world.add_publisher(tracks);
         let video = world.publishers[0].video();
         video.temporal = setup.temporal;
+        video.fec = setup.fec;
         video.swing = setup.swing;
         match (setup.single, setup.svc) {
             (Some(rate), _) => video.set_bitrate(0, rate),
