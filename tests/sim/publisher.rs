@@ -181,13 +181,11 @@ impl Publisher {
                     Stamp { track: video.track, keyframe, capture: now, ..Stamp::default() };
                 let picture = svc.picture(&mut self.rng, keyframe, &stamp);
                 let format = svc.mode.format;
-                for (packet_index, made) in (0..).zip(picture) {
-                    let packet = layer.svc_packet(format, made, now, video.mid);
-                    video.order += 1;
-                    video
-                        .paced
-                        .insert((now + MS + packet_index * MS, video.order), (index, packet));
-                }
+                let mid = video.mid;
+                let packets = picture.into_iter();
+                let packets = packets.map(|made| layer.svc_packet(format, made, now, mid));
+                let packets: Vec<_> = packets.collect();
+                video.enqueue(now, MS, index, packets);
                 continue;
             }
             let (temporal, sync) = if video.temporal { layer.temporal() } else { (0, false) };
@@ -221,11 +219,7 @@ impl Publisher {
                 layer.protect(&mut picture, percent);
             }
             let spacing = MS.min(FRAME / 2 / picture.len() as u64);
-            for (packet_index, packet) in (0..).zip(picture) {
-                video.order += 1;
-                let at = now + MS + packet_index * spacing;
-                video.paced.insert((at, video.order), (index, packet));
-            }
+            video.enqueue(now, spacing, index, picture);
         }
         video.frames.push(Frame { number: video.number, capture: now });
         video.number += 1;

@@ -127,6 +127,22 @@ impl Video {
     }
 }
 
+impl Video {
+    /// Packets of a picture for the pacer, from 1 ms on and so far apart.
+    pub(crate) fn enqueue(
+        &mut self,
+        now: Micros,
+        spacing: Micros,
+        index: usize,
+        picture: Vec<Packet>,
+    ) {
+        for (at, packet) in (0..).zip(picture) {
+            self.order += 1;
+            self.paced.insert((now + MS + at * spacing, self.order), (index, packet));
+        }
+    }
+}
+
 impl Audio {
     pub(crate) fn new(rng: &mut SmallRng, track: u8, mid: Option<&'static str>) -> Self {
         Self {
