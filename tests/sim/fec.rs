@@ -86,12 +86,17 @@ fn lost_pictures_are_whole_before_anybody_could_answer_a_request() {
 /// FEC packets take numbers among those of the media; the viewer sees none of them, and none that is missing.
 #[test]
 fn a_viewer_sees_no_numbers_of_fec() {
-    for (loss, seed) in [(0.0, 4), (0.05, 5)] {
+    for (loss, seed, ids) in [(0.0, 4, true), (0.05, 5, true), (0.05, 6, false), (0.1, 7, false)] {
         let mut world = call(loss, Some(40), seed);
+        let video = world.publishers[0].video();
+        video.temporal = true;
+        video.layers[0].has_ids = ids;
         world.run_seconds(30);
         let slot = &world.subscribers[0].slots[0];
-        assert_eq!(slot.holes(), 0, "{loss}");
-        assert_eq!(world.publishers[0].keyframe_requests.len(), 0, "{loss}");
+        assert_eq!(slot.holes(), [0; 0], "{loss}, ids: {ids}, up to {:?}", slot.highest);
+        // Somebody asks at once where the very first packet is lost.
+        let requests = &world.publishers[0].keyframe_requests;
+        assert!(requests.iter().all(|(at, _)| *at < SECOND), "{loss}, ids: {ids}: {requests:?}");
         assert!(whole(&world, 1000, 30) > 0.999, "{loss}");
     }
 }

@@ -120,7 +120,7 @@ pub(crate) struct Slot {
     pub(crate) rtx_ssrc: Option<u32>,
     /// Asks for lost packets.
     pub(crate) nacks: bool,
-    highest: Option<u64>,
+    pub(crate) highest: Option<u64>,
     received: BTreeSet<u64>,
     missing: BTreeMap<u64, Missing>,
     /// By track, encoding and frame number.
@@ -169,11 +169,11 @@ impl Slot {
     }
 
     /// Numbers between the first and the last one that never came.
-    pub(crate) fn holes(&self) -> u64 {
+    pub(crate) fn holes(&self) -> Vec<u64> {
         let (Some(first), Some(last)) = (self.received.first(), self.received.last()) else {
-            return 0;
+            return Vec::new();
         };
-        last + 1 - first - self.received.len() as u64
+        (*first..*last).filter(|seq| !self.received.contains(seq)).collect()
     }
 
     fn clock_rate(&self) -> i64 {

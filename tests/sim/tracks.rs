@@ -34,6 +34,8 @@ pub(crate) struct Layer {
     pub(crate) rtx_seq: u64,
     pub(crate) timestamp_offset: u32,
     pub(crate) picture_id: u16,
+    /// Says it; Firefox does not.
+    pub(crate) has_ids: bool,
     pub(crate) tl0: u8,
     pub(crate) keyframe: bool,
     pub(crate) frames_since_key: u32,
@@ -210,6 +212,7 @@ impl Layer {
             rtx_seq: rng.random_range(0..0x8000),
             timestamp_offset: rng.random(),
             picture_id: rng.random_range(0..0x8000),
+            has_ids: true,
             tl0: rng.random(),
             keyframe: true,
             frames_since_key: 0,
@@ -247,8 +250,11 @@ impl Layer {
     /// VP8 payload descriptor (RFC 7741 section 4.2) and the start of the frame.
     pub(crate) fn payload(&self, stamp: &Stamp, sync: bool, len: usize) -> Vec<u8> {
         let first = stamp.index == 0;
-        let mut payload = vec![0x80 | u8::from(first) << 4, 0xe0];
-        payload.extend_from_slice(&(0x8000 | self.picture_id).to_be_bytes());
+        let mut payload = vec![0x80 | u8::from(first) << 4, 0x60];
+        if self.has_ids {
+            payload[1] |= 0x80;
+            payload.extend_from_slice(&(0x8000 | self.picture_id).to_be_bytes());
+        }
         payload.extend_from_slice(&[self.tl0, stamp.temporal << 6 | u8::from(sync) << 5]);
         if first {
             payload.extend_from_slice(&[u8::from(!stamp.keyframe), 0, 0]);

@@ -16,6 +16,8 @@ use std::time::Instant;
 const WAITING_MAX: usize = 16;
 /// As many packets as one FEC packet can protect: between two pictures there are not more.
 const BETWEEN_MAX: u64 = 48;
+/// One second. What is further apart says nothing of how many pictures there are in that time.
+const INTERVAL_MAX: u32 = 90_000;
 /// What the cache has of a packet that was none.
 const NOTHING: [u8; 1] = [0];
 
@@ -26,6 +28,8 @@ pub(crate) struct FecDecoder {
     waiting: VecDeque<Protection>,
     /// Numbers that turned out to be nobody's, which viewers have to be told.
     closed: Vec<u64>,
+    /// Time between pictures that surely follow one another, in RTP units: near the shortest of the last ones.
+    interval: Option<u32>,
 }
 
 /// A FEC packet.
@@ -58,6 +62,15 @@ impl FecDecoder {
             if let Some(at @ 0..BETWEEN_MAX) = seq.checked_sub(protection.first) {
                 protection.missing &= !(1 << at);
             }
+        }
+    }
+
+    /// Nothing is missing between these two.
+    fn measure(&mut self, before: &CachedPacket, after: &CachedPacket) {
+        let apart = after.timestamp.wrapping_sub(before.timestamp);
+        if are_two(before, after) && apart < INTERVAL_MAX {
+            let known = self.interval.unwrap_or(apart);
+            self.interval = Some(apart.min(known + known / 16));
         }
     }
 
@@ -154,8 +167,12 @@ impl Encoding {
             if starts { before().map(|before| (before, *packet)) } else { None },
             if packet.marker { after().map(|after| (*packet, after)) } else { None },
         ];
-        for (before, after) in pairs.into_iter().flatten().filter(|(a, b)| follows(a, b)) {
-            self.close(now, &before, after.seq, packet.arrival_us);
+        for (before, after) in pairs.into_iter().flatten() {
+            if (before.seq + 1..after.seq).all(|seq| self.cache.contains(seq)) {
+                fec.measure(&before, &after);
+            } else if follows(&before, &after, fec.interval) {
+                return self.close(now, &before, after.seq, packet.arrival_us);
+            }
         }
     }
 
@@ -181,12 +198,71 @@ impl Encoding {
     }
 }
 
-/// `before` ends a picture, and `after` begins the next one.
-fn follows(before: &CachedPacket, after: &CachedPacket) -> bool {
-    let (Some(ended), Some(begun)) = (before.info.picture_id, after.info.picture_id) else {
-        return false;
-    };
-    let next = begun == ended.wrapping_add(1) & 0x7fff || (ended, begun) == (0x7f, 0);
+/// `before` ends a picture, and `after` begins one.
+fn are_two(before: &CachedPacket, after: &CachedPacket) -> bool {
     let starts = after.info.frame_start == Some(true) && after.info.spatial == 0;
-    next && starts && before.marker && before.seq < after.seq
+    starts && before.marker && before.timestamp != after.timestamp
+}
+
+/// `before` ends a picture, and `after` begins the next one.
+fn follows(before: &CachedPacket, after: &CachedPacket, interval: Option<u32>) -> bool {
+    if !are_two(before, after) {
+        return false;
+    }
+    if let (Some(ended), Some(begun)) = (before.info.picture_id, after.info.picture_id) {
+        return begun == ended.wrapping_add(1) & 0x7fff || (ended, begun) == (0x7f, 0);
+    }
+    // Firefox sends VP8 without picture ids: then no picture of the lowest layer may be missing, and there is no time for one of the others.
+    let indices = (before.info.tl0_picture_index, after.info.tl0_picture_index);
+    let lowest = match indices {
+        (Some(before), Some(next)) => {
+            next.wrapping_sub(before) == u8::from(after.info.temporal == 0)
+        }
+        _ => true,
+    };
+    let apart = after.timestamp.wrapping_sub(before.timestamp);
+    lowest && interval.is_some_and(|interval| apart <= interval + interval / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(timestamp: u32, temporal: u8, tl0: Option<u8>, id: Option<u16>) -> CachedPacket {
+        let mut packet = CachedPacket { timestamp, marker: true, ..CachedPacket::default() };
+        packet.info.frame_start = Some(true);
+        packet.info.temporal = temporal;
+        packet.info.tl0_picture_index = tl0;
+        packet.info.picture_id = id;
+        packet
+    }
+
+    #[test]
+    fn pictures_follow_one_another_by_their_ids() {
+        let follow =
+            |a, b| follows(&picture(0, 0, None, Some(a)), &picture(9, 0, None, Some(b)), None);
+        assert!(follow(7, 8) && follow(0x7fff, 0) && follow(127, 0) && follow(127, 128));
+        assert!(!follow(7, 9) && !follow(8, 7) && !follow(126, 0));
+        let begun = CachedPacket { marker: false, ..picture(0, 0, None, Some(7)) };
+        assert!(!follows(&begun, &picture(9, 0, None, Some(8)), None), "the rest of it is missing");
+    }
+
+    #[test]
+    fn without_ids_by_the_lowest_layer_and_the_time() {
+        let at = |timestamp, temporal, tl0| picture(timestamp, temporal, Some(tl0), None);
+        let follow = |a: &CachedPacket, b: &CachedPacket| follows(a, b, Some(3000));
+        assert!(follow(&at(0, 0, 255), &at(3000, 1, 255)));
+        assert!(follow(&at(0, 1, 255), &at(4500, 0, 0)));
+        assert!(!follow(&at(0, 0, 5), &at(6000, 0, 6)), "there is time for another one");
+        assert!(!follow(&at(0, 1, 5), &at(3000, 1, 6)), "one of the lowest layer is missing");
+        assert!(!follow(&at(0, 0, 5), &at(3000, 0, 7)));
+        let none = |timestamp| picture(timestamp, 0, None, None);
+        assert!(follow(&none(0), &none(3000)) && !follow(&none(0), &none(6000)));
+        assert!(!follows(&none(0), &none(3000), None), "nothing was measured");
+        let mut fec = FecDecoder::default();
+        for (from, to) in [(0, 6000), (6000, 9000), (9000, 900_000), (900_000, 906_000)] {
+            fec.measure(&none(from), &none(to));
+        }
+        assert_eq!(fec.interval, Some(3000 + 3000 / 16));
+    }
 }
