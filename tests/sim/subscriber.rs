@@ -120,7 +120,7 @@ pub(crate) struct Slot {
     pub(crate) rtx_ssrc: Option<u32>,
     /// Asks for lost packets.
     pub(crate) nacks: bool,
-    pub(crate) highest: Option<u64>,
+    highest: Option<u64>,
     received: BTreeSet<u64>,
     missing: BTreeMap<u64, Missing>,
     /// By track, encoding and frame number.

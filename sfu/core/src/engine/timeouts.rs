@@ -194,7 +194,8 @@ impl Engine {
             for (index, encoding) in producer.encodings.iter_mut().enumerate() {
                 let Some(ssrc) = encoding.ssrc else { continue };
                 missing.clear();
-                if encoding.nack.due(now, rtt, &mut missing) > 0 && video {
+                let gave_up = encoding.nack.due(now, rtt, &mut missing) > 0;
+                if gave_up && video && !encoding.may_be_fec() {
                     encoding.keyframes.wish();
                 }
                 if !missing.is_empty()

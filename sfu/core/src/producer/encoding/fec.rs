@@ -30,6 +30,7 @@ pub(crate) struct FecDecoder {
     closed: Vec<u64>,
     /// Time between pictures that surely follow one another, in RTP units: near the shortest of the last ones.
     interval: Option<u32>,
+    without_ids: bool,
 }
 
 /// A FEC packet.
@@ -145,6 +146,11 @@ impl Encoding {
         self.fec.as_mut()?.rebuild(&self.cache, self.ssrc?, is_mutable)
     }
 
+    /// What never came may have been FEC, as pictures have no ids to tell: who misses a picture asks for a keyframe himself.
+    pub(crate) fn may_be_fec(&self) -> bool {
+        self.fec.as_ref().is_some_and(|fec| fec.without_ids)
+    }
+
     /// Numbers that nobody has to wait for any more, since the last call.
     pub(crate) fn take_closed(&mut self) -> Vec<u64> {
         self.fec.as_mut().map_or_else(Vec::new, |fec| std::mem::take(&mut fec.closed))
@@ -157,6 +163,7 @@ impl Encoding {
             return;
         }
         fec.arrived(packet.seq);
+        fec.without_ids = packet.info.picture_id.is_none();
         let seq = packet.seq;
         let media = |seq: u64| self.cache.get(seq).map(|(p, _)| *p).filter(|p| p.payload_len > 0);
         let before = || (seq.saturating_sub(BETWEEN_MAX)..seq).rev().find_map(media);
