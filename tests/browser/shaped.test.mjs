@@ -214,6 +214,47 @@ test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 to 9
   assert.ok(decodedShare > 0.9, `${(100 * decodedShare).toFixed(0)} %`);
 });
 
+/** Runs in the page: the mode of each encoding of the camera. */
+const cameraModes = () => {
+  const { transceiver } = [...window.switchyard.room.localTracks].find(({ source }) => source === 'camera');
+  return transceiver.sender.getParameters().encodings.map(({ scalabilityMode }) => scalabilityMode);
+};
+
+shaped.test('an uplink that loses one packet in ten is hardly seen: FEC brings pictures back, and protects all of them', async (t) => {
+  const link = 'rate=5M delay=50ms';
+  const shaper = await Shaper.start({ down: link, up: `${link} loss=0.1`, seed: 3 });
+  const publisher = await shaped.join(await shaped.browser(), 'lossy', 0, { ...CAMERA, shaper });
+  const viewer = await shaped.join(await shaped.browser(), 'lossy', 1, ONLOOKER);
+  const modes = (what, right) =>
+    until(
+      what,
+      async () => {
+        const found = await publisher.page.evaluate(cameraModes);
+        return found.every(right) || { error: found };
+      },
+      RAMP_MS,
+    );
+  await modes('pictures without temporal layers', (mode) => mode === 'L1T1');
+  await decodes(viewer, publisher, 960, RAMP_MS);
+  await pause(5000);
+  const before = await inboundOf(viewer, publisher);
+  await pause(30_000);
+  const after = await inboundOf(viewer, publisher);
+  const grown = (name) => after[name] - before[name];
+  const metrics = await (await fetch(`${shaped.server.url}/metrics`)).text();
+  const rebuilt = Number(/fec_rebuilt_packets_total{worker="0"} (\d+)/.exec(metrics)?.[1]);
+  const frozen = grown('totalFreezesDuration') / 30;
+  t.diagnostic(`${rebuilt} packets rebuilt, frozen for ${(100 * frozen).toFixed(1)} % of the time, ${(grown('framesDecoded') / 30).toFixed(1)} frames/s`);
+  assert.ok(rebuilt > 50, `${rebuilt} packets rebuilt`);
+  // 8 % without FEC.
+  assert.ok(frozen < 0.02, `frozen for ${(100 * frozen).toFixed(1)} % of the time`);
+  assert.ok(grown('framesDecoded') > 0.9 * 30 * CAMERA.fps, `${grown('framesDecoded')} frames`);
+  await shaper.set('up loss=0');
+  await modes('temporal layers again', (mode) => mode === 'L1T3');
+  await leave(publisher, viewer);
+  shaper.stop();
+});
+
 /** Every layer of a picture is reached, decoded and moves on: the link carries it and not the next, which rests then. */
 for (const [name, kind, query] of [
   ['VP8 simulcast', 'chromium', '&codec=vp8'],
