@@ -74,10 +74,15 @@ for (const kind of ['chromium', 'firefox']) {
       const element = document.createElement('div');
       element.style = 'position: fixed; inset: 0; pointer-events: none';
       document.body.append(element);
-      window.testDetach = window.switchyard.room.attach(id, element, { priority: 'high' });
+      window.testDetach = window.switchyard.room.attach(id, element, { priority: 'high', fps: 5 });
       return { width: Math.ceil(innerWidth * devicePixelRatio) };
     }, track);
-    await settled(viewer, track, 'the largest size', ({ width, priority }) => width === extra.width && priority === 'high');
+    await settled(viewer, track, 'the largest size', ({ width, priority, fps }) => width === extra.width && priority === 'high' && fps === undefined);
+    const shows = (display) => viewer.page.evaluate((selector, value) => (document.querySelector(selector).style.display = value), tile, display);
+    await shows('none');
+    await settled(viewer, track, 'that nobody needs all frames', ({ width, fps }) => width === extra.width && fps === 5);
+    await shows('');
+    await settled(viewer, track, 'that the tile does', ({ width, fps }) => width === extra.width && fps === undefined);
     await viewer.page.evaluate(() => window.testDetach());
     await settled(viewer, track, 'the size of the tile', ({ width, priority }) => width === seen.width && priority === 'normal');
 

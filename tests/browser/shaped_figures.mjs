@@ -3,7 +3,7 @@
  * SWITCHYARD=target/release/switchyard tests/ns.sh node tests/browser/shaped_figures.mjs [rounds]
  * COMPARE=0: not between two pages. NARROW=300k: the rate of the cut. WIDTH=1280: of the picture.
  * SVC=vp9 (or av1): three spatial layers in one stream instead of simulcast.
- * GOALS=1: instead of all that, the even link, half of it and back, and 10 and 30 % of loss.
+ * GOALS=1: instead of all that, the even link, half of it and back, and 5, 10 and 30 % of loss. GOALS=loss: only the loss.
  */
 import { loadavg } from 'node:os';
 import { recordFrames } from './lib/frames.mjs';
@@ -144,6 +144,11 @@ async function lossy(way, share) {
   return `frozen ${((100 * grown('totalFreezesDuration')) / 60).toFixed(1)} %, ${(grown('framesDecoded') / 60).toFixed(1)} fps, ${after.frameWidth} wide, ${state}`;
 }
 
+/** Each share of loss on each way, so many rounds. */
+async function losses() {
+  for (const way of ['down', 'up']) for (const share of [0.05, 0.1, 0.3]) for (let round = 0; round < ROUNDS; round++) console.log(`${100 * share} % lost on the way ${way}: ${await lossy(way, share)}`);
+}
+
 async function goals() {
   const publisher = await join(browsers[0], 0, CAMERA);
   const shaper = await Shaper.start({ down: `rate=${WIDE} delay=20ms`, up: `rate=${WIDE} delay=20ms` });
@@ -158,7 +163,7 @@ async function goals() {
   show('all of it again: until 90 % of the bitrate', turns.map(({ rate }) => rate));
   await Promise.all([publisher.close(), viewer.close()]);
   shaper.stop();
-  for (const way of ['down', 'up']) for (const share of [0.1, 0.3]) console.log(`${100 * share} % lost on the way ${way}: ${await lossy(way, share)}`);
+  await losses();
 }
 
 /** Runs in the publisher's page: from the message that wants the largest layer again to the first packet of it. */
@@ -325,7 +330,7 @@ async function all() {
 
 try {
   console.log(`Chromium, ${SVC ? `${SVC} L3T3_KEY` : 'VP8'} ${CAMERA.width}x${CAMERA.height} at ${CAMERA.fps} fps in three layers, ${WIDE}bit/s and 40 ms; load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`);
-  await (process.env.GOALS === '1' ? goals() : all());
+  await ({ 1: goals, loss: losses }[process.env.GOALS ?? ''] ?? all)();
 } finally {
   await Promise.allSettled(browsers.map((browser) => browser.close()));
   await server.stop();

@@ -200,16 +200,16 @@ export class Room extends Emitter {
    * while it cannot be seen. Tracks that were never attached are wanted in full.
    * @param {string} track
    * @param {Element} element the picture, or what frames it; it may be attached to one track at a time, and a track to several elements
-   * @param {{priority?: import('./protocol.js').Priority}} [options] `high`: pinned
+   * @param {{priority?: import('./protocol.js').Priority, fps?: number}} [options] `high`: pinned; `fps`: frames per second of use, 1 to 255
    * @returns {() => void} the element does not show it any more
    */
-  attach(track, element, { priority = 'normal' } = {}) {
+  attach(track, element, { priority = 'normal', fps } = {}) {
     if (this.#options.adaptiveStream === false || this.state === 'closed') return () => undefined;
     this.#viewport ??= new Viewport(
       (tracks) => void this.#request('track_settings', { tracks }).catch(() => undefined),
       (id) => this.#signaling !== null && this.#roster.track(id) !== undefined,
     );
-    return this.#viewport.watch(track, element, priority);
+    return this.#viewport.watch(track, element, priority, fps);
   }
 
   /**

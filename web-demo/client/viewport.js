@@ -11,6 +11,7 @@
  * @typedef {object} Watched
  * @property {string} track
  * @property {Priority} priority
+ * @property {number} [fps] frames per second of use; all if not given
  * @property {boolean | undefined} intersecting undefined before the browser said
  * @property {number} width CSS pixels
  * @property {number} height
@@ -49,9 +50,10 @@ export class Viewport {
    * @param {string} track
    * @param {Element} element
    * @param {Priority} priority
+   * @param {number} [fps]
    */
-  watch(track, element, priority) {
-    const watched = { track, priority, intersecting: undefined, width: 0, height: 0 };
+  watch(track, element, priority, fps) {
+    const watched = { track, priority, fps, intersecting: undefined, width: 0, height: 0 };
     this.#watched.set(element, watched);
     this.#sizes.observe(element);
     this.#sights.observe(element);
@@ -147,7 +149,8 @@ export class Viewport {
     const largest = seen.reduce((best, one) => (one.width * one.height > best.width * best.height ? one : best));
     const high = seen.some(({ priority }) => priority === 'high');
     const priority = high ? 'high' : largest.priority;
-    return { track, width: devicePixels(largest.width), height: devicePixels(largest.height), paused: false, priority };
+    const fps = Math.max(...seen.map(({ fps = Infinity }) => fps));
+    return { track, width: devicePixels(largest.width), height: devicePixels(largest.height), paused: false, priority, ...(fps < Infinity && { fps }) };
   }
 }
 
@@ -171,5 +174,5 @@ function devicePixels(pixels) {
  * @param {TrackSetting | undefined} other
  */
 function same(one, other) {
-  return other !== undefined && one.width === other.width && one.height === other.height && one.paused === other.paused && one.priority === other.priority;
+  return JSON.stringify(one) === JSON.stringify(other);
 }
