@@ -86,11 +86,20 @@ fn lost_pictures_are_whole_before_anybody_could_answer_a_request() {
 /// FEC packets take numbers among those of the media; the viewer sees none of them, and none that is missing (without picture ids hardly any, of a hundred and more that are lost).
 #[test]
 fn a_viewer_sees_no_numbers_of_fec() {
-    for (loss, seed, ids) in [(0.0, 4, true), (0.05, 5, true), (0.05, 6, false), (0.1, 7, false)] {
+    let cases = [
+        (0.0, 4, true, 5),
+        (0.05, 5, true, 5),
+        (0.05, 6, false, 5),
+        (0.1, 7, false, 5),
+        (0.1, 8, true, 1),
+        (0.1, 9, true, 1),
+    ];
+    for (loss, seed, ids, packets) in cases {
         let mut world = call(loss, Some(40), seed);
         let video = world.publishers[0].video();
         video.temporal = true;
         video.layers[0].has_ids = ids;
+        video.layers[0].packets = packets;
         world.run_seconds(30);
         let slot = &world.subscribers[0].slots[0];
         let most = if ids { 0 } else { 2 };

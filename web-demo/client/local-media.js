@@ -60,10 +60,7 @@ export class LocalMedia {
     this.#changed = changed;
     this.#lost = lost;
     this.choices = choices;
-    const losses = new LossWatch(
-      () => this.camera,
-      (id) => room.getStats(id),
-    );
+    const losses = new LossWatch(() => this.camera);
     this.#stop = [() => losses.close(), onDevicesChanged(() => void this.#welcomeBack()), room.on('localtrackupdated', ({ track }) => this.#obey(track))];
   }
 

@@ -60,6 +60,8 @@ async function run(sender, state, shape) {
       tries = 0;
     } catch (error) {
       tries += 1;
+      // A browser may refuse the shape only.
+      if (tries === TRIES_MAX - 1) shape = undefined;
       // What is sent too much costs bandwidth; it breaks nothing.
       if (tries === TRIES_MAX) console.warn('switchyard: layers could not be switched', error);
     }

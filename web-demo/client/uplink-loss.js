@@ -7,7 +7,6 @@
 import { reshape } from './sending.js';
 
 /** @typedef {import('./tracks.js').LocalTrack} LocalTrack */
-/** @typedef {import('./stats.js').TrackStats} TrackStats */
 /** @typedef {import('./codecs.js').LayeredEncoding} LayeredEncoding */
 
 const LOOK_MS = 2000;
@@ -38,18 +37,17 @@ export function plainWhereLossy(sender, encodings) {
 
 /** Looks every two seconds at what is lost of a track. */
 export class LossWatch {
-  /** @type {WeakMap<LocalTrack, number>} */
-  #shares = new WeakMap();
+  /** Of a sender: packets sent and lost until the last look, and the share lately. @type {WeakMap<RTCRtpSender, {sent: number, lost: number, share: number}>} */
+  #samples = new WeakMap();
   #timer;
+  /** This browser knows no modes (Firefox). */
+  #deaf = false;
 
-  /**
-   * @param {() => LocalTrack | null} track
-   * @param {(id: string) => Promise<TrackStats | null>} stats
-   */
-  constructor(track, stats) {
+  /** @param {() => LocalTrack | null} track */
+  constructor(track) {
     this.#timer = setInterval(() => {
       const local = track();
-      if (local?.id && !local.muted) void this.#look(local, stats).catch(() => undefined);
+      if (local?.id && !local.muted && local.transceiver) void this.#look(local, local.transceiver.sender).catch(() => undefined);
     }, LOOK_MS);
   }
 
@@ -59,17 +57,30 @@ export class LossWatch {
 
   /**
    * @param {LocalTrack} local
-   * @param {(id: string) => Promise<TrackStats | null>} stats
+   * @param {RTCRtpSender} sender
    */
-  async #look(local, stats) {
-    const { loss = null, codec = '' } = (await stats(local.id)) ?? {};
-    const sender = local.transceiver?.sender;
-    if (loss === null || !sender || codec !== 'VP8') return;
-    const share = (1 - NEWEST) * (this.#shares.get(local) ?? 0) + NEWEST * loss;
-    this.#shares.set(local, share);
+  async #look(local, sender) {
+    const all = /** @type {any[]} */ ([...(await sender.getStats()).values()]);
+    if (this.#deaf || !all.some(({ type, mimeType }) => type === 'codec' && mimeType === 'video/VP8')) return;
+    /** @type {(type: string, name: string) => number} */
+    const sum = (type, name) => all.reduce((before, one) => before + ((one.type === type && one[name]) || 0), 0);
+    // Of all layers together: one of few packets is no measure.
+    const [sent, lost] = [sum('outbound-rtp', 'packetsSent'), sum('remote-inbound-rtp', 'packetsLost')];
+    const last = this.#samples.get(sender) ?? { sent: 0, lost: 0, share: 0 };
+    const newest = sent > last.sent ? Math.max(0, lost - last.lost) / (sent - last.sent) : 0;
+    const share = (1 - NEWEST) * last.share + NEWEST * newest;
+    this.#samples.set(sender, { sent, lost, share });
     const isProtected = sender.getParameters().codecs.some(({ mimeType }) => /ulpfec/i.test(mimeType));
     if (share >= BEGINS && isProtected) lossy.add(sender);
     else if (share < ENDS) lossy.delete(sender);
+    if (!lossy.has(sender) && !usual.has(sender)) return;
     await reshape(sender, local.options.fewerLayers);
+    if (!lossy.has(sender)) {
+      usual.delete(sender);
+    } else if (sender.getParameters().encodings.every((encoding) => /** @type {LayeredEncoding} */ (encoding).scalabilityMode === undefined)) {
+      this.#deaf = true;
+      lossy.delete(sender);
+      usual.delete(sender);
+    }
   }
 }

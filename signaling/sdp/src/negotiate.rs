@@ -190,8 +190,8 @@ fn red_wraps_opus(red: &OfferedCodec, codecs: &[OfferedCodec]) -> bool {
     all_opus && (2..=4).contains(&count)
 }
 
-/// ULPFEC in RED, where the client is going to send a format with picture ids: with others nobody could tell a lost FEC packet from a lost picture,
-/// and libwebrtc sends none.
+/// ULPFEC in RED, where the client is going to send a format that libwebrtc protects. Not without RTX of RED where there is RTX: what is in RED would
+/// not be sent again.
 fn fec(first: &NegotiatedCodec, section: &Section) -> Option<VideoFec> {
     if !matches!(first.spec, CodecSpec::Vp8 | CodecSpec::Vp9 { .. }) {
         return None;
@@ -203,9 +203,13 @@ fn fec(first: &NegotiatedCodec, section: &Section) -> Option<VideoFec> {
         section.codecs.iter().find(is)
     };
     let (red, ulpfec) = (find("red")?, find("ulpfec")?);
+    let rtx_payload_type = red.rtx.filter(|_| first.rtx_payload_type.is_some());
+    if rtx_payload_type.is_none() && first.rtx_payload_type.is_some() {
+        return None;
+    }
     Some(VideoFec {
         red_payload_type: red.payload_type,
-        rtx_payload_type: red.rtx.filter(|_| first.rtx_payload_type.is_some()),
+        rtx_payload_type,
         payload_type: ulpfec.payload_type,
     })
 }

@@ -122,9 +122,10 @@ impl Engine {
         let producer = &mut self.producers[producer_key];
         let mut protection = None;
         if let Some(fec) = producer.red(header.payload_type) {
-            let media = producer.params.codecs.first().ok_or(DropReason::UnknownPayloadType)?;
-            protection = unwrap_red(&mut header, bytes, &fec, media.payload_type)?;
-            producer.encodings[usize::from(index)].expect_fec();
+            let last = producer.encodings[usize::from(index)].expect_fec();
+            let first = producer.params.codecs.first().map(|codec| codec.payload_type);
+            let media = last.or(first).ok_or(DropReason::UnknownPayloadType)?;
+            protection = unwrap_red(&mut header, bytes, &fec, media)?;
         }
         let codec = *producer.codec(header.payload_type).ok_or(DropReason::UnknownPayloadType)?;
         let encoding = &mut producer.encodings[usize::from(index)];
@@ -139,12 +140,16 @@ impl Engine {
         if payload == 0 && came == Came::Resent {
             return Err(DropReason::Padding);
         }
-        self.counters.received.count(producer.params.kind, payload);
-        let incoming = Incoming { header: &header, codec: &codec, packet, bytes, came };
-        let received = encoding.receive(now, &self.clock, incoming)?;
-        if let Some(payload) = protection {
-            encoding.protect(received.seq, payload);
+        if came != Came::Rebuilt {
+            self.counters.received.count(producer.params.kind, payload);
         }
+        let incoming = Incoming { header: &header, codec: &codec, packet, bytes, came };
+        let received = encoding.receive(now, &self.clock, incoming);
+        if let Some(payload) = protection {
+            // Also where its number was nobody's already: the next picture has overtaken it.
+            encoding.protect(header.sequence_number, payload);
+        }
+        let received = received?;
         self.after_receive(now, key, producer_key, index, received, extensions.audio_level)
     }
 
@@ -323,7 +328,7 @@ fn unwrap_rtx(header: &mut RtpHeader, bytes: &[u8], original: u8) -> Result<(), 
     Ok(())
 }
 
-/// RFC 2198, as far as video uses it: one block. Of a FEC packet its payload is returned, and the header then is that of a packet without one.
+/// RFC 2198, as far as video uses it: one block. Of a FEC packet its payload is returned; its header gets the payload type `media`.
 fn unwrap_red<'a>(
     header: &mut RtpHeader,
     bytes: &'a [u8],

@@ -170,6 +170,8 @@ impl Encoding {
             Some(highest) => sequence::extend(highest, header.sequence_number),
         };
         if self.cache.contains(seq) {
+            // It was brought back before it came (RFC 3550 section 6.4.1: what is late counts as received).
+            self.reception.received += u64::from(came == Came::Sent);
             return Err(DropReason::Duplicate);
         }
         // Chromium probes with what it sent seconds ago: after a pause that comes before anything new, and is of no use any more.
@@ -199,7 +201,7 @@ impl Encoding {
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
-        if let Some(layers) = &mut self.layers {
+        if let Some(layers) = self.layers.as_mut().filter(|_| packet.payload_len > 0) {
             layers.count(packet.arrival_us, &packet);
         }
         if structure {
@@ -243,7 +245,7 @@ impl Encoding {
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
-        if let Some(layers) = self.layers.as_mut().filter(|_| !replayed) {
+        if let Some(layers) = self.layers.as_mut().filter(|_| !replayed && packet.payload_len > 0) {
             layers.count(packet.arrival_us, &packet);
         }
         if structure {

@@ -12,7 +12,7 @@ use sfu_rtp::{RtpHeader, packet::FIXED_HEADER_LEN, sequence};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// FEC packets that wait for what they protect; libwebrtc makes them for one picture at a time.
+/// FEC packets that wait for what they protect.
 const WAITING_MAX: usize = 16;
 /// As many packets as one FEC packet can protect: between two pictures there are not more.
 const BETWEEN_MAX: u64 = 48;
@@ -31,6 +31,10 @@ pub(crate) struct FecDecoder {
     /// Time between pictures that surely follow one another, in RTP units: near the shortest of the last ones.
     interval: Option<u32>,
     without_ids: bool,
+    /// There was a FEC packet.
+    seen: bool,
+    /// Of the newest media packet.
+    payload_type: Option<u8>,
 }
 
 /// A FEC packet.
@@ -129,15 +133,16 @@ fn rebuild(
 }
 
 impl Encoding {
-    /// The publisher puts RED around this encoding, and so may send FEC.
-    pub(crate) fn expect_fec(&mut self) {
-        self.fec.get_or_insert_default();
+    /// The publisher puts RED around this encoding, and so may send FEC. Returns the payload type that was inside last.
+    pub(crate) fn expect_fec(&mut self) -> Option<u8> {
+        self.fec.get_or_insert_default().payload_type
     }
 
-    /// Takes the payload of a FEC packet, which is in the cache already as a packet without one.
-    pub(crate) fn protect(&mut self, seq: u64, payload: &[u8]) {
-        if let Some(fec) = &mut self.fec {
-            fec.protect(seq, payload, &self.cache);
+    /// Takes the payload of a FEC packet, whose number is in the cache already as that of a packet without one.
+    pub(crate) fn protect(&mut self, number: u16, payload: &[u8]) {
+        if let (Some(fec), Some(highest)) = (&mut self.fec, self.highest) {
+            fec.seen = true;
+            fec.protect(sequence::extend(highest, number), payload, &self.cache);
         }
     }
 
@@ -148,7 +153,7 @@ impl Encoding {
 
     /// What never came may have been FEC, as pictures have no ids to tell: who misses a picture asks for a keyframe himself.
     pub(crate) fn may_be_fec(&self) -> bool {
-        self.fec.as_ref().is_some_and(|fec| fec.without_ids)
+        self.fec.as_ref().is_some_and(|fec| fec.seen && fec.without_ids)
     }
 
     /// Numbers that nobody has to wait for any more, since the last call.
@@ -164,6 +169,7 @@ impl Encoding {
         }
         fec.arrived(packet.seq);
         fec.without_ids = packet.info.picture_id.is_none();
+        fec.payload_type = Some(packet.payload_type);
         let seq = packet.seq;
         let media = |seq: u64| self.cache.get(seq).map(|(p, _)| *p).filter(|p| p.payload_len > 0);
         let before = || (seq.saturating_sub(BETWEEN_MAX)..seq).rev().find_map(media);
@@ -174,11 +180,14 @@ impl Encoding {
             if starts { before().map(|before| (before, *packet)) } else { None },
             if packet.marker { after().map(|after| (*packet, after)) } else { None },
         ];
+        let interval = fec.interval;
         for (before, after) in pairs.into_iter().flatten() {
-            if (before.seq + 1..after.seq).all(|seq| self.cache.contains(seq)) {
+            if (before.seq + 1..after.seq).any(|seq| !self.cache.contains(seq)) {
+                if follows(&before, &after, interval) {
+                    self.close(now, &before, after.seq, packet.arrival_us);
+                }
+            } else if let Some(fec) = &mut self.fec {
                 fec.measure(&before, &after);
-            } else if follows(&before, &after, fec.interval) {
-                return self.close(now, &before, after.seq, packet.arrival_us);
             }
         }
     }
