@@ -25,6 +25,7 @@ pub(crate) mod subscriber_ids {
     pub(crate) const ABS_SEND_TIME: u8 = 2;
     pub(crate) const AUDIO_LEVEL: u8 = 1;
     pub(crate) const DESCRIPTOR: u8 = 12;
+    pub(crate) const PLAYOUT_DELAY: u8 = 13;
 }
 
 const CHECK_INTERVAL: Micros = 2_500 * MS;

@@ -1,5 +1,7 @@
 //! What publishers write into the end of every payload, so that a receiver can tell which packet of which frame it has.
 
+use sfu_rtp::codec::vp8::Vp8Descriptor;
+
 /// Identity of one media packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -52,4 +54,10 @@ impl Stamp {
             capture: u64::from_be_bytes(*bytes[16..].first_chunk().unwrap()),
         }
     }
+}
+
+/// TL0PICIDX, where VP8's descriptor says that the picture is of the lowest temporal layer.
+pub(crate) fn base_of(payload: &[u8]) -> Option<u8> {
+    let descriptor = Vp8Descriptor::parse(payload).ok().filter(|it| it.temporal == 0)?;
+    descriptor.tl0_picture_index
 }

@@ -1,9 +1,9 @@
 //! A subscriber: asks for lost packets as libwebrtc's receiver does, reports, and notes which frames became complete when.
 
-use crate::endpoint::{Endpoint, Inbound};
+use crate::endpoint::{Endpoint, Inbound, subscriber_ids as ids};
 use crate::net::{MS, Micros, SECOND};
 use crate::publisher::ntp_of;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, base_of};
 use rtcp::goodbye::Goodbye;
 use rtcp::packet::Packet as RtcpValue;
 use rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
@@ -99,6 +99,8 @@ struct Missing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) stamp: Stamp,
+    /// TL0PICIDX, where VP8's descriptor says that it is of the lowest temporal layer.
+    pub(crate) base: Option<u8>,
     have: u64,
     first: Micros,
     /// Lowest sequence number that came of it.
@@ -205,7 +207,7 @@ impl Slot {
         }
         let stamp = Stamp::read(payload);
         self.note_skew(now, timestamp, &stamp);
-        self.note_frame(now, seq, stamp);
+        self.note_frame(now, seq, stamp, base_of(payload));
     }
 
     /// RED (RFC 2198): earlier packets come once more with this one.
@@ -219,14 +221,15 @@ impl Slot {
                 let ticks = (now.saturating_sub(stamp.capture)) * 48 / 1000;
                 assert!(u64::from(block.timestamp_offset) <= ticks, "from before it was captured");
                 self.redundant += 1;
-                self.note_frame(now, self.highest.unwrap_or(0), stamp);
+                self.note_frame(now, self.highest.unwrap_or(0), stamp, None);
             }
         }
     }
 
-    fn note_frame(&mut self, now: Micros, seq: u64, stamp: Stamp) {
+    fn note_frame(&mut self, now: Micros, seq: u64, stamp: Stamp, base: Option<u8>) {
         let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
             stamp,
+            base,
             have: 0,
             first: now,
             lowest: seq,
@@ -296,6 +299,8 @@ pub(crate) struct Subscriber {
     pub(crate) endpoint: Endpoint,
     pub(crate) slots: Vec<Slot>,
     pub(crate) replays: u64,
+    /// Least playout delay that a packet said last, in ms.
+    pub(crate) playout_delay: Option<u32>,
     /// Sends transport-wide feedback.
     pub(crate) feedback: bool,
     /// Its feedback says that everything came, and without delay.
@@ -318,6 +323,7 @@ impl Subscriber {
             endpoint,
             slots: Vec::new(),
             replays: 0,
+            playout_delay: None,
             feedback: true,
             lies: false,
             denies: false,
@@ -447,10 +453,12 @@ impl Subscriber {
     }
 
     fn receive_rtp(&mut self, now: Micros, packet: &Packet) {
-        if let Some(value) =
-            packet.header.get_extension(crate::endpoint::subscriber_ids::TRANSPORT_WIDE)
-        {
+        if let Some(value) = packet.header.get_extension(ids::TRANSPORT_WIDE) {
             self.arrivals.note(u16::from_be_bytes([value[0], value[1]]), now);
+        }
+        if let Some(value) = packet.header.get_extension(ids::PLAYOUT_DELAY) {
+            let min = u32::from(value[0]) << 4 | u32::from(value[1]) >> 4;
+            self.playout_delay = Some(10 * min);
         }
         let ssrc = packet.header.ssrc;
         let found = self.slots.iter_mut().find(|s| s.ssrc == ssrc || s.rtx_ssrc == Some(ssrc));

@@ -231,6 +231,7 @@ impl World {
             (sub_ids::ABS_SEND_TIME, ExtensionKind::AbsSendTime),
             (sub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
             (sub_ids::DESCRIPTOR, ExtensionKind::DependencyDescriptor),
+            (sub_ids::PLAYOUT_DELAY, ExtensionKind::PlayoutDelay),
         ];
         let number = self.create_transport(&extensions);
         let index = self.subscribers.len();

@@ -2,6 +2,7 @@
 
 pub(crate) mod footing;
 pub(crate) mod history;
+pub(crate) mod playout_delay;
 pub(crate) mod redundancy;
 pub(crate) mod replay;
 pub(crate) mod rewriter;
@@ -12,6 +13,7 @@ use crate::ConsumerId;
 use crate::params::{ConsumerParams, Demand, ExtensionKind, PayloadMapping};
 use footing::Footing;
 use history::History;
+use playout_delay::PlayoutDelay;
 use redundancy::Redundancy;
 use replay::Replay;
 use rewriter::Rewriter;
@@ -138,6 +140,7 @@ pub(crate) struct Consumer {
     pub(crate) last_report: Option<Instant>,
     pub(crate) delivery: Delivery,
     pub(crate) footing: Footing,
+    pub(crate) playout_delay: PlayoutDelay,
 }
 
 impl Consumer {
@@ -174,6 +177,7 @@ impl Consumer {
             last_report: None,
             delivery: Delivery::default(),
             footing: Footing::default(),
+            playout_delay: PlayoutDelay::default(),
         }
     }
 

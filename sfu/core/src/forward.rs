@@ -24,10 +24,11 @@ use crate::egress::{Egress, Tuple};
 use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
-use crate::producer::packet::CachedPacket;
+use crate::producer::packet::{CachedPacket, DESCRIPTOR};
 use crate::transport::Transport;
 use crate::transport::pace::{Taken, Waiting};
 use order::{Item, Order};
+use sfu_rtp::codec::vp8::Vp8Descriptor;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -55,7 +56,8 @@ fn give_up(
     let since = |at: u64| now_us.saturating_sub(at);
     let last = consumer.gave_up;
     let just_did = last.is_some_and(|(at, times)| since(at) < GIVE_UP_US << times);
-    if !shown || packet.info.temporal > 0 || just_did {
+    let needed = packet.info.temporal == 0 || consumer.rewriter.is_flat();
+    if !shown || !needed || just_did {
         return;
     }
     let again = last.filter(|(at, times)| since(*at) < GIVE_UP_US << (times + 1));
@@ -310,6 +312,7 @@ impl Fan<'_> {
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
             Selection::Paused => return Err(DropReason::NotAllocated),
         }
+        flatten(self.transport.pace.spares(), consumer, packet, bytes);
         let timing = match consumer.replay {
             None => Timing::Exact,
             Some(_) => {
@@ -345,6 +348,24 @@ impl Fan<'_> {
     }
 }
 
+/// Players do not wait for a picture of a higher temporal layer that comes late. While repairs are late as a rule (`flat`), all pictures of VP8 are given to them
+/// as pictures of the lowest layer, which they wait for. That begins with one of these, and ends with a keyframe: what comes then refers to no other that
+/// was given as what it was not.
+#[inline]
+fn flatten(flat: bool, consumer: &mut Consumer, packet: &CachedPacket, bytes: &[u8]) {
+    if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
+        return;
+    }
+    let begins = packet.info.frame_start == Some(true) && packet.info.temporal == 0;
+    // With a dependency descriptor players do not look at the payload's.
+    let described =
+        packet.carried[DESCRIPTOR].of(bytes).is_some() && consumer.ids.carried[DESCRIPTOR] != 0;
+    let may = || Vp8Descriptor::parse(packet.payload(bytes)).is_ok_and(|it| it.picture_id_wide);
+    if begins && (packet.info.keyframe || (flat && !described && may())) {
+        consumer.rewriter.set_flat(packet, flat);
+    }
+}
+
 /// A slot shows another source from now on.
 fn begin_source(consumer: &mut Consumer, (encoding, source): (u8, &Encoding)) {
     consumer.waiting_since_us = None;
@@ -377,6 +398,7 @@ fn send(
         timestamp: rewritten.timestamp,
         picture_id: rewritten.picture_id,
         tl0_picture_index: rewritten.tl0_picture_index,
+        flat: rewritten.flat,
         frame_number: rewritten.frame_number,
         active_targets: told.active_targets,
         marker: told.marker,
@@ -392,7 +414,9 @@ fn send(
     };
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;
-    let view = View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent };
+    let playout_delay = write::playout_delay(consumer, packet, transport.playout_delay);
+    let view =
+        View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent, playout_delay };
     let slot = flush.egress.reserve();
     let written = if chosen.blank { None } else { write::write_media(slot, &view) };
     // What cannot be written leaves no gap either: receivers count on from what they got.

@@ -83,6 +83,8 @@ pub(crate) struct Transport {
     pub(crate) transport_sequence: u16,
     pub(crate) pace: Pace,
     pub(crate) repairs: RepairBudget,
+    /// What its players are to be told, in units of 10 ms (see [`crate::consumer::playout_delay`]).
+    pub(crate) playout_delay: u8,
     pub(crate) send_log: SendLog,
     /// Once there is a video slot.
     pub(crate) downlink: Option<Box<Downlink>>,
@@ -145,6 +147,7 @@ impl Transport {
             transport_sequence: seed as u16,
             pace: Pace::default(),
             repairs: RepairBudget::default(),
+            playout_delay: 0,
             send_log: SendLog::default(),
             downlink: None,
             allocation_due: false,

@@ -60,7 +60,7 @@ fn read_everything(bytes: &[u8]) {
         assert!(rebuilder.finish(1, 2).map_or(true, |packet| packet.len() <= bytes.len()));
     }
     let mut copy = bytes.to_vec();
-    let _ = vp8::rewrite(&mut copy, Some(1), Some(1));
+    let _ = vp8::rewrite(&mut copy, Some(1), Some(1), true);
     let _ = vp9::rewrite(&mut copy, Some(1), Some(1));
     let _ = red::rewrite_block_payload_types(&mut copy, |payload_type| Some(payload_type ^ 1));
     assert_eq!(copy.len(), bytes.len());

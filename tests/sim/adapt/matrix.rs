@@ -150,12 +150,41 @@ fn where_there_is_room_lost_pictures_are_there_before_anybody_asks() {
     for seed in SEEDS {
         let setup = Setup { temporal: true, ..Setup::new(seed, 100 * MS) };
         let (_, outcome) = run(setup, Way::Down, 0.05, None, 30);
-        // 79 % by repairs alone; what is lost twice (0.25 % of the packets) still waits for one.
-        if outcome.in_time < 0.97 || outcome.frozen > 0.0 {
+        println!(
+            "seed {seed}: {:.2} % in time, frozen {:.2} %",
+            outcome.in_time * 100.0,
+            outcome.frozen * 100.0
+        );
+        // 79 % by repairs alone; 98 % where players pass over pictures of higher temporal layers, while what is lost twice (0.25 % of the packets) is repaired.
+        if outcome.in_time < 0.995 || outcome.frozen > 0.0 {
             misses.push((seed, outcome));
         }
     }
     assert!(misses.is_empty(), "{misses:#?}");
+}
+
+/// A player waits for repairs by itself only if it knows the round trip: who only watches does not.
+#[test]
+fn players_are_told_to_wait_for_repairs_while_these_are_late() {
+    for rtt in [20 * MS, 100 * MS] {
+        let mut meeting = Meeting::new(Setup { temporal: true, ..Setup::new(1, rtt) });
+        let viewer = meeting.join(Link::new(RATE));
+        let told = |meeting: &Meeting| {
+            meeting.world.subscribers[meeting.viewers[viewer].subscriber].playout_delay
+        };
+        meeting.run_seconds(10);
+        assert_eq!(told(&meeting), None, "{rtt} µs: nothing is lost");
+        meeting.link(viewer).loss = 0.05;
+        meeting.run_seconds(10);
+        let now = told(&meeting);
+        match rtt {
+            20_000 => assert_eq!(now, None, "repairs are not late"),
+            _ => assert!(now.is_some_and(|ms| (100..=150).contains(&ms)), "{now:?}"),
+        }
+        meeting.link(viewer).loss = 0.0;
+        meeting.run_seconds(30);
+        assert!(told(&meeting).is_none_or(|ms| ms == 0), "{rtt} µs: it is over");
+    }
 }
 
 /// Copies take nothing that anything else needs: neither layers nor the link.

@@ -47,12 +47,23 @@ impl Playback {
             return Self::of_layers(meeting, slot);
         }
         let mut ready: HashMap<(u8, u32), Micros> = HashMap::new();
+        let mut bases: HashMap<(u8, u8), u32> = HashMap::new();
         let mut shown = Vec::new();
         for (&(_, layer, number), frame) in &slot.frames {
+            // As libwebrtc: one of the lowest temporal layer refers to the one before by TL0PICIDX.
+            let before = match frame.base {
+                Some(base) => {
+                    let before = bases.get(&(layer, base.wrapping_sub(1))).copied();
+                    bases.insert((layer, base), number);
+                    before
+                }
+                None => Some(number.wrapping_sub(refers_back(&frame.stamp))),
+            };
             let Some(complete) = frame.complete else { continue };
-            let before = number.wrapping_sub(refers_back(&frame.stamp, meeting.setup.temporal));
-            let refers =
-                if frame.stamp.keyframe { Some(0) } else { ready.get(&(layer, before)).copied() };
+            let refers = match before {
+                _ if frame.stamp.keyframe => Some(0),
+                before => before.and_then(|before| ready.get(&(layer, before)).copied()),
+            };
             let Some(refers) = refers else { continue };
             let at = complete.max(refers);
             ready.insert((layer, number), at);
@@ -160,13 +171,9 @@ impl Playback {
     }
 }
 
-/// How many pictures back a frame refers (L1T3: 0 2 1 2).
-fn refers_back(stamp: &crate::stamp::Stamp, temporal: bool) -> u32 {
-    match (temporal, stamp.temporal) {
-        (true, 0) => 4,
-        (true, 1) => 2,
-        _ => 1,
-    }
+/// How many pictures back a frame of a higher temporal layer refers (L1T3: 0 2 1 2).
+fn refers_back(stamp: &crate::stamp::Stamp) -> u32 {
+    if stamp.temporal == 1 { 2 } else { 1 }
 }
 
 /// When each frame is rendered. As libwebrtc's jitter buffer: after more than three frames that were repaired there is room for a

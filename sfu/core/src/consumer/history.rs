@@ -34,6 +34,8 @@ pub(crate) struct Sent {
     pub(crate) timestamp: u32,
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_picture_index: Option<u8>,
+    /// Goes as a picture of VP8's lowest temporal layer, whatever it is.
+    pub(crate) flat: bool,
     /// Of the dependency descriptor, where that is rewritten.
     pub(crate) frame_number: Option<u16>,
     /// Active decode targets that the dependency descriptor is given.
@@ -61,6 +63,9 @@ mod flag {
     pub(super) const REDUNDANCY: u8 = 128;
 }
 
+/// In [`Entry::resends_encoding`].
+const FLAT: u8 = 0x80;
+
 /// 32 bytes. Numbers are kept by their low halves: a ring never holds two that differ by 2^32, nor of two epochs that differ by 2^16.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
@@ -78,7 +83,7 @@ struct Entry {
     /// With [`flag::REDUNDANCY`] that: audio has no layers.
     tl0: u8,
     flags: u8,
-    /// The encoding in the lower half.
+    /// The encoding in the lower half, how often it was sent again above it, and [`FLAT`].
     resends_encoding: u8,
 }
 
@@ -105,7 +110,7 @@ impl Entry {
             abs_send_time,
             tl0: sent.tl0_picture_index.unwrap_or(sent.redundancy),
             flags: flag::SENT | flags,
-            resends_encoding: sent.encoding & 0x0f,
+            resends_encoding: sent.encoding & 0x0f | flag(FLAT, sent.flat),
         }
     }
 
@@ -118,7 +123,7 @@ impl Entry {
     }
 
     fn resends(&self) -> u8 {
-        self.resends_encoding >> 4
+        (self.resends_encoding & !FLAT) >> 4
     }
 
     /// `seq`: this entry's whole number.
@@ -132,6 +137,7 @@ impl Entry {
             timestamp: self.timestamp,
             picture_id: self.is(flag::PICTURE_ID).then_some(self.picture_id),
             tl0_picture_index: self.is(flag::TL0).then_some(self.tl0),
+            flat: self.resends_encoding & FLAT != 0,
             frame_number: self.is(flag::FRAME_NUMBER).then_some(self.frame_number),
             active_targets: self.is(flag::ACTIVE_TARGETS).then_some(self.active_targets),
             marker: self.is(flag::MARKER),
@@ -328,6 +334,7 @@ mod tests {
             timestamp: 1,
             picture_id: Some(0x7fff),
             tl0_picture_index: None,
+            flat: true,
             frame_number: seq.is_multiple_of(2).then_some(0x8001),
             active_targets: seq.is_multiple_of(3).then_some(0x01ff),
             marker: seq.is_multiple_of(5),

@@ -29,7 +29,30 @@ struct Range {
     end: u64,
     seq: i64,
     picture_id: u16,
-    tl0: u8,
+    tl0: Tl0,
+}
+
+/// Where TL0PICIDX comes from: what is added to that of the source, or to the picture id where every picture goes as one of the lowest layer.
+#[derive(Clone, Copy, Debug)]
+enum Tl0 {
+    Layered(u8),
+    Flat(u8),
+}
+
+impl Range {
+    /// Picture id and TL0PICIDX of a packet.
+    fn picture(&self, packet: &CachedPacket) -> (Option<u16>, Option<u8>) {
+        let id = packet.info.picture_id.map(|id| id.wrapping_add(self.picture_id) & 0x7fff);
+        let tl0 = packet.info.tl0_picture_index.and_then(|own| match self.tl0 {
+            Tl0::Layered(offset) => Some(own.wrapping_add(offset)),
+            Tl0::Flat(offset) => Some((id? as u8).wrapping_add(offset)),
+        });
+        (id, tl0)
+    }
+
+    fn is_flat(&self) -> bool {
+        matches!(self.tl0, Tl0::Flat(_))
+    }
 }
 
 /// Rewritten values of one packet.
@@ -40,6 +63,8 @@ pub(crate) struct Rewritten {
     pub(crate) timestamp: u32,
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_picture_index: Option<u8>,
+    /// Goes as a picture of the lowest temporal layer, whatever it is.
+    pub(crate) flat: bool,
     /// Of the dependency descriptor.
     pub(crate) frame_number: Option<u16>,
 }
@@ -132,10 +157,12 @@ impl Rewriter {
                 .info
                 .picture_id
                 .map_or(0, |id| self.last_picture_id.wrapping_add(1).wrapping_sub(id)),
-            tl0: packet
-                .info
-                .tl0_picture_index
-                .map_or(0, |idx| self.last_tl0.wrapping_add(1).wrapping_sub(idx)),
+            tl0: Tl0::Layered(
+                packet
+                    .info
+                    .tl0_picture_index
+                    .map_or(0, |idx| self.last_tl0.wrapping_add(1).wrapping_sub(idx)),
+            ),
         });
         self.highest_source = packet.seq.wrapping_sub(1);
         self.skipped_picture = None;
@@ -189,11 +216,13 @@ impl Rewriter {
     ) -> Result<Rewritten, DropReason> {
         let range = self.range_of(packet.seq).ok_or(DropReason::BeforeSwitch)?;
         let range = self.shorten(packet.seq, range);
+        let (picture_id, tl0_picture_index) = range.picture(packet);
         let rewritten = Rewritten {
             seq: packet.seq.wrapping_add_signed(range.seq),
             timestamp,
-            picture_id: packet.info.picture_id.map(|id| id.wrapping_add(range.picture_id) & 0x7fff),
-            tl0_picture_index: packet.info.tl0_picture_index.map(|i| i.wrapping_add(range.tl0)),
+            picture_id,
+            tl0_picture_index,
+            flat: range.is_flat(),
             frame_number: packet.frame_number().map(|n| n.wrapping_add(self.frame_offset)),
         };
         if !self.given.take(rewritten.seq, self.next_seq) {
@@ -240,6 +269,7 @@ impl Rewriter {
                 timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
                 picture_id: None,
                 tl0_picture_index: None,
+                flat: false,
                 frame_number: None,
             };
             if !self.given.take(hole.seq, self.next_seq) {
@@ -261,15 +291,41 @@ impl Rewriter {
             picture_id: last.picture_id.wrapping_sub(u16::from(new_picture)),
             tl0: last.tl0,
         };
+        self.hold_from(packet.seq, last, next);
+        None
+    }
+
+    /// From this packet on, which begins a picture, `next` holds instead of `last`.
+    fn hold_from(&mut self, seq: u64, last: Range, next: Range) {
         // Where nothing was forwarded under the last range no late packet can need it.
-        if last.first != packet.seq {
+        if last.first != seq {
             if self.older.len() == RANGES_MAX {
                 self.older.pop_front();
             }
-            self.older.push_back(Range { end: packet.seq, ..last });
+            self.older.push_back(Range { end: seq, ..last });
         }
         self.range = Some(next);
-        None
+    }
+
+    /// Does every picture go as one of the lowest temporal layer?
+    pub(crate) fn is_flat(&self) -> bool {
+        self.range.is_some_and(|range| range.is_flat())
+    }
+
+    /// From this packet on, which begins a picture of the lowest temporal layer, all go as such, or each as what it is. Not where it comes late.
+    pub(crate) fn set_flat(&mut self, packet: &CachedPacket, flat: bool) {
+        let Some(last) = self.range.filter(|_| packet.seq > self.highest_source) else { return };
+        let ((Some(id), Some(tl0)), Some(own)) =
+            (last.picture(packet), packet.info.tl0_picture_index)
+        else {
+            return;
+        };
+        // One more than the last of the lowest layer, wherever that is.
+        let tl0 = match flat {
+            true => Tl0::Flat(tl0.wrapping_sub(id as u8)),
+            false => Tl0::Layered(tl0.wrapping_sub(own)),
+        };
+        self.hold_from(packet.seq, last, Range { first: packet.seq, tl0, ..last });
     }
 
     fn range_of(&self, seq: u64) -> Option<Range> {
@@ -398,6 +454,59 @@ mod tests {
         assert_eq!(next.picture_id, first.picture_id.map(|id| id + 1));
         assert_eq!(rewriter.rewrite(&frame(1001, 50)).unwrap().seq, 11);
         assert_eq!(rewriter.rewrite(&frame(1005, 53)).unwrap().seq, 13);
+    }
+
+    /// A packet of VP8 in temporal layers: number, picture id, TL0PICIDX, layer.
+    fn layered(seq: u64, picture_id: u16, tl0: u8, temporal: u8) -> CachedPacket {
+        let mut packet = frame(seq, picture_id);
+        packet.info.tl0_picture_index = Some(tl0);
+        packet.info.temporal = temporal;
+        packet
+    }
+
+    #[test]
+    fn flat_pictures_are_all_of_the_lowest_layer_and_late_packets_are_what_their_picture_was() {
+        let mut rewriter = Rewriter::new(10);
+        let tl0 = |rewriter: &mut Rewriter, packet: CachedPacket| {
+            let out = rewriter.rewrite(&packet).unwrap();
+            (out.tl0_picture_index.unwrap(), out.flat)
+        };
+        // Picture ids are about to wrap.
+        let first = layered(100, 0x7ffd, 40, 0);
+        switch(&mut rewriter, &first, None);
+        let (base, _) = tl0(&mut rewriter, first);
+        assert_eq!(tl0(&mut rewriter, layered(102, 0x7ffe, 40, 2)), (base, false));
+        // A whole picture of the lowest layer is still on its way when the next comes.
+        let begins = layered(106, 0x0001, 42, 0);
+        rewriter.set_flat(&begins, true);
+        assert!(rewriter.is_flat());
+        assert_eq!(tl0(&mut rewriter, begins), (base.wrapping_add(2), true));
+        assert_eq!(tl0(&mut rewriter, layered(104, 0x7fff, 41, 0)), (base.wrapping_add(1), false));
+        assert_eq!(tl0(&mut rewriter, layered(105, 0x0000, 41, 2)), (base.wrapping_add(1), false));
+        // Every picture counts, and one that is left out does not.
+        assert_eq!(tl0(&mut rewriter, layered(108, 0x0003, 42, 1)), (base.wrapping_add(4), true));
+        assert_eq!(tl0(&mut rewriter, layered(107, 0x0002, 42, 2)), (base.wrapping_add(3), true));
+        assert_eq!(rewriter.skip(&layered(109, 0x0004, 42, 2)), None);
+        assert_eq!(tl0(&mut rewriter, layered(110, 0x0005, 43, 0)), (base.wrapping_add(5), true));
+        // And back: the next of the lowest layer is one more.
+        let key = layered(111, 0x0006, 44, 0);
+        rewriter.set_flat(&key, false);
+        assert_eq!(tl0(&mut rewriter, key), (base.wrapping_add(6), false));
+        assert_eq!(tl0(&mut rewriter, layered(112, 0x0007, 44, 2)), (base.wrapping_add(6), false));
+        assert_eq!(tl0(&mut rewriter, layered(113, 0x0008, 45, 0)), (base.wrapping_add(7), false));
+        // Another source is what it is.
+        rewriter.set_flat(&layered(114, 0x0009, 46, 0), true);
+        switch(&mut rewriter, &layered(500, 9, 9, 0), None);
+        assert!(!rewriter.is_flat());
+    }
+
+    #[test]
+    fn nothing_changes_in_the_middle_of_what_was_sent() {
+        let mut rewriter = Rewriter::new(10);
+        switch(&mut rewriter, &layered(100, 1, 40, 0), None);
+        rewriter.rewrite(&layered(103, 2, 41, 0)).unwrap();
+        rewriter.set_flat(&layered(100, 1, 40, 0), true);
+        assert!(!rewriter.is_flat(), "it came late");
     }
 
     #[test]

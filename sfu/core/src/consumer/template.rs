@@ -4,7 +4,7 @@
 //! Knows only the one-byte form; what does not fit that has no template and is written field by field.
 
 use crate::consumer::ExtensionIds;
-use crate::producer::packet::{CachedPacket, DESCRIPTOR};
+use crate::producer::packet::{CachedPacket, DESCRIPTOR, PLAYOUT_DELAY};
 use sfu_rtp::packet::set_extension_bit;
 use sfu_rtp::{ExtensionWriter, HeaderFields, write_header};
 
@@ -34,16 +34,19 @@ pub(crate) struct Source<'a> {
     pub(crate) bytes: &'a [u8],
     /// Stands in the place of the packet's own dependency descriptor.
     pub(crate) descriptor: Option<&'a [u8]>,
+    /// Where the packet has none of its own.
+    pub(crate) playout_delay: Option<&'a [u8]>,
 }
 
 impl<'a> Source<'a> {
     /// Values with the subscriber's ids, where it has one.
     #[inline]
     fn values(self, ids: &ExtensionIds) -> impl Iterator<Item = (u8, &'a [u8])> {
-        let Self { packet, bytes, descriptor } = self;
+        let Self { packet, bytes, descriptor, playout_delay } = self;
         packet.carried.iter().zip(ids.carried).enumerate().filter_map(
             move |(index, (slice, id))| {
-                let value = slice.of(bytes).filter(|_| id != 0)?;
+                let own = || playout_delay.filter(|_| index == PLAYOUT_DELAY);
+                let value = slice.of(bytes).or_else(own).filter(|_| id != 0)?;
                 Some((id, descriptor.filter(|_| index == DESCRIPTOR).unwrap_or(value)))
             },
         )
@@ -203,7 +206,9 @@ mod tests {
                         }
                         // The last one is the dependency descriptor; the value in its place is longer.
                         let descriptor = (wide == 0).then_some(&[3; 9][..]);
-                        let source = Source { packet: &packet, bytes: &bytes, descriptor };
+                        let playout_delay = (mid == "0").then_some(&[4, 5, 6][..]);
+                        let source =
+                            Source { packet: &packet, bytes: &bytes, descriptor, playout_delay };
                         let (mut a, mut b) = ([0xff; 200], [0xee; 200]);
                         let template = Template::new(&ids, mid, 77).unwrap();
                         let len = template.write(&mut a, &FIELDS, &ids, source).unwrap();
@@ -224,7 +229,8 @@ mod tests {
         packet.carried[DESCRIPTOR] = Slice::new(0, 3);
         let mut out = [0; 200];
         let written = |out: &mut [u8], descriptor| {
-            let source = Source { packet: &packet, bytes: &[1, 2, 3], descriptor };
+            let source =
+                Source { packet: &packet, bytes: &[1, 2, 3], descriptor, playout_delay: None };
             let len = write_by_fields(out, &FIELDS, (&ids, "0", 7), source).unwrap();
             let header = sfu_rtp::RtpHeader::parse_prefix(&out[..len]).unwrap();
             let value = header.extensions(out).find(|(id, _)| *id == 9).unwrap().1;
@@ -245,7 +251,7 @@ mod tests {
         ids.carried[0] = 20;
         let mut packet = CachedPacket::default();
         packet.carried[0] = Slice::new(0, 1);
-        let source = Source { packet: &packet, bytes: &[1], descriptor: None };
+        let source = Source { packet: &packet, bytes: &[1], descriptor: None, playout_delay: None };
         assert!(template.write(&mut [0; 200], &FIELDS, &ids, source).is_none());
     }
 }

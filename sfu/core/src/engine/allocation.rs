@@ -5,6 +5,7 @@ use crate::Event;
 use crate::allocate::{Budget, Given, Slot};
 use crate::bandwidth::Backlog;
 use crate::consumer::Consumer;
+use crate::consumer::playout_delay;
 use crate::consumer::selector::Aim;
 use crate::event::{ConsumerStatus, LayerStatus, Limit};
 use crate::params::{Layer, MediaKind};
@@ -93,7 +94,10 @@ impl Engine {
             transport.pace.set_estimate(estimate, downlink.paced(now_us), downlink.is_roomy());
         }
         let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
-        transport.pace.set_spares(downlink.update_spares(now_us, rtt_us));
+        let late = downlink.update_spares(now_us, rtt_us);
+        transport.pace.set_spares(late);
+        let waits = |rtt| playout_delay::for_repairs(rtt, transport.playout_delay);
+        transport.playout_delay = transport.rtt.filter(|_| late).map_or(0, waits);
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
             self.mark_allocation(key);

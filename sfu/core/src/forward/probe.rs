@@ -104,7 +104,12 @@ fn pad(
     };
     let slot = flush.egress.reserve();
     let own = (&consumer.ids, consumer.params.mid.as_str(), bound.number);
-    let nothing = Source { packet: &CachedPacket::default(), bytes: &[], descriptor: None };
+    let nothing = Source {
+        packet: &CachedPacket::default(),
+        bytes: &[],
+        descriptor: None,
+        playout_delay: None,
+    };
     let start = template::write_by_fields(slot, &fields, own, nothing)?;
     let padding = slot.get_mut(start..start + PADDING)?;
     padding.fill(0);

@@ -79,7 +79,7 @@ fn haste(producer: &Producer, transport: &Transport) -> Haste {
 pub(super) fn is_needed(producer: &Producer, sent: &Sent) -> bool {
     let source = producer.encodings.get(usize::from(sent.encoding));
     let packet = source.and_then(|source| source.cache.get(source.extend(sent.source)?));
-    producer.is_video() && packet.is_none_or(|(packet, _)| packet.info.temporal == 0)
+    producer.is_video() && (sent.flat || packet.is_none_or(|(packet, _)| packet.info.temporal == 0))
 }
 
 /// Sends a packet again: as RTX where that was negotiated, else byte-identical to the first time. Returns the bytes of the datagram.
@@ -135,7 +135,8 @@ fn repeat_packet(
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy);
     let repeated = repeated.ok_or(DropReason::NackNotCached)?;
-    let view = View { consumer, mapping, packet, bytes, payload, repeated, sent };
+    let playout_delay = write::playout_delay(consumer, packet, transport.playout_delay);
+    let view = View { consumer, mapping, packet, bytes, payload, repeated, sent, playout_delay };
     let rtx = mapping.rtx.zip(consumer.rtx_ssrc).filter(|_| sent.redundancy == 0);
     let slot = flush.egress.reserve();
     let (header_len, len, index) = match rtx {

@@ -14,6 +14,8 @@ use sfu_rtp::dependency_descriptor;
 
 /// A header extension is not longer (RFC 8285 section 4.3).
 const DESCRIPTOR_MAX: usize = 255;
+/// A longer payload may fill the datagram.
+const PAYLOAD_MAX: usize = 1300;
 /// GCM's tag is the longest.
 const TAG_MAX: usize = 16;
 
@@ -28,6 +30,8 @@ pub(super) struct View<'a> {
     /// Earlier packets that go with it.
     pub(super) repeated: Repeated<'a>,
     pub(super) sent: &'a Sent,
+    /// For its first packet, how long the player should keep a picture.
+    pub(super) playout_delay: Option<[u8; 3]>,
 }
 
 /// Packets that RED repeats, newest first: how far before in RTP ticks, and the payload.
@@ -56,6 +60,18 @@ pub(super) fn mapping(
     }
     let primary = primary(packet.payload(bytes)).ok_or(DropReason::Malformed)?;
     bound.mapping(primary.payload_type).ok_or(DropReason::NotNegotiated)
+}
+
+/// What the first packet of a picture says of how long it should be kept. Only where repairs go by RTX: without it they are the same bytes again.
+#[inline]
+pub(super) fn playout_delay(
+    consumer: &mut Consumer,
+    packet: &CachedPacket,
+    least: u8,
+) -> Option<[u8; 3]> {
+    let first = consumer.rtx_ssrc.is_some() && packet.info.frame_start == Some(true);
+    let fits = usize::from(packet.payload_len) < PAYLOAD_MAX;
+    (first && fits).then(|| consumer.playout_delay.say(least))?
 }
 
 /// What of a packet's payload goes out under `mapping`.
@@ -147,7 +163,8 @@ pub(super) fn write_media(slot: &mut [u8], view: &View<'_>) -> Option<(usize, us
 pub(super) fn write_blank(slot: &mut [u8], view: &View<'_>) -> Option<(usize, usize)> {
     let packet = CachedPacket { carried: Default::default(), ..*view.packet };
     let sent = Sent { redundancy: 0, picture_id: None, frame_number: None, ..*view.sent };
-    write_media(slot, &View { packet: &packet, payload: &[], sent: &sent, ..*view })
+    let view = View { packet: &packet, payload: &[], sent: &sent, playout_delay: None, ..*view };
+    write_media(slot, &view)
 }
 
 /// RFC 4588: the original sequence number stands before the payload.
@@ -200,7 +217,8 @@ fn write_with(
     descriptor: Option<&[u8]>,
 ) -> Option<usize> {
     let consumer = view.consumer;
-    let source = Source { packet: view.packet, bytes: view.bytes, descriptor };
+    let playout_delay = view.playout_delay.as_ref().map(|value| &value[..]);
+    let source = Source { packet: view.packet, bytes: view.bytes, descriptor, playout_delay };
     if let Some(template) = &consumer.template
         && let Some(len) = template.write(slot, fields, &consumer.ids, source)
     {
@@ -227,7 +245,9 @@ fn write_payload(slot: &mut [u8], start: usize, view: &View<'_>) -> Option<usize
     let (id, tl0) = (view.sent.picture_id, view.sent.tl0_picture_index);
     match view.packet.codec {
         // A malformed descriptor stays as it came: the decoder will say so.
-        Codec::Vp8 if id.is_some() => vp8::rewrite(out, id, tl0).unwrap_or_default(),
+        Codec::Vp8 if id.is_some() => {
+            vp8::rewrite(out, id, tl0, view.sent.flat).unwrap_or_default();
+        }
         Codec::Vp9 if id.is_some() => vp9::rewrite(out, id, tl0).unwrap_or_default(),
         Codec::Red if view.mapping.from == view.packet.payload_type => {
             let bound = view.consumer.bound.as_ref()?;

@@ -49,6 +49,8 @@ pub(crate) const CARRIED: [ExtensionKind; 5] = [
     ExtensionKind::DependencyDescriptor,
 ];
 
+/// Where [`CachedPacket::carried`] has the playout delay.
+pub(crate) const PLAYOUT_DELAY: usize = 2;
 /// Where [`CachedPacket::carried`] has the dependency descriptor.
 pub(crate) const DESCRIPTOR: usize = 4;
 

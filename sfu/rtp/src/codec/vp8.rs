@@ -3,6 +3,11 @@
 use super::{PayloadInfo, StatedLayers, patch_picture_id, read_picture_id};
 use crate::error::ParseError;
 
+/// N in the first byte.
+const NON_REFERENCE: u8 = 0x20;
+/// KEYIDX in the byte that has TID and Y as well.
+const KEY_INDEX: u8 = 0x1F;
+
 /// A parsed descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vp8Descriptor {
@@ -42,7 +47,7 @@ impl Vp8Descriptor {
         let fields = Fields::locate(payload)?;
         let first = payload[0];
         let mut descriptor = Self {
-            non_reference: first & 0x20 != 0,
+            non_reference: first & NON_REFERENCE != 0,
             start_of_partition: first & 0x10 != 0,
             partition: first & 0x07,
             #[allow(clippy::cast_possible_truncation)] // at most 6
@@ -62,7 +67,7 @@ impl Vp8Descriptor {
                 descriptor.temporal = byte >> 6;
                 descriptor.layer_sync = byte & 0x20 != 0;
             }
-            descriptor.key_index = fields.has_key_index.then_some(byte & 0x1F);
+            descriptor.key_index = fields.has_key_index.then_some(byte & KEY_INDEX);
         }
         if descriptor.start_of_frame() {
             descriptor.read_frame_tag(&payload[fields.len..]);
@@ -115,7 +120,8 @@ pub(super) fn stated_layers(payload: &[u8]) -> Option<StatedLayers> {
 }
 
 /// Overwrites picture id and TL0PICIDX in place, keeping field widths: a 7-bit picture id takes the low 7 bits. What
-/// the descriptor does not carry, and what is `None`, stays as it is.
+/// the descriptor does not carry, and what is `None`, stays as it is. `flat`: the picture becomes one of the lowest temporal layer, that others
+/// refer to.
 ///
 /// # Errors
 /// The payload ends inside the descriptor; then nothing is changed.
@@ -124,8 +130,15 @@ pub fn rewrite(
     payload: &mut [u8],
     picture_id: Option<u16>,
     tl0_picture_index: Option<u8>,
+    flat: bool,
 ) -> Result<(), ParseError> {
     let fields = Fields::locate(payload)?;
+    if flat {
+        payload[0] &= !NON_REFERENCE;
+        if let Some(offset) = fields.layer.filter(|_| fields.has_temporal) {
+            payload[offset] &= KEY_INDEX;
+        }
+    }
     if let (Some(offset), Some(id)) = (fields.picture_id, picture_id) {
         patch_picture_id(&mut payload[offset..offset + fields.picture_id_len], id);
     }
@@ -237,7 +250,7 @@ mod tests {
         for len in 0..6 {
             assert_eq!(Vp8Descriptor::parse(&KEYFRAME[..len]), Err(ParseError::Truncated));
             let mut cut = KEYFRAME;
-            assert!(rewrite(&mut cut[..len], Some(0), Some(0)).is_err());
+            assert!(rewrite(&mut cut[..len], Some(0), Some(0), true).is_err());
             assert_eq!(cut, KEYFRAME);
         }
         assert!(!Vp8Descriptor::parse(&KEYFRAME[..6]).unwrap().keyframe);
@@ -251,18 +264,29 @@ mod tests {
     #[test]
     fn rewriting_keeps_widths_and_everything_else() {
         let mut packet = KEYFRAME;
-        rewrite(&mut packet, Some(0xFFFE), Some(9)).unwrap();
+        rewrite(&mut packet, Some(0xFFFE), Some(9), false).unwrap();
         assert_eq!(packet[..6], [0x90, 0xF0, 0xFF, 0xFE, 9, 0xA7]);
         assert_eq!(packet[6..], KEYFRAME[6..]);
         let mut packet = INTER;
-        rewrite(&mut packet, Some(0x1285), Some(9)).unwrap();
+        rewrite(&mut packet, Some(0x1285), Some(9), false).unwrap();
         assert_eq!(packet, [0xB0, 0xA0, 0x05, 0x80, 0x11]);
         let mut packet = KEYFRAME;
-        rewrite(&mut packet, None, None).unwrap();
+        rewrite(&mut packet, None, None, false).unwrap();
         assert_eq!(packet, KEYFRAME);
         let mut bare = [0x10, 0x00];
-        rewrite(&mut bare, Some(1), Some(1)).unwrap();
+        rewrite(&mut bare, Some(1), Some(1), true).unwrap();
         assert_eq!(bare, [0x10, 0x00]);
+    }
+
+    #[test]
+    fn a_flat_picture_is_of_the_lowest_temporal_layer() {
+        let mut packet = INTER;
+        rewrite(&mut packet, None, None, true).unwrap();
+        let flat = Vp8Descriptor::parse(&packet).unwrap();
+        assert_eq!((flat.temporal, flat.non_reference, flat.picture_id), (0, false, Some(0x12)));
+        let mut packet = KEYFRAME;
+        rewrite(&mut packet, None, Some(3), true).unwrap();
+        assert_eq!(packet[..6], [0x90, 0xF0, 0x92, 0x34, 3, 0x07], "the key index stays");
     }
 
     proptest! {
@@ -284,7 +308,7 @@ mod tests {
         #[test]
         fn rewritten_values_read_back(mut payload in prop::collection::vec(any::<u8>(), 8..40), id: u16, tl0: u8) {
             let before = Vp8Descriptor::parse(&payload).unwrap();
-            rewrite(&mut payload, Some(id), Some(tl0)).unwrap();
+            rewrite(&mut payload, Some(id), Some(tl0), false).unwrap();
             let mask = if before.picture_id_wide { 0x7FFF } else { 0x7F };
             let expected = Vp8Descriptor {
                 picture_id: before.picture_id.map(|_| id & mask),
