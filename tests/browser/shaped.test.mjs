@@ -204,14 +204,14 @@ shaped.test('with 5 % loss and a round trip of 100 ms a call goes on', async (t)
   shaper.stop();
 });
 
-// At 15 frames per second most lost packets are a frame's last, and are missed when the next comes: with a round trip that is over the 217 ms that
-// Chromium calls a freeze. Two pages without a server are frozen for 5.5 % of the time on this link (shaped_figures.mjs).
-test('it is frozen for less than 2 % of the time', { todo: 'measured: 1.8 to 11.4 %, peer to peer 3.4 to 7.1 %' }, () => {
+// Two pages without a server are frozen for 3.4 to 7.1 % of the time on this link (shaped_figures.mjs), and so were viewers (1.8 to 11.4 %, 73 to 96 % of
+// the frames) before they were told how long to wait for repairs.
+test('it is frozen for less than 2 % of the time', () => {
   assert.ok(frozenShare < 0.02, `${(100 * frozenShare).toFixed(1)} %`);
 });
 
-test('nine of ten frames are decoded in spite of it', { todo: 'measured: 73 to 96 %' }, () => {
-  assert.ok(decodedShare > 0.9, `${(100 * decodedShare).toFixed(0)} %`);
+test('nearly all frames are decoded in spite of it', () => {
+  assert.ok(decodedShare > 0.97, `${(100 * decodedShare).toFixed(0)} %`);
 });
 
 /** Runs in the page: the mode of each encoding of the camera. */

@@ -3,6 +3,7 @@
 //! Two steps for each of them: packets are chosen and numbered, slot by slot and up to the subscriber's limit; then they are brought into an order
 //! that makes long runs, written and sealed. Nothing here allocates after warm-up, looks up a hash, logs or reads a clock.
 
+mod flat;
 mod order;
 mod probe;
 mod repair;
@@ -24,11 +25,10 @@ use crate::egress::{Egress, Tuple};
 use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
-use crate::producer::packet::{CachedPacket, DESCRIPTOR};
+use crate::producer::packet::CachedPacket;
 use crate::transport::Transport;
 use crate::transport::pace::{Taken, Waiting};
 use order::{Item, Order};
-use sfu_rtp::codec::vp8::Vp8Descriptor;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -304,6 +304,8 @@ impl Fan<'_> {
                 consumer.rewriter.switch(packet, live, source.clock_rate, offset);
                 begin_source(consumer, (encoding, source));
             }
+            Selection::Skip(DropReason::TemporalLayer)
+                if flat::is_counted(consumer, source, packet) => {}
             Selection::Skip(reason) => {
                 let hole = consumer.rewriter.skip(packet).ok_or(reason)?;
                 return Ok((chosen(hole, None), false));
@@ -312,7 +314,7 @@ impl Fan<'_> {
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
             Selection::Paused => return Err(DropReason::NotAllocated),
         }
-        flatten(self.transport.pace.spares(), consumer, packet, bytes);
+        flat::update(self.transport.pace.spares(), consumer, (producer, source), (packet, bytes));
         let timing = match consumer.replay {
             None => Timing::Exact,
             Some(_) => {
@@ -345,24 +347,6 @@ impl Fan<'_> {
         }
         chosen.clear();
         transport.pace.sent(flush.now_us, taken);
-    }
-}
-
-/// Players do not wait for a picture of a higher temporal layer that comes late. While repairs are late as a rule (`flat`), all pictures of VP8 are given to them
-/// as pictures of the lowest layer, which they wait for. That begins with one of these, and ends with a keyframe: what comes then refers to no other that
-/// was given as what it was not.
-#[inline]
-fn flatten(flat: bool, consumer: &mut Consumer, packet: &CachedPacket, bytes: &[u8]) {
-    if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
-        return;
-    }
-    let begins = packet.info.frame_start == Some(true) && packet.info.temporal == 0;
-    // With a dependency descriptor players do not look at the payload's.
-    let described =
-        packet.carried[DESCRIPTOR].of(bytes).is_some() && consumer.ids.carried[DESCRIPTOR] != 0;
-    let may = || Vp8Descriptor::parse(packet.payload(bytes)).is_ok_and(|it| it.picture_id_wide);
-    if begins && (packet.info.keyframe || (flat && !described && may())) {
-        consumer.rewriter.set_flat(packet, flat);
     }
 }
 
@@ -414,7 +398,10 @@ fn send(
     };
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;
-    let playout_delay = write::playout_delay(consumer, packet, transport.playout_delay);
+    let playout_delay = match write::takes_playout_delay(producer, consumer, packet, &mapping) {
+        true if !chosen.blank => consumer.playout_delay.say(transport.playout_delay),
+        _ => None,
+    };
     let view =
         View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent, playout_delay };
     let slot = flush.egress.reserve();

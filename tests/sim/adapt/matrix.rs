@@ -6,7 +6,9 @@ use super::plot::draw;
 use super::scenario::{Meeting, Setup};
 use super::start::{RTTS, SEEDS};
 use crate::net::{Bursts, Link, MS, Micros, SECOND};
-use sfu_core::Event;
+use crate::world::World;
+use sfu_core::params::PreferredLayer;
+use sfu_core::{Command, Event};
 
 const LOSSES: [f64; 7] = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3];
 /// The link of the matrix.
@@ -161,6 +163,31 @@ fn where_there_is_room_lost_pictures_are_there_before_anybody_asks() {
         }
     }
     assert!(misses.is_empty(), "{misses:#?}");
+}
+
+/// Pictures that are left out, lost on the way up and repaired after later ones left: players wait for what was counted.
+#[test]
+fn flat_pictures_that_come_late_are_no_hole() {
+    for seed in SEEDS {
+        let mut meeting = Meeting::new(Setup { temporal: true, ..Setup::new(seed, 100 * MS) });
+        meeting.link_up(Link { loss: 0.02, ..Link::new(100_000_000) });
+        let viewer = meeting.join(Link { loss: 0.05, ..Link::new(RATE) });
+        // Of one packet each.
+        let layer = PreferredLayer { rid: Some("q".to_owned()), spatial: None, temporal: Some(1) };
+        let consumer = World::consumer(meeting.viewers[viewer].subscriber, 0);
+        meeting.world.command(Command::SetPreferredLayer { consumer, layer });
+        meeting.run_seconds(40);
+        let during = meeting.viewers[viewer].joined + SETTLED..meeting.world.now - SECOND;
+        let playback = Playback::of(&meeting, viewer);
+        let frozen = playback.frozen(during.clone());
+        let share = playback.in_time(&mut meeting, during, 400 * MS);
+        println!(
+            "seed {seed}: {:.1} % of the frames, frozen {:.1} %",
+            share * 100.0,
+            frozen * 100.0
+        );
+        assert!(share > 0.48 && frozen < 0.02, "seed {seed}: {share:.3}, {frozen:.3}");
+    }
 }
 
 /// A player waits for repairs by itself only if it knows the round trip: who only watches does not.

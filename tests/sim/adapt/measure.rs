@@ -14,6 +14,9 @@ const FREEZE_EXTRA: Micros = 150 * MS;
 /// … and more than so many times the mean is a freeze.
 const FREEZE_FACTOR: Micros = 3;
 
+/// The same TL0PICIDX comes again after 256 pictures.
+const REMEMBERED: u32 = 128;
+
 const REPAIRED: u32 = 3;
 /// Until a gap is seen, and asked for.
 const REPAIR_EXTRA: Micros = 30 * MS;
@@ -55,7 +58,7 @@ impl Playback {
                 Some(base) => {
                     let before = bases.get(&(layer, base.wrapping_sub(1))).copied();
                     bases.insert((layer, base), number);
-                    before
+                    before.filter(|before| number.wrapping_sub(*before) <= REMEMBERED)
                 }
                 None => Some(number.wrapping_sub(refers_back(&frame.stamp))),
             };

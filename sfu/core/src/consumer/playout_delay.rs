@@ -39,11 +39,17 @@ impl PlayoutDelay {
         if least != self.said {
             *self = Self { said: least, left: TAKEN_BACK };
         }
+        let value = self.said();
         if least == 0 {
-            self.left = self.left.checked_sub(1)?;
+            self.left = self.left.saturating_sub(1);
         }
-        let [_, value @ ..] = (u32::from(least) << 12 | MAX).to_be_bytes();
-        Some(value)
+        value
+    }
+
+    /// The same for one that is sent again.
+    pub(crate) fn said(self) -> Option<[u8; 3]> {
+        let [_, value @ ..] = (u32::from(self.said) << 12 | MAX).to_be_bytes();
+        (self.said > 0 || self.left > 0).then_some(value)
     }
 }
 

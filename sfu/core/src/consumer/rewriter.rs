@@ -295,7 +295,7 @@ impl Rewriter {
         None
     }
 
-    /// From this packet on, which begins a picture, `next` holds instead of `last`.
+    /// At this packet `last` ends, and `next` holds.
     fn hold_from(&mut self, seq: u64, last: Range, next: Range) {
         // Where nothing was forwarded under the last range no late packet can need it.
         if last.first != seq {
@@ -310,6 +310,17 @@ impl Rewriter {
     /// Does every picture go as one of the lowest temporal layer?
     pub(crate) fn is_flat(&self) -> bool {
         self.range.is_some_and(|range| range.is_flat())
+    }
+
+    /// Does this packet come after later ones, which were counted on from it by a flat range?
+    pub(crate) fn is_late_and_flat(&self, seq: u64) -> bool {
+        let range = self.range_of(seq).filter(|_| seq <= self.highest_source);
+        range.is_some_and(|range| range.is_flat())
+    }
+
+    /// Was this packet, which has been judged, left out and its number closed up?
+    pub(crate) fn left_out(&self, seq: u64) -> bool {
+        seq <= self.highest_source && self.range_of(seq).is_none()
     }
 
     /// From this packet on, which begins a picture of the lowest temporal layer, all go as such, or each as what it is. Not where it comes late.

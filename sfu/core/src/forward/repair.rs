@@ -75,7 +75,7 @@ fn haste(producer: &Producer, transport: &Transport) -> Haste {
     }
 }
 
-/// Do later pictures refer to that of this packet for longer than until the next one of the lowest temporal layer?
+/// Do later pictures refer to that of this packet for longer than until the next one of the lowest temporal layer? All of a flat stream do, as players see it.
 pub(super) fn is_needed(producer: &Producer, sent: &Sent) -> bool {
     let source = producer.encodings.get(usize::from(sent.encoding));
     let packet = source.and_then(|source| source.cache.get(source.extend(sent.source)?));
@@ -135,7 +135,8 @@ fn repeat_packet(
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy);
     let repeated = repeated.ok_or(DropReason::NackNotCached)?;
-    let playout_delay = write::playout_delay(consumer, packet, transport.playout_delay);
+    let takes = write::takes_playout_delay(producer, consumer, packet, &mapping);
+    let playout_delay = consumer.playout_delay.said().filter(|_| takes);
     let view = View { consumer, mapping, packet, bytes, payload, repeated, sent, playout_delay };
     let rtx = mapping.rtx.zip(consumer.rtx_ssrc).filter(|_| sent.redundancy == 0);
     let slot = flush.egress.reserve();

@@ -1,6 +1,6 @@
 //! Copies that nobody has asked for yet: on a far and lossy link with room to spare every packet leaves twice.
 //!
-//! A repair that is asked for comes a round trip late; players pass over pictures of the higher temporal layers by then, and stand still for the others. The copy leaves by RTX
+//! A repair that is asked for comes a round trip late; players pass over pictures of the higher temporal layers by then (unless they are flat), and stand still for the others. The copy leaves by RTX
 //! a moment after the packet, when a short burst of loss has passed, and only takes what the estimate leaves over.
 
 use super::{Fan, Flush, repair};

@@ -7,8 +7,9 @@ use crate::consumer::{Bound, Consumer};
 use crate::drop_reason::DropReason;
 use crate::egress::DATAGRAM_MAX;
 use crate::params::{Codec, PayloadMapping};
+use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
-use crate::producer::packet::{CachedPacket, DESCRIPTOR};
+use crate::producer::packet::{CachedPacket, DESCRIPTOR, PLAYOUT_DELAY};
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::dependency_descriptor;
 
@@ -62,16 +63,21 @@ pub(super) fn mapping(
     bound.mapping(primary.payload_type).ok_or(DropReason::NotNegotiated)
 }
 
-/// What the first packet of a picture says of how long it should be kept. Only where repairs go by RTX: without it they are the same bytes again.
+/// May this packet say how long its picture should be kept? Only the first one of a picture, and only where repairs go by RTX: without it they are the same
+/// bytes again.
 #[inline]
-pub(super) fn playout_delay(
-    consumer: &mut Consumer,
+pub(super) fn takes_playout_delay(
+    producer: &Producer,
+    consumer: &Consumer,
     packet: &CachedPacket,
-    least: u8,
-) -> Option<[u8; 3]> {
-    let first = consumer.rtx_ssrc.is_some() && packet.info.frame_start == Some(true);
-    let fits = usize::from(packet.payload_len) < PAYLOAD_MAX;
-    (first && fits).then(|| consumer.playout_delay.say(least))?
+    mapping: &PayloadMapping,
+) -> bool {
+    producer.is_video()
+        && packet.info.frame_start == Some(true)
+        && mapping.rtx.is_some()
+        && consumer.rtx_ssrc.is_some()
+        && consumer.ids.carried[PLAYOUT_DELAY] != 0
+        && usize::from(packet.payload_len) < PAYLOAD_MAX
 }
 
 /// What of a packet's payload goes out under `mapping`.

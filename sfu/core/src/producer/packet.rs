@@ -40,7 +40,7 @@ impl Slice {
     }
 }
 
-/// Header extensions that travel from publisher to subscriber unchanged (with the subscriber's ids).
+/// Header extensions that travel from publisher to subscriber (with the subscriber's ids).
 pub(crate) const CARRIED: [ExtensionKind; 5] = [
     ExtensionKind::AudioLevel,
     ExtensionKind::VideoOrientation,
