@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     /// Worker 1, where a test has one.
     pub(crate) far: Option<Engine>,
+    /// Subscribers that come next negotiate it.
+    pub(crate) playout_delay: bool,
     /// Worker of the commands, and so of the peers, that come next.
     pub(crate) worker: WorkerId,
     homes: HashMap<SocketAddr, WorkerId>,
@@ -126,6 +128,7 @@ impl World {
         Self {
             engine: engine(rng.random(), epoch),
             far: None,
+            playout_delay: false,
             worker: WorkerId(0),
             homes: HashMap::new(),
             pipes: Pipes::default(),
@@ -225,14 +228,16 @@ impl World {
 
     /// A new subscriber; returns its index.
     pub(crate) fn add_subscriber(&mut self, slots: &[SlotSpec]) -> usize {
-        let extensions = [
+        let mut extensions = vec![
             (sub_ids::MID, ExtensionKind::Mid),
             (sub_ids::TRANSPORT_WIDE, ExtensionKind::TransportWideCc),
             (sub_ids::ABS_SEND_TIME, ExtensionKind::AbsSendTime),
             (sub_ids::AUDIO_LEVEL, ExtensionKind::AudioLevel),
             (sub_ids::DESCRIPTOR, ExtensionKind::DependencyDescriptor),
-            (sub_ids::PLAYOUT_DELAY, ExtensionKind::PlayoutDelay),
         ];
+        if self.playout_delay {
+            extensions.push((sub_ids::PLAYOUT_DELAY, ExtensionKind::PlayoutDelay));
+        }
         let number = self.create_transport(&extensions);
         let index = self.subscribers.len();
         let endpoint = Endpoint::new(number, PROFILE, address(number));

@@ -105,40 +105,40 @@ fn loss_of_up_to_five_percent_costs_no_frames() {
 }
 
 /// A minute each: one packet in some thousands is lost three times more, and stops the picture for half a second.
-fn ten_percent(way: Way, fec: Option<usize>) -> [f64; 6] {
-    [1, 2, 3, 4, 5, 6].map(|seed| {
-        let (_, outcome) = run(Setup { fec, ..Setup::new(seed, 100 * MS) }, way, 0.1, None, 60);
+fn ten_percent(setup: fn(u64) -> Setup, way: Way) {
+    let mut misses = Vec::new();
+    for seed in 1..=6 {
+        let (_, outcome) = run(setup(seed), way, 0.1, None, 60);
         println!("{way:?}, seed {seed}: frozen {:.1} %", outcome.frozen * 100.0);
-        outcome.frozen
-    })
-}
-
-fn each_minute(minutes: [f64; 6]) {
-    assert!(minutes.iter().all(|frozen| *frozen <= 0.02), "{minutes:?}");
-}
-
-#[test]
-fn loss_of_ten_percent_freezes_two_percent_of_six_minutes_at_most() {
-    let minutes = ten_percent(Way::Down, None);
-    assert!(minutes.iter().sum::<f64>() <= 6.0 * 0.02, "{minutes:?}");
+        if outcome.frozen > 0.02 {
+            misses.push((seed, outcome));
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
 }
 
 #[test]
-#[ignore = "goal missed: 2.2 and 3.7 % in two of six"]
-fn loss_of_ten_percent_freezes_two_percent_of_each_minute_at_most() {
-    each_minute(ten_percent(Way::Down, None));
+fn loss_of_ten_percent_freezes_two_percent_of_the_time_at_most() {
+    ten_percent(|seed| Setup::new(seed, 100 * MS), Way::Down);
+}
+
+/// Packets are four bytes larger, so that other ones are lost.
+#[test]
+#[ignore = "goal missed: 2.2 and 3.7 % in two of six minutes"]
+fn the_same_with_playout_delay() {
+    ten_percent(|seed| Setup { playout_delay: true, ..Setup::new(seed, 100 * MS) }, Way::Down);
 }
 
 #[test]
 fn loss_of_ten_percent_on_the_way_up_freezes_two_percent_of_the_time_at_most() {
-    each_minute(ten_percent(Way::Up, FEC));
+    ten_percent(|seed| Setup { fec: FEC, ..Setup::new(seed, 100 * MS) }, Way::Up);
 }
 
 /// A third request, a round trip after the second, brings a frame 300 ms late; nothing in this engine can hurry a publisher.
 #[test]
 #[ignore = "goal missed: 3 to 5 % instead of 2"]
 fn the_same_without_fec() {
-    each_minute(ten_percent(Way::Up, None));
+    ten_percent(|seed| Setup::new(seed, 100 * MS), Way::Up);
 }
 
 #[test]
@@ -201,7 +201,8 @@ fn flat_pictures_that_come_late_are_no_hole() {
 #[test]
 fn players_are_told_to_wait_for_repairs_while_these_are_late() {
     for rtt in [20 * MS, 100 * MS] {
-        let mut meeting = Meeting::new(Setup { temporal: true, ..Setup::new(1, rtt) });
+        let mut meeting =
+            Meeting::new(Setup { temporal: true, playout_delay: true, ..Setup::new(1, rtt) });
         let viewer = meeting.join(Link::new(RATE));
         let told = |meeting: &Meeting| {
             meeting.world.subscribers[meeting.viewers[viewer].subscriber].playout_delay

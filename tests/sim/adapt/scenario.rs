@@ -43,6 +43,8 @@ pub(super) struct Setup {
     pub(super) far: bool,
     /// Somebody with a link of 100 Mbit/s watches from the beginning, so that every layer is sent.
     pub(super) company: bool,
+    /// Viewers negotiate the playout-delay extension.
+    pub(super) playout_delay: bool,
 }
 
 impl Setup {
@@ -58,6 +60,7 @@ impl Setup {
             svc: None,
             far: false,
             company: false,
+            playout_delay: false,
         }
     }
 }
@@ -112,6 +115,7 @@ impl Meeting {
     pub(super) fn new(setup: Setup) -> Self {
         let path = Path { delay: setup.rtt / 2, ..Path::CLEAN };
         let mut world = World::new(setup.seed, path, path);
+        world.playout_delay = setup.playout_delay;
         let one = setup.single.is_some() || setup.svc.is_some();
         let rids: &[&str] = if one { &[] } else { &["q", "h", "f"] };
         let tracks = Tracks { rids, video: true, audio: true };

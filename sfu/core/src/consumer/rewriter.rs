@@ -314,8 +314,7 @@ impl Rewriter {
 
     /// Does this packet come after later ones, which were counted on from it by a flat range?
     pub(crate) fn is_late_and_flat(&self, seq: u64) -> bool {
-        let range = self.range_of(seq).filter(|_| seq <= self.highest_source);
-        range.is_some_and(|range| range.is_flat())
+        seq <= self.highest_source && self.range_of(seq).is_some_and(|range| range.is_flat())
     }
 
     /// Was this packet, which has been judged, left out and its number closed up?

@@ -54,7 +54,7 @@ fn set(flat: bool, consumer: &mut Consumer, packet: &CachedPacket, bytes: &[u8])
 
 /// Was a picture of a layer that is left out counted, because nothing had come of it when later ones left? Players would wait for it until they ask for a
 /// keyframe, so it is sent.
-#[cold]
+#[inline]
 pub(super) fn is_counted(consumer: &Consumer, source: &Encoding, packet: &CachedPacket) -> bool {
     let rewriter = &consumer.rewriter;
     if !rewriter.is_late_and_flat(packet.seq) {
