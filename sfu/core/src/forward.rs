@@ -398,10 +398,10 @@ fn send(
     };
     let payload = write::payload(&mapping, packet, bytes);
     let repeated = write::repeated(source, packet, sent.redundancy).ok_or(DropReason::TooOld)?;
-    let playout_delay = match write::takes_playout_delay(producer, consumer, packet, &mapping) {
-        true if !chosen.blank => consumer.playout_delay.say(transport.playout_delay),
-        _ => None,
-    };
+    let speaks = consumer.playout_delay.speaks(transport.playout_delay) && !chosen.blank;
+    let speaks = speaks && write::takes_playout_delay(producer, consumer, packet, &mapping);
+    let playout_delay =
+        if speaks { consumer.playout_delay.say(transport.playout_delay) } else { None };
     let view =
         View { consumer, mapping, packet, bytes, payload, repeated, sent: &sent, playout_delay };
     let slot = flush.egress.reserve();

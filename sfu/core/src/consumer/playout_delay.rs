@@ -34,6 +34,12 @@ pub(crate) struct PlayoutDelay {
 }
 
 impl PlayoutDelay {
+    /// Is there anything to say? `least`: as of [`PlayoutDelay::say`].
+    #[inline]
+    pub(crate) fn speaks(self, least: u8) -> bool {
+        least | self.said | self.left != 0
+    }
+
     /// The extension's value for the first packet of a picture. `least`: in units of 10 ms.
     pub(crate) fn say(&mut self, least: u8) -> Option<[u8; 3]> {
         if least != self.said {
@@ -67,6 +73,7 @@ mod tests {
     #[test]
     fn what_was_said_is_taken_back() {
         let mut delay = PlayoutDelay::default();
+        assert!(!delay.speaks(0) && delay.speaks(13));
         assert_eq!(delay.say(0), None);
         // 130 ms to 10 s.
         for _ in 0..100 {
@@ -76,5 +83,6 @@ mod tests {
             assert_eq!(delay.say(0), Some([0x00, 0x03, 0xe8]));
         }
         assert_eq!(delay.say(0), None);
+        assert!(!delay.speaks(0));
     }
 }

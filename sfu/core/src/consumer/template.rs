@@ -45,8 +45,11 @@ impl<'a> Source<'a> {
         let Self { packet, bytes, descriptor, playout_delay } = self;
         packet.carried.iter().zip(ids.carried).enumerate().filter_map(
             move |(index, (slice, id))| {
-                let own = || playout_delay.filter(|_| index == PLAYOUT_DELAY);
-                let value = slice.of(bytes).or_else(own).filter(|_| id != 0)?;
+                let value = match slice.of(bytes) {
+                    None if index == PLAYOUT_DELAY => playout_delay,
+                    own => own,
+                };
+                let value = value.filter(|_| id != 0)?;
                 Some((id, descriptor.filter(|_| index == DESCRIPTOR).unwrap_or(value)))
             },
         )
