@@ -11,6 +11,7 @@ pub(crate) mod template;
 
 use crate::ConsumerId;
 use crate::params::{ConsumerParams, Demand, ExtensionKind, PayloadMapping};
+use crate::producer::packet::PLAYOUT_DELAY;
 use footing::Footing;
 use history::History;
 use playout_delay::PlayoutDelay;
@@ -202,6 +203,11 @@ impl Consumer {
     pub(crate) fn leave_behind(&mut self) {
         self.restarted_at = self.rewriter.next_seq() as u32;
         self.spared = self.rewriter.next_seq();
+    }
+
+    /// Can its player be told how long to keep pictures, for repairs?
+    pub(crate) fn can_be_told_to_wait(&self) -> bool {
+        self.rtx_ssrc.is_some() && self.ids.carried[PLAYOUT_DELAY] != 0
     }
 
     /// Needs a keyframe and a sender report before it goes on: bound, resumed, unmuted.

@@ -314,7 +314,7 @@ impl Fan<'_> {
             Selection::WaitKeyframe => return Err(DropReason::WaitingKeyframe),
             Selection::Paused => return Err(DropReason::NotAllocated),
         }
-        flat::update(self.transport.pace.spares(), consumer, (producer, source), (packet, bytes));
+        flat::update(self.transport, consumer, (producer, source), (packet, bytes));
         let timing = match consumer.replay {
             None => Timing::Exact,
             Some(_) => {

@@ -44,10 +44,11 @@ impl Playback {
     }
 
     pub(super) fn of_slot(meeting: &Meeting, viewer: usize, slot: usize) -> Self {
-        let subscriber = meeting.viewers[viewer].subscriber;
-        let slot = &meeting.world.subscribers[subscriber].slots[slot];
+        let subscriber = &meeting.world.subscribers[meeting.viewers[viewer].subscriber];
+        let slot = &subscriber.slots[slot];
+        let told = Micros::from(subscriber.playout_delay.unwrap_or(0)) * MS;
         if meeting.setup.svc.is_some() {
-            return Self::of_layers(meeting, slot);
+            return Self::of_layers(meeting, slot, told);
         }
         let mut ready: HashMap<(u8, u32), Micros> = HashMap::new();
         let mut bases: HashMap<(u8, u8), u32> = HashMap::new();
@@ -72,11 +73,11 @@ impl Playback {
             ready.insert((layer, number), at);
             shown.push(Shown { at, number, capture: frame.stamp.capture, layer });
         }
-        Self::of_frames(meeting, shown)
+        Self::of_frames(meeting, shown, told)
     }
 
     /// The highest spatial layer of each picture that could be decoded.
-    fn of_layers(meeting: &Meeting, slot: &Slot) -> Self {
+    fn of_layers(meeting: &Meeting, slot: &Slot, told: Micros) -> Self {
         let video = meeting.world.publishers[0].video.as_ref();
         let coded = &video.and_then(|video| video.svc.as_ref()).expect("spatial layers").frames;
         let mut ready: HashMap<u32, Micros> = HashMap::new();
@@ -93,11 +94,14 @@ impl Playback {
             let (capture, layer) = (frame.stamp.capture, frame.stamp.layer);
             pictures.insert(capture, Shown { at, number, capture, layer });
         }
-        Self::of_frames(meeting, pictures.into_values().collect())
+        Self::of_frames(meeting, pictures.into_values().collect(), told)
     }
 
-    fn of_frames(meeting: &Meeting, mut shown: Vec<Shown>) -> Self {
-        shown.sort_unstable_by_key(|frame| (frame.at, frame.number));
+    /// `told`: how long the player was told to keep pictures; one that comes until the next is due is not passed over.
+    fn of_frames(meeting: &Meeting, mut shown: Vec<Shown>, told: Micros) -> Self {
+        let usual = shown.iter().map(|frame| frame.at - frame.capture).min().unwrap_or(0);
+        let due = |frame: &Shown| frame.at.max(frame.capture + usual + told);
+        shown.sort_unstable_by_key(|frame| (due(frame), frame.number));
         let mut newest = None;
         shown.retain(|frame| {
             let newer = newest.is_none_or(|newest| frame.number > newest);
@@ -107,7 +111,7 @@ impl Playback {
             newer
         });
         let until = meeting.world.now;
-        let freezes = freezes(&rendered(&shown, meeting.setup.rtt), until);
+        let freezes = freezes(&rendered(&shown, usual, meeting.setup.rtt, told), until);
         Self { shown, freezes, until }
     }
 
@@ -181,13 +185,12 @@ fn refers_back(stamp: &crate::stamp::Stamp) -> u32 {
 
 /// When each frame is rendered. As libwebrtc's jitter buffer: after more than three frames that were repaired there is room for a
 /// round trip.
-fn rendered(shown: &[Shown], rtt: Micros) -> Vec<Micros> {
-    let usual = shown.iter().map(|frame| frame.at - frame.capture).min().unwrap_or(0);
+fn rendered(shown: &[Shown], usual: Micros, rtt: Micros, told: Micros) -> Vec<Micros> {
     let (mut repaired, mut last) = (0, 0);
     let render = shown.iter().map(|frame| {
         repaired += u32::from(frame.at - frame.capture > usual + rtt * 3 / 4);
         let room = if repaired > REPAIRED { rtt + REPAIR_EXTRA } else { 0 };
-        last = frame.at.max(frame.capture + usual + room).max(last);
+        last = frame.at.max(frame.capture + usual + room.max(told)).max(last);
         last
     });
     render.collect()

@@ -18,9 +18,9 @@ const MAX: u32 = 1000;
 /// That it may be shorter again is said by so many pictures.
 const TAKEN_BACK: u8 = 30;
 
-/// What a subscriber with this round trip is to be told, in units of 10 ms; `before`: what it is told.
-pub(crate) fn for_repairs(rtt: Duration, before: u8) -> u8 {
-    let units = (rtt.as_millis() + BEYOND_ROUND_TRIP_MS).div_ceil(UNIT_MS);
+/// What a subscriber is to be told whose repairs take so long, in units of 10 ms; `before`: what it is told.
+pub(crate) fn for_repairs(repairs: Duration, before: u8) -> u8 {
+    let units = (repairs.as_millis() + BEYOND_ROUND_TRIP_MS).div_ceil(UNIT_MS);
     let units = u8::try_from(units).unwrap_or(MOST).min(MOST);
     if units.abs_diff(before) < STEP { before } else { units }
 }

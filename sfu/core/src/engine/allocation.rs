@@ -96,11 +96,30 @@ impl Engine {
         let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
         let late = downlink.update_spares(now_us, rtt_us);
         transport.pace.set_spares(late);
-        let waits = |rtt| playout_delay::for_repairs(rtt, transport.playout_delay);
+        let high_loss = downlink.has_high_loss();
+        let attempts = if high_loss { 2 } else { 1 };
+        let waits = |rtt| playout_delay::for_repairs(rtt * attempts, transport.playout_delay);
         transport.playout_delay = transport.rtt.filter(|_| late).map_or(0, waits);
+        if std::mem::replace(&mut transport.high_loss, high_loss) < high_loss {
+            self.end_flat(now, key);
+        }
         self.begin_probe(now, key);
         if self.transports[key].downlink.as_ref().is_some_and(|d| d.allocation_due(now_us)) {
             self.mark_allocation(key);
+        }
+    }
+
+    /// Asks for the keyframes with which pictures are given with their temporal layers again.
+    fn end_flat(&mut self, now: Instant, key: usize) {
+        let of_consumer = |&key: &usize| {
+            let ends = |it: &&Consumer| it.rewriter.is_flat() && it.can_be_told_to_wait();
+            let consumer = self.consumers.get(key).filter(ends)?;
+            Some((consumer.bound.as_ref()?.producer, consumer.selector.current()?.encoding))
+        };
+        let consumers = self.transports[key].consumers.iter();
+        let flat: Vec<_> = consumers.filter_map(of_consumer).collect();
+        for (producer, encoding) in flat {
+            self.request_keyframes(now, producer, 1 << encoding);
         }
     }
 

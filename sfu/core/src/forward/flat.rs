@@ -9,19 +9,23 @@ use crate::params::Codec;
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
 use crate::producer::packet::{CachedPacket, DESCRIPTOR};
+use crate::transport::Transport;
 use sfu_rtp::codec::vp8::Vp8Descriptor;
 
 /// A picture has not more packets as a rule, of those that browsers leave out first.
 const PACKETS_MAX: u64 = 64;
 
-/// Begins or ends it with this packet, if that can be. `flat`: wanted.
+/// Begins or ends it with this packet, if that can be.
 #[inline]
 pub(super) fn update(
-    flat: bool,
+    transport: &Transport,
     consumer: &mut Consumer,
     (producer, source): (&Producer, &Encoding),
     (packet, bytes): (&CachedPacket, &[u8]),
 ) {
+    // Who waits for the second attempt sees most pictures of the higher layers so, and those that are lost for good cost no keyframe there.
+    let late = !transport.high_loss || !consumer.can_be_told_to_wait();
+    let flat = transport.pace.spares() && late;
     if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
         return;
     }

@@ -9,7 +9,7 @@ use crate::egress::DATAGRAM_MAX;
 use crate::params::{Codec, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
-use crate::producer::packet::{CachedPacket, DESCRIPTOR, PLAYOUT_DELAY};
+use crate::producer::packet::{CachedPacket, DESCRIPTOR};
 use sfu_rtp::codec::{red, vp8, vp9};
 use sfu_rtp::dependency_descriptor;
 
@@ -75,8 +75,7 @@ pub(super) fn takes_playout_delay(
     producer.is_video()
         && packet.info.frame_start == Some(true)
         && mapping.rtx.is_some()
-        && consumer.rtx_ssrc.is_some()
-        && consumer.ids.carried[PLAYOUT_DELAY] != 0
+        && consumer.can_be_told_to_wait()
         && usize::from(packet.payload_len) < PAYLOAD_MAX
 }
 

@@ -29,6 +29,10 @@ const LOSSY: f64 = 0.02;
 /// … and while more than this is lost, whoever is so far away and has room is sent everything twice.
 const LOSS_OVER: f64 = 0.01;
 const FAR_US: u64 = 60_000;
+/// While so much is lost that repairs are lost as well at each moment, players wait for the second attempt, …
+const LOSS_HIGH: f64 = 0.08;
+/// … until it is less than this.
+const LOSS_HIGH_OVER: f64 = 0.05;
 /// … and has seen no queue for so long.
 const CALM_US: u64 = 5_000_000;
 /// Copies may fill so much of the estimate, in percent, …
@@ -95,6 +99,8 @@ pub(crate) struct Downlink {
     repairs: u64,
     /// Everything leaves twice.
     spares: bool,
+    /// Repairs are lost as well.
+    high_loss: bool,
     /// Bytes that copies may take, and of when that is.
     spare_bytes: u64,
     spare_us: u64,
@@ -122,6 +128,7 @@ impl Downlink {
             repairs_since_us: now_us,
             repairs: 0,
             spares: false,
+            high_loss: false,
             spare_bytes: 0,
             spare_us: now_us,
         }
@@ -163,7 +170,10 @@ impl Downlink {
 
     /// The queue at the link.
     pub(crate) fn backlog(&self) -> Backlog {
-        self.estimator.backlog()
+        match self.estimator.estimate().cause {
+            Cause::Loss if self.high_loss => Backlog::Calm,
+            _ => self.estimator.backlog(),
+        }
     }
 
     /// The link has just become far narrower.
@@ -188,7 +198,14 @@ impl Downlink {
         let lossy = self.estimator.loss() >= least;
         // What a full queue loses is not sent twice into it.
         self.spares = self.told && self.probed && far && lossy && self.is_calm(now_us);
+        let least = if self.high_loss { LOSS_HIGH_OVER } else { LOSS_HIGH };
+        self.high_loss = self.spares && self.estimator.loss() >= least;
         self.spares
+    }
+
+    /// Everything leaves twice, as far as there is room, and so much is lost that many a repair is lost too.
+    pub(crate) fn has_high_loss(&self) -> bool {
+        self.high_loss
     }
 
     /// Is there room for a copy? What later pictures refer to comes first.
