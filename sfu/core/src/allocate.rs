@@ -267,13 +267,13 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
         return false;
     }
     let share = match (held, same, backlog) {
-        (true, true, Backlog::Short | Backlog::Calm) if rung.layer.temporal > 0 => SHORT_FRAMES,
+        (true, true, Backlog::Short) if rung.layer.temporal > 0 => SHORT_FRAMES,
         (true, true, Backlog::Long) if rung.layer.temporal > 0 => LONG_FRAMES,
         (true, true, _) if rung.layer.temporal > 0 => KEEP_FRAMES,
         (true, _, Backlog::Short) => SHORT_KEEP,
         (true, ..) => KEEP,
         (_, true, Backlog::Long) => UP,
-        (_, true, Backlog::Short | Backlog::Calm) => SHORT_UP_FRAMES,
+        (_, true, Backlog::Short) => SHORT_UP_FRAMES,
         (_, true, Backlog::Unknown) => UP_FRAMES,
         _ => UP,
     };

@@ -85,8 +85,8 @@ pub(crate) struct Transport {
     pub(crate) repairs: RepairBudget,
     /// What its players are to be told, in units of 10 ms (see [`crate::consumer::playout_delay`]).
     pub(crate) playout_delay: u8,
-    /// So much is lost that many a repair is lost too: players are told to wait for the second attempt.
-    pub(crate) high_loss: bool,
+    /// Players are told to wait for the second attempt of repairs.
+    pub(crate) waits_long: bool,
     pub(crate) send_log: SendLog,
     /// Once there is a video slot.
     pub(crate) downlink: Option<Box<Downlink>>,
@@ -150,7 +150,7 @@ impl Transport {
             pace: Pace::default(),
             repairs: RepairBudget::default(),
             playout_delay: 0,
-            high_loss: false,
+            waits_long: false,
             send_log: SendLog::default(),
             downlink: None,
             allocation_due: false,

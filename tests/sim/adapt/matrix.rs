@@ -136,6 +136,20 @@ fn loss_of_ten_percent_freezes_pictures_of_browsers_as_little() {
     ten_percent(setup, Way::Down);
 }
 
+/// What changes with the loss costs everybody keyframes: that must not come and go by chance.
+#[test]
+fn loss_about_the_limit_costs_few_keyframes() {
+    for seed in 1..=4 {
+        let setup = Setup { temporal: true, playout_delay: true, ..Setup::new(seed, 100 * MS) };
+        let (meeting, outcome) = run(setup, Way::Down, 0.075, None, 60);
+        let since = meeting.viewers[0].joined + SETTLED;
+        let requests = meeting.world.publishers[0].keyframe_requests.iter();
+        let requests = requests.filter(|(at, _)| *at > since).count();
+        println!("seed {seed}: {requests} keyframes, {:.2} % in time", outcome.in_time * 100.0);
+        assert!(requests <= 4 && outcome.in_time > 0.97, "seed {seed}: {requests}, {outcome:?}");
+    }
+}
+
 #[test]
 fn loss_of_ten_percent_on_the_way_up_freezes_two_percent_of_the_time_at_most() {
     ten_percent(|seed| Setup { fec: FEC, ..Setup::new(seed, 100 * MS) }, Way::Up);

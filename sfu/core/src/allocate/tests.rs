@@ -226,8 +226,6 @@ fn without_a_queue_what_is_held_stays_and_with_a_long_one_it_must_fit() {
     let frames = |kbps, backlog| given(kbps, backlog, held(2, 2));
     assert_eq!(frames(1260, Backlog::Short), Some((2, 2)));
     assert_eq!(frames(1250, Backlog::Short), Some((2, 1)));
-    // Loss says little about the rate where nothing queues.
-    assert_eq!([1260, 1250].map(|kbps| frames(kbps, Backlog::Calm)), [Some((2, 2)), Some((2, 1))]);
     assert_eq!(frames(1492, Backlog::Unknown), Some((2, 2)));
     assert_eq!(frames(1690, Backlog::Long), Some((2, 1)));
     assert_eq!(frames(1700, Backlog::Long), Some((2, 2)));
@@ -243,8 +241,7 @@ fn without_a_queue_what_is_held_stays_and_with_a_long_one_it_must_fit() {
         let slot = Slot { held, ..slot(&rungs) };
         allocate_with(Budget { backlog, ..budget(kbps) }, &[slot])[0].layer.map(|l| l.spatial)
     };
-    let kinds = [Backlog::Short, Backlog::Long, Backlog::Calm];
-    assert_eq!(kinds.map(|it| picture(1370, it)), [Some(2), Some(1), Some(1)]);
+    assert_eq!([Backlog::Short, Backlog::Long].map(|it| picture(1370, it)), [Some(2), Some(1)]);
 }
 
 /// Encoders save for a moment after a keyframe or a start.

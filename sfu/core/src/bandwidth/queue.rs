@@ -41,8 +41,6 @@ pub(crate) enum Backlog {
     Short,
     /// It is long, or was so last and is not short yet.
     Long,
-    /// There was none for long, and much is lost: the estimate is what loss allows, which moves by a quarter by chance.
-    Calm,
 }
 
 #[derive(Debug, Default)]

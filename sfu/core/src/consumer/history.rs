@@ -17,6 +17,8 @@ pub(crate) const RESENDS_MAX: u8 = 3;
 const SPARE_AFTER_US: u32 = 10_000;
 /// … or not at all: who misses it has asked for it.
 const SPARE_UNTIL_US: u32 = 60_000;
+/// The round trip may be so much longer than it was, or by a sixteenth.
+const MARGIN_MIN: Duration = Duration::from_millis(10);
 /// Bounds of the pause between two resends of one packet.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -229,9 +231,8 @@ impl History {
         if resends > RESENDS_MAX || (resends > 0 && since < pause) {
             return Resend::Limited;
         }
-        // Who asked while the last one was on its way did not miss it yet. libwebrtc asks every 100 to 120 ms: a larger margin costs those that are 100 ms away
-        // one request more.
-        if resends == RESENDS_MAX && since < rtt.max(PAUSE_MIN) * 17 / 16 {
+        // Who asked while the last one was on its way did not miss it yet. libwebrtc asks each 100 to 120 ms: a larger margin costs who is 100 ms away one request more.
+        if resends == RESENDS_MAX && since < rtt.max(PAUSE_MIN) + (rtt / 16).max(MARGIN_MIN) {
             return Resend::Limited;
         }
         if resends == RESENDS_MAX {
@@ -415,11 +416,11 @@ mod tests {
         );
         assert_eq!(history.resend(T0 + 200_000, 5, next, rtt, Haste::AtOnce), send(1));
         assert_eq!(
-            history.resend(T0 + 300_000, 5, next, rtt, Haste::AtOnce),
+            history.resend(T0 + 309_000, 5, next, rtt, Haste::AtOnce),
             Resend::Limited,
             "too soon"
         );
-        assert_eq!(history.resend(T0 + 400_000, 5, next, rtt, Haste::AtOnce), Resend::Lost(packet));
+        assert_eq!(history.resend(T0 + 311_000, 5, next, rtt, Haste::AtOnce), Resend::Lost(packet));
     }
 
     #[test]

@@ -96,11 +96,11 @@ impl Engine {
         let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
         let late = downlink.update_spares(now_us, rtt_us);
         transport.pace.set_spares(late);
-        let high_loss = downlink.has_high_loss();
-        let attempts = if high_loss { 2 } else { 1 };
+        let attempts = downlink.attempts(now_us);
         let waits = |rtt| playout_delay::for_repairs(rtt * attempts, transport.playout_delay);
-        transport.playout_delay = transport.rtt.filter(|_| late).map_or(0, waits);
-        if std::mem::replace(&mut transport.high_loss, high_loss) < high_loss {
+        transport.playout_delay = transport.rtt.filter(|_| attempts > 0).map_or(0, waits);
+        transport.waits_long = attempts > 1;
+        if downlink.ends_flat(now_us) {
             self.end_flat(now, key);
         }
         self.begin_probe(now, key);
@@ -109,16 +109,14 @@ impl Engine {
         }
     }
 
-    /// Asks for the keyframes with which pictures are given with their temporal layers again.
+    /// Asks for the keyframe with which a flat slot is given its temporal layers again.
     fn end_flat(&mut self, now: Instant, key: usize) {
-        let of_consumer = |&key: &usize| {
+        let flat = |&key: &usize| {
             let ends = |it: &&Consumer| it.rewriter.is_flat() && it.can_be_told_to_wait();
             let consumer = self.consumers.get(key).filter(ends)?;
             Some((consumer.bound.as_ref()?.producer, consumer.selector.current()?.encoding))
         };
-        let consumers = self.transports[key].consumers.iter();
-        let flat: Vec<_> = consumers.filter_map(of_consumer).collect();
-        for (producer, encoding) in flat {
+        if let Some((producer, encoding)) = self.transports[key].consumers.iter().find_map(flat) {
             self.request_keyframes(now, producer, 1 << encoding);
         }
     }

@@ -3,6 +3,9 @@
 //! They do not wait for a picture of a higher temporal layer that comes late. While repairs are late as a rule, all pictures are given to them as pictures
 //! of the lowest layer, which they wait for. That begins with one of these, and ends with a keyframe: what comes then refers to no other that was given as
 //! what it was not.
+//!
+//! While so much is lost that players are told to wait for the second attempt of repairs, they get the layers as they are: most pictures are in time then, and
+//! one of a higher layer that is lost for good costs no keyframe.
 
 use crate::consumer::Consumer;
 use crate::params::Codec;
@@ -23,8 +26,7 @@ pub(super) fn update(
     (producer, source): (&Producer, &Encoding),
     (packet, bytes): (&CachedPacket, &[u8]),
 ) {
-    // Who waits for the second attempt sees most pictures of the higher layers so, and those that are lost for good cost no keyframe there.
-    let late = !transport.high_loss || !consumer.can_be_told_to_wait();
+    let late = !transport.waits_long || !consumer.can_be_told_to_wait();
     let flat = transport.pace.spares() && late;
     if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
         return;

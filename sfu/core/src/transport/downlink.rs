@@ -29,12 +29,17 @@ const LOSSY: f64 = 0.02;
 /// … and while more than this is lost, whoever is so far away and has room is sent everything twice.
 const LOSS_OVER: f64 = 0.01;
 const FAR_US: u64 = 60_000;
-/// While so much is lost that repairs are lost as well at each moment, players wait for the second attempt, …
-const LOSS_HIGH: f64 = 0.08;
-/// … until it is less than this.
-const LOSS_HIGH_OVER: f64 = 0.05;
 /// … and has seen no queue for so long.
 const CALM_US: u64 = 5_000_000;
+/// Players wait for repairs for so long after that was so last: a short queue, or a moment without loss, is no reason to show pictures sooner.
+const PATIENCE_US: u64 = 10_000_000;
+/// When so much was lost lately that many a repair is lost too, they wait for the second attempt, …
+const LOSS_HIGH: f64 = 0.08;
+const HIGH_LOSS_US: u64 = 20_000_000;
+/// … where there is time for it, …
+const SECOND_ATTEMPT_US: u64 = 110_000;
+/// … and flat pictures are taken back one slot after the other: each costs everybody who is shown it a keyframe.
+const LAYERED_EACH_US: u64 = 2_000_000;
 /// Copies may fill so much of the estimate, in percent, …
 const SPARE_PERCENT: u64 = 90;
 /// … saved up over so long.
@@ -99,8 +104,10 @@ pub(crate) struct Downlink {
     repairs: u64,
     /// Everything leaves twice.
     spares: bool,
-    /// Repairs are lost as well.
-    high_loss: bool,
+    /// When everything left twice last, when much was lost then, and when a flat slot was taken back.
+    spares_us: Option<u64>,
+    high_loss_us: Option<u64>,
+    layered_us: Option<u64>,
     /// Bytes that copies may take, and of when that is.
     spare_bytes: u64,
     spare_us: u64,
@@ -128,7 +135,9 @@ impl Downlink {
             repairs_since_us: now_us,
             repairs: 0,
             spares: false,
-            high_loss: false,
+            spares_us: None,
+            high_loss_us: None,
+            layered_us: None,
             spare_bytes: 0,
             spare_us: now_us,
         }
@@ -170,10 +179,7 @@ impl Downlink {
 
     /// The queue at the link.
     pub(crate) fn backlog(&self) -> Backlog {
-        match self.estimator.estimate().cause {
-            Cause::Loss if self.high_loss => Backlog::Calm,
-            _ => self.estimator.backlog(),
-        }
+        self.estimator.backlog()
     }
 
     /// The link has just become far narrower.
@@ -198,14 +204,33 @@ impl Downlink {
         let lossy = self.estimator.loss() >= least;
         // What a full queue loses is not sent twice into it.
         self.spares = self.told && self.probed && far && lossy && self.is_calm(now_us);
-        let least = if self.high_loss { LOSS_HIGH_OVER } else { LOSS_HIGH };
-        self.high_loss = self.spares && self.estimator.loss() >= least;
+        if self.spares {
+            self.spares_us = Some(now_us);
+            let near = rtt_us.is_some_and(|rtt| rtt <= SECOND_ATTEMPT_US);
+            if near && self.estimator.loss() >= LOSS_HIGH {
+                self.high_loss_us = Some(now_us);
+            }
+        }
         self.spares
     }
 
-    /// Everything leaves twice, as far as there is room, and so much is lost that many a repair is lost too.
-    pub(crate) fn has_high_loss(&self) -> bool {
-        self.high_loss
+    /// How many attempts of a repair players are to wait for.
+    pub(crate) fn attempts(&self, now_us: u64) -> u32 {
+        let waits = is_within(now_us, self.spares_us, PATIENCE_US);
+        u32::from(waits) * if self.has_high_loss(now_us) { 2 } else { 1 }
+    }
+
+    fn has_high_loss(&self, now_us: u64) -> bool {
+        is_within(now_us, self.high_loss_us, HIGH_LOSS_US)
+    }
+
+    /// Is it time to take a flat slot back?
+    pub(crate) fn ends_flat(&mut self, now_us: u64) -> bool {
+        let due = self.attempts(now_us) > 1 && !is_within(now_us, self.layered_us, LAYERED_EACH_US);
+        if due {
+            self.layered_us = Some(now_us);
+        }
+        due
     }
 
     /// Is there room for a copy? What later pictures refer to comes first.
@@ -417,6 +442,10 @@ impl Downlink {
         };
         (!self.over || self.is_calm(now_us)).then_some(paced)
     }
+}
+
+fn is_within(now_us: u64, at_us: Option<u64>, duration_us: u64) -> bool {
+    at_us.is_some_and(|at| now_us.saturating_sub(at) < duration_us)
 }
 
 fn name(cause: Cause) -> &'static str {
