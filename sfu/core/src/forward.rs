@@ -16,7 +16,7 @@ pub(crate) use repair::retransmit;
 use crate::clock::MediaClock;
 use crate::consumer::Consumer;
 use crate::consumer::history::Sent;
-use crate::consumer::replay::Timing;
+use crate::consumer::replay::{Timing, live};
 use crate::consumer::rewriter::Rewritten;
 use crate::consumer::selector::{Selection, Source, Told};
 use crate::counters::MediaCounters;
@@ -294,14 +294,17 @@ impl Fan<'_> {
             blank: told.is_none(),
         };
         let own = (packet.timestamp, packet.arrival_us);
-        let newest = || source.newest.map_or(own, |(rtp, at)| (rtp, flush.clock.micros(at)));
+        let newest = || {
+            let newest = source.newest.map_or(own, |(rtp, at)| (rtp, flush.clock.micros(at)));
+            live(newest, source.clock_rate, flush.now_us)
+        };
         let selection = consumer.selector.select(producer, encoding, packet);
         match selection {
             Selection::Forward => {}
             Selection::Switch => {
                 let offset = exact_offset(producer, consumer, encoding);
-                let live = if consumer.replays() { newest() } else { own };
-                consumer.rewriter.switch(packet, live, source.clock_rate, offset);
+                let reference = if consumer.replays() { newest() } else { own };
+                consumer.rewriter.switch(packet, reference, source.clock_rate, offset);
                 begin_source(consumer, (encoding, source));
             }
             Selection::Skip(DropReason::TemporalLayer)

@@ -1,9 +1,10 @@
 //! What a viewer has no use for is not sent.
 
 use super::measure::Playback;
-use super::scenario::Meeting;
+use super::scenario::{Meeting, Setup};
 use super::start::{SEEDS, setups};
 use crate::net::{Link, MS, SECOND};
+use crate::tap::Sent;
 use crate::world::{Tracks, World};
 use sfu_core::params::Demand;
 
@@ -59,6 +60,35 @@ fn a_small_element_gets_a_small_layer() {
         );
         assert_eq!(playback.longest_freeze(now..meeting.world.now), 0, "{setup:?}");
     }
+}
+
+/// A slot that begins again on a layer which rested until then goes on in time: what the layer sent before it rested is not what is live.
+#[test]
+fn a_layer_that_rested_goes_on_in_time() {
+    let small = Demand { width: 320, height: 180, ..Demand::default() };
+    let mut meeting = Meeting::new(Setup::new(1, 300 * MS));
+    let [viewer, other] = [(); 2].map(|()| meeting.join(Link::new(5_000_000)));
+    meeting.demand(other, 0, small);
+    meeting.run_seconds(5);
+    meeting.demand(other, 0, Demand { paused: true, ..small });
+    meeting.run_seconds(4);
+    let begins = meeting.world.now;
+    meeting.demand(viewer, 0, Demand { paused: true, ..small });
+    meeting.run(20 * MS);
+    meeting.demand(viewer, 0, small);
+    meeting.run_seconds(4);
+    let subscriber = meeting.viewers[viewer].subscriber;
+    let ssrc = meeting.world.ssrc(subscriber, 0);
+    let sent = &meeting.world.taps[subscriber].sent[&ssrc];
+    let before = sent.iter().rfind(|sent| sent.at < begins).expect("a picture");
+    // Milliseconds by which the timeline is ahead of what it was.
+    let ahead = |sent: &Sent| {
+        let out = i64::from(sent.timestamp.wrapping_sub(before.timestamp) as i32) / 90;
+        out - (sent.stamp.capture as i64 - before.stamp.capture as i64) / 1000
+    };
+    let low = sent.iter().filter(|sent| sent.at > begins && sent.stamp.layer == 0);
+    let ahead: Vec<i64> = low.map(ahead).collect();
+    assert!(ahead.len() > 60 && ahead.iter().all(|ms| ms.abs() < 100), "{ahead:?}");
 }
 
 /// Two tracks on a link that carries one and a half: the pinned one has the top layer.

@@ -28,6 +28,8 @@ const MEMORY_US: u64 = 500_000;
 const FRAMES: usize = 8;
 /// Between two frames the live time is taken to go on by so much at most, in µs: the next frame must come after it.
 const AHEAD_MAX_US: u64 = 15_000;
+/// … but whoever is silent for so long rests: what comes next is of then, and not of when it fell silent.
+const SILENT_US: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -117,6 +119,17 @@ pub(crate) enum Timing {
     At(u32),
     /// The frame is not known any more.
     Unknown,
+}
+
+/// RTP time and arrival of what is live at a source whose `newest` packet came so; `now_us` where it rests.
+pub(crate) fn live((timestamp, at_us): (u32, u64), clock_rate: u32, now_us: u64) -> (u32, u64) {
+    match now_us.saturating_sub(at_us) {
+        silent if silent > SILENT_US => {
+            let ticks = u128::from(silent) * u128::from(clock_rate) / 1_000_000;
+            (timestamp.wrapping_add(ticks as u32), now_us)
+        }
+        _ => (timestamp, at_us),
+    }
 }
 
 impl Consumer {
