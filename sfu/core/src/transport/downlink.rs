@@ -217,11 +217,12 @@ impl Downlink {
     /// How many attempts of a repair players are to wait for.
     pub(crate) fn attempts(&self, now_us: u64) -> u32 {
         let waits = is_within(now_us, self.spares_us, PATIENCE_US);
-        u32::from(waits) * if self.has_high_loss(now_us) { 2 } else { 1 }
-    }
-
-    fn has_high_loss(&self, now_us: u64) -> bool {
-        is_within(now_us, self.high_loss_us, HIGH_LOSS_US)
+        let much = is_within(now_us, self.high_loss_us, HIGH_LOSS_US);
+        match (waits, much) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        }
     }
 
     /// Is it time to take a flat slot back?
