@@ -89,6 +89,8 @@ export function confirmAction({ title, text, yes, reason = '', times = false }) 
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.onclose = () => {
+      // The event comes with the next frame: this is the end of an earlier question.
+      if (dialog.open) return;
       const answer = { reason: input('confirm-reason').value.trim(), seconds: Number(select('ban-seconds').value) };
       resolve(dialog.returnValue === 'yes' ? answer : null);
     };

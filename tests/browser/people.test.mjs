@@ -266,6 +266,21 @@ people.test('whoever is removed is told why, knocks in the lobby, is denied, kno
   await ada.page.$eval('#use-lobby', (element) => element.click());
 });
 
+people.test('a question that is asked again at once is not answered by the end of the first', async () => {
+  const askTwice = async () => {
+    const { confirmAction } = await import('/person-dialog.js');
+    const question = { title: 'Sure?', text: '', yes: 'Yes' };
+    confirmAction(question);
+    document.querySelector('#confirm').close();
+    const answer = confirmAction({ ...question, reason: 'noise' });
+    // By then the event of the first end has come.
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    document.querySelector('#confirm-yes').click();
+    return answer;
+  };
+  assert.equal((await ada.page.evaluate(askTwice))?.reason, 'noise');
+});
+
 people.test('a ban survives a reload, and can be lifted', async () => {
   await moderate(ada, eve, 'ban', 'spam again');
   await ada.page.waitForSelector('#confirm[open]');
