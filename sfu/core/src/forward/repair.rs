@@ -167,8 +167,9 @@ fn repeat_packet(
         return Err(DropReason::Malformed);
     }
     flush.egress.commit(&tuple, len);
-    if rtx.is_some() {
-        transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0);
+    match rtx {
+        Some(_) => transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0),
+        None => transport.send_log.sent_again(sent.transport_sequence),
     }
     Ok(Len { datagram: len, payload: usize::from(packet.payload_len) })
 }

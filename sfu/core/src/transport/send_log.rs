@@ -17,6 +17,8 @@ const WINDOW_US: u64 = 500_000;
 const STATUSES_MAX: usize = LEN_MAX;
 /// Set in [`Entry::size`]: told to be missing once.
 const MISSING: u16 = 0x8000;
+/// … or sent again under the same number: whichever arrives, nobody knows how long it took.
+const AGAIN: u16 = 0x4000;
 /// The reference time of a feedback packet counts so many µs, in 24 bits.
 const REFERENCE_US: i64 = 64_000;
 /// Two thousand years: nobody gets there who does not try.
@@ -60,6 +62,17 @@ impl SendLog {
         self.slots[slot] = Entry { sent_us: now_us as u32, number, size: size as u16 };
     }
 
+    /// The same packet left once more, byte by byte: its first copy counts as lost.
+    pub(crate) fn sent_again(&mut self, number: u16) {
+        let slot = self.slot(number);
+        if let Some(entry) = self.slots.get_mut(slot)
+            && entry.number == number
+            && entry.size != 0
+        {
+            entry.size |= AGAIN;
+        }
+    }
+
     fn slot(&self, number: u16) -> usize {
         usize::from(number) & self.slots.len().wrapping_sub(1)
     }
@@ -97,13 +110,18 @@ impl SendLog {
                 number,
                 sent_us: now_us.saturating_sub(since_us.into()),
                 arrival_us: arrival_us.map(|arrival_us| origin_us + arrival_us),
-                size: entry.size & !MISSING,
+                size: entry.size & !(MISSING | AGAIN),
             };
-            let Some(arrival_us) = arrival_us else {
+            let again = entry.size & AGAIN != 0;
+            let Some(arrival_us) = arrival_us.filter(|_| !again) else {
                 acked.missing += 1;
                 if entry.size & MISSING == 0 {
                     entry.size |= MISSING;
-                    results.push(result);
+                    results.push(PacketResult { arrival_us: None, ..result });
+                }
+                if arrival_us.is_some() {
+                    self.window_bytes += u64::from(result.size);
+                    entry.size = 0;
                 }
                 continue;
             };
@@ -194,6 +212,24 @@ mod tests {
         let results = take(&mut log, 10_100_000, 65_534, &late);
         assert_eq!(results.iter().map(|r| r.number).collect::<Vec<_>>(), [0]);
         assert_eq!(log.acked().unwrap().packets, 4);
+    }
+
+    /// Without RTX: its arrival, timed from when the first copy left, would look like a queue of a round trip and more.
+    #[test]
+    fn a_packet_that_was_sent_again_under_its_number_is_lost_once_and_tells_no_delay() {
+        let mut log = SendLog::default();
+        (0..4).for_each(|number| log.sent(10_000_000, number, 1000));
+        let seen = |results: Vec<PacketResult>| -> Vec<_> {
+            results.iter().map(|r| (r.number, r.arrival_us, r.size)).collect()
+        };
+        let results = take(&mut log, 10_050_000, 0, &[None, Some(900_000)]);
+        assert_eq!(seen(results), [(0, None, 1000), (1, Some(900_000), 1000)]);
+        [0, 2, 9].into_iter().for_each(|number| log.sent_again(number));
+        let arrivals = [Some(970_000), Some(900_000), Some(970_000), Some(900_000)];
+        let results = take(&mut log, 10_100_000, 0, &arrivals);
+        assert_eq!(seen(results), [(2, None, 1000), (3, Some(900_000), 1000)]);
+        assert_eq!(log.acked().unwrap().rtt, Some(Duration::from_millis(100)));
+        assert!(take(&mut log, 10_150_000, 0, &arrivals).is_empty());
     }
 
     /// 2^24 * 64 ms.
