@@ -38,6 +38,8 @@ pub(crate) struct Replay {
     epoch: u32,
     /// The next packet, as a sequence number of the source.
     pub(crate) next: u64,
+    /// The newest one that was given a time.
+    newest: u64,
     /// Bytes that leave in one slot.
     pub(crate) share: usize,
     /// When everything had left.
@@ -55,6 +57,7 @@ impl Replay {
             encoding,
             epoch: source.epoch,
             next: gop.first,
+            newest: 0,
             share: (gop.bytes / SLOTS as u64 + comes).max(SHARE_MIN) as usize,
             ended_us: None,
             frames: Vec::with_capacity(FRAMES),
@@ -87,7 +90,7 @@ impl Replay {
     }
 
     /// The outgoing time of a frame. `exact`: where it belongs on the subscriber's timeline; `live`: what is live now. `None`: a packet that
-    /// came `late`, of a frame older than what is remembered.
+    /// came `late`, of a frame that has no place between those that are remembered.
     fn timestamp(&mut self, source: u32, exact: u32, live: u32, late: bool) -> Option<u32> {
         if let Some((_, out)) = self.frames.iter().rev().find(|(frame, _)| *frame == source) {
             return Some(*out);
@@ -96,7 +99,7 @@ impl Replay {
         if let Some(&(newest, last)) = self.frames.last() {
             // Else the encoder has put it behind a later one (B-frames).
             if late && (source.wrapping_sub(newest) as i32) < 0 {
-                return None;
+                return self.place(source, exact);
             }
             if (out.wrapping_sub(last) as i32) <= 0 {
                 out = last.wrapping_add(1);
@@ -107,6 +110,21 @@ impl Replay {
         }
         self.frames.push((source, out));
         Some(out)
+    }
+
+    /// Where a late frame belongs, if that is between the frames around it.
+    fn place(&mut self, source: u32, exact: u32) -> Option<u32> {
+        let after = |a: u32, b: u32| (a.wrapping_sub(b) as i32) > 0;
+        let at = self.frames.iter().position(|(frame, _)| after(*frame, source))?;
+        let (_, before) = *self.frames.get(at.checked_sub(1)?)?;
+        let fits = after(exact, before) && after(self.frames[at].1, exact);
+        if fits && self.frames.len() == FRAMES {
+            self.frames.remove(0);
+            self.frames.insert(at - 1, (source, exact));
+        } else if fits {
+            self.frames.insert(at, (source, exact));
+        }
+        fits.then_some(exact)
     }
 }
 
@@ -217,7 +235,8 @@ impl Consumer {
             live = live.wrapping_add((ahead_us * u64::from(source.clock_rate) / 1_000_000) as u32);
         }
         let exact = timestamp.wrapping_add(offset);
-        let late = seq + 1 < replay.next;
+        let late = seq < replay.newest;
+        replay.newest = replay.newest.max(seq);
         replay.timestamp(timestamp, exact, live, late).map_or(Timing::Unknown, Timing::At)
     }
 }
@@ -232,6 +251,7 @@ mod tests {
             encoding: 0,
             epoch: 0,
             next: 0,
+            newest: 0,
             share: 0,
             ended_us: None,
             frames: Vec::with_capacity(FRAMES),
@@ -265,7 +285,12 @@ mod tests {
             "late, of a frame that is remembered"
         );
         assert_eq!(replay.timestamp(30_000, 1, 0, true), None, "of one that is not");
-        let b_frame = replay.timestamp(301_500, 376_500, 0, false);
+        assert_eq!(
+            replay.timestamp(301_500, 376_500, 0, true),
+            Some(376_500),
+            "late, in its place"
+        );
+        let b_frame = replay.timestamp(301_600, 376_600, 0, false);
         assert_eq!(b_frame, Some(378_001), "it comes after what it is shown before");
     }
 }
