@@ -13,6 +13,7 @@ mod day;
 mod endpoint;
 mod fec;
 mod feedback;
+mod frame;
 mod hostile;
 mod keyframes;
 mod layers;

@@ -1,6 +1,7 @@
 //! A subscriber: asks for lost packets as libwebrtc's receiver does, reports, and notes which frames became complete when.
 
 use crate::endpoint::{Endpoint, Inbound, subscriber_ids as ids};
+use crate::frame::Frame;
 use crate::net::{MS, Micros, SECOND};
 use crate::publisher::ntp_of;
 use crate::stamp::{Stamp, base_of};
@@ -33,6 +34,7 @@ const NACKS_MAX: u8 = 10;
 const REPORTS: Micros = SECOND;
 /// A frame that is incomplete for so long needs a keyframe.
 const FRAME_TIMEOUT: Micros = SECOND;
+const KEYFRAME_TIMEOUT: Micros = 200 * MS;
 
 /// libwebrtc: between 50 and 250 ms, by the rate that comes.
 const FEEDBACK: Micros = 60 * MS;
@@ -93,19 +95,6 @@ impl Arrivals {
 struct Missing {
     due: Micros,
     asked: u8,
-}
-
-/// What has come of one frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    pub(crate) stamp: Stamp,
-    /// TL0PICIDX, where VP8's descriptor says that it is of the lowest temporal layer.
-    pub(crate) base: Option<u8>,
-    have: u64,
-    first: Micros,
-    /// Lowest sequence number that came of it.
-    lowest: u64,
-    pub(crate) complete: Option<Micros>,
 }
 
 /// A sender report and when it came.
@@ -227,22 +216,11 @@ impl Slot {
     }
 
     fn note_frame(&mut self, now: Micros, seq: u64, stamp: Stamp, base: Option<u8>) {
-        let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(Frame {
-            stamp,
-            base,
-            have: 0,
-            first: now,
-            lowest: seq,
-            complete: None,
-        });
-        frame.have |= 1 << stamp.index;
-        frame.lowest = frame.lowest.min(seq);
-        if frame.have == (1 << stamp.count) - 1 {
-            frame.complete.get_or_insert(now);
-            if stamp.keyframe {
-                // Nothing needs what was before it.
-                self.missing = self.missing.split_off(&frame.lowest);
-            }
+        let new = Frame::new(now, seq, stamp, base);
+        let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(new);
+        if frame.take(now, seq, &stamp, base) && stamp.keyframe {
+            // Nothing needs what was before it.
+            self.missing = self.missing.split_off(&frame.lowest);
         }
     }
 
@@ -287,7 +265,11 @@ impl Slot {
             .rev()
             .take(100)
             .any(|frame| frame.complete.is_none() && window.contains(&frame.first));
-        let stuck = stuck && self.last_pli.is_none_or(|last| now > last + SECOND);
+        // libwebrtc: nor does it wait for long for the keyframe with which a stream begins.
+        let first = self.frames.values().next().filter(|_| self.kind == MediaKind::Video);
+        let blind = first.is_some_and(|first| now > first.first + KEYFRAME_TIMEOUT)
+            && !self.frames.values().any(|frame| frame.stamp.keyframe);
+        let stuck = (stuck || blind) && self.last_pli.is_none_or(|last| now > last + SECOND);
         if stuck {
             self.last_pli = Some(now);
         }

@@ -320,10 +320,16 @@ fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
 
 fn prune(slot: &Slot<'_>, climb: &mut Climb) {
     let mut kept = 0;
+    // What a slot may not climb to yet makes nothing useless that it has.
+    let held = slot.held.filter(|_| slot.grounded);
     for step in 0..climb.len {
         let index = climb.ladder[usize::from(step)];
-        let cost = |index: u8| needed(slot, &slot.rungs[usize::from(index)]);
-        while kept > 0 && cost(climb.ladder[kept - 1]) >= cost(index).max(1) {
+        let rung = |index: u8| &slot.rungs[usize::from(index)];
+        let cost = |index: u8| needed(slot, rung(index));
+        let closed = |index: u8| held.is_some_and(|h| rung(index).layer.spatial > h.spatial);
+        let useless =
+            |below: u8| (closed(below) || !closed(index)) && cost(below) >= cost(index).max(1);
+        while kept > 0 && useless(climb.ladder[kept - 1]) {
             kept -= 1;
         }
         climb.ladder[kept] = index;

@@ -63,6 +63,8 @@ impl Playback {
                 }
                 None => Some(number.wrapping_sub(refers_back(&frame.stamp))),
             };
+            let capture = frame.stamp.capture;
+            shown.extend(frame.before.map(|at| Shown { at, number, capture, layer }));
             let Some(complete) = frame.complete else { continue };
             let refers = match before {
                 _ if frame.stamp.keyframe => Some(0),
@@ -71,7 +73,9 @@ impl Playback {
             let Some(refers) = refers else { continue };
             let at = complete.max(refers);
             ready.insert((layer, number), at);
-            shown.push(Shown { at, number, capture: frame.stamp.capture, layer });
+            if frame.before.is_none() {
+                shown.push(Shown { at, number, capture, layer });
+            }
         }
         Self::of_frames(meeting, shown, told)
     }

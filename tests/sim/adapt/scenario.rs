@@ -172,6 +172,27 @@ impl Meeting {
         self.join_behind(self.world.net.links.len() - 1)
     }
 
+    /// Somebody who is shown every publisher, one in each slot.
+    pub(super) fn join_all(&mut self, link: Link) -> usize {
+        self.world.net.links.push(link);
+        let slots = vec![SlotSpec::VIDEO; self.world.publishers.len()];
+        let viewer = self.join_with(self.world.net.links.len() - 1, &slots);
+        for slot in 0..slots.len() {
+            let subscriber = self.viewers[viewer].subscriber;
+            self.world.bind(subscriber, slot, Some(World::video_of(slot)));
+        }
+        viewer
+    }
+
+    /// Another publisher like the first one, with pictures only.
+    pub(super) fn add_publisher(&mut self) {
+        let tracks = Tracks { rids: &["q", "h", "f"], video: true, audio: false };
+        let publisher = self.world.add_publisher(tracks);
+        let video = self.world.publishers[publisher].video();
+        video.temporal = self.setup.temporal;
+        LAYERS.into_iter().enumerate().for_each(|(layer, rate)| video.set_bitrate(layer, rate));
+    }
+
     /// The same behind a link that others share.
     pub(super) fn join_behind(&mut self, link: usize) -> usize {
         let viewer = self.join_empty(link);
@@ -183,8 +204,11 @@ impl Meeting {
 
     /// The same with another video slot, and nothing bound yet.
     pub(super) fn join_empty(&mut self, link: usize) -> usize {
-        let slots = [SlotSpec::VIDEO, SlotSpec::AUDIO, SlotSpec::VIDEO];
-        let subscriber = self.world.add_subscriber(&slots);
+        self.join_with(link, &[SlotSpec::VIDEO, SlotSpec::AUDIO, SlotSpec::VIDEO])
+    }
+
+    fn join_with(&mut self, link: usize, slots: &[SlotSpec]) -> usize {
+        let subscriber = self.world.add_subscriber(slots);
         let there = &mut self.world.subscribers[subscriber];
         let address = there.endpoint.address;
         for slot in &mut there.slots {

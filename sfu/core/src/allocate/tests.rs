@@ -123,6 +123,17 @@ fn what_is_held_is_kept_and_what_is_not_must_leave_room() {
     assert_eq!(layers(1800, &[grounded]), [Some((1, 2))], "more frames of the same picture");
 }
 
+/// A layer that has just begun costs nothing yet, which is no reason to leave the one below without having it.
+#[test]
+fn what_may_not_be_climbed_to_takes_nothing_away() {
+    let mut rungs = simulcast();
+    rungs[1].bits_per_second = 0;
+    let held = Some(Layer { spatial: 0, temporal: 0 });
+    let grounded = Slot { held, grounded: true, ..slot(&rungs) };
+    assert_eq!(layers(1000, &[grounded]), [Some((0, 0))]);
+    assert_eq!(layers(1000, &[Slot { grounded: false, ..grounded }]), [Some((1, 0))]);
+}
+
 #[test]
 fn no_more_than_its_element_shows() {
     let rungs = simulcast();

@@ -1,5 +1,6 @@
 //! How much each layer of an encoding takes: bytes and frames of about the last second.
 
+use super::encoding::FLOW_TIMEOUT;
 use super::layers::{LAYERS, LayerSet, place};
 use crate::params::Layer;
 
@@ -7,8 +8,8 @@ use crate::params::Layer;
 const BUCKET_US: u64 = 250_000;
 /// Whole ones that are looked at.
 const WINDOW: u64 = 4;
-/// A stream that stood still for so long begins anew.
-const REST_US: u64 = 1_000_000;
+/// A stream that stood still for so long begins anew, as for those who are shown it.
+const REST_US: u64 = FLOW_TIMEOUT.as_micros() as u64;
 /// With nothing for so long, what is counted is about to fall: the stream may have ended.
 const STALE_US: u64 = 120_000;
 /// One more is being filled.
@@ -196,6 +197,16 @@ mod tests {
         let mut rates = LayerRates::default();
         run(&mut rates, 10_100, 10_600);
         assert_eq!(rate(&rates, BASE, 10_600), (64_000, 40.0));
+    }
+
+    /// A layer that rested for less than the window: what it takes is not the little that it has sent since.
+    #[test]
+    fn what_rested_for_a_moment_is_not_settled_when_it_begins_again() {
+        let mut rates = LayerRates::default();
+        run(&mut rates, 10_000, 15_000);
+        assert!(rates.is_settled(15_000_000));
+        run(&mut rates, 15_800, 16_000);
+        assert!(!rates.is_settled(16_000_000));
     }
 
     #[test]
