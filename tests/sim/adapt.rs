@@ -1,5 +1,6 @@
 //! What subscribers are given behind narrow links: the goals of downlink adaptation, one test each, and plots of what happens.
 
+mod crowd;
 mod demand;
 mod goals;
 mod matrix;

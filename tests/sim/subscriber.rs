@@ -116,6 +116,8 @@ pub(crate) struct Slot {
     missing: BTreeMap<u64, Missing>,
     /// By track, encoding and frame number.
     pub(crate) frames: BTreeMap<(u8, u8, u32), Frame>,
+    /// That with the highest number so far.
+    newest: (u8, u8, u32),
     report: Option<Report>,
     /// Capture moment as computed from the sender report, minus the true one: (time, track, µs).
     pub(crate) skews: Vec<(Micros, u8, i64)>,
@@ -142,6 +144,7 @@ impl Slot {
             received: BTreeSet::new(),
             missing: BTreeMap::new(),
             frames: BTreeMap::new(),
+            newest: (0, 0, 0),
             report: None,
             skews: Vec::new(),
             asked: 0,
@@ -217,7 +220,11 @@ impl Slot {
 
     fn note_frame(&mut self, now: Micros, seq: u64, stamp: Stamp, base: Option<u8>) {
         let new = Frame::new(now, seq, stamp, base);
-        let frame = self.frames.entry((stamp.track, stamp.layer, stamp.frame)).or_insert(new);
+        let key = (stamp.track, stamp.layer, stamp.frame);
+        if self.highest <= Some(seq) {
+            self.newest = key;
+        }
+        let frame = self.frames.entry(key).or_insert(new);
         if frame.take(now, seq, &stamp, base) && stamp.keyframe {
             // Nothing needs what was before it.
             self.missing = self.missing.split_off(&frame.lowest);
@@ -265,10 +272,16 @@ impl Slot {
             .rev()
             .take(100)
             .any(|frame| frame.complete.is_none() && window.contains(&frame.first));
-        // libwebrtc: nor does it wait for long for the keyframe with which a stream begins.
-        let first = self.frames.values().next().filter(|_| self.kind == MediaKind::Video);
-        let blind = first.is_some_and(|first| now > first.first + KEYFRAME_TIMEOUT)
-            && !self.frames.values().any(|frame| frame.stamp.keyframe);
+        // Of a lower layer than the highest so far only the keyframe with which it began counts. libwebrtc does not wait for long for that of the first one.
+        let mut shown = self.frames.range(..=self.newest).rev();
+        let keyframe = shown.find(|(_, frame)| frame.stamp.keyframe).map(|(_, frame)| frame);
+        let lower = self.frames.keys().next_back().is_some_and(|top| top.1 > self.newest.1);
+        let blind = match (keyframe, self.frames.values().next()) {
+            (Some(frame), _) => lower && frame.complete.is_none() && window.end > frame.first,
+            (None, Some(frame)) => now > frame.first + KEYFRAME_TIMEOUT,
+            (None, None) => false,
+        };
+        let blind = blind && self.kind == MediaKind::Video;
         let stuck = (stuck || blind) && self.last_pli.is_none_or(|last| now > last + SECOND);
         if stuck {
             self.last_pli = Some(now);

@@ -38,33 +38,6 @@ fn start_the_top_layer_within_three_seconds_of_the_first_packet() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
-/// Who joins a room of nine sees all of them, and goes on to see them while the link is being measured.
-#[test]
-fn pictures_that_appeared_go_on_while_the_link_is_being_measured() {
-    let mut misses = Vec::new();
-    for (rate, others) in [(2_000_000, 3), (2_000_000, 8), (5_000_000, 8)] {
-        for setup in setups(&SEEDS) {
-            let mut meeting = Meeting::new(Setup { temporal: true, ..setup });
-            (0..others).for_each(|_| meeting.add_publisher());
-            meeting.run_seconds(2);
-            let viewer = meeting.join_all(Link::new(rate));
-            meeting.run_seconds(6);
-            for slot in 0..=others {
-                let shown = Playback::of_slot(&meeting, viewer, slot).shown;
-                let mut at: Vec<Micros> = shown.iter().map(|frame| frame.at).collect();
-                at.push(meeting.world.now);
-                at.sort_unstable();
-                let first = at[0] - meeting.viewers[viewer].joined;
-                let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max();
-                if first > 2 * SECOND || longest > Some(1500 * MS) {
-                    misses.push((rate, others, setup, slot, first, longest));
-                }
-            }
-        }
-    }
-    assert!(misses.is_empty(), "{misses:#?}");
-}
-
 /// What nobody watches is not sent two seconds later, and what is needed again is asked for at once.
 #[test]
 fn wasted_upstream_is_nothing_after_two_seconds() {

@@ -148,8 +148,9 @@ impl Delay {
             if let Some(carried) = carried.filter(|_| self.aimd.rate() < before) {
                 self.aimd.set(now_us, carried.clamp(self.aimd.rate(), before), Cause::Delay);
             }
-            // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries.
-            let shown = acked.map_or(0.0, |acked| acked * ACKED).min(max);
+            // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries: not before it became narrower.
+            let lately = acked.zip(recent).map_or(acked, |(acked, recent)| Some(acked.min(recent)));
+            let shown = lately.map_or(0.0, |acked| acked * ACKED).min(max);
             if usage != Usage::Over && shown > self.aimd.rate() * FAR_ABOVE {
                 self.aimd.set(now_us, shown, Cause::Growing);
             }

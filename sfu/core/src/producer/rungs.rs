@@ -44,6 +44,8 @@ struct Known {
     bits_per_second: u64,
     /// The most lately, up to each temporal layer.
     peaks: [u64; TEMPORALS],
+    /// What is taken up to each temporal layer, in thousandths of all of it; 0: there is none.
+    shares: [u16; TEMPORALS],
     /// Width and height when it last flowed.
     size: Option<(u16, u16)>,
     /// Since when it flows.
@@ -157,6 +159,7 @@ impl Rungs {
             }
             Some(cost) => {
                 known.learn(cost);
+                known.learn_shares(cost, added);
                 added.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
             }
             None => {
@@ -230,15 +233,22 @@ impl Rungs {
     /// Offers what does not flow. `usual`: cost and size where nothing is known.
     fn rest(&mut self, index: usize, usual: (u64, Option<(u16, u16)>), available: bool) {
         let known = &self.known[index];
-        let bits_per_second = known.bits_per_second.max(usual.0);
-        self.list.push(Rung {
-            layer: Layer { spatial: index as u8, temporal: 0 },
-            bits_per_second,
-            peak: known.most(bits_per_second),
-            size: known.size.or(usual.1),
+        let whole = known.bits_per_second.max(usual.0);
+        let (most, size) = (known.most(whole), known.size.or(usual.1));
+        // Who falls to the lowest one takes as little of it as there is room for; everybody else finds room for all. One publisher's encodings have the same
+        // temporal layers.
+        let last = index == 0 && self.flowing != 0;
+        let mut all = [known].into_iter().chain(&self.known).map(|known| known.shares);
+        let shares = all.find(|shares| last && shares[0] > 0).unwrap_or([1000, 0, 0, 0]);
+        let temporals = shares.into_iter().enumerate().take_while(|(_, share)| *share > 0);
+        self.list.extend(temporals.map(|(temporal, share)| Rung {
+            layer: Layer { spatial: index as u8, temporal: temporal as u8 },
+            bits_per_second: whole * u64::from(share) / 1000,
+            peak: most * u64::from(share) / 1000,
+            size,
             fps: 0.0,
             available,
-        });
+        }));
     }
 }
 
@@ -269,9 +279,9 @@ impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            let Self { bits_per_second, peaks, size, since_us, .. } = *self;
+            let Self { bits_per_second, peaks, shares, size, since_us, .. } = *self;
             let since_us = since_us.or(Some(now_us));
-            *self = Self { bits_per_second, peaks, size, since_us, ..Self::default() };
+            *self = Self { bits_per_second, peaks, shares, size, since_us, ..Self::default() };
             return true;
         }
         self.since_us = None;
@@ -323,6 +333,14 @@ impl Known {
     fn learn(&mut self, cost: u64) {
         self.bits_per_second = cost.max(fallen(self.bits_per_second, FORGOTTEN_PERCENT));
         self.peaks = self.peaks.map(|peak| fallen(peak, FORGOTTEN_PERCENT_PEAK));
+    }
+
+    /// Takes how what an encoding `cost` is spread over its temporal layers.
+    fn learn_shares(&mut self, cost: u64, rungs: &[Rung]) {
+        self.shares = [0; TEMPORALS];
+        for (share, rung) in self.shares.iter_mut().zip(rungs) {
+            *share = (rung.bits_per_second * 1000 / cost).clamp(1, 1000) as u16;
+        }
     }
 
     /// Of a rung that flows, after [`Known::learn`].
