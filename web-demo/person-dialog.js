@@ -72,6 +72,9 @@ function deeds({ people }, { identity, name, tracks, hand, moderator }) {
   return all.filter((deed) => deed !== undefined && deed !== false);
 }
 
+/** Answers the question that was asked last. */
+let settle = () => {};
+
 /**
  * Asks before something that others feel.
  * @param {{title: string, text: string, yes: string, reason?: string, times?: boolean}} question
@@ -79,6 +82,8 @@ function deeds({ people }, { identity, name, tracks, hand, moderator }) {
  */
 export function confirmAction({ title, text, yes, reason = '', times = false }) {
   const dialog = /** @type {HTMLDialogElement} */ (element('confirm'));
+  // Its event comes with the next frame, which may be too late.
+  settle();
   element('confirm-title').textContent = title;
   element('confirm-text').textContent = text;
   button('confirm-yes').textContent = yes;
@@ -88,11 +93,12 @@ export function confirmAction({ title, text, yes, reason = '', times = false }) 
   button('confirm-no').onclick = () => dialog.close();
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => {
-      // The event comes with the next frame: this is the end of an earlier question.
-      if (dialog.open) return;
+    settle = () => {
       const answer = { reason: input('confirm-reason').value.trim(), seconds: Number(select('ban-seconds').value) };
       resolve(dialog.returnValue === 'yes' ? answer : null);
+    };
+    dialog.onclose = () => {
+      if (!dialog.open) settle();
     };
   });
 }

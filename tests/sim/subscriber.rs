@@ -273,9 +273,11 @@ impl Slot {
             .take(100)
             .any(|frame| frame.complete.is_none() && window.contains(&frame.first));
         // Of a lower layer than the highest so far only the keyframe with which it began counts. libwebrtc does not wait for long for that of the first one.
-        let mut shown = self.frames.range(..=self.newest).rev();
+        let (track, layer, _) = self.newest;
+        let mut shown = self.frames.range((track, layer, 0)..=self.newest).rev();
         let keyframe = shown.find(|(_, frame)| frame.stamp.keyframe).map(|(_, frame)| frame);
-        let lower = self.frames.keys().next_back().is_some_and(|top| top.1 > self.newest.1);
+        let top = self.frames.range(..=(track, u8::MAX, u32::MAX)).next_back();
+        let lower = top.is_some_and(|((_, top, _), _)| *top > layer);
         let blind = match (keyframe, self.frames.values().next()) {
             (Some(frame), _) => lower && frame.complete.is_none() && window.end > frame.first,
             (None, Some(frame)) => now > frame.first + KEYFRAME_TIMEOUT,

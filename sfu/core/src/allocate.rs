@@ -320,7 +320,7 @@ fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
 
 fn prune(slot: &Slot<'_>, climb: &mut Climb) {
     let mut kept = 0;
-    // What a slot may not climb to yet makes nothing useless that it has.
+    // What a slot may not climb to yet makes nothing useless that it may have.
     let held = slot.held.filter(|_| slot.grounded);
     for step in 0..climb.len {
         let index = climb.ladder[usize::from(step)];

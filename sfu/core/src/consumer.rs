@@ -205,6 +205,11 @@ impl Consumer {
         self.spared = self.rewriter.next_seq();
     }
 
+    /// Are packets of what it is shown sent again by RTX? A section may have that for other formats only.
+    pub(crate) fn has_rtx(&self) -> bool {
+        self.rtx_ssrc.is_some() && self.bound.as_ref().is_some_and(|bound| bound.rtx().is_some())
+    }
+
     /// Can its player be told how long to keep pictures, for repairs?
     pub(crate) fn can_be_told_to_wait(&self) -> bool {
         self.rtx_ssrc.is_some() && self.ids.carried[PLAYOUT_DELAY] != 0

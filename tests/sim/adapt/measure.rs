@@ -53,6 +53,8 @@ impl Playback {
         let mut ready: HashMap<(u8, u32), Micros> = HashMap::new();
         let mut bases: HashMap<(u8, u8), u32> = HashMap::new();
         let mut shown = Vec::new();
+        // When each layer could be decoded first.
+        let mut began: HashMap<u8, Micros> = HashMap::new();
         for (&(_, layer, number), frame) in &slot.frames {
             // As libwebrtc: one of the lowest temporal layer refers to the one before by TL0PICIDX.
             let before = match frame.base {
@@ -64,7 +66,11 @@ impl Playback {
                 None => Some(number.wrapping_sub(refers_back(&frame.stamp))),
             };
             let capture = frame.stamp.capture;
-            shown.extend(frame.before.map(|at| Shown { at, number, capture, layer }));
+            if let Some(at) = frame.before.or(frame.complete).filter(|_| frame.stamp.keyframe) {
+                began.entry(layer).or_insert(at);
+            }
+            let once = frame.before.filter(|at| began.get(&layer).is_some_and(|first| first <= at));
+            shown.extend(once.map(|at| Shown { at, number, capture, layer }));
             let Some(complete) = frame.complete else { continue };
             let refers = match before {
                 _ if frame.stamp.keyframe => Some(0),
@@ -73,7 +79,7 @@ impl Playback {
             let Some(refers) = refers else { continue };
             let at = complete.max(refers);
             ready.insert((layer, number), at);
-            if frame.before.is_none() {
+            if once.is_none() {
                 shown.push(Shown { at, number, capture, layer });
             }
         }

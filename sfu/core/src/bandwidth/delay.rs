@@ -148,7 +148,8 @@ impl Delay {
             if let Some(carried) = carried.filter(|_| self.aimd.rate() < before) {
                 self.aimd.set(now_us, carried.clamp(self.aimd.rate(), before), Cause::Delay);
             }
-            // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries: not before it became narrower.
+            // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries. What arrived before it became narrower
+            // does not count.
             let lately = acked.zip(recent).map_or(acked, |(acked, recent)| Some(acked.min(recent)));
             let shown = lately.map_or(0.0, |acked| acked * ACKED).min(max);
             if usage != Usage::Over && shown > self.aimd.rate() * FAR_ABOVE {
@@ -164,5 +165,25 @@ impl Delay {
     /// Nothing is heard of what is sent.
     pub(super) fn back_off(&mut self, now_us: u64, factor: f64) {
         self.aimd.set(now_us, self.aimd.rate() * factor, Cause::Delay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of 1.5 Mbit/s that had 5 until a moment ago.
+    #[test]
+    fn what_arrived_before_the_link_became_narrower_shows_nothing() {
+        let after = |recent: f64| {
+            let mut delay = Delay::new(0, 1_230_000.0);
+            let recent = Some(Rate { arrived: recent, strained: true, choked: false });
+            let rate = Some(2_090_000.0);
+            let acked = Acked { rate, recent, estimate: 1_230_000.0, carried: None };
+            delay.update(100_000, acked, None, 10_000_000.0);
+            delay.rate()
+        };
+        assert_eq!(after(1_430_000.0), 1_230_000.0);
+        assert_eq!(after(2_090_000.0), 2_090_000.0 * ACKED);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Replay {
     /// The next packet, as a sequence number of the source.
     pub(crate) next: u64,
     /// The newest one that was given a time.
-    newest: u64,
+    newest_seq: u64,
     /// Bytes that leave in one slot.
     pub(crate) share: usize,
     /// When everything had left.
@@ -57,7 +57,7 @@ impl Replay {
             encoding,
             epoch: source.epoch,
             next: gop.first,
-            newest: 0,
+            newest_seq: 0,
             share: (gop.bytes / SLOTS as u64 + comes).max(SHARE_MIN) as usize,
             ended_us: None,
             frames: Vec::with_capacity(FRAMES),
@@ -235,8 +235,8 @@ impl Consumer {
             live = live.wrapping_add((ahead_us * u64::from(source.clock_rate) / 1_000_000) as u32);
         }
         let exact = timestamp.wrapping_add(offset);
-        let late = seq < replay.newest;
-        replay.newest = replay.newest.max(seq);
+        let late = seq < replay.newest_seq;
+        replay.newest_seq = replay.newest_seq.max(seq);
         replay.timestamp(timestamp, exact, live, late).map_or(Timing::Unknown, Timing::At)
     }
 }
@@ -251,7 +251,7 @@ mod tests {
             encoding: 0,
             epoch: 0,
             next: 0,
-            newest: 0,
+            newest_seq: 0,
             share: 0,
             ended_us: None,
             frames: Vec::with_capacity(FRAMES),

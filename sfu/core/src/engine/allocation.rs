@@ -216,7 +216,7 @@ impl Engine {
             if producer.is_video() && !producer.paused && !consumer.paused {
                 slots.push((key, bound));
                 told |= consumer.ids.transport_wide_cc != 0;
-                probed |= consumer.rtx_ssrc.is_some();
+                probed |= consumer.has_rtx();
             }
         }
         for &(_, producer) in &slots {

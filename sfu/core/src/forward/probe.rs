@@ -64,7 +64,7 @@ impl Fan<'_> {
             let bound = consumer.bound.as_ref().map(|bound| bound.producer);
             let Some(producer) = bound.and_then(|bound| producers.get(bound)) else { continue };
             let video = producer.is_video() && !consumer.paused;
-            if !video || consumer.rtx_ssrc.is_none() || consumer.ids.transport_wide_cc == 0 {
+            if !video || !consumer.has_rtx() || consumer.ids.transport_wide_cc == 0 {
                 continue;
             }
             padded.get_or_insert(key);

@@ -169,7 +169,7 @@ fn repeat_packet(
     flush.egress.commit(&tuple, len);
     match rtx {
         Some(_) => transport.numbered(flush.now_us, len, consumer.ids.transport_wide_cc != 0),
-        None => transport.send_log.sent_again(sent.transport_sequence),
+        None => transport.send_log.sent_again(flush.now_us, sent.transport_sequence),
     }
     Ok(Len { datagram: len, payload: usize::from(packet.payload_len) })
 }

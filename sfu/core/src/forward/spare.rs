@@ -25,7 +25,7 @@ impl Fan<'_> {
             let Some(consumer) = consumers.get_mut(transport.consumers[index]) else { continue };
             let bound = consumer.bound.as_ref().map(|bound| bound.producer);
             let Some(producer) = bound.and_then(|bound| producers.get(bound)) else { continue };
-            if !producer.is_video() || consumer.paused || consumer.rtx_ssrc.is_none() {
+            if !producer.is_video() || consumer.paused || !consumer.has_rtx() {
                 continue;
             }
             let next = consumer.rewriter.next_seq();

@@ -52,16 +52,24 @@ pub(crate) struct LayerRates {
     newest: u64,
     /// When the second picture began since the stream last stood still.
     first_us: Option<u64>,
-    /// When the newest one came.
+    /// When the newest packet came.
     last_us: u64,
+    /// Between the last two pictures.
+    pause_us: u64,
     /// Of the newest picture.
     timestamp: Option<u32>,
 }
 
 impl LayerRates {
     pub(crate) fn count(&mut self, at_us: u64, counted: Counted) {
-        if at_us.saturating_sub(self.last_us) > REST_US {
+        let newer = self.timestamp.is_none_or(|t| (counted.timestamp.wrapping_sub(t) as i32) > 0);
+        let pause_us = at_us.saturating_sub(self.last_us);
+        // Some have few pictures.
+        if pause_us > REST_US.max(2 * self.pause_us) {
             (self.first_us, self.timestamp) = (None, None);
+        }
+        if newer {
+            self.pause_us = pause_us;
         }
         self.last_us = self.last_us.max(at_us);
         if self.first_us.is_none() {
@@ -80,7 +88,6 @@ impl LayerRates {
         } else if number + WINDOW < self.newest {
             return;
         }
-        let newer = self.timestamp.is_none_or(|t| (counted.timestamp.wrapping_sub(t) as i32) > 0);
         let bucket = &mut self.buckets[number as usize % BUCKETS];
         let place = place(counted.layer);
         bucket.bytes[place] = bucket.bytes[place].saturating_add(counted.bytes);
@@ -197,6 +204,17 @@ mod tests {
         let mut rates = LayerRates::default();
         run(&mut rates, 10_100, 10_600);
         assert_eq!(rate(&rates, BASE, 10_600), (64_000, 40.0));
+    }
+
+    /// A page of text that is shared, 0.8 pictures a second.
+    #[test]
+    fn few_pictures_are_counted_too() {
+        let mut rates = LayerRates::default();
+        for ms in (10_000..30_000).step_by(1250) {
+            let timestamp = ms as u32 * 90;
+            rates.count(ms * 1000, Counted { layer: BASE, bytes: 12_500, frame: true, timestamp });
+        }
+        assert_eq!(rate(&rates, BASE, 29_000).0, 100_000);
     }
 
     /// A layer that rested for less than the window: what it takes is not the little that it has sent since.

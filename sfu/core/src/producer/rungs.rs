@@ -235,11 +235,11 @@ impl Rungs {
         let known = &self.known[index];
         let whole = known.bits_per_second.max(usual.0);
         let (most, size) = (known.most(whole), known.size.or(usual.1));
-        // Who falls to the lowest one takes as little of it as there is room for; everybody else finds room for all. One publisher's encodings have the same
-        // temporal layers.
-        let last = index == 0 && self.flowing != 0;
-        let mut all = [known].into_iter().chain(&self.known).map(|known| known.shares);
-        let shares = all.find(|shares| last && shares[0] > 0).unwrap_or([1000, 0, 0, 0]);
+        // Below the lowest one there is nothing: some of its frames are better than none. Where its temporal layers are not known yet, they are taken to be
+        // those of another encoding.
+        let mut all = self.known.iter().map(|known| known.shares);
+        let shares = all.find(|shares| index == 0 && self.flowing != 0 && shares[0] > 0);
+        let shares = shares.unwrap_or([1000, 0, 0, 0]);
         let temporals = shares.into_iter().enumerate().take_while(|(_, share)| *share > 0);
         self.list.extend(temporals.map(|(temporal, share)| Rung {
             layer: Layer { spatial: index as u8, temporal: temporal as u8 },
@@ -335,11 +335,16 @@ impl Known {
         self.peaks = self.peaks.map(|peak| fallen(peak, FORGOTTEN_PERCENT_PEAK));
     }
 
-    /// Takes how what an encoding `cost` is spread over its temporal layers.
+    /// Takes how what an encoding `cost` is spread over its temporal layers, if all of them sent something.
     fn learn_shares(&mut self, cost: u64, rungs: &[Rung]) {
-        self.shares = [0; TEMPORALS];
-        for (share, rung) in self.shares.iter_mut().zip(rungs) {
-            *share = (rung.bits_per_second * 1000 / cost).clamp(1, 1000) as u16;
+        let each = rungs.iter().enumerate().all(|(index, rung)| {
+            usize::from(rung.layer.temporal) == index && rung.bits_per_second * 1000 >= cost
+        });
+        if each {
+            self.shares = [0; TEMPORALS];
+            for (share, rung) in self.shares.iter_mut().zip(rungs) {
+                *share = (rung.bits_per_second * 1000 / cost).min(1000) as u16;
+            }
         }
     }
 
@@ -398,5 +403,36 @@ fn add(
                 rung.fps += if there.spatial == own.spatial { layer.fps } else { 0.0 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(rungs: &mut Rungs, index: usize) -> Vec<(u8, u64)> {
+        rungs.list.clear();
+        rungs.rest(index, (150_000, None), true);
+        rungs.list.iter().map(|rung| (rung.layer.temporal, rung.bits_per_second)).collect()
+    }
+
+    #[test]
+    fn of_the_lowest_encoding_some_frames_can_be_had_while_it_rests() {
+        let mut rungs = Rungs { flowing: 0b10, ..Rungs::default() };
+        assert_eq!(offered(&mut rungs, 0), [(0, 150_000)], "nothing is known");
+        let rung = |temporal, bits_per_second| Rung {
+            layer: Layer { spatial: 1, temporal },
+            bits_per_second,
+            ..Rung::default()
+        };
+        rungs.known[1].learn_shares(500_000, &[rung(0, 200_000), rung(1, 500_000)]);
+        assert_eq!(offered(&mut rungs, 0), [(0, 60_000), (1, 150_000)]);
+        assert_eq!(offered(&mut rungs, 2), [(0, 150_000)], "who climbs has room for all");
+        // At a few frames a second some looks see no frame of the lowest temporal layer.
+        rungs.known[1].learn_shares(500_000, &[rung(0, 0), rung(1, 500_000)]);
+        rungs.known[1].learn_shares(500_000, &[rung(1, 500_000)]);
+        assert_eq!(offered(&mut rungs, 0), [(0, 60_000), (1, 150_000)]);
+        rungs.flowing = 0;
+        assert_eq!(offered(&mut rungs, 0), [(0, 150_000)]);
     }
 }

@@ -62,12 +62,13 @@ impl SendLog {
         self.slots[slot] = Entry { sent_us: now_us as u32, number, size: size as u16 };
     }
 
-    /// The same packet left once more, byte by byte: its first copy counts as lost.
-    pub(crate) fn sent_again(&mut self, number: u16) {
+    /// The same packet left once more, byte by byte: its first copy counts as lost, unless both left together.
+    pub(crate) fn sent_again(&mut self, now_us: u64, number: u16) {
         let slot = self.slot(number);
         if let Some(entry) = self.slots.get_mut(slot)
             && entry.number == number
             && entry.size != 0
+            && entry.sent_us != now_us as u32
         {
             entry.size |= AGAIN;
         }
@@ -114,8 +115,8 @@ impl SendLog {
             };
             let again = entry.size & AGAIN != 0;
             let Some(arrival_us) = arrival_us.filter(|_| !again) else {
-                acked.missing += 1;
                 if entry.size & MISSING == 0 {
+                    acked.missing += 1;
                     entry.size |= MISSING;
                     results.push(PacketResult { arrival_us: None, ..result });
                 }
@@ -224,11 +225,14 @@ mod tests {
         };
         let results = take(&mut log, 10_050_000, 0, &[None, Some(900_000)]);
         assert_eq!(seen(results), [(0, None, 1000), (1, Some(900_000), 1000)]);
-        [0, 2, 9].into_iter().for_each(|number| log.sent_again(number));
+        [0, 2, 9].into_iter().for_each(|number| log.sent_again(10_040_000, number));
+        // Asked for before it was here.
+        log.sent_again(10_000_000, 3);
         let arrivals = [Some(970_000), Some(900_000), Some(970_000), Some(900_000)];
         let results = take(&mut log, 10_100_000, 0, &arrivals);
         assert_eq!(seen(results), [(2, None, 1000), (3, Some(900_000), 1000)]);
         assert_eq!(log.acked().unwrap().rtt, Some(Duration::from_millis(100)));
+        assert_eq!(log.acked().unwrap().missing, 2);
         assert!(take(&mut log, 10_150_000, 0, &arrivals).is_empty());
     }
 
