@@ -155,6 +155,10 @@ impl Aimd {
             }
             return;
         };
+        if self.cause == Cause::Start {
+            // What it begins with is a guess; what arrives through a queue is what the way carries.
+            self.rate = self.rate.max(acked);
+        }
         if !due && acked >= self.rate / 2.0 {
             return;
         }
@@ -201,6 +205,19 @@ mod tests {
         }
         assert_eq!(aimd.rate(), 1.51e6);
         assert_eq!(aimd.cause(), Cause::Growing);
+    }
+
+    /// Four pictures that begin together fill the queue before anything was measured.
+    #[test]
+    fn overuse_at_the_start_takes_the_throughput_for_the_rate() {
+        let mut aimd = Aimd::new(0, 300_000.0);
+        aimd.update(200_000, Usage::Over, (Some(4e6), true), 1e9);
+        assert_eq!(aimd.rate(), 0.85 * 4e6 - 5_000.0);
+        aimd.update(600_000, Usage::Over, (Some(5e6), true), 1e9);
+        assert!(aimd.rate() < 4e6, "not again");
+        let mut aimd = Aimd::new(0, 300_000.0);
+        aimd.update(200_000, Usage::Over, (Some(100_000.0), true), 1e9);
+        assert_eq!(aimd.rate(), 0.85 * 100_000.0 - 5_000.0);
     }
 
     #[test]
