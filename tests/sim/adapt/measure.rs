@@ -69,8 +69,9 @@ impl Playback {
             if let Some(at) = frame.before.or(frame.complete).filter(|_| frame.stamp.keyframe) {
                 began.entry(layer).or_insert(at);
             }
-            let once = frame.before.filter(|at| began.get(&layer).is_some_and(|first| first <= at));
-            shown.extend(once.map(|at| Shown { at, number, capture, layer }));
+            let earlier =
+                frame.before.filter(|at| began.get(&layer).is_some_and(|first| first <= at));
+            shown.extend(earlier.map(|at| Shown { at, number, capture, layer }));
             let Some(complete) = frame.complete else { continue };
             let refers = match before {
                 _ if frame.stamp.keyframe => Some(0),
@@ -79,7 +80,7 @@ impl Playback {
             let Some(refers) = refers else { continue };
             let at = complete.max(refers);
             ready.insert((layer, number), at);
-            if once.is_none() {
+            if earlier.is_none() {
                 shown.push(Shown { at, number, capture, layer });
             }
         }

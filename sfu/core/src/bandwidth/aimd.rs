@@ -155,12 +155,12 @@ impl Aimd {
             }
             return;
         };
+        if !due && acked >= self.rate / 2.0 {
+            return;
+        }
         if self.cause == Cause::Start {
             // What it begins with is a guess; what arrives through a queue is what the way carries.
             self.rate = self.rate.max(acked);
-        }
-        if !due && acked >= self.rate / 2.0 {
-            return;
         }
         self.throughput = acked;
         if !strained && acked < self.rate {

@@ -64,7 +64,7 @@ impl LayerRates {
     pub(crate) fn count(&mut self, at_us: u64, counted: Counted) {
         let newer = self.timestamp.is_none_or(|t| (counted.timestamp.wrapping_sub(t) as i32) > 0);
         let pause_us = at_us.saturating_sub(self.last_us);
-        // Some have few pictures.
+        // A page that is shared may have one picture a second.
         if pause_us > REST_US.max(2 * self.pause_us) {
             (self.first_us, self.timestamp) = (None, None);
         }
