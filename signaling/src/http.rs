@@ -1,5 +1,7 @@
 //! The routes, and what every request passes first.
 
+mod unread;
+
 use crate::api;
 use crate::assets::Assets;
 use crate::auth::Access;
@@ -83,6 +85,7 @@ fn guarded(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
         .route("/readyz", get(ready))
         .layer(middleware::from_fn_with_state(state.clone(), check_trust))
         .layer(middleware::from_fn(name_host))
+        .layer(middleware::from_fn(unread::read_on))
         .with_state(state)
 }
 
