@@ -1,8 +1,11 @@
 /** A server for other machines: https with its own certificate, and only for those with a join token. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { meet } from './lib/participant.mjs';
 import { scene } from './lib/scene.mjs';
 import { BINARY, OUT } from './lib/server.mjs';
@@ -40,17 +43,19 @@ trust.test('row 31: what somebody may do changes during the call, and who is sen
     people.push(await trust.join(browser, 'court', index, { query: `&token=${token('court', `person ${index}`)}` }));
   }
   await meet(people);
-  const manage = (method, path, body = '{}') => {
-    const bearer = `Authorization: Bearer ${token('court', '', ['--admin'])}`;
-    execFileSync('curl', ['-skf', '-X', method, '-H', bearer, '-d', body, `https://${ADDRESS}/api/rooms/court/${path}`]);
+  const manage = async (method, path, body = '{}') => {
+    const headers = { authorization: `Bearer ${token('court', '', ['--admin'])}`, 'content-length': body.length };
+    const asked = request(`https://${ADDRESS}/api/rooms/court/${path}`, { method, headers, rejectUnauthorized: false }).end(body);
+    const [answer] = await once(asked, 'response');
+    assert.equal(Math.floor(answer.statusCode / 100), 2, `${method} ${path}: ${answer.statusCode} ${await text(answer)}`);
   };
   const room = (person, read) => person.page.evaluate(read);
   await room(people[0], `window.switchyard.room.renew(${JSON.stringify(token('court', 'person 4', ['--identity', 'person 4', '--metadata', 'renewed']))})`);
   await until('the news of the renewal', () => room(people[1], () => [...window.switchyard.room.participants.values()].some(({ metadata }) => metadata === 'renewed')));
-  manage('PATCH', 'participants/person%204', '{"permissions":{"can_publish":false}}');
+  await manage('PATCH', 'participants/person%204', '{"permissions":{"can_publish":false}}');
   await until('the tracks to go', () => room(people[0], () => window.switchyard.room.localTracks.size === 0 && !window.switchyard.room.canPublish));
   await until('the tile to be empty', () => room(people[1], () => [...window.switchyard.room.participants.values()].every(({ tracks }) => tracks.size === 0)));
-  manage('DELETE', 'participants/person%204');
+  await manage('DELETE', 'participants/person%204');
   await until('the end', () => room(people[0], () => window.switchyard.room.state === 'closed'));
   await until('the other to know', () => room(people[1], () => window.switchyard.room.participants.size === 0));
 });
