@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod harness;
 mod hostile;
+mod http2;
 mod metrics;
 mod resume;
 mod server;

@@ -1,8 +1,9 @@
 //! Bodies that no handler reads to their end.
 
+use crate::protocol::MAX_MESSAGE_BYTES;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::extract::Request;
-use axum::http::Version;
+use axum::http::{Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
@@ -12,14 +13,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// More than any message of the API. Who sends more, or slower, has the answer before it has sent all.
-const BYTES_MAX: usize = 64 * 1024;
+/// Who sends more than this, or for longer, has the answer before it has sent all.
+const BYTES_MAX: usize = MAX_MESSAGE_BYTES;
 const TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Over HTTP/2 an answer to a request that is still being sent is followed by `RST_STREAM` (RFC 9113 section 8.1), and curl 7.88,
 /// Debian 12's, then tells of an error of the stream instead of the answer. So what is still coming is thrown away before the answer.
 pub(super) async fn read_on(request: Request, next: Next) -> Response {
-    if request.version() != Version::HTTP_2 || request.body().is_end_stream() {
+    // Who waits for a word before it sends the body is to have the answer instead.
+    let waits = request.headers().contains_key(header::EXPECT);
+    if request.version() != Version::HTTP_2 || request.body().is_end_stream() || waits {
         return next.run(request).await;
     }
     let (left, mut unread) = oneshot::channel();
