@@ -5,6 +5,7 @@ mod demand;
 mod goals;
 mod matrix;
 mod measure;
+mod narrow;
 mod plot;
 mod remb;
 mod scenario;

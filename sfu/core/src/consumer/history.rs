@@ -22,6 +22,8 @@ const MARGIN_MIN: Duration = Duration::from_millis(10);
 /// Bounds of the pause between two resends of one packet.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// … and before the last. libwebrtc's receiver asks for a second, and only who still asks tells that it was lost for good: up to a round trip of 280 ms.
+const PATIENCE_MAX: Duration = Duration::from_millis(300);
 
 /// One sent packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +225,8 @@ impl History {
         let rtt = rtt.unwrap_or(PAUSE_MIN);
         let pause = (rtt * 3 / 4).clamp(PAUSE_MIN, PAUSE_MAX);
         let resends = entry.resends();
-        let pause = if resends > 1 && haste == Haste::Patient { pause * 2 } else { pause };
+        let patient = resends > 1 && haste == Haste::Patient;
+        let pause = if patient { (pause * 2).clamp(pause, PATIENCE_MAX) } else { pause };
         let since = Duration::from_micros((now_us as u32).wrapping_sub(entry.last_us).into());
         if since > rtt + Duration::from_micros(KEPT_US.into()) {
             return Resend::Late(Some(entry.sent(wanted)));
@@ -239,10 +242,13 @@ impl History {
             entry.resends_encoding += 1 << 4;
             return Resend::Lost(entry.sent(wanted));
         }
+        if haste == Haste::Never {
+            return Resend::Limited;
+        }
         // A second attempt, or a first request so late that an earlier one must have been lost: another loss would come too late.
         let late = resends > 0 || since > rtt.max(PAUSE_MIN) * 7 / 4;
         let twice = match haste {
-            Haste::Patient => false,
+            Haste::Patient | Haste::Never => false,
             Haste::Usual => late,
             Haste::Copied => resends != 1,
             Haste::AtOnce => true,
@@ -284,6 +290,8 @@ impl History {
 /// How the resends of a packet are spread over attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Haste {
+    /// Nothing may leave now; what is lost for good is told.
+    Never,
     /// One by one, and more and more slowly: near by there is time for a burst of loss to pass.
     Patient,
     /// Two at the second attempt: there is no time for a third.
@@ -396,6 +404,27 @@ mod tests {
             Resend::Late(None),
             "overwritten"
         );
+    }
+
+    /// libwebrtc's receiver, while a queue takes 260 ms.
+    #[test]
+    fn who_asks_ten_times_every_100_ms_is_told_of_what_is_lost() {
+        let mut history = History::default();
+        let packet = sent(0x1_0005);
+        history.record(T0, &packet);
+        let rtt = Some(Duration::from_millis(260));
+        let ask = |n: u64| {
+            history.resend(T0 + 300_000 + n * 100_000, 5, packet.seq + 1, rtt, Haste::Patient)
+        };
+        let answers: Vec<Resend> = (0..10).map(ask).collect();
+        let sends = answers.iter().filter(|answer| matches!(answer, Resend::Send { .. })).count();
+        assert_eq!((sends, answers.contains(&Resend::Lost(packet))), (3, true), "{answers:?}");
+        let mut history = History::default();
+        history.record(T0, &packet);
+        let never = history.resend(T0 + 300_000, 5, packet.seq + 1, rtt, Haste::Never);
+        assert_eq!(never, Resend::Limited);
+        let then = history.resend(T0 + 301_000, 5, packet.seq + 1, rtt, Haste::Patient);
+        assert_eq!(then, Resend::Send { sent: packet, copies: 1 }, "it counted for nothing");
     }
 
     #[test]

@@ -21,11 +21,13 @@ pub(crate) fn retransmit(
     seq: u16,
 ) -> Result<(), DropReason> {
     let next = consumer.rewriter.next_seq();
-    let number = sfu_rtp::sequence::extend(next, seq) as u32;
-    if (number.wrapping_sub(consumer.restarted_at) as i32) < 0 {
+    let number = sfu_rtp::sequence::extend(next, seq);
+    if ((number as u32).wrapping_sub(consumer.restarted_at) as i32) < 0 {
         return Err(DropReason::BeforeSwitch);
     }
-    if producer.is_video() && !transport.pace.allows_repair(flush.now_us) {
+    let room = !producer.is_video() || transport.pace.allows_repair(flush.now_us);
+    // Without one that later pictures refer to there is none at all once the player has given up asking for it.
+    if !room && !consumer.history.sent(number).is_some_and(|sent| is_needed(producer, &sent)) {
         return Err(DropReason::NackLimit);
     }
     let lost = match transport.send_log.acked() {
@@ -35,8 +37,12 @@ pub(crate) fn retransmit(
     if !transport.repairs.allows(flush.now_us, transport.pace.total_bytes(), lost) {
         return Err(DropReason::NackLimit);
     }
-    let haste = haste(producer, transport);
-    match consumer.history.resend(flush.now_us, seq, next, transport.rtt, haste) {
+    let haste = match room {
+        true => haste(producer, transport),
+        false if transport.pace.allows_needed_repair(flush.now_us) => Haste::Patient,
+        false => Haste::Never,
+    };
+    match consumer.history.resend(flush.now_us, seq, next, round_trip(transport, room), haste) {
         // The link carries that layer no more: a keyframe of a lower one is awaited, or what was lost before it came.
         Resend::Send { sent, .. } if consumer.selector.has_left(sent.encoding) => {
             Err(DropReason::BeforeSwitch)
@@ -46,6 +52,9 @@ pub(crate) fn retransmit(
                 let before = transport.pace.total_bytes();
                 let bytes = resend(flush, producer, consumer, transport, &sent)?;
                 transport.repairs.spend(bytes, transport.pace.total_bytes() > before);
+                if !room {
+                    transport.pace.needed_repair(flush.now_us, bytes);
+                }
                 if let Some(downlink) = &mut transport.downlink {
                     downlink.repaired(bytes);
                 }
@@ -63,6 +72,12 @@ pub(crate) fn retransmit(
         Resend::Limited => Err(DropReason::NackLimit),
         Resend::Gone => Err(DropReason::NackNotCached),
     }
+}
+
+/// A queue that grows makes it longer than receiver reports have said yet.
+fn round_trip(transport: &Transport, room: bool) -> Option<Duration> {
+    let newest = transport.send_log.acked().and_then(|acked| acked.rtt).filter(|_| !room);
+    transport.rtt.max(newest)
 }
 
 fn haste(producer: &Producer, transport: &Transport) -> Haste {

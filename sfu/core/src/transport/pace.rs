@@ -38,6 +38,8 @@ const GIVEN_PERCENT: u64 = 110;
 const BEHIND_US: u64 = 250_000;
 /// Repairs stand back when so much is on its way already: what a full queue lost would only fill it again.
 const REPAIRS_BEHIND_US: u64 = 100_000;
+/// … but for those of the lowest temporal layer, without which nothing goes on: they may take one part in so many of the rate.
+const NEEDED_PART: u64 = 4;
 /// At a paced rate so much may leave at once, beside the packet that begins within it …
 const PACED_BURST_US: u64 = 10_000;
 /// … and a whole frame where a link shows no limit: packets that leave together cost a third.
@@ -89,6 +91,8 @@ pub(crate) struct Pace {
     byte_ns: u64,
     /// When all that left will have passed at the paced rate, in ns of the media clock.
     free_ns: u64,
+    /// When there may be a repair again that there is no room for, likewise.
+    needed_ns: u64,
     burst_us: u64,
     /// Nothing hurries: more is to be sent than the link carries, and the sound must get through.
     strict: bool,
@@ -161,6 +165,16 @@ impl Pace {
     /// Is there room for a repair of video?
     pub(crate) fn allows_repair(&self, now_us: u64) -> bool {
         self.byte_ns == 0 || self.free_ns <= (now_us + REPAIRS_BEHIND_US) * 1000
+    }
+
+    /// May there be one that later pictures need, though there is no room?
+    pub(crate) fn allows_needed_repair(&self, now_us: u64) -> bool {
+        self.needed_ns <= now_us * 1000
+    }
+
+    /// A repair left that there was no room for.
+    pub(crate) fn needed_repair(&mut self, now_us: u64, bytes: usize) {
+        self.needed_ns = now_us * 1000 + bytes as u64 * self.byte_ns * NEEDED_PART;
     }
 
     /// Slots since something was left waiting.
@@ -272,6 +286,10 @@ mod tests {
         assert!(pace.allows_repair(3_000_000), "91 ms behind");
         (0..10).for_each(|_| pace.charge(3_000_000, 1200));
         assert!(!pace.allows_repair(3_000_000), "183 ms behind");
+        assert!(pace.allows_needed_repair(3_000_000), "one, all the same");
+        pace.needed_repair(3_000_000, 1200);
+        assert!(!pace.allows_needed_repair(3_036_000), "a quarter of the rate");
+        assert!(pace.allows_needed_repair(3_037_000));
         assert!(!pace.allows(3_170_000, Taken::default(), 1));
         assert!(pace.allows(3_175_000, Taken::default(), 1));
         (0..1000).for_each(|_| pace.charge(4_000_000, 1200));
