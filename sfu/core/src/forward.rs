@@ -430,7 +430,7 @@ fn send(
     consumer.delivery.bytes += u64::from(packet.payload_len);
     flush.counters.forwarded.count(producer.params.kind, usize::from(packet.payload_len));
     let asked_for = mapping.nack && consumer.history.record(flush.now_us, &sent);
-    if asked_for && transport.pace.allows_repair(flush.now_us) {
+    if asked_for && repair::has_room(flush.now_us, producer, transport) {
         // Asked for before it was here: it is late already, and a loss now would make it too late.
         if let Err(reason) = retransmit(flush, producer, consumer, transport, sent.seq as u16) {
             flush.drops.count(reason);

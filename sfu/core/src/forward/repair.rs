@@ -25,7 +25,7 @@ pub(crate) fn retransmit(
     if ((number as u32).wrapping_sub(consumer.restarted_at) as i32) < 0 {
         return Err(DropReason::BeforeSwitch);
     }
-    let room = !producer.is_video() || transport.pace.allows_repair(flush.now_us);
+    let room = has_room(flush.now_us, producer, transport);
     // Without one that later pictures refer to there is none at all once the player has given up asking for it.
     if !room && !consumer.history.sent(number).is_some_and(|sent| is_needed(producer, &sent)) {
         return Err(DropReason::NackLimit);
@@ -72,6 +72,11 @@ pub(crate) fn retransmit(
         Resend::Limited => Err(DropReason::NackLimit),
         Resend::Gone => Err(DropReason::NackNotCached),
     }
+}
+
+/// Audio always has; video not behind much that is on its way.
+pub(super) fn has_room(now_us: u64, producer: &Producer, transport: &Transport) -> bool {
+    !producer.is_video() || transport.pace.allows_repair(now_us)
 }
 
 /// A queue that grows makes it longer than receiver reports have said yet.
