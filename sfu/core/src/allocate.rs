@@ -61,6 +61,8 @@ pub(crate) struct Rung {
     pub(crate) fps: f32,
     /// It comes, or would if asked for. `false`: the publisher was asked for it in vain.
     pub(crate) available: bool,
+    /// It would have to be asked for first.
+    pub(crate) rests: bool,
 }
 
 /// One video slot.
@@ -77,6 +79,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) grounded: bool,
     /// It fell soon after it had climbed, and takes one picture after the other.
     pub(crate) careful: bool,
+    /// It passes by a picture that rests while a better one flows, which may soon fit: when an encoding begins again, browsers begin all of that camera anew.
+    pub(crate) passes: bool,
     /// The link has just become far narrower: what is shown may not cost more in a moment.
     pub(crate) narrowed: bool,
     /// What the lowest rung cost before the publisher was told to send less.
@@ -96,6 +100,8 @@ pub(crate) struct Given {
     /// Cost of `wanted`.
     pub(crate) needed: u64,
     pub(crate) limit: Limit,
+    /// A picture would fit that it passes by.
+    pub(crate) passed: bool,
     /// Bits per second that it costs more than there is: its lowest rung, for some picture is worth more than none.
     pub(crate) lacks: u64,
 }
@@ -122,6 +128,8 @@ struct Climb {
     /// Rungs taken.
     at: u8,
     done: bool,
+    /// The lowest rung that it passes by.
+    passed: Option<u8>,
     /// It stands on the lowest one though that costs so much more than there is.
     lacks: u64,
 }
@@ -142,6 +150,12 @@ impl Climb {
 
     fn cost(&self, slot: &Slot<'_>) -> u64 {
         self.taken(slot).map_or(0, |rung| rung.bits_per_second)
+    }
+
+    /// Would what it passes by fit, with so much that nobody has?
+    fn passes(&self, slot: &Slot<'_>, left: u64) -> bool {
+        let passed = self.passed.and_then(|index| slot.rungs.get(usize::from(index)));
+        passed.is_some_and(|rung| needed(slot, rung) <= percent(self.needed(slot) + left, UP))
     }
 
     /// What is put aside for it.
@@ -168,15 +182,19 @@ impl Allocator {
         self.order.clear();
         self.order.extend(0..slots.len());
         self.order.sort_by_key(|&index| std::cmp::Reverse(slots[index].demand.priority));
-        match budget {
-            None => self.climbs.iter_mut().for_each(|climb| climb.at = climb.len),
+        let left = match budget {
+            None => {
+                self.climbs.iter_mut().for_each(|climb| climb.at = climb.len);
+                0
+            }
             Some(budget) => self.spend(budget, slots),
-        }
+        };
         out.clear();
-        out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb)));
+        out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb, left)));
     }
 
-    fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) {
+    /// Returns what is left.
+    fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) -> u64 {
         let (mut left, mut over) = (budget.bits_per_second, 0);
         for (place, &index) in self.order.iter().enumerate() {
             let (slot, climb) = (&slots[index], &mut self.climbs[index]);
@@ -217,6 +235,7 @@ impl Allocator {
             }
         }
         self.order = order;
+        left.saturating_sub(over)
     }
 
     /// The slot of a group that may climb and stands lowest.
@@ -313,9 +332,30 @@ fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
             climb.len += 1;
         }
     }
+    pass(slot, &mut climb);
     // A rung that costs no more than the one below it is better; one that costs less than it makes that one useless.
     prune(slot, &mut climb);
     climb
+}
+
+/// Leaves out what it passes by.
+fn pass(slot: &Slot<'_>, climb: &mut Climb) {
+    let Some(held) = slot.held.filter(|_| slot.passes) else { return };
+    let rung = |index: u8| &slot.rungs[usize::from(index)];
+    let all = climb.ladder;
+    let all = &all[..usize::from(climb.len)];
+    let flows = all.iter().map(|&index| rung(index)).filter(|rung| !rung.rests);
+    let highest = flows.map(|rung| rung.layer.spatial).max().unwrap_or(0);
+    let passes = |&index: &u8| {
+        let Rung { rests, layer, .. } = *rung(index);
+        rests && layer.spatial > held.spatial && layer.spatial < highest
+    };
+    climb.passed = all.iter().copied().find(passes);
+    climb.len = 0;
+    for index in all.iter().copied().filter(|index| !passes(index)) {
+        climb.ladder[usize::from(climb.len)] = index;
+        climb.len += 1;
+    }
 }
 
 fn prune(slot: &Slot<'_>, climb: &mut Climb) {
@@ -360,7 +400,8 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
     (spatial, temporal.min(cap_temporal.unwrap_or(u8::MAX)))
 }
 
-fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
+/// `left`: bits per second that nobody has.
+fn given(slot: &Slot<'_>, climb: &Climb, left: u64) -> Given {
     let wanted = climb.top(slot);
     let taken = climb.taken(slot);
     // What fits with more frames, which are held longer, lacks nothing.
@@ -377,6 +418,7 @@ fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
         cost: climb.cost(slot),
         needed: whole.map_or(needed, |whole| whole.max(needed)),
         limit: if short { Limit::Bandwidth } else { limit },
+        passed: climb.passes(slot, left),
         lacks: missing,
     }
 }

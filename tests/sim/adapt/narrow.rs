@@ -45,3 +45,36 @@ fn a_narrow_link_that_loses_packets_goes_on_to_show_a_picture() {
     }
     assert!(misses.is_empty(), "{misses:#?}");
 }
+
+/// When an encoding begins again, browsers begin all of that camera anew, and everybody sees that. So who comes back from the lowest layer passes by the middle
+/// one, if it is not sent and the largest is about to fit.
+#[test]
+fn who_comes_back_wakes_no_layer_for_a_moment() {
+    for rtt in [40 * MS, 100 * MS, 300 * MS] {
+        for seed in 1..=3 {
+            let setup = Setup { company: true, ..Setup::new(seed, rtt) };
+            let mut meeting = Meeting::new(setup);
+            let viewer = meeting.join(Link::new(8_000_000));
+            meeting.run_seconds(8);
+            meeting.link(viewer).rate = 250_000;
+            meeting.run_seconds(15);
+            let (wide, seen) = (meeting.world.now, meeting.sending.len());
+            assert_eq!(
+                meeting.sending[seen - 1].1,
+                0b101,
+                "the lowest for one, the largest for all others"
+            );
+            meeting.link(viewer).rate = 8_000_000;
+            meeting.run_seconds(10);
+            let sent = &meeting.sending[seen..];
+            let after = |&(at, sent): &(u64, u8)| ((at - wide) / MS, sent);
+            println!(
+                "seed {seed}, {} ms: {:?}",
+                rtt / MS,
+                sent.iter().map(after).collect::<Vec<_>>()
+            );
+            let back = |&(at, sent): &(u64, u8)| sent == 0b100 && at - wide < 8 * SECOND;
+            assert!(sent.len() == 1 && sent.iter().all(back), "seed {seed}, {} ms", rtt / MS);
+        }
+    }
+}

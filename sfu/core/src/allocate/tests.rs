@@ -13,6 +13,7 @@ fn rung(spatial: u8, temporal: u8, kbps: u64, size: (u16, u16), fps: f32) -> Run
         size: Some(size),
         fps,
         available: true,
+        rests: false,
     }
 }
 
@@ -41,6 +42,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
         held: None,
         grounded: false,
         careful: false,
+        passes: false,
         narrowed: false,
         whole: None,
         short: false,
@@ -121,6 +123,29 @@ fn what_is_held_is_kept_and_what_is_not_must_leave_room() {
     let rungs = temporal();
     let grounded = Slot { held, grounded: true, ..slot(&rungs) };
     assert_eq!(layers(1800, &[grounded]), [Some((1, 2))], "more frames of the same picture");
+}
+
+/// Others watch the best picture, and would see it begin again for one who needs the middle one for a moment.
+#[test]
+fn what_rests_is_passed_by_while_a_better_picture_flows() {
+    let mut rungs = simulcast();
+    rungs[1].rests = true;
+    let held = Some(Layer { spatial: 0, temporal: 0 });
+    let passing = Slot { held, passes: true, ..slot(&rungs) };
+    let given = |kbps, slot| allocate(kbps, &[slot])[0];
+    assert_eq!(given(500, passing), Given { passed: false, ..given(300, passing) });
+    let passed = given(1000, passing);
+    assert_eq!((passed.layer, passed.passed), (held, true));
+    assert_eq!((passed.limit, passed.needed), (Limit::Bandwidth, 1_700_000));
+    assert_eq!(given(1800, passing).layer, Some(Layer { spatial: 2, temporal: 0 }));
+    assert_eq!(layers(1000, &[Slot { passes: false, ..passing }]), [Some((1, 0))]);
+    let shown = Some(Layer { spatial: 1, temporal: 0 });
+    assert_eq!(layers(1000, &[Slot { held: shown, ..passing }]), [Some((1, 0))], "is asked for");
+    let demand = Demand { height: 360, ..Demand::default() };
+    assert_eq!(layers(1000, &[Slot { demand, ..passing }]), [Some((1, 0))], "the best it wants");
+    rungs[2].rests = true;
+    let passing = Slot { held, passes: true, ..slot(&rungs) };
+    assert_eq!(layers(1000, &[passing]), [Some((1, 0))], "nobody else would notice");
 }
 
 /// A layer that has just begun costs nothing yet, which is no reason to leave the one below without having it.
@@ -370,6 +395,7 @@ fn allocations_stay_within_the_budget() {
                 held: None,
                 grounded: false,
                 careful: false,
+                passes: false,
                 narrowed: false,
                 whole: None,
                 short: false,

@@ -19,6 +19,8 @@ const CARRIED_US: u64 = 3_000_000;
 const RELAPSES_MAX_DARK: u8 = 3;
 /// So long after the last fall it takes one picture after the other.
 const CAREFUL_US: u64 = 60_000_000;
+/// … and passes by what would have to be asked for, until that would have fit for so long.
+const PASSES_US: u64 = 2_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,11 +31,19 @@ pub(crate) struct Footing {
     climbed_us: Option<u64>,
     grounded_until_us: u64,
     relapses: u8,
-    fell_us: u64,
+    /// Boxed: most never fall.
+    fell: Option<Box<Fall>>,
     /// What the link has for it.
     headroom: Headroom,
     /// What control was told last.
     told: Option<Box<ConsumerStatus>>,
+}
+
+#[derive(Debug)]
+struct Fall {
+    at_us: u64,
+    /// Since when a picture would fit that it passes by.
+    passed_us: Option<u64>,
 }
 
 impl Footing {
@@ -56,7 +66,17 @@ impl Footing {
     }
 
     pub(crate) fn is_careful(&self, now_us: u64) -> bool {
-        self.relapses > 0 && now_us.saturating_sub(self.fell_us) < CAREFUL_US
+        self.relapses > 0 && self.fell_lately(now_us).is_some()
+    }
+
+    /// Does it pass by a picture that rests while a better one flows?
+    pub(crate) fn passes(&self, now_us: u64) -> bool {
+        let waited = |since: u64| now_us.saturating_sub(since) >= PASSES_US;
+        self.fell_lately(now_us).is_some_and(|fall| !fall.passed_us.is_some_and(waited))
+    }
+
+    fn fell_lately(&self, now_us: u64) -> Option<&Fall> {
+        self.fell.as_deref().filter(|fall| now_us.saturating_sub(fall.at_us) < CAREFUL_US)
     }
 
     pub(crate) fn is_grounded(&self, now_us: u64) -> bool {
@@ -86,7 +106,11 @@ impl Footing {
             };
             let most = if after.is_some() { RELAPSES_MAX } else { RELAPSES_MAX_DARK };
             self.grounded_until_us = now_us + (GROUNDED_US << self.relapses.min(most));
-            self.fell_us = now_us;
+            self.fell = Some(Box::new(Fall { at_us: now_us, passed_us: None }));
+        }
+        let passes = self.passes(now_us);
+        if let Some(fall) = self.fell.as_mut().filter(|_| passes) {
+            fall.passed_us = given.passed.then(|| fall.passed_us.unwrap_or(now_us));
         }
         (self.held, self.cost) = (given.layer, given.cost);
     }
@@ -127,6 +151,24 @@ mod tests {
         assert!(!footing.is_careful(now + CAREFUL_US));
         footing.take(now + RELAPSE_US, &given(0, Limit::Bandwidth), false, false);
         assert!(!footing.is_grounded(now + RELAPSE_US + GROUNDED_US), "it had held for long");
+    }
+
+    #[test]
+    fn what_rests_is_passed_by_until_it_would_have_fit_for_long() {
+        let mut footing = Footing::default();
+        let low = given(0, Limit::Bandwidth);
+        footing.take(0, &given(2, Limit::None), false, false);
+        assert!(!footing.passes(0), "it never fell");
+        let fits = Given { passed: true, ..low };
+        for (at, given) in [(1, low), (2, fits), (PASSES_US, low), (PASSES_US + 1, fits)] {
+            footing.take(at, &given, false, false);
+            assert!(footing.passes(at), "at {at}");
+        }
+        assert!(footing.passes(2 * PASSES_US));
+        assert!(!footing.passes(2 * PASSES_US + 1));
+        // Nor does it wait again when that does not fit for a moment.
+        footing.take(2 * PASSES_US + 1, &low, false, false);
+        assert!(!footing.passes(2 * PASSES_US + 2));
     }
 
     #[test]

@@ -325,6 +325,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
         held: consumer.footing.held(),
         grounded: consumer.footing.is_grounded(now_us),
         careful: consumer.footing.is_careful(now_us),
+        passes: consumer.footing.passes(now_us),
         narrowed,
         whole: producer.ceiling.whole(producer.rungs.costs().1),
         short: matches!(consumer.footing.headroom(), Headroom::Short(_)),

@@ -248,7 +248,29 @@ impl Rungs {
             size,
             fps: 0.0,
             available,
+            rests: true,
         }));
+    }
+
+    /// A picture takes at least as much for each of its pixels as a larger one of the same camera: of what rests, less than that was measured while it began or
+    /// ended.
+    fn raise_resting(&mut self) {
+        let pixels = |rung: &Rung| rung.size.map(|(w, h)| u64::from(w) * u64::from(h));
+        for index in 0..self.known.len() as u8 {
+            let cost = |rung: &Rung| Some((rung.bits_per_second, pixels(rung)?));
+            let above = self.list.iter().filter(|r| !r.rests && r.layer.spatial > index);
+            let own = self.list.iter().filter(|r| r.rests && r.layer.spatial == index);
+            let Some((above, large)) = above.filter_map(cost).max() else { continue };
+            let Some((own, small)) = own.filter_map(cost).max() else { continue };
+            let least = above * small / large.max(1);
+            if own == 0 || own >= least || small >= large {
+                continue;
+            }
+            for rung in self.list.iter_mut().filter(|r| r.layer.spatial == index) {
+                rung.bits_per_second = rung.bits_per_second * least / own;
+                rung.peak = rung.peak.max(rung.bits_per_second);
+            }
+        }
     }
 }
 
@@ -265,6 +287,7 @@ impl Producer {
                 for (index, encoding) in several.iter().enumerate().take(ENCODINGS_MAX) {
                     rungs.update_encoding(now_us, encoding, index, wanted & 1 << index != 0);
                 }
+                rungs.raise_resting();
             }
         }
         rungs.list.truncate(RUNGS_MAX);
@@ -385,7 +408,7 @@ fn add(
         let at = Layer { spatial: spatial.unwrap_or(layer.spatial), temporal: layer.temporal };
         if list[start..].iter().all(|rung| rung.layer != at) {
             let size = layer.size;
-            list.push(Rung { layer: at, bits_per_second: 0, peak: 0, size, fps: 0.0, available });
+            list.push(Rung { layer: at, size, available, ..Rung::default() });
         }
     }
     list[start..].sort_unstable_by_key(|rung| rung.layer);
@@ -414,6 +437,30 @@ mod tests {
         rungs.list.clear();
         rungs.rest(index, (150_000, None), true);
         rungs.list.iter().map(|rung| (rung.layer.temporal, rung.bits_per_second)).collect()
+    }
+
+    #[test]
+    fn a_resting_picture_takes_as_much_for_a_pixel_as_a_larger_one() {
+        let rung = |spatial, bits_per_second, width: u16, rests| Rung {
+            layer: Layer { spatial, temporal: 0 },
+            bits_per_second,
+            size: Some((width, width / 16 * 9)),
+            rests,
+            ..Rung::default()
+        };
+        let costs = |list: [Rung; 3]| {
+            let mut rungs = Rungs { list: list.into(), ..Rungs::default() };
+            rungs.raise_resting();
+            rungs.list.iter().map(|rung| rung.bits_per_second).collect::<Vec<_>>()
+        };
+        let (low, top) = (rung(0, 80_000, 240, false), rung(2, 1_200_000, 960, false));
+        let rests = rung(1, 150_000, 480, true);
+        assert_eq!(costs([low, rests, top]), [80_000, 300_000, 1_200_000]);
+        assert_eq!(costs([low, Rung { rests: false, ..rests }, top])[1], 150_000, "is measured");
+        assert_eq!(costs([low, rests, Rung { rests: true, ..top }])[1], 150_000, "nor is that");
+        let enough = Rung { bits_per_second: 400_000, ..rests };
+        assert_eq!(costs([low, enough, top])[1], 400_000);
+        assert_eq!(costs([low, Rung { size: None, ..rests }, top])[1], 150_000);
     }
 
     #[test]
