@@ -1,5 +1,6 @@
 /** A page says what it shows, sends only what is watched, and tells people why a picture is as it is. */
 import assert from 'node:assert/strict';
+import { ridsOf } from './lib/flow.mjs';
 import { receive, recordFrames, settingsOf } from './lib/frames.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
@@ -97,14 +98,9 @@ for (const kind of ['chromium', 'firefox']) {
     const track = await until('the camera to be published', () => page.evaluate(() => [...window.switchyard.room.localTracks].find(({ source, id }) => source === 'camera' && id)?.id));
     // Says something harmless, so that the socket is known.
     await page.evaluate(() => window.switchyard.room.subscribe('t999').catch(() => undefined));
-    const active = () =>
-      page.evaluate((id) => {
-        const { transceiver } = [...window.switchyard.room.localTracks].find((local) => local.id === id);
-        return transceiver.sender.getParameters().encodings.filter((one) => one.active !== false).map(({ rid }) => rid);
-      }, track);
     const becomes = (layers) =>
       until(`${layers} to be sent`, async () => {
-        const sent = await active();
+        const sent = await ridsOf(publisher);
         return JSON.stringify(sent.sort()) === JSON.stringify([...layers].sort()) ? { sent } : { error: sent };
       });
     // What the server itself finds of an empty room would come in between.

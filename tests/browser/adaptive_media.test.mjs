@@ -1,24 +1,20 @@
 /** What a page shows decides what its server sends and what the publisher sends: of a picture that is shown small a small layer, of a hidden one nothing. */
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { outboundOf, ridsOf } from './lib/flow.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
 /** Chromium needs time to find the bandwidth of the largest layer. */
 const RAMP_MS = 60_000;
+/** What nobody watches is not sent any more after that. */
+const REST_MS = 2000;
 
 const adaptive = scene();
 
-/** The rids that the publisher's browser sends of its camera. */
-function sentBy(publisher) {
-  return publisher.page.evaluate(() => {
-    const local = [...window.switchyard.room.localTracks].find(({ source }) => source === 'camera');
-    return local.transceiver.sender.getParameters().encodings.filter(({ active }) => active !== false).map(({ rid }) => rid);
-  });
-}
-
 function sends(publisher, rids) {
   return until(`${publisher.name} to send ${rids.join(', ') || 'nothing'}`, async () => {
-    const sent = await sentBy(publisher);
+    const sent = await ridsOf(publisher);
     return sent.sort().join() === [...rids].sort().join() ? { sent } : { error: sent };
   });
 }
@@ -63,3 +59,36 @@ for (const kind of ['chromium', 'firefox']) {
     await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
   });
 }
+
+/** Chromium begins all encodings of a camera anew when one is switched on or off. */
+adaptive.test('a small layer comes and goes without the large one beginning anew', async (t) => {
+  const publisher = await adaptive.join(await adaptive.browser(), 'silent', 0, { width: 1280, height: 720 });
+  const viewers = [];
+  for (const index of [1, 2]) viewers.push(await adaptive.join(await adaptive.browser(), 'silent', index));
+  const shows = (viewer, style) => viewer.page.evaluate((selector, text) => (document.querySelector(selector).style = text), viewer.tileOf(publisher), style);
+  const [large, small] = viewers;
+  await large.page.setViewport({ width: 1600, height: 1000 });
+  await shows(large, 'width: 1280px; height: 720px');
+  await shows(small, 'display: none');
+  await large.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
+  await sends(publisher, ['f']);
+  const counters = async () => Object.fromEntries((await outboundOf(publisher)).map((one) => [one.rid, one]));
+  const keyframes = [];
+  for (let turn = 0; turn < 2; turn++) {
+    await shows(small, 'width: 320px; height: 180px');
+    await sends(publisher, ['q', 'f']);
+    await small.sees(publisher, { width: 320 });
+    const before = await counters();
+    await shows(small, 'display: none');
+    await sends(publisher, ['f']);
+    await pause(REST_MS);
+    const rests = await counters();
+    await pause(REST_MS);
+    const after = await counters();
+    keyframes.push(after.f.keyFramesEncoded - before.f.keyFramesEncoded);
+    for (const rid of ['q', 'h']) assert.equal(after[rid].bytesSent, rests[rid].bytesSent, `${rid} sends nothing`);
+    assert.ok(after.f.framesEncoded > rests.f.framesEncoded);
+  }
+  t.diagnostic(`keyframes of the large one when the small one went: ${keyframes.join(', ')}`);
+  assert.deepEqual(keyframes, [0, 0]);
+});

@@ -10,6 +10,8 @@
  * ```
  */
 import { deviceIdOf, listDevices, onDevicesChanged, openDevice, openScreen } from './devices.js';
+import { reshape } from './sending.js';
+import { restSilently } from './silent-layers.js';
 import { fewerLayers } from './spatial-layers.js';
 import { rememberChoices, rememberedChoices } from './storage.js';
 import { LossWatch, plainWhereLossy } from './uplink-loss.js';
@@ -20,6 +22,12 @@ import { LossWatch, plainWhereLossy } from './uplink-loss.js';
 /** @typedef {import('./devices.js').Device} Device */
 /** @typedef {import('./devices.js').Processing} Processing */
 /** @typedef {import('./storage.js').Choices} Choices */
+
+/** @type {import('./sending.js').Shape} */
+function shape(sender, encodings, state) {
+  const silent = restSilently(sender, encodings, () => reshape(sender, shape));
+  return [fewerLayers(sender, encodings, state), plainWhereLossy(sender, encodings, state), silent].includes(true);
+}
 
 /**
  * @typedef {object} LocalMediaOptions
@@ -250,7 +258,7 @@ export class LocalMedia {
     this.#watch(track, device);
     try {
       this[device] = await this.#room.publish(track, { source: device, ...this.#video });
-      this[device].options.fewerLayers = (...all) => [fewerLayers(...all), plainWhereLossy(...all)].includes(true);
+      this[device].options.fewerLayers = shape;
     } catch (error) {
       track.stop();
       throw error;

@@ -7,7 +7,8 @@
  * publication.on('viewers', ({ count }) => console.log(count));
  * ```
  */
-import { activateLayers } from './sending.js';
+import { activateLayers, reshape } from './sending.js';
+import { restSilently } from './silent-layers.js';
 import { encodingsFor, isLayered, sendableCodec, trimSender } from './codecs.js';
 import { SwitchyardError } from './signaling.js';
 import { Stream } from './stream.js';
@@ -20,6 +21,9 @@ import { Stream } from './stream.js';
  * @property {VideoCodec} [codec] default: vp8
  * @property {number} [maxBitrate] bits per second, of the largest layer
  */
+
+/** @type {import('./sending.js').Shape} */
+const shape = (sender, encodings) => restSilently(sender, encodings, () => reshape(sender, shape));
 
 /**
  * Publishes the first picture and the first sound of `stream`. The tracks stay yours: they are never stopped.
@@ -101,7 +105,7 @@ export class Publication extends Stream {
   #send(wanted) {
     const { sender } = this.#sending.video ?? {};
     this.watchedLayers = wanted?.layers ?? null;
-    if (sender) void activateLayers(sender, wanted);
+    if (sender) void activateLayers(sender, wanted, shape);
   }
 
   /** @protected @override */

@@ -32,6 +32,15 @@ export function outboundOf(publisher) {
   });
 }
 
+/** The rids that the publisher's page has its browser send of the own camera: neither ended nor silent (`silent-layers.js`). */
+export function ridsOf(publisher) {
+  return publisher.page.evaluate(() => {
+    const { sender } = [...window.switchyard.room.localTracks].find(({ source }) => source === 'camera').transceiver;
+    const sent = sender.getParameters().encodings.filter(({ active, maxBitrate }) => active !== false && maxBitrate !== 1);
+    return sent.map(({ rid }) => rid);
+  });
+}
+
 /** From now on the viewer's page notes when each frame of that tile is on screen, and its width. */
 export function watchFrames(viewer, publisher) {
   return viewer.page.evaluate((selector) => {
