@@ -78,6 +78,7 @@ adaptive.test('a small layer comes and goes without the large one beginning anew
     await shows(small, 'width: 320px; height: 180px');
     await sends(publisher, ['q', 'f']);
     await small.sees(publisher, { width: 320 });
+    await pause(REST_MS);
     const before = await counters();
     await shows(small, 'display: none');
     await sends(publisher, ['f']);
@@ -88,6 +89,7 @@ adaptive.test('a small layer comes and goes without the large one beginning anew
     keyframes.push(after.f.keyFramesEncoded - before.f.keyFramesEncoded);
     for (const rid of ['q', 'h']) assert.equal(after[rid].bytesSent, rests[rid].bytesSent, `${rid} sends nothing`);
     assert.ok(after.f.framesEncoded > rests.f.framesEncoded);
+    assert.deepEqual(Object.values(after).map(({ active }) => active), [true, true, true], 'none of them was ended');
   }
   t.diagnostic(`keyframes of the large one when the small one went: ${keyframes.join(', ')}`);
   assert.deepEqual(keyframes, [0, 0]);

@@ -23,11 +23,11 @@ import { LossWatch, plainWhereLossy } from './uplink-loss.js';
 /** @typedef {import('./devices.js').Processing} Processing */
 /** @typedef {import('./storage.js').Choices} Choices */
 
+/** @type {import('./sending.js').Change} */
+const least = (sender, encodings) => restSilently(sender, encodings, () => reshape(sender, shape));
+
 /** @type {import('./sending.js').Shape} */
-function shape(sender, encodings, state) {
-  const silent = restSilently(sender, encodings, () => reshape(sender, shape));
-  return [fewerLayers(sender, encodings, state), plainWhereLossy(sender, encodings, state), silent].includes(true);
-}
+const shape = Object.assign(/** @type {import('./sending.js').Change} */ ((...all) => [fewerLayers(...all), plainWhereLossy(...all), least(...all)].includes(true)), { least });
 
 /**
  * @typedef {object} LocalMediaOptions

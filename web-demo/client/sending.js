@@ -8,7 +8,8 @@
 /** @typedef {import('./stats.js').TrackStats} TrackStats */
 
 /** What of a track is to be sent. @typedef {import('./protocol.js').WatchedLayers} Watched */
-/** Leaves out layers inside streams, and returns whether there is anything to be changed: see `spatial-layers.js`. @typedef {(sender: RTCRtpSender, encodings: RTCRtpEncodingParameters[], state: Switch) => boolean} Shape */
+/** Leaves out layers inside streams, and returns whether there is anything to be changed: see `spatial-layers.js`. @typedef {(sender: RTCRtpSender, encodings: RTCRtpEncodingParameters[], state: Switch) => boolean} Change */
+/** `least`: what has to be done even where the browser refuses that. @typedef {Change & {least?: Change}} Shape */
 /** `own`: the limit of the one encoding before the server gave it another. @typedef {{wanted: Watched | null, own?: {maxBitrate?: number}, running: Promise<void> | null}} Switch */
 
 /** How often the browser is asked what limits it. */
@@ -61,7 +62,7 @@ async function run(sender, state, shape) {
     } catch (error) {
       tries += 1;
       // A browser may refuse the shape only.
-      if (tries === TRIES_MAX - 1) shape = undefined;
+      if (tries === TRIES_MAX - 1) shape = shape?.least;
       // What is sent too much costs bandwidth; it breaks nothing.
       if (tries === TRIES_MAX) console.warn('switchyard: layers could not be switched', error);
     }

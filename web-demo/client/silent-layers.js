@@ -58,21 +58,23 @@ function watch(sender, again) {
   watched.add(sender);
   let [sent, seen, since, full] = [-1, 0, 0, 0];
   const timer = setInterval(async () => {
-    if (!sender.track || sender.transport?.state === 'closed') {
-      clearInterval(timer);
-      watched.delete(sender);
-      return;
-    }
-    const all = /** @type {any[]} */ ([...(await sender.getStats()).values()]);
+    if ((sender.transport?.state ?? 'closed') === 'closed') return clearInterval(timer);
+    const { encodings } = sender.getParameters();
+    const rests = encodings.some(isSilent);
+    if (!rests && !narrow.has(sender)) return void (sent = -1);
+    const stats = await sender.getStats().catch(() => []);
+    const all = /** @type {any[]} */ ([...stats.values()]);
     /** @type {(type: string, name: string) => number} */
     const sum = (type, name) => all.reduce((before, one) => before + ((one.type === type && one[name]) || 0), 0);
     const [encoded, frames] = [sum('outbound-rtp', 'framesEncoded'), sum('media-source', 'frames')];
-    const { encodings } = sender.getParameters();
     const now = performance.now();
-    if (encoded !== sent || !encodings.some(isSilent)) [sent, seen, since] = [encoded, frames, now];
+    // A camera that was switched on again counts from the start.
+    if (encoded !== sent || frames < seen) [sent, seen, since] = [encoded, frames, now];
     const most = encodings.reduce((before, { active, maxBitrate = Infinity }) => before + (active ? maxBitrate : 0), 0);
     full = sum('outbound-rtp', 'targetBitrate') >= FULL * most ? full + 1 : 0;
     if (narrow.has(sender)) {
+      // Another change may have come in between.
+      if (rests) return again();
       if (full < FULL_LOOKS) return;
       narrow.delete(sender);
     } else {

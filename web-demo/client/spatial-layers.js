@@ -18,7 +18,7 @@ const wholes = new WeakMap();
 
 /**
  * Leaves out the highest layers: the size is then that of the highest one that is sent. What is not sent at all stays as it is.
- * @type {import('./sending.js').Shape}
+ * @type {import('./sending.js').Change}
  */
 export function fewerLayers(sender, [encoding], { wanted, own }) {
   if (!encoding?.active || (wanted?.spatial_layers === undefined && !wholes.has(sender))) return false;

@@ -23,7 +23,7 @@ const lossy = new WeakSet();
 /** How the encodings of a sender were before that. @type {WeakMap<RTCRtpSender, string[]>} */
 const usual = new WeakMap();
 
-/** @type {import('./sending.js').Shape} */
+/** @type {import('./sending.js').Change} */
 export function plainWhereLossy(sender, encodings) {
   const layered = /** @type {LayeredEncoding[]} */ (encodings);
   if (!lossy.has(sender) && !usual.has(sender)) return false;

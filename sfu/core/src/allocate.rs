@@ -130,6 +130,8 @@ struct Climb {
     done: bool,
     /// The lowest rung that it passes by.
     passed: Option<u8>,
+    /// That would have fit.
+    passed_fits: bool,
     /// It stands on the lowest one though that costs so much more than there is.
     lacks: u64,
 }
@@ -152,10 +154,10 @@ impl Climb {
         self.taken(slot).map_or(0, |rung| rung.bits_per_second)
     }
 
-    /// Would what it passes by fit, with so much that nobody has?
-    fn passes(&self, slot: &Slot<'_>, left: u64) -> bool {
+    /// Would what it passes by fit, with so much?
+    fn would_take_passed(&self, slot: &Slot<'_>, there: u64) -> bool {
         let passed = self.passed.and_then(|index| slot.rungs.get(usize::from(index)));
-        passed.is_some_and(|rung| needed(slot, rung) <= percent(self.needed(slot) + left, UP))
+        passed.is_some_and(|rung| needed(slot, rung) <= percent(there, UP))
     }
 
     /// What is put aside for it.
@@ -182,19 +184,15 @@ impl Allocator {
         self.order.clear();
         self.order.extend(0..slots.len());
         self.order.sort_by_key(|&index| std::cmp::Reverse(slots[index].demand.priority));
-        let left = match budget {
-            None => {
-                self.climbs.iter_mut().for_each(|climb| climb.at = climb.len);
-                0
-            }
+        match budget {
+            None => self.climbs.iter_mut().for_each(|climb| climb.at = climb.len),
             Some(budget) => self.spend(budget, slots),
-        };
+        }
         out.clear();
-        out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb, left)));
+        out.extend(slots.iter().zip(&self.climbs).map(|(slot, climb)| given(slot, climb)));
     }
 
-    /// Returns what is left.
-    fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) -> u64 {
+    fn spend(&mut self, budget: Budget, slots: &[Slot<'_>]) {
         let (mut left, mut over) = (budget.bits_per_second, 0);
         for (place, &index) in self.order.iter().enumerate() {
             let (slot, climb) = (&slots[index], &mut self.climbs[index]);
@@ -230,12 +228,14 @@ impl Allocator {
                         let more = needed(slot, next).saturating_sub(now);
                         (left, over) = pay(left, over, more);
                     }
-                    None => climb.done = true,
+                    None => {
+                        climb.done = true;
+                        climb.passed_fits = climb.would_take_passed(slot, there);
+                    }
                 }
             }
         }
         self.order = order;
-        left.saturating_sub(over)
     }
 
     /// The slot of a group that may climb and stands lowest.
@@ -400,8 +400,7 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
     (spatial, temporal.min(cap_temporal.unwrap_or(u8::MAX)))
 }
 
-/// `left`: bits per second that nobody has.
-fn given(slot: &Slot<'_>, climb: &Climb, left: u64) -> Given {
+fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
     let wanted = climb.top(slot);
     let taken = climb.taken(slot);
     // What fits with more frames, which are held longer, lacks nothing.
@@ -418,7 +417,7 @@ fn given(slot: &Slot<'_>, climb: &Climb, left: u64) -> Given {
         cost: climb.cost(slot),
         needed: whole.map_or(needed, |whole| whole.max(needed)),
         limit: if short { Limit::Bandwidth } else { limit },
-        passed: climb.passes(slot, left),
+        passed: climb.passed_fits,
         lacks: missing,
     }
 }

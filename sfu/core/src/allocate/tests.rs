@@ -139,6 +139,12 @@ fn what_rests_is_passed_by_while_a_better_picture_flows() {
     assert_eq!((passed.limit, passed.needed), (Limit::Bandwidth, 1_700_000));
     assert_eq!(given(1800, passing).layer, Some(Layer { spatial: 2, temporal: 0 }));
     assert_eq!(layers(1000, &[Slot { passes: false, ..passing }]), [Some((1, 0))]);
+    // Another slot climbs with what it would have taken.
+    let mut others = simulcast();
+    others[2].bits_per_second = 1_500_000;
+    let both = allocate(1800, &[passing, slot(&others)]);
+    assert_eq!((both[0].layer, both[0].passed), (held, true));
+    assert_eq!(both[1].layer, Some(Layer { spatial: 2, temporal: 0 }));
     let shown = Some(Layer { spatial: 1, temporal: 0 });
     assert_eq!(layers(1000, &[Slot { held: shown, ..passing }]), [Some((1, 0))], "is asked for");
     let demand = Demand { height: 360, ..Demand::default() };

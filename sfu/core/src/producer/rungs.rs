@@ -37,11 +37,19 @@ const FORGOTTEN_AFTER: u32 = 2;
 /// A spatial layer that began so lately has not sent for the whole window in which costs are counted.
 const YOUNG_US: u64 = 1_500_000;
 
+/// Who has flowed for so long is measured rightly.
+const SETTLED_US: u64 = 3_000_000;
+/// For so long after it stopped, what was measured while it began and stopped is not believed.
+const DOUBTED_US: u64 = 60_000_000;
+
 /// What is known of one encoding, or of one spatial layer of an only one, beside its packets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     /// Bits per second when it last flowed, with the layers that it needs.
     bits_per_second: u64,
+    /// The same when it had flowed and been asked for for long.
+    settled: u64,
+    ended_us: Option<u64>,
     /// The most lately, up to each temporal layer.
     peaks: [u64; TEMPORALS],
     /// What is taken up to each temporal layer, in thousandths of all of it; 0: there is none.
@@ -159,6 +167,10 @@ impl Rungs {
             }
             Some(cost) => {
                 known.learn(cost);
+                if asked && known.since_us.is_some_and(|at| now_us.saturating_sub(at) >= SETTLED_US)
+                {
+                    known.settled = cost;
+                }
                 known.learn_shares(cost, added);
                 added.iter_mut().for_each(|rung| rung.peak = known.peak(rung));
             }
@@ -248,21 +260,27 @@ impl Rungs {
             size,
             fps: 0.0,
             available,
-            rests: true,
+            rests: self.flowing & 1 << index == 0,
         }));
     }
 
-    /// A picture takes at least as much for each of its pixels as a larger one of the same camera: of what rests, less than that was measured while it began or
-    /// ended.
-    fn raise_resting(&mut self) {
+    /// A picture takes at least as much for each of its pixels as a larger one of the same camera, if nothing else is known: of what stopped lately, less than that
+    /// was measured while it began or ended.
+    fn raise_resting(&mut self, now_us: u64) {
         let pixels = |rung: &Rung| rung.size.map(|(w, h)| u64::from(w) * u64::from(h));
-        for index in 0..self.known.len() as u8 {
+        for (index, known) in (0_u8..).zip(&self.known).skip(1) {
+            if known.ended_us.is_none_or(|at| now_us.saturating_sub(at) >= DOUBTED_US) {
+                continue;
+            }
             let cost = |rung: &Rung| Some((rung.bits_per_second, pixels(rung)?));
-            let above = self.list.iter().filter(|r| !r.rests && r.layer.spatial > index);
+            // What flows, and is measured here.
+            let above = self.list.iter().filter(|r| !r.rests && r.fps > 0.0);
+            let above = above.filter(|r| r.layer.spatial > index);
             let own = self.list.iter().filter(|r| r.rests && r.layer.spatial == index);
             let Some((above, large)) = above.filter_map(cost).max() else { continue };
             let Some((own, small)) = own.filter_map(cost).max() else { continue };
-            let least = above * small / large.max(1);
+            let known = if known.settled > 0 { known.settled } else { u64::MAX };
+            let least = (above * small / large.max(1)).min(known);
             if own == 0 || own >= least || small >= large {
                 continue;
             }
@@ -287,7 +305,7 @@ impl Producer {
                 for (index, encoding) in several.iter().enumerate().take(ENCODINGS_MAX) {
                     rungs.update_encoding(now_us, encoding, index, wanted & 1 << index != 0);
                 }
-                rungs.raise_resting();
+                rungs.raise_resting(now_us);
             }
         }
         rungs.list.truncate(RUNGS_MAX);
@@ -302,12 +320,14 @@ impl Known {
     /// Notes whether the encoding flows and is asked for; returns whether it is on offer.
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
-            let Self { bits_per_second, peaks, shares, size, since_us, .. } = *self;
-            let since_us = since_us.or(Some(now_us));
-            *self = Self { bits_per_second, peaks, shares, size, since_us, ..Self::default() };
+            let since_us = self.since_us.or(Some(now_us));
+            let (asked_us, absent_until_us, absences) = Default::default();
+            *self = Self { since_us, asked_us, absent_until_us, absences, ..*self };
             return true;
         }
-        self.since_us = None;
+        if self.since_us.take().is_some() {
+            self.ended_us = Some(now_us);
+        }
         if !self.is_there(now_us) {
             return false;
         }
@@ -430,56 +450,4 @@ fn add(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn offered(rungs: &mut Rungs, index: usize) -> Vec<(u8, u64)> {
-        rungs.list.clear();
-        rungs.rest(index, (150_000, None), true);
-        rungs.list.iter().map(|rung| (rung.layer.temporal, rung.bits_per_second)).collect()
-    }
-
-    #[test]
-    fn a_resting_picture_takes_as_much_for_a_pixel_as_a_larger_one() {
-        let rung = |spatial, bits_per_second, width: u16, rests| Rung {
-            layer: Layer { spatial, temporal: 0 },
-            bits_per_second,
-            size: Some((width, width / 16 * 9)),
-            rests,
-            ..Rung::default()
-        };
-        let costs = |list: [Rung; 3]| {
-            let mut rungs = Rungs { list: list.into(), ..Rungs::default() };
-            rungs.raise_resting();
-            rungs.list.iter().map(|rung| rung.bits_per_second).collect::<Vec<_>>()
-        };
-        let (low, top) = (rung(0, 80_000, 240, false), rung(2, 1_200_000, 960, false));
-        let rests = rung(1, 150_000, 480, true);
-        assert_eq!(costs([low, rests, top]), [80_000, 300_000, 1_200_000]);
-        assert_eq!(costs([low, Rung { rests: false, ..rests }, top])[1], 150_000, "is measured");
-        assert_eq!(costs([low, rests, Rung { rests: true, ..top }])[1], 150_000, "nor is that");
-        let enough = Rung { bits_per_second: 400_000, ..rests };
-        assert_eq!(costs([low, enough, top])[1], 400_000);
-        assert_eq!(costs([low, Rung { size: None, ..rests }, top])[1], 150_000);
-    }
-
-    #[test]
-    fn of_the_lowest_encoding_some_frames_can_be_had_while_it_rests() {
-        let mut rungs = Rungs { flowing: 0b10, ..Rungs::default() };
-        assert_eq!(offered(&mut rungs, 0), [(0, 150_000)], "nothing is known");
-        let rung = |temporal, bits_per_second| Rung {
-            layer: Layer { spatial: 1, temporal },
-            bits_per_second,
-            ..Rung::default()
-        };
-        rungs.known[1].learn_shares(500_000, &[rung(0, 200_000), rung(1, 500_000)]);
-        assert_eq!(offered(&mut rungs, 0), [(0, 60_000), (1, 150_000)]);
-        assert_eq!(offered(&mut rungs, 2), [(0, 150_000)], "who climbs has room for all");
-        // At a few frames a second some looks see no frame of the lowest temporal layer.
-        rungs.known[1].learn_shares(500_000, &[rung(0, 0), rung(1, 500_000)]);
-        rungs.known[1].learn_shares(500_000, &[rung(1, 500_000)]);
-        assert_eq!(offered(&mut rungs, 0), [(0, 60_000), (1, 150_000)]);
-        rungs.flowing = 0;
-        assert_eq!(offered(&mut rungs, 0), [(0, 150_000)]);
-    }
-}
+mod tests;
