@@ -1,7 +1,7 @@
 /**
  * @module
- * Small layers of a camera that nobody watches rest without an end. Chromium begins all encodings of a camera anew when one is switched on or off (`active`), and
- * everybody sees two coarse seconds. One that is given less than a kilobit a second sends nothing at all, and goes on with a keyframe.
+ * Small layers of a camera that nobody watches rest without an end. Chromium begins all encodings of a camera anew when one is switched on (`active`), in VP8
+ * also when all but one are switched off, and everybody sees two coarse seconds. One that is given less than a kilobit a second sends nothing at all, and goes on with a keyframe.
  */
 
 /** Most bits per second: libwebrtc counts in thousands. */
