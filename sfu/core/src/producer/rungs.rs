@@ -279,8 +279,8 @@ impl Rungs {
             let own = self.list.iter().filter(|r| r.rests && r.layer.spatial == index);
             let Some((above, large)) = above.filter_map(cost).max() else { continue };
             let Some((own, small)) = own.filter_map(cost).max() else { continue };
-            let known = if known.settled > 0 { known.settled } else { u64::MAX };
-            let least = (above * small / large.max(1)).min(known);
+            let measured = if known.settled > 0 { known.settled } else { u64::MAX };
+            let least = (above * small / large.max(1)).min(measured);
             if own == 0 || own >= least || small >= large {
                 continue;
             }
@@ -321,8 +321,7 @@ impl Known {
     fn look(&mut self, now_us: u64, flows: bool, asked: bool) -> bool {
         if flows {
             let since_us = self.since_us.or(Some(now_us));
-            let (asked_us, absent_until_us, absences) = Default::default();
-            *self = Self { since_us, asked_us, absent_until_us, absences, ..*self };
+            *self = Self { since_us, asked_us: None, absent_until_us: 0, absences: 0, ..*self };
             return true;
         }
         if self.since_us.take().is_some() {
