@@ -10,5 +10,6 @@ mod plot;
 mod remb;
 mod scenario;
 mod single;
+mod sound;
 mod spatial;
 mod start;

@@ -122,7 +122,7 @@ impl Publisher {
 
     fn send_audio(&mut self, now: Micros) {
         let audio = self.audio.as_mut().expect("an audio track");
-        let silent = audio.dtx && now / SECOND % 2 == 1;
+        let silent = audio.quiet || audio.dtx && now / SECOND % 2 == 1;
         let pause = if silent { NOISE_FRAME } else { AUDIO_FRAME };
         audio.next_frame = audio.next_frame.max(now) + pause;
         if !audio.enabled {
@@ -138,7 +138,7 @@ impl Publisher {
             capture: now,
             ..Stamp::default()
         };
-        let mut payload = vec![0xf8; 70 + (audio.number % 7) as usize];
+        let mut payload = vec![0xf8; audio.bytes + (audio.number % 7) as usize];
         stamp.write(&mut payload);
         audio.number += 1;
         let mut packet = packet(OPUS, audio.seq, audio.ssrc, payload);

@@ -80,6 +80,10 @@ pub(crate) struct Audio {
     pub(crate) enabled: bool,
     /// Opus DTX, of somebody who talks every other second.
     pub(crate) dtx: bool,
+    /// … and of somebody who never does.
+    pub(crate) quiet: bool,
+    /// Of a packet's payload, and up to six more.
+    pub(crate) bytes: usize,
     pub(crate) since: Micros,
     pub(crate) seq: u64,
     pub(crate) timestamp_offset: u32,
@@ -154,6 +158,8 @@ impl Audio {
             level: 30,
             enabled: true,
             dtx: false,
+            quiet: false,
+            bytes: 70,
             since: 0,
             seq: rng.random_range(0..0x8000),
             timestamp_offset: rng.random(),

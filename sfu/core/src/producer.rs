@@ -1,5 +1,6 @@
 //! An incoming track: its encodings, what was negotiated for it, and who consumes it.
 
+pub(crate) mod audio_rate;
 pub(crate) mod cache;
 pub(crate) mod ceiling;
 pub(crate) mod encoding;

@@ -207,7 +207,7 @@ impl Meeting {
         self.join_with(link, &[SlotSpec::VIDEO, SlotSpec::AUDIO, SlotSpec::VIDEO])
     }
 
-    fn join_with(&mut self, link: usize, slots: &[SlotSpec]) -> usize {
+    pub(super) fn join_with(&mut self, link: usize, slots: &[SlotSpec]) -> usize {
         let subscriber = self.world.add_subscriber(slots);
         let there = &mut self.world.subscribers[subscriber];
         let address = there.endpoint.address;

@@ -16,7 +16,7 @@ use crate::transport::downlink::Downlink;
 use sfu_rtp::TransportFeedback;
 use std::time::Instant;
 
-/// Left to audio that was not heard yet, bits per second.
+/// Left to one more voice while some are quiet, bits per second.
 const AUDIO_USUAL: u64 = 40_000;
 /// Repairs take at most one part in so many of the estimate: without a picture there would be nothing to repair.
 const REPAIRS_PART: u64 = 5;
@@ -252,15 +252,18 @@ impl Engine {
     fn audio_bitrate(&self, now_us: u64, key: usize, of: impl Fn(&Consumer) -> bool) -> u64 {
         let consumers =
             self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
-        let bound = consumers
+        let sounds = consumers
             .filter(|consumer| consumer.params.kind == MediaKind::Audio && of(consumer))
             .filter_map(|consumer| self.producers.get(consumer.bound.as_ref()?.producer))
             .filter(|producer| !producer.paused && producer.flowing != 0);
-        let rate = |producer: &Producer| {
-            let encoding = producer.encodings.first()?;
-            encoding.layers(now_us).map(|layer| layer.bits_per_second).max()
-        };
-        bound.map(|producer| rate(producer).unwrap_or(AUDIO_USUAL)).sum()
+        let (mut sum, mut quiet) = (0, false);
+        for producer in sounds {
+            let rate = producer.encodings.first().and_then(|sound| sound.audio_bitrate(now_us));
+            quiet |= rate.is_none_or(|rate| rate < AUDIO_USUAL / 2);
+            sum += rate.unwrap_or(0);
+        }
+        // Of those who are quiet one may begin to speak.
+        sum + if quiet { AUDIO_USUAL } else { 0 }
     }
 
     /// Applies what one slot was given. `left`: bits per second that nobody was given; `backlog`: the queue at the link.

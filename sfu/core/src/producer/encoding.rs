@@ -5,6 +5,7 @@ mod fec;
 use crate::clock::{MediaClock, ntp_diff_to_rtp};
 use crate::drop_reason::DropReason;
 use crate::params::{EncodingParams, Layer, MediaKind, ReceiveCodec};
+use crate::producer::audio_rate::AudioRate;
 use crate::producer::cache::PacketCache;
 use crate::producer::gop::{self, Gop};
 use crate::producer::keyframe::KeyframeRequests;
@@ -84,6 +85,8 @@ pub(crate) struct Encoding {
     pub(crate) frugal: bool,
     /// Video only.
     pub(crate) layers: Option<Box<Layers>>,
+    /// Of audio.
+    audio_rate: AudioRate,
     /// Width and height as the publisher announced them.
     pub(crate) announced: Option<(u16, u16)>,
     /// Present once RED was seen around video.
@@ -113,6 +116,7 @@ impl Encoding {
             gop: None,
             frugal: false,
             layers: (kind == MediaKind::Video).then(Box::default),
+            audio_rate: AudioRate::default(),
             announced: params.size,
             fec: None,
         }
@@ -201,9 +205,7 @@ impl Encoding {
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
-        if let Some(layers) = self.layers.as_mut().filter(|_| packet.payload_len > 0) {
-            layers.count(packet.arrival_us, &packet);
-        }
+        self.count(&packet);
         if structure {
             self.describe_again(seq);
         }
@@ -245,8 +247,8 @@ impl Encoding {
         if !self.store(&packet, bytes) {
             return Err(DropReason::TooOld);
         }
-        if let Some(layers) = self.layers.as_mut().filter(|_| !replayed && packet.payload_len > 0) {
-            layers.count(packet.arrival_us, &packet);
+        if !replayed {
+            self.count(&packet);
         }
         if structure {
             self.describe_again(seq);
@@ -258,6 +260,20 @@ impl Encoding {
         self.clock_rate = codec.clock_rate;
         self.last_arrival = Some(arrival);
         Ok(packet.info.keyframe)
+    }
+
+    /// For how much it takes.
+    fn count(&mut self, packet: &CachedPacket) {
+        match &mut self.layers {
+            Some(layers) if packet.payload_len > 0 => layers.count(packet.arrival_us, packet),
+            Some(_) => {}
+            None => self.audio_rate.count(packet.arrival_us, packet.payload_len),
+        }
+    }
+
+    /// What audio takes, bits per second with headers; `None`: it has not come for long enough to say.
+    pub(crate) fn audio_bitrate(&self, now_us: u64) -> Option<u64> {
+        self.audio_rate.bits_per_second(now_us)
     }
 
     /// Reads what payload and dependency descriptor say. `true`: a template structure came that was not known.
