@@ -224,7 +224,11 @@ impl Engine {
                 continue;
             }
             let wanted = self.watched(&self.producers[producer]);
-            self.producers[producer].update_rungs(now_us, wanted);
+            let producer = &mut self.producers[producer];
+            producer.update_rungs(now_us, wanted);
+            if producer.rungs.take_reversed() {
+                self.events.push_back(Event::EncodingsReversed { producer: producer.id });
+            }
         }
         (slots, told, probed)
     }

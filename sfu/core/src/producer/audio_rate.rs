@@ -1,11 +1,9 @@
-//! How much an audio encoding takes, its headers too: they may be as large as the sound.
+//! How much an audio encoding takes: its payload, as of pictures.
 
 /// One part of the window.
 const PART_US: u64 = 500_000;
 /// The largest of so many whole ones counts: a voice pauses between sentences, and what it needs comes back at once.
 const PARTS: usize = 4;
-/// The header of RTP and the tag of SRTP, in bytes; estimates are of what UDP carries.
-const HEADERS: u32 = 22;
 /// Opus has no more (RFC 6716, section 2.1.1); who sends more takes nothing away from others' pictures for it.
 const MOST: u64 = 510_000;
 
@@ -32,7 +30,7 @@ impl AudioRate {
             return;
         }
         let bytes = &mut self.bytes[number as usize % (PARTS + 1)];
-        *bytes = bytes.saturating_add(u32::from(payload) + HEADERS);
+        *bytes = bytes.saturating_add(payload.into());
     }
 
     /// Bits per second; `None` before it ran for long enough to say.
@@ -64,17 +62,17 @@ mod tests {
         speak(&mut rate, 10_000, 10_900, 640);
         assert_eq!(rate.bits_per_second(10_900_000), None, "too short");
         speak(&mut rate, 10_900, 12_000, 640);
-        assert_eq!(rate.bits_per_second(12_000_000), Some(264_800), "256 kbit/s, and headers");
+        assert_eq!(rate.bits_per_second(12_000_000), Some(256_000));
         let comfort_noise = |rate: &mut AudioRate, from: u64, to: u64| {
             (from..to).step_by(400).for_each(|ms| rate.count(ms * 1000, 2));
         };
         comfort_noise(&mut rate, 12_000, 13_900);
-        assert_eq!(rate.bits_per_second(13_900_000), Some(264_800), "between two sentences");
+        assert_eq!(rate.bits_per_second(13_900_000), Some(256_000), "between two sentences");
         comfort_noise(&mut rate, 14_000, 16_000);
-        assert!(rate.bits_per_second(15_900_000).is_some_and(|rate| rate < 2_000));
+        assert!(rate.bits_per_second(15_900_000).is_some_and(|rate| rate < 1_000));
         assert_eq!(rate.bits_per_second(60_000_000), Some(0), "nothing came for long");
         speak(&mut rate, 60_000, 60_500, 80);
-        assert_eq!(rate.bits_per_second(60_500_000), Some(40_800));
+        assert_eq!(rate.bits_per_second(60_500_000), Some(32_000));
         speak(&mut rate, 60_500, 62_000, 2000);
         assert_eq!(rate.bits_per_second(62_000_000), Some(MOST));
     }

@@ -271,7 +271,7 @@ impl Encoding {
         }
     }
 
-    /// What audio takes, bits per second with headers; `None`: it has not come for long enough to say.
+    /// What audio takes, bits per second; `None`: it has not come for long enough to say.
     pub(crate) fn audio_bitrate(&self, now_us: u64) -> Option<u64> {
         self.audio_rate.bits_per_second(now_us)
     }
