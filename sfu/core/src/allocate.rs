@@ -307,11 +307,12 @@ fn ladder(slot: &Slot<'_>, budget: Option<Budget>) -> Climb {
     if slot.demand.paused {
         return climb;
     }
-    let (spatial, temporal) = reach(slot);
+    let spatial = reach(slot);
     let there = || slot.rungs.iter().filter(|r| r.available).map(|r| r.layer.spatial);
     let (first, last) = (there().min(), there().filter(|&s| s <= spatial).max());
     for (index, rung) in slot.rungs.iter().enumerate().take(RUNGS_MAX) {
         let Layer { spatial: s, temporal: t } = rung.layer;
+        let temporal = smooth(slot, s);
         if !rung.available || s > spatial || t > temporal {
             continue;
         }
@@ -378,9 +379,9 @@ fn prune(slot: &Slot<'_>, climb: &mut Climb) {
     climb.len = kept as u8;
 }
 
-/// The highest spatial and temporal layer that the slot has use for.
-fn reach(slot: &Slot<'_>) -> (u8, u8) {
-    let Demand { width, height, fps, .. } = slot.demand;
+/// The highest spatial layer that the slot has use for.
+fn reach(slot: &Slot<'_>) -> u8 {
+    let Demand { width, height, .. } = slot.demand;
     let available = || slot.rungs.iter().filter(|rung| rung.available);
     let covers = |rung: &&Rung| {
         let wide = |has: u16, shown: u16| u64::from(has) >= percent(shown.into(), COVERS);
@@ -389,15 +390,21 @@ fn reach(slot: &Slot<'_>) -> (u8, u8) {
             .is_some_and(|(w, h)| (width > 0 && wide(w, width)) || (height > 0 && wide(h, height)))
     };
     let enough = available().filter(|_| width > 0 || height > 0).find(covers);
-    let smooth =
-        available().filter(|rung| fps > 0 && rung.fps * 100.0 >= f32::from(fps) * COVERS as f32);
     let shown = enough.map_or(u8::MAX, |rung| rung.layer.spatial);
-    let temporal = smooth.map(|rung| rung.layer.temporal).min().unwrap_or(u8::MAX);
-    let (cap_spatial, cap_temporal) = slot.cap;
     let lowest = available().map(|rung| rung.layer.spatial).min().unwrap_or(0);
     // Who asks for a layer by hand gets it, however small it is shown.
-    let spatial = cap_spatial.unwrap_or(shown).max(lowest);
-    (spatial, temporal.min(cap_temporal.unwrap_or(u8::MAX)))
+    slot.cap.0.unwrap_or(shown).max(lowest)
+}
+
+/// The highest temporal layer that it has use for there: another encoding may have other ones, or none.
+fn smooth(slot: &Slot<'_>, spatial: u8) -> u8 {
+    let fps = slot.demand.fps;
+    let enough = |rung: &&Rung| {
+        let there = rung.available && rung.layer.spatial == spatial;
+        there && fps > 0 && rung.fps * 100.0 >= f32::from(fps) * COVERS as f32
+    };
+    let least = slot.rungs.iter().filter(enough).map(|rung| rung.layer.temporal).min();
+    least.unwrap_or(u8::MAX).min(slot.cap.1.unwrap_or(u8::MAX))
 }
 
 fn given(slot: &Slot<'_>, climb: &Climb) -> Given {
@@ -437,18 +444,20 @@ fn limit(slot: &Slot<'_>, taken: Option<&Rung>, wanted: Option<&Rung>) -> Limit 
     if wanted.layer >= best {
         return Limit::None;
     }
-    let reached = |spatial: u8, temporal: u8| {
-        slot.rungs.iter().any(|r| {
-            r.layer.spatial <= spatial && r.layer.temporal <= temporal && r.layer > wanted.layer
-        })
-    };
-    let (spatial, temporal) = slot.cap;
     let free = Slot { cap: (None, None), ..*slot };
-    if (spatial.is_some() || temporal.is_some()) && reach(&free) != reach(slot) {
+    let spatial = reach(slot);
+    let capped = |s: u8| smooth(&free, s) != smooth(slot, s);
+    if reach(&free) != spatial || slot.rungs.iter().any(|rung| capped(rung.layer.spatial)) {
         return Limit::Policy;
     }
-    let (spatial, temporal) = reach(slot);
-    if reached(spatial, temporal) { Limit::PublisherNotSending } else { Limit::Viewport }
+    let reached = |rung: &Rung| {
+        let Layer { spatial: s, temporal: t } = rung.layer;
+        s <= spatial && t <= smooth(slot, s) && rung.layer > wanted.layer
+    };
+    match slot.rungs.iter().any(reached) {
+        true => Limit::PublisherNotSending,
+        false => Limit::Viewport,
+    }
 }
 
 #[cfg(test)]

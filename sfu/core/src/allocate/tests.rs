@@ -222,6 +222,18 @@ fn fewer_frames_where_fewer_are_shown() {
     );
 }
 
+/// An encoding without temporal layers says nothing of how many frames the lowest one of another has.
+#[test]
+fn frames_are_those_of_the_encoding_that_is_shown() {
+    let mut rungs = temporal();
+    rungs.retain(|rung| rung.layer.spatial == 0);
+    rungs.push(rung(1, 0, 1700, (1280, 720), 30.0));
+    let demand = Demand { fps: 15, ..Demand::default() };
+    let slots = [Slot { demand, ..slot(&rungs) }];
+    assert_eq!(layers(1000, &slots), [Some((0, 1))]);
+    assert_eq!(layers(9000, &slots), [Some((1, 0))]);
+}
+
 #[test]
 fn priority_climbs_first_but_nobody_starves() {
     let rungs = simulcast();
