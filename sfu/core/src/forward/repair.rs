@@ -110,7 +110,7 @@ pub(super) fn resend(
     transport: &mut Transport,
     sent: &Sent,
 ) -> Result<usize, DropReason> {
-    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
+    let len = repeat_packet(flush, producer, consumer, transport, sent, false)?;
     consumer.delivery.resent += 1;
     flush.counters.resent.count(producer.params.kind, len.payload);
     Ok(len.datagram)
@@ -124,7 +124,7 @@ pub(super) fn repeat(
     transport: &mut Transport,
     sent: &Sent,
 ) -> Result<(), DropReason> {
-    let len = repeat_packet(flush, producer, consumer, transport, sent)?;
+    let len = repeat_packet(flush, producer, consumer, transport, sent, true)?;
     flush.counters.probing.count(producer.params.kind, len.payload);
     Ok(())
 }
@@ -141,6 +141,7 @@ fn repeat_packet(
     consumer: &mut Consumer,
     transport: &mut Transport,
     sent: &Sent,
+    probes: bool,
 ) -> Result<Len, DropReason> {
     let tuple = transport.selected.ok_or(DropReason::NotReady)?;
     let source = producer
@@ -159,6 +160,10 @@ fn repeat_packet(
     let playout_delay = consumer.playout_delay.said().filter(|_| takes);
     let view = View { consumer, mapping, packet, bytes, payload, repeated, sent, playout_delay };
     let rtx = mapping.rtx.zip(consumer.rtx_ssrc).filter(|_| sent.redundancy == 0);
+    // The same packet again is not counted, and no probe would be complete with it.
+    if probes && rtx.is_none() {
+        return Err(DropReason::NackNotCached);
+    }
     let slot = flush.egress.reserve();
     let (header_len, len, index) = match rtx {
         Some((payload_type, ssrc)) => {
