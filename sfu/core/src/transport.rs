@@ -87,6 +87,8 @@ pub(crate) struct Transport {
     pub(crate) playout_delay: u8,
     /// Players are told to wait for the second attempt of repairs.
     pub(crate) waits_long: bool,
+    /// Repairs come too late for players that do not wait for them.
+    pub(crate) repairs_late: bool,
     pub(crate) send_log: SendLog,
     /// Once there is a video slot.
     pub(crate) downlink: Option<Box<Downlink>>,
@@ -151,6 +153,7 @@ impl Transport {
             repairs: RepairBudget::default(),
             playout_delay: 0,
             waits_long: false,
+            repairs_late: false,
             send_log: SendLog::default(),
             downlink: None,
             allocation_due: false,

@@ -204,6 +204,23 @@ fn where_there_is_room_lost_pictures_are_there_before_anybody_asks() {
     assert!(misses.is_empty(), "{misses:#?}");
 }
 
+/// With less loss waiting is enough, and costs nothing: without it 94 to 98 % of the pictures are in time.
+#[test]
+fn players_wait_for_repairs_where_little_is_lost() {
+    let mut misses = Vec::new();
+    for (rtt, losses) in [(50, [0.005, 0.01, 0.05]), (100, [0.005, 0.0075, 0.01])] {
+        for (loss, seed) in losses.into_iter().flat_map(|loss| SEEDS.map(|seed| (loss, seed))) {
+            let setup = Setup { temporal: true, playout_delay: true, ..Setup::new(seed, rtt * MS) };
+            let (_, outcome) = run(setup, Way::Down, loss, None, 30);
+            print(&format!("{} %", loss * 100.0), setup, &outcome);
+            if outcome.in_time < 0.995 || outcome.frozen > 0.0 || outcome.kbps > 2200 {
+                misses.push((rtt, loss, seed, outcome));
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
 /// Pictures that are left out, lost on the way up and repaired after later ones left: players wait for what was counted.
 #[test]
 fn flat_pictures_that_come_late_are_no_hole() {

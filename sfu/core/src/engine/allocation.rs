@@ -18,6 +18,8 @@ use std::time::Instant;
 
 /// Left to one more voice while some are quiet, bits per second.
 const AUDIO_USUAL: u64 = 40_000;
+/// In steps of so much: pictures do not come and go with a packet of sound.
+const AUDIO_STEP: u64 = 10_000;
 /// Repairs take at most one part in so many of the estimate: without a picture there would be nothing to repair.
 const REPAIRS_PART: u64 = 5;
 /// A layer for which there is less than this of its cost, in percent, is not shown until a lower one begins: its frames would

@@ -27,7 +27,7 @@ pub(super) fn update(
     (packet, bytes): (&CachedPacket, &[u8]),
 ) {
     let late = !transport.waits_long || !consumer.can_be_told_to_wait();
-    let flat = transport.pace.spares() && late;
+    let flat = transport.repairs_late && late;
     if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
         return;
     }

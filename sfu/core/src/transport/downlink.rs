@@ -40,6 +40,12 @@ const HIGH_LOSS_US: u64 = 20_000_000;
 const SECOND_ATTEMPT_US: u64 = 110_000;
 /// … and flat pictures are taken back one slot after the other: each costs everybody who is shown it a keyframe.
 const LAYERED_EACH_US: u64 = 2_000_000;
+/// From this share of loss on players wait for repairs that come after the next picture, …
+const LATE: f64 = 0.005;
+/// … until it is less than this, …
+const LATE_OVER: f64 = 0.002;
+/// … in round trips from here, where the next picture is there sooner, to where they may not be told to wait for so long.
+const LATE_US: std::ops::RangeInclusive<u64> = 30_000..=180_000;
 /// Copies may fill so much of the estimate, in percent, …
 const SPARE_PERCENT: u64 = 90;
 /// … saved up over so long.
@@ -104,8 +110,10 @@ pub(crate) struct Downlink {
     repairs: u64,
     /// Everything leaves twice.
     spares: bool,
-    /// When everything left twice last, when much was lost then, and when a flat slot was taken back.
-    spares_us: Option<u64>,
+    /// Repairs come too late for players that do not wait.
+    late: bool,
+    /// When they did last, when much was lost then, and when a flat slot was taken back.
+    late_us: Option<u64>,
     high_loss_us: Option<u64>,
     layered_us: Option<u64>,
     /// Bytes that copies may take, and of when that is.
@@ -135,7 +143,8 @@ impl Downlink {
             repairs_since_us: now_us,
             repairs: 0,
             spares: false,
-            spares_us: None,
+            late: false,
+            late_us: None,
             high_loss_us: None,
             layered_us: None,
             spare_bytes: 0,
@@ -197,26 +206,38 @@ impl Downlink {
         self.estimator.loss() >= LOSSY
     }
 
-    /// Is everything to leave twice? `rtt_us`: of the transport.
-    pub(crate) fn update_spares(&mut self, now_us: u64, rtt_us: Option<u64>) -> bool {
-        let least = if self.spares { LOSS_OVER } else { LOSSY };
+    /// What is done about loss that repairs are too late for. `rtt_us`: of the transport.
+    pub(crate) fn update_late(&mut self, now_us: u64, rtt_us: Option<u64>) {
+        let loss = self.estimator.loss();
         let far = rtt_us.is_some_and(|rtt| rtt >= FAR_US);
-        let lossy = self.estimator.loss() >= least;
         // What a full queue loses is not sent twice into it.
-        self.spares = self.told && self.probed && far && lossy && self.is_calm(now_us);
-        if self.spares {
-            self.spares_us = Some(now_us);
+        let can = self.told && self.probed && self.is_calm(now_us);
+        let more = |before: bool, least: f64, over: f64| loss >= if before { over } else { least };
+        self.spares = can && far && more(self.spares, LOSSY, LOSS_OVER);
+        let late = rtt_us.is_some_and(|rtt| LATE_US.contains(&rtt));
+        self.late = self.spares || can && late && more(self.late, LATE, LATE_OVER);
+        if self.late {
+            self.late_us = Some(now_us);
             let near = rtt_us.is_some_and(|rtt| rtt <= SECOND_ATTEMPT_US);
-            if near && self.estimator.loss() >= LOSS_HIGH {
+            if near && loss >= LOSS_HIGH {
                 self.high_loss_us = Some(now_us);
             }
         }
+    }
+
+    /// Is everything to leave twice?
+    pub(crate) fn spares(&self) -> bool {
         self.spares
+    }
+
+    /// Do repairs come too late for players that do not wait?
+    pub(crate) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// How many attempts of a repair players are to wait for.
     pub(crate) fn attempts(&self, now_us: u64) -> u32 {
-        let waits = is_within(now_us, self.spares_us, PATIENCE_US);
+        let waits = is_within(now_us, self.late_us, PATIENCE_US);
         let much = is_within(now_us, self.high_loss_us, HIGH_LOSS_US);
         match (waits, much) {
             (false, _) => 0,
