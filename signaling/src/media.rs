@@ -67,7 +67,9 @@ pub(crate) async fn dispatch(mut events: Events, registry: Arc<Registry>) {
             Event::ConsumerLayer { consumer, .. } | Event::ConsumerStatus { consumer, .. } => {
                 consumer.0
             }
-            Event::PublishedLayers { producer, .. } => producer.0,
+            Event::PublishedLayers { producer, .. } | Event::EncodingsReversed { producer } => {
+                producer.0
+            }
             Event::Stats { request, .. } => *request,
         };
         if let Some(room) = registry.by_serial(MediaIds::room_of(id)) {

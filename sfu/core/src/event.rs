@@ -84,6 +84,11 @@ pub enum Event {
         /// Now.
         watched: Watched,
     },
+    /// The encodings of a track were listed from the largest to the lowest, and nobody said how large they are: it is to be created anew with the lowest first.
+    EncodingsReversed {
+        /// The track.
+        producer: ProducerId,
+    },
     /// A message for participants who have no channel for it.
     Data {
         /// The room.

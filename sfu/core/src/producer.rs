@@ -8,6 +8,7 @@ pub(crate) mod gop;
 pub(crate) mod keyframe;
 pub(crate) mod layers;
 pub(crate) mod nack;
+pub(crate) mod order;
 pub(crate) mod packet;
 pub(crate) mod rates;
 pub(crate) mod rungs;

@@ -43,6 +43,7 @@ impl Room {
             Event::PublishedLayers { producer, watched } => {
                 self.published_layers(producer, watched);
             }
+            Event::EncodingsReversed { producer } => self.turn_round(producer),
             Event::Stats { request, stats } => {
                 if !self.note_stats(request, &stats) {
                     self.bitrates.note(now, &stats.producers);

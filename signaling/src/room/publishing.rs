@@ -119,7 +119,7 @@ impl Room {
             }
         }
         for (mid, section) in changes.republished {
-            self.republish(transport, id, &mid, section);
+            self.republish(transport, id, (&mid, section), None);
         }
         let mut made = Vec::new();
         for (mid, section) in changes.published {
@@ -227,13 +227,26 @@ impl Room {
         id
     }
 
-    /// The same track in another form: a new producer, for which all slots are looked for anew.
+    /// The encodings of a track turned out to be listed from the largest to the lowest.
+    pub(super) fn turn_round(&mut self, producer: ProducerId) {
+        let track = self.tracks.values_mut().find(|track| track.producer == producer);
+        let Some(track) = track.filter(|track| track.layers.len() > 1) else { return };
+        let order = track.layers.iter().rev().cloned().collect();
+        let (owner, mid, section) = (track.owner, track.mid.clone(), track.section.clone());
+        let transport = self.participants.get(&owner).and_then(|owner| owner.transport.as_ref());
+        if let Some(transport) = transport.map(|transport| transport.id) {
+            self.republish(transport, owner, (&mid, section), Some(order));
+            self.reconcile_all();
+        }
+    }
+
+    /// The same track in another form: a new producer, for which all slots are looked for anew. `order`: of its layers, if that is another one now.
     fn republish(
         &mut self,
         transport: TransportId,
         owner: ParticipantId,
-        mid: &str,
-        section: NegotiatedSection,
+        (mid, section): (&str, NegotiatedSection),
+        order: Option<Vec<String>>,
     ) {
         let Some(track) = self.tracks.values_mut().find(|t| t.owner == owner && t.mid == mid)
         else {
@@ -241,7 +254,7 @@ impl Room {
         };
         let before = track.info();
         let old = std::mem::replace(&mut track.producer, ProducerId(self.ids.next()));
-        track.layers = track::layers(&section, &track.layers);
+        track.layers = track::layers(&section, order.as_ref().unwrap_or(&track.layers));
         track.section = section;
         let (id, producer, params) = (track.id, track.producer, Box::new(track.producer_params()));
         let after = track.info();

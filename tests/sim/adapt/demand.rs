@@ -1,11 +1,12 @@
 //! What a viewer has no use for is not sent.
 
 use super::measure::Playback;
-use super::scenario::{Meeting, Setup};
+use super::scenario::{LAYERS, Meeting, Setup};
 use super::start::{SEEDS, setups};
 use crate::net::{Link, MS, SECOND};
 use crate::tap::Sent;
 use crate::world::{Tracks, World};
+use sfu_core::Event;
 use sfu_core::params::Demand;
 
 #[test]
@@ -99,7 +100,7 @@ fn the_pinned_slot_is_served_first() {
         let mut meeting = Meeting::new(setup);
         let tracks = Tracks { rids: &["q", "h", "f"], video: true, audio: false };
         let other = meeting.world.add_publisher(tracks);
-        for (layer, rate) in super::scenario::LAYERS.into_iter().enumerate() {
+        for (layer, rate) in LAYERS.into_iter().enumerate() {
             meeting.world.publishers[other].video().set_bitrate(layer, rate);
         }
         meeting.run_seconds(1);
@@ -128,4 +129,26 @@ fn the_pinned_slot_is_served_first() {
         }
     }
     assert!(misses.is_empty(), "{misses:#?}");
+}
+
+/// OBS lists the largest encoding first: everybody would be shown the smallest, as the best that there is.
+#[test]
+fn encodings_from_the_largest_to_the_lowest_are_noticed() {
+    for (rates, told) in [([1_700_000, 1_100_000, 500_000], 1), (LAYERS, 0)] {
+        let mut meeting = Meeting::new(Setup::new(1, 40 * MS));
+        let video = meeting.world.publishers[0].video();
+        for (index, rate) in rates.into_iter().enumerate() {
+            video.set_bitrate(index, rate);
+            video.layers[index].active = true;
+        }
+        meeting.join(Link::new(50_000_000));
+        // It sends all of them, whatever it is told.
+        for _ in 0..80 {
+            meeting.world.run(100 * MS);
+        }
+        let reversed = meeting.world.events.iter().filter(|(_, event)| {
+            matches!(event, Event::EncodingsReversed { producer } if *producer == World::video_of(0))
+        });
+        assert_eq!(reversed.count(), told, "{rates:?}");
+    }
 }

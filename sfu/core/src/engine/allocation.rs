@@ -96,8 +96,9 @@ impl Engine {
             transport.pace.set_estimate(estimate, downlink.paced(now_us), downlink.is_roomy());
         }
         let rtt_us = transport.rtt.map(|rtt| rtt.as_micros() as u64);
-        let late = downlink.update_spares(now_us, rtt_us);
-        transport.pace.set_spares(late);
+        downlink.update_late(now_us, rtt_us);
+        transport.pace.set_spares(downlink.spares());
+        transport.repairs_late = downlink.is_late();
         let attempts = downlink.attempts(now_us);
         let waits = |rtt| playout_delay::for_repairs(rtt * attempts, transport.playout_delay);
         transport.playout_delay = transport.rtt.filter(|_| attempts > 0).map_or(0, waits);
@@ -269,7 +270,7 @@ impl Engine {
             sum += rate.unwrap_or(0);
         }
         // Of those who are quiet one may begin to speak.
-        sum + if quiet { AUDIO_USUAL } else { 0 }
+        sum.next_multiple_of(AUDIO_STEP) + if quiet { AUDIO_USUAL } else { 0 }
     }
 
     /// Applies what one slot was given. `left`: bits per second that nobody was given; `backlog`: the queue at the link.

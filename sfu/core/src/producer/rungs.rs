@@ -7,6 +7,7 @@ use crate::allocate::{RUNGS_MAX, Rung};
 use crate::params::Layer;
 use crate::producer::encoding::Encoding;
 use crate::producer::layers::SPATIAL_MAX;
+use crate::producer::order::Order;
 use crate::producer::{ENCODINGS_MAX, Producer, up_to};
 
 /// Costs change slowly; they are looked up so often.
@@ -82,6 +83,9 @@ pub(crate) struct Rungs {
     flowing: u8,
     /// Of an only encoding, what everything that flows costs.
     sent: u64,
+    order: Order,
+    /// The encodings are listed the other way round, and control does not know yet.
+    reversed: bool,
 }
 
 impl Rungs {
@@ -140,6 +144,11 @@ impl Rungs {
     /// Something begins or stops to flow: the next look is not put off.
     pub(crate) fn outdate(&mut self) {
         self.updated_us = None;
+    }
+
+    /// Are the encodings found to be listed the other way round? Once.
+    pub(crate) fn take_reversed(&mut self) -> bool {
+        std::mem::take(&mut self.reversed)
     }
 
     /// One of several encodings.
@@ -306,6 +315,11 @@ impl Producer {
                     rungs.update_encoding(now_us, encoding, index, wanted & 1 << index != 0);
                 }
                 rungs.raise_resting(now_us);
+                let measured = |encoding: &Encoding| {
+                    let known = encoding.announced.is_none() && encoding.is_settled(now_us);
+                    known.then(|| encoding.layers(now_us).map(|layer| layer.bits_per_second).sum())
+                };
+                rungs.reversed |= rungs.order.look(now_us, several.iter().map(measured));
             }
         }
         rungs.list.truncate(RUNGS_MAX);

@@ -260,6 +260,29 @@ fn a_publisher_learns_which_layers_have_viewers() {
 }
 
 #[test]
+fn encodings_that_are_listed_from_the_largest_on_are_turned_round() {
+    let mut world = World::new();
+    let ada = world.join("ada");
+    let mut publish = world.client(ada).publish(Source::Camera);
+    world.client(ada).peer.section(&publish.mid).rids = vec!["0", "1", "2"];
+    publish.layers = Vec::new();
+    world.say(ada, ClientMessage::Publish(publish));
+    let bob = world.join("bob");
+    let camera = world.track_of(ada, Source::Camera);
+    let producer = world.room.tracks[&camera].producer;
+    world.apply(RoomCommand::Media(Event::EncodingsReversed { producer }));
+    let track = &world.room.tracks[&camera];
+    assert_ne!(track.producer, producer);
+    let rids = track.producer_params().encodings.into_iter().filter_map(|encoding| encoding.rid);
+    assert_eq!(rids.collect::<Vec<_>>(), ["2", "1", "0"]);
+    assert_eq!(world.shown(bob).len(), 1, "it is shown again");
+    let turned = world.room.tracks[&camera].producer;
+    // Another worker's word of the one before.
+    world.apply(RoomCommand::Media(Event::EncodingsReversed { producer }));
+    assert_eq!(world.room.tracks[&camera].producer, turned);
+}
+
+#[test]
 fn the_one_layer_of_a_track_without_simulcast_has_an_empty_name() {
     let mut world = World::new();
     let ada = world.join_with_media("ada");
