@@ -234,7 +234,7 @@ impl Room {
         let viewer = participant.is_viewer();
         for track in self.tracks.values().filter(|track| track.owner != participant.id) {
             let slot = participant.slots.showing(track.id);
-            let known = participant.statuses.get(&track.id).map(|known| known.told.clone());
+            let known = participant.status_of(track);
             let status = match slot {
                 Some(_) => known.unwrap_or_else(|| without_slot(track.id, TrackLimit::None)),
                 None if participant.unavailable.contains(&track.id) => {

@@ -339,6 +339,7 @@ impl Room {
                 from,
                 ServerMessage::TrackMuted { participant: from, track: id, muted },
             );
+            self.tell_muted(id);
         }
         Ok(())
     }

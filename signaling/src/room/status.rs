@@ -15,12 +15,17 @@ pub(super) struct Known {
     /// As the media plane said.
     said: ConsumerStatus,
     /// As the subscriber was told.
-    pub(super) told: TrackStatus,
+    told: TrackStatus,
 }
 
 /// Of a track that has no slot.
 pub(super) fn without_slot(track: TrackId, limit: TrackLimit) -> TrackStatus {
     TrackStatus { track, wanted: None, shown: None, limit, needed: 0, available: 0 }
+}
+
+/// Of a muted track, in a slot or not.
+fn muted(track: TrackId) -> TrackStatus {
+    without_slot(track, TrackLimit::PublisherNotSending)
 }
 
 fn name(layer: &LayerStatus) -> LayerName {
@@ -34,6 +39,9 @@ fn name(layer: &LayerStatus) -> LayerName {
 }
 
 fn compose(track: &Track, said: &ConsumerStatus) -> TrackStatus {
+    if track.muted {
+        return muted(track.id);
+    }
     let limit = match said.limit {
         Limit::None => own_limit(track, said),
         Limit::Bandwidth => TrackLimit::Bandwidth,
@@ -105,14 +113,30 @@ impl Room {
     ) -> Result<(), Refusal> {
         let TrackLimited { track: id, reason } = limited;
         self.own_track(from, id)?.limited = reason;
+        self.tell_statuses(id, |_| {});
+        Ok(())
+    }
+
+    /// A track was muted or unmuted. The media plane says nothing while it is muted, and begins with the next keyframe afterwards.
+    pub(super) fn tell_muted(&mut self, id: TrackId) {
+        self.tell_statuses(id, |said| {
+            if said.shown.take().is_some() && said.limit != Limit::Bandwidth {
+                said.limit = Limit::WaitingKeyframe;
+            }
+        });
+    }
+
+    /// Tells everybody who was told of a track what became of that.
+    fn tell_statuses(&mut self, id: TrackId, change: impl Fn(&mut ConsumerStatus)) {
         let Self { participants, tracks, effects, .. } = self;
-        let Some(track) = tracks.get(&id) else { return Ok(()) };
+        let Some(track) = tracks.get(&id) else { return };
         for participant in participants.values_mut() {
-            if let Some(said) = participant.statuses.get(&id).map(|known| known.said.clone()) {
+            let known = participant.statuses.get(&id);
+            if let Some(mut said) = known.map(|known| known.said.clone()) {
+                change(&mut said);
                 participant.tell_status(track, said, effects);
             }
         }
-        Ok(())
     }
 }
 
@@ -136,6 +160,14 @@ impl Track {
 }
 
 impl Participant {
+    /// What is shown of a track that is in a slot, as far as anything is known.
+    pub(super) fn status_of(&self, track: &Track) -> Option<TrackStatus> {
+        match track.muted {
+            true => Some(muted(track.id)),
+            false => self.statuses.get(&track.id).map(|known| known.told.clone()),
+        }
+    }
+
     /// Tells a subscriber what is news to it.
     fn tell_status(&mut self, track: &Track, said: ConsumerStatus, effects: &mut Vec<Effect>) {
         let told = compose(track, &said);

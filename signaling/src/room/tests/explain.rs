@@ -36,6 +36,15 @@ impl World {
         self.apply(RoomCommand::Tick);
     }
 
+    /// What an explanation says now of a track at a subscriber.
+    fn explained_track(&mut self, id: ParticipantId, track: TrackId) -> serde_json::Value {
+        self.apply(RoomCommand::Explain);
+        self.advance(1);
+        let tracks = self.explained(id)["tracks"].clone();
+        let named = |it: &&serde_json::Value| it["track"] == track.to_string();
+        tracks.as_array().unwrap().iter().find(named).unwrap().clone()
+    }
+
     fn explained(&mut self, id: ParticipantId) -> serde_json::Value {
         let all = self.explanation.as_ref().expect("an explanation")["participants"].clone();
         let own = |report: &&serde_json::Value| report["participant"] == id.to_string();
@@ -84,6 +93,33 @@ fn an_explanation_has_status_settings_and_rates() {
     let gone = tracks.as_array().unwrap().iter().find(|t| t["track"] == camera.to_string());
     let gone = gone.unwrap();
     assert_eq!((&gone["limit"], &gone["mid"]), (&"policy".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn a_muted_track_is_explained_by_that_whoever_watches_it_since_when() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
+    let camera = world.track_of(ada, Source::Camera);
+    let consumer = world.room.participants[&bob].slots.showing(camera).unwrap().consumer;
+    let shown = sfu::LayerStatus { rid: None, spatial: 0, temporal: 0, size: None };
+    let (wanted, shown) = (Some(shown.clone()), Some(shown));
+    let status = ConsumerStatus { wanted, shown, needed: 7, available: 7, limit: Limit::None };
+    let event = Event::ConsumerStatus { consumer, status: Box::new(status) };
+    world.apply(RoomCommand::Media(event.clone()));
+    assert!(world.explained_track(bob, camera)["shown"].is_object());
+    world.mute(ada, camera, true);
+    let eve = world.join("eve");
+    for id in [bob, eve] {
+        let track = world.explained_track(id, camera);
+        assert_eq!((&track["limit"], &track["muted"]), (&"publisher_not_sending".into(), &true.into()));
+        assert!(track["shown"].is_null() && track["wanted"].is_null() && !track["mid"].is_null());
+        assert_eq!((&track["needed"], &track["available"]), (&0.into(), &0.into()));
+    }
+    world.mute(ada, camera, false);
+    assert_eq!(world.explained_track(bob, camera)["limit"], "waiting_keyframe");
+    world.apply(RoomCommand::Media(event));
+    let track = world.explained_track(bob, camera);
+    assert_eq!((&track["limit"], &track["needed"]), (&"none".into(), &7.into()));
 }
 
 #[test]

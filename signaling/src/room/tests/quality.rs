@@ -173,6 +173,37 @@ fn a_status_is_told_on_change_and_ends_with_the_slot() {
 }
 
 #[test]
+fn what_is_muted_is_not_shown_and_what_is_unmuted_waits_for_a_keyframe() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
+    let camera = world.track_of(ada, Source::Camera);
+    let slot = world.slot(bob, camera);
+    for (before, after) in [
+        (Limit::None, TrackLimit::WaitingKeyframe),
+        (Limit::Viewport, TrackLimit::WaitingKeyframe),
+        (Limit::Bandwidth, TrackLimit::Bandwidth),
+    ] {
+        world.status(slot, before);
+        assert!(world.client(bob).statuses[&camera].shown.is_some());
+        let count = world.client(bob).status_count;
+        world.mute(ada, camera, true);
+        let muted = status::without_slot(camera, TrackLimit::PublisherNotSending);
+        assert_eq!(world.client(bob).statuses[&camera], muted);
+        // What was on its way comes too late, and so does a reason.
+        world.status(slot, before);
+        for reason in [PublisherLimit::Cpu, PublisherLimit::None] {
+            let limited = TrackLimited { track: camera, reason };
+            world.say(ada, ClientMessage::TrackLimited(limited));
+        }
+        assert_eq!(world.client(bob).status_count, count + 1);
+        world.mute(ada, camera, false);
+        let status = world.client(bob).statuses[&camera].clone();
+        assert_eq!((status.limit, status.shown, status.needed), (after, None, 1_700_000));
+        assert!(status.wanted.is_some());
+    }
+}
+
+#[test]
 fn an_undecodable_track_has_its_codec_as_limit() {
     let mut world = World::new();
     let publisher = world.join_with("h264", &["H264"], None);

@@ -14,6 +14,11 @@ impl World {
         self.say(id, ClientMessage::TrackSettings(settings));
     }
 
+    pub(super) fn mute(&mut self, owner: ParticipantId, track: TrackId, muted: bool) {
+        let mute = crate::protocol::Mute { request: None, track, muted };
+        self.say(owner, ClientMessage::Mute(mute));
+    }
+
     pub(super) fn hear(&mut self, speakers: Vec<Speaker>) {
         let router = self.room.ids.router();
         self.apply(RoomCommand::Media(Event::ActiveSpeakers { router, speakers }));
@@ -168,8 +173,7 @@ fn without_settings_the_last_speakers_are_seen_and_muted_cameras_are_not() {
     world.speak(&[]);
     assert_eq!(world.seated(viewer, Kind::Video), [people[3], people[4]], "silence is no reason");
     let track = world.track_of(people[4], Source::Camera);
-    let mute = crate::protocol::Mute { request: None, track, muted: true };
-    world.say(people[4], ClientMessage::Mute(mute));
+    world.mute(people[4], track, true);
     assert_eq!(world.seated(viewer, Kind::Video), [people[0], people[3]]);
     world.say(people[3], ClientMessage::Leave {});
     assert_eq!(world.seated(viewer, Kind::Video), [people[0], people[1]]);
