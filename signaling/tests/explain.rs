@@ -24,6 +24,32 @@ async fn a_room_is_explained_to_programs_on_this_machine() {
     for track in tracks {
         assert_eq!(track["measured"], 0, "the workers were asked twice: {track}");
         assert_eq!(track["participant"], publisher["participant"]);
+        assert!(track["shown"].is_null() && track["limit"].is_null(), "nothing is known: {track}");
+    }
+    assert_eq!((&publisher["connected"], &viewer["connected"]), (&false.into(), &false.into()));
+}
+
+#[tokio::test]
+async fn a_muted_track_is_explained_to_whom_it_is_not_shown() {
+    let server = open();
+    server.session("/whip/r?identity=cam", &publisher()).await;
+    server.session("/whep/r", &viewer()).await;
+    let tracks = server.send("GET /api/rooms/r/tracks", "").await.body;
+    let tracks: Value = serde_json::from_str(&tracks).unwrap();
+    for track in tracks["tracks"].as_array().unwrap() {
+        let patch =
+            format!("PATCH /api/rooms/r/tracks/{}\n{JSON}", track["track"].as_str().unwrap());
+        assert_eq!(server.send(&patch, "{\"muted\":true}").await.status, 204);
+    }
+    let report = server.send("GET /api/rooms/r/explain", "").await.body;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let tracks = report["participants"][1]["tracks"].as_array().unwrap();
+    assert_eq!(tracks.len(), 2);
+    for track in tracks {
+        assert_eq!(
+            (&track["limit"], &track["muted"]),
+            (&"publisher_not_sending".into(), &true.into())
+        );
     }
 }
 

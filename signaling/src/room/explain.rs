@@ -5,7 +5,8 @@ use super::participant::Participant;
 use super::status::without_slot;
 use super::{Effect, Room};
 use crate::protocol::{
-    Kind, ParticipantId, Priority, PublisherLimit, Source, TrackId, TrackLimit, TrackStatus,
+    Kind, LayerName, ParticipantId, Priority, PublisherLimit, Source, TrackId, TrackLimit,
+    TrackStatus,
 };
 use serde::Serialize;
 use sfu::{Command, ConsumerId, TransportStats};
@@ -33,6 +34,8 @@ struct Report {
     identity: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The media connection is there, and not silent.
+    connected: bool,
     rtt_ms: Option<f64>,
     bandwidth: Option<Link>,
     tracks: Vec<Received>,
@@ -54,7 +57,7 @@ struct Link {
 #[derive(Clone, Debug, Serialize)]
 struct Received {
     #[serde(flatten)]
-    status: TrackStatus,
+    status: Told,
     participant: ParticipantId,
     kind: Kind,
     source: Source,
@@ -64,6 +67,30 @@ struct Received {
     settings: Option<Shown>,
     /// Bits per second that were sent, retransmissions not included.
     measured: Option<u64>,
+}
+
+/// As in `track_status`. Without a limit: nothing is known, of sound ever, of a picture yet.
+#[derive(Clone, Debug, Serialize)]
+struct Told {
+    track: TrackId,
+    wanted: Option<LayerName>,
+    shown: Option<LayerName>,
+    limit: Option<TrackLimit>,
+    needed: u64,
+    available: u64,
+}
+
+impl Told {
+    fn nothing(track: TrackId) -> Self {
+        Self { track, wanted: None, shown: None, limit: None, needed: 0, available: 0 }
+    }
+}
+
+impl From<TrackStatus> for Told {
+    fn from(status: TrackStatus) -> Self {
+        let TrackStatus { track, wanted, shown, limit, needed, available } = status;
+        Self { track, wanted, shown, limit: Some(limit), needed, available }
+    }
 }
 
 /// What the subscriber said of a track.
@@ -216,6 +243,7 @@ impl Room {
             participant: participant.id,
             identity: known(&participant.identity),
             name: known(&participant.name),
+            connected: participant.transport.is_some_and(|t| t.connected && !t.silent),
             rtt_ms: stats.and_then(|stats| stats.rtt).map(|rtt| rtt.as_secs_f64() * 1000.0),
             bandwidth,
             tracks,
@@ -234,14 +262,14 @@ impl Room {
         let viewer = participant.is_viewer();
         for track in self.tracks.values().filter(|track| track.owner != participant.id) {
             let slot = participant.slots.showing(track.id);
-            let known = participant.status_of(track);
+            let known = participant.status_of(track).map(Told::from);
             let status = match slot {
-                Some(_) => known.unwrap_or_else(|| without_slot(track.id, TrackLimit::None)),
+                Some(_) => known.unwrap_or_else(|| Told::nothing(track.id)),
                 None if participant.unavailable.contains(&track.id) => {
-                    without_slot(track.id, TrackLimit::Codec)
+                    without_slot(track.id, TrackLimit::Codec).into()
                 }
                 None if participant.unsubscribed.contains(&track.id) => {
-                    without_slot(track.id, TrackLimit::Policy)
+                    without_slot(track.id, TrackLimit::Policy).into()
                 }
                 None if viewer || participant.max == Default::default() => continue,
                 None => {

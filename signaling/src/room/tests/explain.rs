@@ -111,7 +111,10 @@ fn a_muted_track_is_explained_by_that_whoever_watches_it_since_when() {
     let eve = world.join("eve");
     for id in [bob, eve] {
         let track = world.explained_track(id, camera);
-        assert_eq!((&track["limit"], &track["muted"]), (&"publisher_not_sending".into(), &true.into()));
+        assert_eq!(
+            (&track["limit"], &track["muted"]),
+            (&"publisher_not_sending".into(), &true.into())
+        );
         assert!(track["shown"].is_null() && track["wanted"].is_null() && !track["mid"].is_null());
         assert_eq!((&track["needed"], &track["available"]), (&0.into(), &0.into()));
     }
@@ -120,6 +123,27 @@ fn a_muted_track_is_explained_by_that_whoever_watches_it_since_when() {
     world.apply(RoomCommand::Media(event));
     let track = world.explained_track(bob, camera);
     assert_eq!((&track["limit"], &track["needed"]), (&"none".into(), &7.into()));
+}
+
+#[test]
+fn before_anything_is_known_of_a_track_no_limit_is_made_up() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join_with_media("ada"), world.join("bob"));
+    let tracks = [Source::Camera, Source::Microphone].map(|source| world.track_of(ada, source));
+    let connected = |world: &mut World| {
+        for track in tracks {
+            let track = world.explained_track(bob, track);
+            assert!(track["limit"].is_null() && track["shown"].is_null(), "{track}");
+        }
+        world.explained(bob)["connected"].clone()
+    };
+    assert_eq!(connected(&mut world), false);
+    cases::connected(&mut world, bob);
+    assert_eq!(connected(&mut world), true);
+    let transport = world.room.participants[&bob].transport.unwrap().id;
+    let silent = true;
+    world.apply(RoomCommand::Media(Event::TransportSilent { transport, silent }));
+    assert_eq!(connected(&mut world), false);
 }
 
 #[test]
