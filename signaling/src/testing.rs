@@ -21,6 +21,8 @@ pub(crate) struct FakeSection {
     /// Encoding names of video, preferred first.
     pub(crate) codecs: Vec<&'static str>,
     pub(crate) rids: Vec<&'static str>,
+    /// Of audio: packets say how loud they are.
+    pub(crate) levels: bool,
     pub(crate) ssrc: u32,
 }
 
@@ -44,7 +46,8 @@ impl FakePeer {
         let mid = (index + 1).to_string();
         let (codecs, rids) = (codecs.to_vec(), Vec::new());
         let ssrc = 1000 + 2 * index;
-        self.sections.push(FakeSection { mid: mid.clone(), kind, way, codecs, rids, ssrc });
+        let levels = true;
+        self.sections.push(FakeSection { mid: mid.clone(), kind, way, codecs, rids, levels, ssrc });
         mid
     }
 
@@ -104,8 +107,10 @@ impl FakeSection {
         );
         match self.kind {
             Kind::Audio => {
-                *sdp += "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
-                         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
+                if self.levels {
+                    *sdp += "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+                }
+                *sdp += "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
                          a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
             }
             Kind::Video => {

@@ -1,7 +1,8 @@
 //! Who sits in a subscriber's slots when there are more tracks than slots. No renegotiation: slots are bound anew.
 //!
 //! Pictures: what is on the subscriber's screen, then shared screens, then those who spoke last, then who came first. Voices: who speaks
-//! is heard at once, in place of whoever has been silent longest; who has just been given a slot keeps it for a while.
+//! is heard at once, in place of whoever has been silent longest; who has just been given a slot keeps it for a while. What is muted
+//! comes last.
 
 use super::participant::Participant;
 use super::track::Track;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How long somebody who speaks keeps a slot, however loud others are.
 const HOLD: Duration = Duration::from_secs(2);
+
+/// What sends no levels is as loud as can be (-dBov) without taking the slot of anybody who speaks.
+const UNKNOWN_LEVEL: u8 = 127;
 
 /// The room as a subscriber's slots depend on it.
 #[derive(Debug)]
@@ -61,13 +65,55 @@ impl Voices {
     fn level(&self, track: TrackId) -> Option<u8> {
         self.speaking.iter().find(|(speaking, _)| *speaking == track).map(|(_, level)| *level)
     }
+}
+
+/// What is known of a voice without hearing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sound {
+    /// Its packets say how loud it is.
+    Levels,
+    /// They do not (OBS, FFmpeg): it counts as heard.
+    NoLevels,
+    Muted,
+}
+
+impl Sound {
+    fn of(track: &Track) -> Self {
+        match (track.muted, track.has_levels()) {
+            (true, _) => Self::Muted,
+            (false, true) => Self::Levels,
+            (false, false) => Self::NoLevels,
+        }
+    }
+}
+
+/// The voices that a subscriber may be given.
+struct Candidates<'a> {
+    sounds: BTreeMap<TrackId, Sound>,
+    voices: &'a Voices,
+}
+
+impl Candidates<'_> {
+    fn is_muted(&self, track: TrackId) -> bool {
+        self.sounds.get(&track) == Some(&Sound::Muted)
+    }
+
+    /// -dBov of who is heard, or counts as heard.
+    fn level(&self, track: TrackId) -> Option<u8> {
+        let known = self.voices.level(track);
+        match self.sounds.get(&track)? {
+            Sound::Levels => known,
+            Sound::NoLevels => known.or(Some(UNKNOWN_LEVEL)),
+            Sound::Muted => None,
+        }
+    }
 
     /// Who should be heard first: the loudest, then who spoke last, then who came first.
-    fn rank(&self, track: TrackId) -> (u8, u8, Reverse<Option<Instant>>, TrackId) {
-        let silent_since = self.silent_since.get(&track).copied();
+    fn rank(&self, track: TrackId) -> (bool, bool, u8, Reverse<Option<Instant>>, TrackId) {
+        let silent_since = self.voices.silent_since.get(&track).copied();
         match self.level(track) {
-            Some(level) => (0, level, Reverse(None), track),
-            None => (1, 0, Reverse(silent_since), track),
+            Some(level) => (false, false, level, Reverse(None), track),
+            None => (self.is_muted(track), true, 0, Reverse(silent_since), track),
         }
     }
 }
@@ -78,35 +124,45 @@ impl Voices {
 fn seat_voices(
     now: Instant,
     capacity: usize,
-    candidates: &BTreeSet<TrackId>,
+    candidates: &Candidates<'_>,
     seated: &BTreeMap<TrackId, Instant>,
-    voices: &Voices,
 ) -> (BTreeSet<TrackId>, Option<Instant>) {
-    let mut chosen: BTreeSet<TrackId> =
-        seated.keys().filter(|track| candidates.contains(track)).copied().collect();
-    let mut standing: Vec<TrackId> = candidates.difference(&chosen).copied().collect();
-    standing.sort_by_key(|track| voices.rank(*track));
+    let all = || candidates.sounds.keys().copied();
+    let mut chosen: BTreeSet<TrackId> = all().filter(|track| seated.contains_key(track)).collect();
+    let mut standing: Vec<TrackId> = all().filter(|track| !chosen.contains(track)).collect();
+    standing.sort_by_key(|track| candidates.rank(*track));
     let free = capacity.saturating_sub(chosen.len()).min(standing.len());
     chosen.extend(standing.drain(..free));
     let held_until = |track: &TrackId| seated.get(track).map_or(now + HOLD, |since| *since + HOLD);
     let mut again = None;
     for track in standing {
-        let Some(level) = voices.level(track) else { break };
-        let silent = chosen.iter().filter(|seated| voices.level(**seated).is_none());
-        let silent = silent.min_by_key(|seated| {
-            let silent_since = voices.silent_since.get(seated);
-            (held_until(seated) > now, silent_since, Reverse(**seated))
+        if candidates.is_muted(track) {
+            break;
+        }
+        let level = candidates.level(track);
+        // Who is silent gets a slot of somebody muted, who speaks gets any in which nobody speaks.
+        let silent = chosen.iter().filter(|seated| match level {
+            Some(_) => candidates.level(**seated).is_none(),
+            None => candidates.is_muted(**seated),
         });
-        let quieter = || chosen.iter().filter(|seated| voices.level(**seated) > Some(level));
+        let silent = silent.min_by_key(|seated| {
+            let silent_since = candidates.voices.silent_since.get(seated);
+            let muted = candidates.is_muted(**seated);
+            (!muted, held_until(seated) > now, silent_since, Reverse(**seated))
+        });
+        let quieter = || chosen.iter().filter(|seated| candidates.level(**seated) > level);
         let victim = silent.copied().or_else(|| {
+            level?;
             let free_to_go = quieter().filter(|seated| held_until(seated) <= now);
-            free_to_go.max_by_key(|seated| voices.level(**seated)).copied()
+            free_to_go.max_by_key(|seated| candidates.level(**seated)).copied()
         });
         match victim {
             Some(victim) => {
                 chosen.remove(&victim);
                 chosen.insert(track);
             }
+            // Nor do those who come after it find one.
+            None if level.is_none() => break,
             None => again = again.into_iter().chain(quieter().map(held_until)).min(),
         }
     }
@@ -168,10 +224,10 @@ impl Participant {
     }
 
     fn choose_voices(&mut self, tracks: &[&Track], view: &View<'_>) -> BTreeSet<TrackId> {
-        let candidates = tracks.iter().map(|track| track.id).collect();
+        let sounds = tracks.iter().map(|track| (track.id, Sound::of(track))).collect();
+        let candidates = Candidates { sounds, voices: view.voices };
         let capacity = self.slots.of_kind(Kind::Audio).count();
-        let (chosen, again) =
-            seat_voices(view.now, capacity, &candidates, &self.heard_since, view.voices);
+        let (chosen, again) = seat_voices(view.now, capacity, &candidates, &self.heard_since);
         self.reseat_at = again;
         chosen
     }

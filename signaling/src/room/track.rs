@@ -5,7 +5,7 @@ use crate::protocol::{
 };
 use crate::sdp::{CodecSpec, NegotiatedSection, payload_mappings};
 use sfu::ProducerId;
-use sfu::params::{PayloadMapping, ProducerParams};
+use sfu::params::{ExtensionKind, PayloadMapping, ProducerParams};
 
 /// What a participant publishes on one section.
 #[derive(Debug)]
@@ -58,6 +58,12 @@ impl Track {
     pub(crate) fn group(&self) -> (ParticipantId, bool) {
         let screen = matches!(self.source, Source::ScreenShare | Source::ScreenShareAudio);
         (self.owner, screen)
+    }
+
+    /// Its packets say how loud they are (RFC 6464), as its publisher negotiated.
+    pub(super) fn has_levels(&self) -> bool {
+        let mut extensions = self.section.extensions.iter();
+        extensions.any(|extension| extension.mapping.kind == ExtensionKind::AudioLevel)
     }
 
     /// How its payload types are called at a subscriber; empty: the subscriber cannot decode it.

@@ -53,12 +53,17 @@ impl World {
                     let pinned = setting.priority == Priority::High;
                     !setting.paused && (setting.width > 0 || pinned)
                 }),
-                Kind::Audio => self.speaking.contains(&track.id),
+                Kind::Audio => !track.muted && self.speaking.contains(&track.id),
             };
             for track in waiting.iter().copied().filter(matters) {
                 let mut same = bound.iter().filter(|other| other.kind == track.kind);
                 assert!(same.all(matters), "{} waits at {id} for what matters less", track.id);
             }
+            let voices = |tracks: &[&Track], muted| {
+                tracks.iter().any(|track| track.kind == Kind::Audio && track.muted == muted)
+            };
+            let waits = voices(&waiting, false) && voices(&bound, true);
+            assert!(!waits, "a voice waits at {id} for one that is muted");
         }
     }
 }
@@ -82,6 +87,15 @@ fn crowd(people: usize, video: u16, audio: u16) -> (World, ParticipantId, Vec<Pa
 }
 
 impl World {
+    /// Sound whose packets do not say how loud it is.
+    fn join_unmeasured(&mut self, identity: &str) -> ParticipantId {
+        let id = self.join_limited(identity, &["VP8"], Some(0), Some(0));
+        let publish = self.client(id).publish(Source::Microphone);
+        self.client(id).peer.section(&publish.mid).levels = false;
+        self.say(id, ClientMessage::Publish(publish));
+        id
+    }
+
     /// Somebody with camera and microphone who is shown nothing: that keeps large rooms quick.
     fn join_silent(&mut self, identity: &str) -> ParticipantId {
         let id = self.join_limited(identity, &["VP8"], Some(0), Some(0));
@@ -201,6 +215,49 @@ fn who_speaks_is_heard_at_once_in_place_of_the_longest_silent() {
     world.advance(10);
     speak(&mut world, &[2]);
     assert_eq!(heard(&world), [2, 5], "4 has been silent longer");
+    world.check();
+}
+
+#[test]
+fn what_sends_no_levels_counts_as_heard() {
+    let (mut world, viewer, people) = crowd(3, 0, 2);
+    let stream = world.join_unmeasured("stream");
+    let heard = |world: &World| world.seated(viewer, Kind::Audio);
+    assert_eq!(heard(&world), [people[0], stream], "before those who are silent");
+    world.speak(&[people[1]]);
+    assert_eq!(heard(&world), [people[1], stream]);
+    world.advance(10);
+    world.speak(&[people[2]]);
+    assert_eq!(heard(&world), [people[2], stream], "it has sat long, and so has a silent one");
+    world.advance(10);
+    world.speak(&[people[1], people[2]]);
+    assert_eq!(heard(&world), [people[1], people[2]], "two voices, two slots");
+    world.speak(&[people[2]]);
+    assert_eq!(heard(&world), [people[2], stream], "it comes back when one of them stops");
+    let track = world.track_of(stream, Source::Microphone);
+    world.mute(stream, track, true);
+    assert_eq!(heard(&world), [people[1], people[2]], "there is nothing to hear");
+    world.mute(stream, track, false);
+    assert_eq!(heard(&world), [people[2], stream]);
+    world.check();
+}
+
+#[test]
+fn muted_voices_keep_no_slot_from_those_who_may_speak() {
+    let (mut world, viewer, people) = crowd(3, 0, 2);
+    let mute = |world: &mut World, index: usize, muted: bool| {
+        let track = world.track_of(people[index], Source::Microphone);
+        world.mute(people[index], track, muted);
+        world.seated(viewer, Kind::Audio)
+    };
+    assert_eq!(world.seated(viewer, Kind::Audio), [people[0], people[1]]);
+    assert_eq!(mute(&mut world, 0, true), [people[1], people[2]]);
+    assert_eq!(mute(&mut world, 0, false), [people[1], people[2]], "no slot without a word");
+    assert_eq!(mute(&mut world, 1, true), [people[0], people[2]]);
+    assert_eq!(mute(&mut world, 2, true), [people[0], people[2]], "nobody else is there");
+    world.speak(&[people[1]]);
+    assert_eq!(world.seated(viewer, Kind::Audio), [people[0], people[2]], "said before the mute");
+    assert_eq!(mute(&mut world, 1, false), [people[0], people[1]]);
     world.check();
 }
 
