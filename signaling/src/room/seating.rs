@@ -238,16 +238,19 @@ impl Participant {
         tracks.iter().take(capacity).map(|track| track.id).collect()
     }
 
-    /// What is visible right now comes before everything that is not; of that, what appeared last.
+    /// What is visible right now comes before everything that is not; of that, what appeared last. What is muted shows nothing, and comes
+    /// before nothing but what is not wanted.
     fn picture_rank(&self, track: &Track, stage: &Stage) -> (u8, u64, TrackId) {
         let settings = self.settings_of(track.id);
         let visible = settings.and_then(|s| Some((s.is_pinned(), s.visible_since?)));
         let hidden = settings.is_some_and(|settings| settings.paused);
         let spoke = stage.recent().position(|owner| owner == track.owner);
         let (class, order) = match (visible, spoke) {
+            _ if hidden => (6, 0),
+            (Some((_, since)), _) if track.muted => (5, u64::MAX - since),
+            _ if track.muted => (5, u64::MAX),
             (Some((true, since)), _) => (0, u64::MAX - since),
             (Some((false, since)), _) => (1, u64::MAX - since),
-            _ if hidden || track.muted => (5, 0),
             _ if track.group().1 => (2, 0),
             (None, Some(spoke)) => (3, spoke as u64),
             (None, None) => (4, 0),

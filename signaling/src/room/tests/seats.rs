@@ -49,11 +49,12 @@ impl World {
                 .filter(|track| !client.unavailable.contains(&track.id))
                 .partition(|track| client.showing(track.id).is_some());
             let matters = |track: &&Track| match track.kind {
+                _ if track.muted => false,
                 Kind::Video => client.settings.get(&track.id).is_some_and(|setting| {
                     let pinned = setting.priority == Priority::High;
                     !setting.paused && (setting.width > 0 || pinned)
                 }),
-                Kind::Audio => !track.muted && self.speaking.contains(&track.id),
+                Kind::Audio => self.speaking.contains(&track.id),
             };
             for track in waiting.iter().copied().filter(matters) {
                 let mut same = bound.iter().filter(|other| other.kind == track.kind);
@@ -258,6 +259,30 @@ fn muted_voices_keep_no_slot_from_those_who_may_speak() {
     world.speak(&[people[1]]);
     assert_eq!(world.seated(viewer, Kind::Audio), [people[0], people[2]], "said before the mute");
     assert_eq!(mute(&mut world, 1, false), [people[0], people[1]]);
+    world.check();
+}
+
+#[test]
+fn a_muted_picture_takes_no_slot_from_one_that_is_seen() {
+    let (mut world, viewer, people) = crowd(4, 2, 0);
+    let camera = |index: usize| world.track_of(people[index], Source::Camera);
+    let cameras = [camera(0), camera(1), camera(2), camera(3)];
+    let mute = |world: &mut World, index: usize, muted: bool| {
+        world.mute(people[index], cameras[index], muted);
+        world.seated(viewer, Kind::Video)
+    };
+    world.settle(viewer, vec![shown(cameras[2]), shown(cameras[3])]);
+    assert_eq!(world.seated(viewer, Kind::Video), [people[2], people[3]]);
+    assert_eq!(mute(&mut world, 3, true), [people[0], people[2]], "out of view, but not muted");
+    let pinned = TrackSetting { priority: Priority::High, ..shown(cameras[3]) };
+    world.settle(viewer, vec![pinned]);
+    assert_eq!(world.seated(viewer, Kind::Video), [people[0], people[2]]);
+    assert_eq!(mute(&mut world, 2, true), [people[0], people[1]]);
+    mute(&mut world, 0, true);
+    world.settle(viewer, vec![hidden(cameras[1])]);
+    assert_eq!(world.seated(viewer, Kind::Video), [people[2], people[3]], "ready to be unmuted");
+    assert_eq!(mute(&mut world, 3, false), [people[2], people[3]]);
+    assert_eq!(mute(&mut world, 0, false), [people[0], people[3]]);
     world.check();
 }
 
