@@ -262,7 +262,7 @@ async fn section_4_10_the_201_announces_the_extensions() {
     let server = live().await;
     let created = server.session("/whep/r", &viewer()).await;
     let (links, location) = (created.all("link"), created.header("location"));
-    let events = "events=\"active,inactive,layers,reconnect,viewercount\"";
+    let events = "events=\"active,inactive,layers,reconnect,status,viewercount\"";
     let expected = [
         format!("<{location}/sse>; rel=\"{SSE}\"; {events}"),
         format!("<{location}/layer>; rel=\"{LAYER}\""),
@@ -319,6 +319,34 @@ async fn sse_a_stream_tells_what_was_wanted_until_it_is_deleted() {
     assert_eq!(server.status(&format!("DELETE {path}")).await, 204);
     assert_eq!(server.status(&format!("GET {path}")).await, 404);
     assert_eq!(server.status(&format!("DELETE {path}")).await, 404);
+}
+
+#[tokio::test]
+async fn sse_status_says_to_whoever_wants_it_why_nothing_is_shown() {
+    use tokio::io::AsyncReadExt as _;
+    let server = live().await;
+    let created = server.session("/whep/r", &viewer()).await;
+    let location = created.header("location");
+    let post = format!("POST {location}/sse\n{JSON}");
+    let mut streams = Vec::new();
+    for wanted in ["[\"status\"]", "[\"active\",\"inactive\"]"] {
+        let made = server.send(&post, wanted).await;
+        streams.push(server.begin(&format!("GET {}", made.header("location")), "").await);
+    }
+    let mute = format!("PATCH /api/rooms/r/tracks/t2\n{JSON}");
+    assert_eq!(server.send(&mute, "{\"muted\":true}").await.status, 204);
+    let mut seen = String::new();
+    read_until(&mut streams[0], &mut seen, "\"wanted\":null}").await;
+    let (_, data) = seen.split_once("event: status\ndata: ").unwrap();
+    let status: serde_json::Value = serde_json::from_str(data.lines().next().unwrap()).unwrap();
+    let expected = serde_json::json!({"track": "t2", "wanted": null, "shown": null,
+        "limit": "publisher_not_sending", "needed": 0, "available": 0});
+    assert_eq!(status, expected);
+    assert!(!seen.contains("event: active"), "not wanted");
+    server.status(&format!("DELETE {location}")).await;
+    let mut seen = String::new();
+    streams[1].read_to_string(&mut seen).await.unwrap();
+    assert!(seen.contains("event: active") && !seen.contains("event: status"), "{seen}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use super::participant::Transport;
 use super::{Effect, Refusal, Room};
-use crate::protocol::{ErrorCode, Kind, ParticipantId, WatchedLayers};
+use crate::protocol::{ErrorCode, Kind, ParticipantId, TrackStatus, WatchedLayers};
 use sfu::Command;
 use sfu::params::PreferredLayer;
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ pub(crate) struct Outlook {
     pub(crate) viewers: usize,
     /// The video section's number in the offer, and the layers of what is shown there, best first.
     pub(crate) layers: Option<(usize, Vec<LayerInfo>)>,
+    /// Of what is shown in the video section: how much of it, and why not more. `None`: nothing is known.
+    pub(crate) status: Option<TrackStatus>,
     /// Of its own video, the encodings that have viewers, as `published_layers` names them. `None`: it sends none, or all of it is wanted so far.
     pub(crate) watched: Option<WatchedLayers>,
     /// The session ends, and not by its own will.
@@ -123,14 +125,15 @@ impl Room {
     }
 
     pub(super) fn tell_follower(&mut self, id: ParticipantId) {
-        let told = self.participants.get(&id).and_then(|p| p.followed.clone());
-        let (Some(told), Some(outlook)) = (told, self.outlook_of(id)) else { return };
-        if told == outlook {
+        if self.participants.get(&id).is_none_or(|p| p.followed.is_none()) {
             return;
         }
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.followed = Some(outlook.clone());
+        let Some(outlook) = self.outlook_of(id) else { return };
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.followed.as_ref() == Some(&outlook) {
+            return;
         }
+        participant.followed = Some(outlook.clone());
         self.effects.push(Effect::Outlook { participant: id, outlook });
     }
 
@@ -149,10 +152,12 @@ impl Room {
             });
             Some((section, layers.collect()))
         });
+        let picture = video.and_then(|slot| self.tracks.get(&slot.track?));
         Some(Outlook {
             active: participant.slots.iter().any(|slot| slot.track.is_some()),
             viewers: self.viewer_count.told,
             layers,
+            status: picture.and_then(|track| participant.status_of(track)),
             watched: self.watched_of(id),
             farewell: None,
         })

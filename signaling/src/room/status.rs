@@ -88,11 +88,12 @@ fn own_limit(track: &Track, said: &ConsumerStatus) -> TrackLimit {
 impl Room {
     /// The media plane shows something else in a slot, or for another reason.
     pub(super) fn consumer_status(&mut self, consumer: ConsumerId, said: ConsumerStatus) {
-        let Some(id) = self.consumers.get(&consumer) else { return };
-        let Some(participant) = self.participants.get_mut(id) else { return };
+        let Some(&id) = self.consumers.get(&consumer) else { return };
+        let Some(participant) = self.participants.get_mut(&id) else { return };
         let slot = participant.slots.iter().find(|slot| slot.consumer == consumer);
         let Some(track) = slot.and_then(|slot| self.tracks.get(&slot.track?)) else { return };
         participant.tell_status(track, said, &mut self.effects);
+        self.tell_follower(id);
     }
 
     /// Other layers of a track have viewers now, or their links carry more or less of it.

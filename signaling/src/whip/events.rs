@@ -170,6 +170,11 @@ fn news(
             .collect();
         news.push(("layers", json!({ section.to_string(): layers })));
     }
+    if let Some(status) = &now.status
+        && before.is_none_or(|before| before.status != now.status)
+    {
+        news.push(("status", json!(status)));
+    }
     if let Some(watched) = &now.watched
         && before.is_none_or(|before| before.watched != now.watched)
     {
@@ -225,6 +230,27 @@ mod tests {
             names(Some(&shown), &gone),
             ["inactive {}", "viewercount {\"viewercount\":3}", "reconnect {}"]
         );
+    }
+
+    /// As PROTOCOL.md has it.
+    #[test]
+    fn what_is_shown_and_why_not_more_is_told_on_change() {
+        let document = include_str!("../../PROTOCOL.md");
+        let examples = document.split("`status` (`").skip(1).map(|rest| rest.split('`').next());
+        let [Some(example)] = examples.collect::<Vec<_>>()[..] else { panic!("one example") };
+        let status: crate::protocol::TrackStatus = serde_json::from_str(example).unwrap();
+        assert_eq!(serde_json::to_value(&status).unwrap(), json_of(example));
+        let quiet = Outlook::default();
+        let shown = Outlook { status: Some(status), ..quiet.clone() };
+        let told = names(Some(&quiet), &shown);
+        let [event] = told.as_slice() else { panic!("one event: {told:?}") };
+        assert_eq!(json_of(event.strip_prefix("status ").unwrap()), json_of(example));
+        assert_eq!(names(Some(&shown), &shown), [""; 0]);
+        assert_eq!(names(Some(&shown), &quiet), [""; 0], "that nothing is shown is told as such");
+    }
+
+    fn json_of(text: &str) -> serde_json::Value {
+        serde_json::from_str(text).unwrap()
     }
 
     #[test]

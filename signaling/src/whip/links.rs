@@ -8,7 +8,7 @@ use axum::http::HeaderValue;
 pub(super) fn events(role: HttpRole) -> &'static [&'static str] {
     match role {
         HttpRole::Publisher => &["published_layers", "reconnect", "replaced", "viewercount"],
-        HttpRole::Viewer => &["active", "inactive", "layers", "reconnect", "viewercount"],
+        HttpRole::Viewer => &["active", "inactive", "layers", "reconnect", "status", "viewercount"],
     }
 }
 

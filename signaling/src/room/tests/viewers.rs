@@ -2,9 +2,9 @@
 
 use super::cases::connected;
 use super::*;
-use crate::protocol::{Kind, Source, WatchedLayers};
+use crate::protocol::{Kind, Source, TrackLimit, WatchedLayers};
 use crate::testing::{FakePeer, Way};
-use sfu::Speaker;
+use sfu::{ConsumerStatus, Limit, Speaker};
 
 impl World {
     /// Somebody with a camera and a microphone.
@@ -159,6 +159,36 @@ fn a_publisher_over_http_is_told_what_is_watched() {
         let expected = WatchedLayers { layers, spatial_layers, max_bitrate };
         assert_eq!(world.outlook(ada).watched, Some(expected));
     }
+}
+
+#[test]
+fn a_viewer_that_follows_is_told_what_is_shown_and_why() {
+    let mut world = World::new();
+    let ada = world.join_with_media("ada");
+    let camera = world.track_of(ada, Source::Camera);
+    let (viewer, other) = (world.watch(Watch::Room), world.watch(Watch::Room));
+    world.step(RoomCommand::Follow { participant: viewer });
+    assert_eq!(world.outlook(viewer).status, None, "nothing is known");
+    let slots = [viewer, other]
+        .map(|id| world.room.participants[&id].slots.showing(camera).unwrap().consumer);
+    let mut told = |consumer, limit| {
+        let status = Box::new(ConsumerStatus { limit, needed: 7, ..ConsumerStatus::default() });
+        let event = RoomCommand::Media(Event::ConsumerStatus { consumer, status });
+        let effects = world.room.apply(world.now, event);
+        let outlooks = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Outlook { participant, outlook } => Some((participant, outlook.status?.limit)),
+            _ => None,
+        });
+        outlooks.collect::<Vec<_>>()
+    };
+    assert_eq!(told(slots[0], Limit::Bandwidth), [(viewer, TrackLimit::Bandwidth)]);
+    assert_eq!(told(slots[0], Limit::Bandwidth), []);
+    assert_eq!(told(slots[1], Limit::Bandwidth), [], "of somebody who does not follow");
+    world.mute(ada, camera, true);
+    let status = world.outlook(viewer).status.unwrap();
+    assert_eq!((status.limit, status.needed), (TrackLimit::PublisherNotSending, 0));
+    world.say(ada, ClientMessage::Leave {});
+    assert_eq!(world.outlook(viewer).status, None);
 }
 
 #[test]
