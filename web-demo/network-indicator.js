@@ -49,7 +49,8 @@ export class NetworkIndicator {
     if (this.#room.state === 'closed') return;
     const capped = new Set([...this.#room.localTracks].flatMap(({ isCapped, transceiver }) => (isCapped && transceiver ? [transceiver.mid] : [])));
     const sample = report ? sampleOf(report, performance.now(), capped) : null;
-    const statuses = [...this.#room.participants.values()].flatMap(({ tracks }) => [...tracks.values()].flatMap(({ status }) => status ?? []));
+    const tracks = [...this.#room.participants.values()].flatMap(({ tracks }) => [...tracks.values()]);
+    const statuses = tracks.flatMap(({ status, transceiver }) => (status ? { ...status, mid: transceiver?.mid } : []));
     // Another connection counts from the start.
     const before = sample && this.#before && sample.bytesDown >= this.#before.bytesDown ? this.#before : null;
     const connection = sample && sample.rttMs !== null ? compare(before, sample, statuses) : null;

@@ -17,6 +17,7 @@ import { pairInUse } from './client/stats.js';
  * @property {number | null} upBps the browser's estimate of what the way to the server carries
  * @property {number} bytesUp
  * @property {number} bytesDown
+ * @property {Map<string, number>} pictures bytes of each picture of others, by its mid
  * @property {boolean} upLimited the own picture is made smaller for the way
  */
 
@@ -32,6 +33,7 @@ import { pairInUse } from './client/stats.js';
  * @property {boolean} upLimited
  */
 
+/** What the server says of a picture that comes, and where it comes. @typedef {{limit: string, available: number, needed: number, mid?: string | null}} Status */
 /** @typedef {{key: 'interrupted' | 'unknown' | 'lossDown' | 'lossUp' | 'delay' | 'short' | 'upLimited' | 'good', level: Level}} Judgement */
 
 /** Of the packets: from here on sound breaks; and from here on it is noticed at all. */
@@ -47,15 +49,14 @@ const REPORT_MAX = 6000;
  * What two looks at the counters tell.
  * @param {Sample | null} before
  * @param {Sample} now
- * @param {{limit: string, available: number, needed: number}[]} statuses of the pictures that come
+ * @param {Status[]} statuses of the pictures that come
  * @returns {Connection}
  */
 export function compare(before, now, statuses) {
   const seconds = before ? (now.at - before.at) / 1000 : 0;
   const [received, lost] = before ? [now.received - before.received, now.lost - before.lost] : [0, 0];
   const rate = /** @param {number} bytes */ (bytes) => (seconds > 0 && bytes >= 0 ? (bytes * 8) / seconds : null);
-  const short = statuses.filter(({ limit, available, needed }) => limit === 'bandwidth' && available > 0 && available < needed);
-  const sum = /** @param {'available' | 'needed'} name */ (name) => short.reduce((total, status) => total + status[name], 0);
+  const comes = /** @param {string} mid */ (mid) => rate((now.pictures.get(mid) ?? 0) - (before?.pictures.get(mid) ?? Infinity)) ?? 0;
   return {
     rttMs: now.rttMs,
     lossUp: now.lossUp,
@@ -63,9 +64,25 @@ export function compare(before, now, statuses) {
     upBps: now.upBps,
     sentBps: before && rate(now.bytesUp - before.bytesUp),
     receivedBps: before && rate(now.bytesDown - before.bytesDown),
-    short: short.length > 0 ? { available: sum('available'), needed: sum('needed') } : null,
+    // Without a look before nothing is known of what comes.
+    short: before && shortOf(statuses, comes),
     upLimited: now.upLimited,
   };
+}
+
+/**
+ * What the link has for the pictures that it does not carry in full. What the server calls available to one is what that one takes and all that is left over,
+ * which is there once. It does not tell the two apart, but what one takes is what comes of it.
+ * @param {Status[]} statuses
+ * @param {(mid: string) => number} comes bits per second
+ */
+function shortOf(statuses, comes) {
+  const short = statuses.filter(({ limit, available, needed }) => limit === 'bandwidth' && available > 0 && available < needed);
+  if (short.length === 0) return null;
+  const sum = /** @param {number[]} values */ (values) => values.reduce((total, value) => total + value, 0);
+  const taken = short.map(({ available, mid }) => Math.min(available, comes(mid ?? '')));
+  const left = Math.min(...short.map(({ available }, index) => available - taken[index]));
+  return { available: sum(taken) + left, needed: sum(short.map(({ needed }) => needed)) };
 }
 
 /**
@@ -100,7 +117,7 @@ export function judge(connection, interrupted) {
  */
 export function sampleOf(report, at, capped = new Set()) {
   /** @type {Sample} */
-  const sample = { at, rttMs: null, lossUp: null, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, upLimited: false };
+  const sample = { at, rttMs: null, lossUp: null, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, pictures: new Map(), upLimited: false };
   const entries = [...report.values()];
   const pair = pairInUse(entries);
   if (pair?.currentRoundTripTime !== undefined) sample.rttMs = pair.currentRoundTripTime * 1000;
@@ -112,6 +129,7 @@ export function sampleOf(report, at, capped = new Set()) {
     if (entry.type === 'inbound-rtp') {
       sample.received += entry.packetsReceived ?? 0;
       sample.lost += entry.packetsLost ?? 0;
+      if (entry.kind === 'video') sample.pictures.set(entry.mid, entry.bytesReceived ?? 0);
     } else if (entry.type === 'remote-inbound-rtp' && entry.fractionLost !== undefined && newest - entry.timestamp <= REPORT_MAX) {
       sample.lossUp = Math.max(sample.lossUp ?? 0, entry.fractionLost);
     } else if (entry.type === 'outbound-rtp' && entry.qualityLimitationReason === 'bandwidth' && entry.active !== false && !capped.has(entry.mid)) {

@@ -7,7 +7,7 @@ import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
 const jsQR = createRequire(import.meta.url)('jsqr');
-const sample = (more) => ({ at: 0, rttMs: 20, lossUp: 0, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, upLimited: false, ...more });
+const sample = (more) => ({ at: 0, rttMs: 20, lossUp: 0, received: 0, lost: 0, upBps: null, bytesUp: 0, bytesDown: 0, pictures: new Map(), upLimited: false, ...more });
 const after = (more, statuses = []) => compare(sample({}), sample({ at: 2000, received: 1000, ...more }), statuses);
 
 test('a judgement names the worst there is', () => {
@@ -35,6 +35,23 @@ test('rates come from two looks', () => {
   assert.deepEqual([sentBps, receivedBps, lossDown], [100_000, 1_000_000, 0.2]);
 });
 
+test('what the link has left over counts once, however many pictures could use it', () => {
+  const status = (mid, available) => ({ mid, limit: 'bandwidth', available, needed: 500_000 });
+  const look = (at, rates) => sample({ at, received: at, pictures: new Map(rates.map((rate, mid) => [String(mid), 7000 + (rate / 8) * (at / 1000)])) });
+  const short = (rates, statuses) => compare(look(0, rates), look(2000, rates), statuses).short;
+  // Three of 100 kbit/s each on a link of 400: each could have what is left.
+  const three = ['0', '1', '2'].map((mid) => ({ ...status(mid, 200_000), needed: 400_000 }));
+  assert.deepEqual(short([100_000, 100_000, 100_000], three), { available: 400_000, needed: 1_200_000 });
+  assert.equal(judge(compare(look(0, [100_000, 100_000, 100_000]), look(2000, [100_000, 100_000, 100_000]), three), false).level, 'poor');
+  // One of them is not shown at all, another is, and in full.
+  assert.deepEqual(short([0, 150_000, 300_000], [status('0', 50_000), status('1', 200_000), { ...status('2', 500_000), limit: 'none' }]), { available: 200_000, needed: 1_000_000 });
+  // For a moment more comes than its layer takes.
+  assert.deepEqual(short([180_000, 100_000], [status('0', 150_000), status('1', 150_000)]), { available: 250_000, needed: 1_000_000 });
+  assert.deepEqual(short([100_000], [status('0', 300_000)]), { available: 300_000, needed: 500_000 });
+  assert.deepEqual(short([100_000], [status('new', 300_000)]), { available: 300_000, needed: 500_000 });
+  assert.equal(compare(null, look(0, [100_000, 100_000]), three).short, null, 'before the second look');
+});
+
 test('the pair in use counts, and a report of a loss only as long as there are new ones', () => {
   const at = 1_700_000_000_000;
   const pair = (id, ms, bytes) => ({ type: 'candidate-pair', id, timestamp: at, nominated: true, state: 'succeeded', currentRoundTripTime: ms / 1000, bytesSent: bytes, bytesReceived: bytes });
@@ -47,6 +64,8 @@ test('the pair in use counts, and a report of a loss only as long as there are n
   assert.equal(look(pair('only', 30, 1)).rttMs, 30);
   assert.equal(look(transport, loss('muted', 0.06, 20_000), loss('live', 0.01, 1000)).lossUp, 0.01);
   assert.equal(look(transport, loss('muted', 0.06, 20_000)).lossUp, null);
+  const comes = (id, kind, bytesReceived) => ({ type: 'inbound-rtp', id, timestamp: at, kind, mid: id, bytesReceived });
+  assert.deepEqual([...look(transport, comes('4', 'audio', 1), comes('5', 'video', 2), comes('6', 'video', 3)).pictures], [['5', 2], ['6', 3]]);
 });
 
 const network = scene();
