@@ -77,7 +77,8 @@ export function compare(before, now, statuses) {
  * @param {(mid: string) => number} comes bits per second
  */
 function shortOf(statuses, comes) {
-  const short = statuses.filter(({ limit, available, needed }) => limit === 'bandwidth' && available > 0 && available < needed);
+  // What is limited by the link was measured: then 0 is nothing.
+  const short = statuses.filter(({ limit, available, needed }) => limit === 'bandwidth' && available < needed);
   if (short.length === 0) return null;
   const sum = /** @param {number[]} values */ (values) => values.reduce((total, value) => total + value, 0);
   const taken = short.map(({ available, mid }) => Math.min(available, comes(mid ?? '')));

@@ -21,6 +21,7 @@ test('a judgement names the worst there is', () => {
     [{ upLimited: true }, [], 'upLimited', 'fair'],
     [{}, [{ limit: 'bandwidth', available: 600_000, needed: 1_000_000 }], 'short', 'fair'],
     [{}, [{ limit: 'bandwidth', available: 300_000, needed: 1_000_000 }], 'short', 'poor'],
+    [{}, [{ limit: 'bandwidth', available: 0, needed: 1_000_000 }], 'short', 'poor'],
     [{}, [{ limit: 'viewport', available: 300_000, needed: 1_000_000 }], 'good', 'good'],
     // A handful of packets says nothing.
     [{ received: 20, lost: 20 }, [], 'good', 'good'],
@@ -45,6 +46,8 @@ test('what the link has left over counts once, however many pictures could use i
   assert.equal(judge(compare(look(0, [100_000, 100_000, 100_000]), look(2000, [100_000, 100_000, 100_000]), three), false).level, 'poor');
   // One of them is not shown at all, another is, and in full.
   assert.deepEqual(short([0, 150_000, 300_000], [status('0', 50_000), status('1', 200_000), { ...status('2', 500_000), limit: 'none' }]), { available: 200_000, needed: 1_000_000 });
+  // For one of two there is nothing.
+  assert.deepEqual(short([400_000, 0], [status('0', 400_000), status('1', 0)]), { available: 400_000, needed: 1_000_000 });
   // For a moment more comes than its layer takes.
   assert.deepEqual(short([180_000, 100_000], [status('0', 150_000), status('1', 150_000)]), { available: 250_000, needed: 1_000_000 });
   assert.deepEqual(short([100_000], [status('0', 300_000)]), { available: 300_000, needed: 500_000 });
