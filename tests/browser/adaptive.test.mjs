@@ -39,11 +39,11 @@ function knowSocket() {
   return window.testFrames.socket !== null;
 }
 
-/** Runs in the page: from now on it does not hear what the server itself finds of its layers. */
-function hearNoLayers() {
+/** Runs in the page: from now on it does not hear what the server itself finds of its layers, or of something else. */
+function hearNoLayers(what = 'published_layers') {
   const { socket } = window.testFrames;
   const { onmessage } = socket;
-  socket.onmessage = (event) => event.isTrusted && event.data.includes('published_layers') ? undefined : onmessage.call(socket, event);
+  socket.onmessage = (event) => event.isTrusted && event.data.includes(what) ? undefined : onmessage.call(socket, event);
 }
 
 for (const kind of ['chromium', 'firefox']) {
@@ -275,4 +275,49 @@ adaptive.test('a tile says to whoever looks why its picture is as it is', async 
   // From the title of the room, where the focus is on entry, all controls come before the pictures.
   for (let presses = 0; presses < 40 && !(await focused()); presses++) await page.keyboard.press('Tab');
   await until('the line to be there for the keyboard', async () => (await focused()) && (await opacity()) === '1');
+});
+
+adaptive.test('what was said of a picture counts no more while it is muted', async () => {
+  const publisher = await adaptive.join(await adaptive.browser(), 'muted', 0);
+  const viewer = await adaptive.join(await adaptive.browser(), 'muted', 1);
+  await viewer.sees(publisher);
+  const { page } = viewer;
+  await page.evaluate(recordFrames);
+  await until('the socket', () => page.evaluate(knowSocket));
+  await page.evaluate(hearNoLayers, 'track_status');
+  const track = await cameraOf(viewer, publisher);
+  const layer = (width, height) => ({ rid: 'h', spatial: 0, temporal: 2, width, height });
+  const status = { wanted: layer(1280, 720), shown: layer(640, 360), limit: 'bandwidth', needed: 1_700_000, available: 600_000 };
+  const tell = (message) => receive(page, { track, ...message });
+  const seen = () =>
+    page.evaluate(
+      (owner, id, selector) => ({
+        status: window.switchyard.room.participants.get(owner).tracks.get(id).status,
+        line: document.querySelector(`${selector} .quality`).textContent,
+        events: window.testStatuses,
+      }),
+      publisher.id,
+      track,
+      viewer.tileOf(publisher),
+    );
+  const toolbar = (text) => until(`the toolbar to say ${text}`, () => page.$eval('#open-network', ({ ariaLabel }, wanted) => ariaLabel === `Your connection: ${wanted}` || { error: ariaLabel }, text), 20_000);
+  await page.evaluate(() => {
+    window.testStatuses = 0;
+    window.switchyard.room.on('trackstatus', () => (window.testStatuses += 1));
+  });
+  await tell({ type: 'track_status', ...status });
+  assert.deepEqual((await seen()).status, status);
+  await toolbar('It has 600 kbit/s of the 1.7 Mbit/s that the pictures need.');
+
+  await tell({ type: 'track_muted', muted: true });
+  const { events } = await seen();
+  // What a server says nevertheless is what it has said when the picture comes back.
+  const late = { ...status, needed: 1_600_000 };
+  await tell({ type: 'track_status', ...late });
+  assert.deepEqual(await seen(), { status: null, line: '', events });
+  await toolbar('It carries everything.');
+
+  await tell({ type: 'track_muted', muted: false });
+  assert.deepEqual((await seen()).status, late);
+  await toolbar('It has 600 kbit/s of the 1.6 Mbit/s that the pictures need.');
 });

@@ -26,7 +26,7 @@
  * @property {{speakers: {participant: string, track: string, level: number}[]}} activespeakers
  * @property {{participant: RemoteParticipant, track: RemoteTrack, rid: string | null, temporal: number | null}} layerchanged
  * @property {{participant: RemoteParticipant, track: RemoteTrack, status: import('./protocol.js').TrackStatus}} trackstatus what is shown of it and why
- *   not more; also `track.status`
+ *   not more, unless it is muted; also `track.status`
  * @property {{track: LocalTrack}} localtrackupdated published (again), unpublished, muted or replaced
  * @property {import('./protocol.js').Permissions} permissionschanged what we may do is another thing now; what goes beyond it has ended
  * @property {{metadata?: string, locked?: boolean, lobby?: boolean}} roomupdated

@@ -127,8 +127,8 @@ export class Roster {
         return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
       case 'track_status': {
         const { wanted, shown, limit, needed, available } = message;
-        track.status = { wanted, shown, limit, needed, available };
-        return this.#emit('trackstatus', { participant, track, status: track.status });
+        track.said = { wanted, shown, limit, needed, available };
+        return track.muted ? undefined : this.#emit('trackstatus', { participant, track, status: track.said });
       }
       default:
         return undefined;
@@ -199,7 +199,7 @@ export class Roster {
       const key = `${mid} ${track}`;
       const moved = track && before.has(key) !== now.has(key) ? this.track(track) : undefined;
       // A status is one of a slot.
-      if (moved) moved.status = null;
+      if (moved) moved.said = null;
     }
     this.#bindings = bindings;
     this.applyBindings();

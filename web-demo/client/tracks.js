@@ -42,8 +42,8 @@ export class RemoteTrack {
   unavailable = null;
   /** The simulcast layer that flows, if the server said. @type {string | null} */
   layer = null;
-  /** What is shown of it and why not more, once the server said. @type {TrackStatus | null} */
-  status = null;
+  /** The status as the server said it last. @type {TrackStatus | null} */
+  said = null;
 
   /**
    * @param {TrackInfo} info
@@ -66,6 +66,11 @@ export class RemoteTrack {
 
   get subscribed() {
     return this.mediaStreamTrack !== null;
+  }
+
+  /** What is shown of it and why not more, once the server said; null while it is muted, when nothing comes whatever the link carries. */
+  get status() {
+    return this.muted ? null : this.said;
   }
 }
 
