@@ -162,11 +162,10 @@ export class Roster {
   #updateParticipant(id, changes) {
     const participant = this.participants.get(id);
     if (!participant) return;
-    const { state, name, metadata, attributes, moderator, hand, status } = { ...participant, ...changes };
-    const now = { state, name, metadata, attributes, moderator, hand, status };
-    const changed = Object.entries(now).some(([key, value]) => JSON.stringify(value) !== JSON.stringify(participant[/** @type {keyof typeof now} */ (key)]));
-    Object.assign(participant, now);
-    if (changed) this.#emit('participantupdated', { participant });
+    const fields = /** @type {const} */ (['state', 'name', 'metadata', 'attributes', 'moderator', 'hand', 'status']);
+    const changed = fields.filter((field) => field in changes && JSON.stringify(changes[field]) !== JSON.stringify(participant[field]));
+    for (const field of changed) Object.assign(participant, { [field]: changes[field] });
+    if (changed.length > 0) this.#emit('participantupdated', { participant });
   }
 
   /**
