@@ -1,9 +1,15 @@
 /** A page says what it shows, sends only what is watched, and tells people why a picture is as it is. */
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ridsOf } from './lib/flow.mjs';
 import { receive, recordFrames, settingsOf } from './lib/frames.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
+
+/** Chromium needs time to find the bandwidth of the largest layer. */
+const RAMP_MS = 60_000;
+/** Several times what a page waits before it tells of another size. */
+const SETTLED_MS = 500;
 
 const adaptive = scene();
 
@@ -25,11 +31,12 @@ function settled(viewer, track, what, condition) {
   });
 }
 
-/** The size of the element that shows the track, in device pixels. */
+/** The size of the whole picture of 16:9 that covers the tile, in device pixels. */
 function sizeOf(viewer, selector) {
   return viewer.page.evaluate((found) => {
     const { width, height } = document.querySelector(found).getBoundingClientRect();
-    return { width: Math.ceil(width * devicePixelRatio), height: Math.ceil(height * devicePixelRatio) };
+    const pixels = (length) => Math.ceil(length * devicePixelRatio);
+    return { width: pixels(Math.max(width, (height * 16) / 9)), height: pixels(Math.max(height, (width * 9) / 16)) };
   }, selector);
 }
 
@@ -57,7 +64,7 @@ for (const kind of ['chromium', 'firefox']) {
     const tile = viewer.tileOf(publisher);
 
     await viewer.page.setViewport({ width: 500, height: 400 });
-    const small = await settled(viewer, track, 'the small size', ({ width }) => width > 0 && width < 500);
+    const small = await settled(viewer, track, 'the small size', ({ width }) => width > 0 && width < 600);
     assert.deepEqual({ width: small.width, height: small.height }, await sizeOf(viewer, tile));
 
     await viewer.page.evaluate((selector) => (document.querySelector(selector).style.display = 'none'), tile);
@@ -89,6 +96,55 @@ for (const kind of ['chromium', 'firefox']) {
 
     const frames = (await settingsOf(viewer.page, track)).length;
     assert.ok(frames < 30, `${frames} messages`);
+  });
+
+  adaptive.test(`${kind} wants a picture that its tile crops as large as the whole of it is`, async () => {
+    const room = `cropped-${kind}`;
+    const publisher = await adaptive.join(await adaptive.browser(), room, 0, { width: 1280, height: 720 });
+    const viewer = await adaptive.join(await adaptive.browser(kind), room, 1);
+    await viewer.sees(publisher);
+    const { page } = viewer;
+    await page.evaluate(recordFrames);
+    const track = await cameraOf(viewer, publisher);
+    await page.setViewport({ width: 1200, height: 1000 });
+    // The page lays its tiles out once more, and this test does so after it.
+    await settled(viewer, track, 'the size in the new window', ({ height }) => height > 800);
+    const shows = (style) => page.evaluate((selector, text) => (document.querySelector(selector).style = text), viewer.tileOf(publisher), style);
+    const wants = (what, size) => settled(viewer, track, what, ({ width, height }) => width === size[0] && height === size[1]);
+    await shows('width: 585px; height: 780px');
+    await wants('what covers it', [1387, 780]);
+    // The layer of 640 is wide enough, but not high enough.
+    await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
+    await shows('width: 900px; height: 300px');
+    await wants('what covers it', [900, 507]);
+
+    // The layers of a camera need not be of the same shape to a pixel; of a picture that shows all of itself the element counts.
+    const resized = (width, height, fit) =>
+      page.evaluate(
+        (id, size, objectFit) => {
+          const video = document.querySelector('#test-video') ?? document.body.appendChild(document.createElement('video'));
+          if (!video.id) window.switchyard.room.attach(id, video);
+          Object.assign(video, { id: 'test-video' });
+          Object.assign(video.style, { position: 'fixed', inset: '0', width: '585px', height: '780px', objectFit });
+          Object.defineProperties(video, { videoWidth: { value: size[0], configurable: true }, videoHeight: { value: size[1], configurable: true } });
+          video.dispatchEvent(new Event('resize'));
+        },
+        track,
+        [width, height],
+        fit,
+      );
+    await shows('display: none');
+    await resized(683, 384, 'cover');
+    await wants('what covers it', [1387, 780]);
+    const { length } = await settingsOf(page, track);
+    await resized(341, 192, 'cover');
+    await pause(SETTLED_MS);
+    assert.equal((await settingsOf(page, track)).length, length, 'another layer is no reason to want another');
+    await resized(341, 192, 'contain');
+    await wants('the size of the element', [585, 780]);
+    await resized(192, 341, 'cover');
+    // 9:16, but for the steps in which shapes are told apart.
+    await wants('what covers it of an upright picture', [585, 1053]);
   });
 
   adaptive.test(`${kind} sends the layers that somebody watches, and no others`, async (t) => {

@@ -20,6 +20,8 @@
 /** A list that is scrolled through, or a window that is dragged larger, is one message in this time. */
 const SETTLE_MS = 100;
 const PIXELS_MAX = 65535;
+/** Width by height is rounded to such parts: layers of one picture may differ by a pixel, and another layer is no reason to want another. */
+const SHAPES = 36;
 
 export class Viewport {
   /** @type {Map<Element, Watched>} */
@@ -29,9 +31,9 @@ export class Viewport {
   #timer = 0;
   #send;
   #knows;
-  #sizes = new ResizeObserver((entries) => this.#resized(entries));
-  #sights = new IntersectionObserver((entries) => this.#moved(entries));
-  #changed = () => this.#note();
+  #sizes = new ResizeObserver((entries) => this.#measure(entries));
+  #sights = new IntersectionObserver((entries) => this.#measure(entries));
+  #listening = new AbortController();
 
   /**
    * @param {(tracks: TrackSetting[]) => void} send
@@ -40,8 +42,9 @@ export class Viewport {
   constructor(send, knows) {
     this.#send = send;
     this.#knows = knows;
-    for (const type of ['visibilitychange', 'enterpictureinpicture', 'leavepictureinpicture']) {
-      document.addEventListener(type, this.#changed);
+    // The last one is a video's that has another size now, and does not bubble.
+    for (const type of ['visibilitychange', 'enterpictureinpicture', 'leavepictureinpicture', 'resize']) {
+      document.addEventListener(type, () => this.#note(), { capture: true, signal: this.#listening.signal });
     }
   }
 
@@ -82,41 +85,24 @@ export class Viewport {
     this.#sizes.disconnect();
     this.#sights.disconnect();
     this.#watched.clear();
-    for (const type of ['visibilitychange', 'enterpictureinpicture', 'leavepictureinpicture']) {
-      document.removeEventListener(type, this.#changed);
-    }
+    this.#listening.abort();
   }
 
-  /** @param {ResizeObserverEntry[]} entries */
-  #resized(entries) {
-    for (const { target, contentRect } of entries) this.#measure(target, contentRect);
-    this.#note();
-  }
-
-  /** @param {IntersectionObserverEntry[]} entries */
-  #moved(entries) {
-    for (const { target, isIntersecting, boundingClientRect } of entries) {
+  /** @param {{target: Element, contentRect?: DOMRectReadOnly, boundingClientRect?: DOMRectReadOnly, isIntersecting?: boolean}[]} entries of either observer */
+  #measure(entries) {
+    for (const { target, contentRect, boundingClientRect, isIntersecting } of entries) {
       const watched = this.#watched.get(target);
-      if (watched) watched.intersecting = isIntersecting;
-      this.#measure(target, boundingClientRect);
+      const { width, height } = /** @type {DOMRectReadOnly} */ (contentRect ?? boundingClientRect);
+      if (watched) Object.assign(watched, { width, height, intersecting: isIntersecting ?? watched.intersecting });
     }
     this.#note();
-  }
-
-  /**
-   * @param {Element} element
-   * @param {DOMRectReadOnly} rect
-   */
-  #measure(element, { width, height }) {
-    const watched = this.#watched.get(element);
-    if (watched) Object.assign(watched, { width, height });
   }
 
   #note() {
     const news = this.#news();
     const appears = news.some(({ track, paused }) => !paused && this.#told.get(track)?.paused !== false);
     if (appears) this.#flush();
-    else if (news.length > 0 && this.#timer === 0) this.#timer = window.setTimeout(() => this.#flush(), SETTLE_MS);
+    else if (news.length > 0 && this.#timer === 0) this.#timer = setTimeout(() => this.#flush(), SETTLE_MS);
   }
 
   #flush() {
@@ -132,8 +118,8 @@ export class Viewport {
   #news() {
     for (const track of this.#told.keys()) if (!this.#knows(track)) this.#told.delete(track);
     const tracks = new Set([...[...this.#watched.values()].map(({ track }) => track), ...this.#told.keys()]);
-    const settings = [...tracks].filter((track) => this.#knows(track)).map((track) => this.#settingOf(track));
-    return settings.filter((setting) => setting !== null).filter((setting) => !same(setting, this.#told.get(setting.track)));
+    const settings = [...tracks].filter(this.#knows).flatMap((track) => this.#settingOf(track) ?? []);
+    return settings.filter((setting) => JSON.stringify(setting) !== JSON.stringify(this.#told.get(setting.track)));
   }
 
   /**
@@ -144,7 +130,7 @@ export class Viewport {
   #settingOf(track) {
     const elements = [...this.#watched].filter(([, watched]) => watched.track === track);
     if (elements.length > 0 && elements.every(([, { intersecting }]) => intersecting === undefined)) return null;
-    const seen = elements.filter(([element, watched]) => isSeen(element, watched)).map(([, watched]) => watched);
+    const seen = elements.filter(([element, watched]) => isSeen(element, watched)).map(([element, watched]) => ({ ...watched, ...wholeOf(element, watched) }));
     if (seen.length === 0) return { track, paused: true };
     const largest = seen.reduce((best, one) => (one.width * one.height > best.width * best.height ? one : best));
     const high = seen.some(({ priority }) => priority === 'high');
@@ -164,15 +150,19 @@ function isSeen(element, { intersecting, width, height }) {
   return intersecting === true && !document.hidden && width > 0 && height > 0;
 }
 
-/** @param {number} pixels */
-function devicePixels(pixels) {
-  return Math.min(PIXELS_MAX, Math.ceil(pixels * window.devicePixelRatio));
+/**
+ * The size of the whole picture, of which an element that it covers shows a part.
+ * @param {Element} element
+ * @param {Watched} watched
+ */
+function wholeOf(element, { width, height }) {
+  const video = /** @type {HTMLVideoElement} */ (element.querySelector('video') ?? element);
+  // NaN before there is a picture, and of what is no video.
+  const shape = getComputedStyle(video).objectFit === 'cover' ? Math.round((SHAPES * video.videoWidth) / video.videoHeight) / SHAPES : 0;
+  return shape > 0 && { width: Math.max(width, height * shape), height: Math.max(height, width / shape) };
 }
 
-/**
- * @param {TrackSetting} one
- * @param {TrackSetting | undefined} other
- */
-function same(one, other) {
-  return JSON.stringify(one) === JSON.stringify(other);
+/** @param {number} pixels */
+function devicePixels(pixels) {
+  return Math.min(PIXELS_MAX, Math.ceil(pixels * devicePixelRatio));
 }
