@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { outboundOf, ridsOf } from './lib/flow.mjs';
+import { recordFrames } from './lib/frames.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
 
@@ -72,6 +73,16 @@ adaptive.test('a small layer comes and goes without the large one beginning anew
   await shows(small, 'display: none');
   await large.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
   await sends(publisher, ['f']);
+  /** Where the publisher takes its uplink for a limit: in its browser's counters, in what the client library makes of them, and in the toolbar. Its processor may be one. */
+  const limits = () =>
+    publisher.page.evaluate(async () => {
+      const { room } = window.switchyard;
+      const { id, transceiver } = [...room.localTracks].find(({ source }) => source === 'camera');
+      const encodings = [...(await transceiver.sender.getStats()).values()].filter(({ type }) => type === 'outbound-rtp');
+      const limited = encodings.flatMap(({ rid, qualityLimitationReason }) => (qualityLimitationReason === 'bandwidth' ? [rid] : []));
+      return { limited, read: (await room.getStats(id)).limitation === 'bandwidth', shown: /picture in full/.test(document.querySelector('#open-network').ariaLabel) };
+    });
+  await publisher.page.evaluate(recordFrames);
   const counters = async () => Object.fromEntries((await outboundOf(publisher)).map((one) => [one.rid, one]));
   const keyframes = [];
   for (let turn = 0; turn < 2; turn++) {
@@ -90,7 +101,10 @@ adaptive.test('a small layer comes and goes without the large one beginning anew
     for (const rid of ['q', 'h']) assert.equal(after[rid].bytesSent, rests[rid].bytesSent, `${rid} sends nothing`);
     assert.ok(after.f.framesEncoded > rests.f.framesEncoded);
     assert.deepEqual(Object.values(after).map(({ active }) => active), [true, true, true], 'none of them was ended');
+    assert.deepEqual(await limits(), { limited: [], read: false, shown: false }, 'one that rests is not limited');
   }
   t.diagnostic(`keyframes of the large one when the small one went: ${keyframes.join(', ')}`);
   assert.deepEqual(keyframes, [0, 0]);
+  const told = await publisher.page.evaluate(() => window.testFrames.sent.filter(({ type, reason }) => type === 'track_limited' && reason === 'bandwidth'));
+  assert.deepEqual(told, []);
 });
