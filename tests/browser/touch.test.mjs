@@ -165,14 +165,23 @@ phone.test('a tap on a tile shows what can be done with it, the next one keeps i
   const tile = ada.tileOf(carl);
   const sizeOf = (selector) => ada.page.$eval(selector, (one) => one.clientWidth * one.clientHeight);
   const pinned = () => ada.page.$eval(tile, (one) => one.classList.contains('pinned'));
-  const opacity = () => ada.page.$eval(`${tile} .pin`, (pin) => getComputedStyle(pin).opacity);
+  const opacityOf = (part) => ada.page.$eval(`${tile} ${part}`, (one) => getComputedStyle(one).opacity);
+  const opacity = () => opacityOf('.pin');
+  const explained = (wanted) =>
+    until(`${wanted ? 'the' : 'no'} line about the picture`, async () => {
+      const found = [await opacityOf('.quality'), await textOf(ada, `${tile} .quality`)];
+      return (wanted ? found[0] === '1' && /^640×360.* · /.test(found[1]) : found[0] === '0') || { error: found.join() };
+    });
   const before = await sizeOf(tile);
   // Where the button is, though nobody sees it yet.
   await tap(`${tile} .pin`);
   await until('the button', async () => (await opacity()) === '1');
+  await explained(true);
+  assert.equal(await whole(`${tile} .quality`), true);
   assert.equal(await pinned(), false, 'what was not to be seen was not meant');
   await tap(tile, { at: 0.6 });
   await until('no button', async () => (await opacity()) === '0');
+  await explained(false);
   // Elsewhere: two taps at one place are a double click.
   await tap(tile, { at: 0.4 });
   await until('the button', async () => (await opacity()) === '1');
