@@ -247,6 +247,7 @@ export const GERMAN = {
   'Please enter your name, so that the others know who you are.': 'Bitte gib deinen Namen ein, damit die anderen wissen, wer du bist.',
   '{size} of {best}': '{size} von {best}',
   'The best there is': 'Besser geht es nicht',
+  'The publisher': 'Wer sendet',
   'Your connection does not carry more': 'Deine Leitung trägt nicht mehr',
   'Your connection has {available} of the {needed} Mbit/s that this needs': 'Deine Leitung hat {available} von {needed} Mbit/s, die nötig wären',
   'Shown small': 'Klein gezeigt',

@@ -77,6 +77,13 @@ export class Player {
     this.#showLayers();
   }
 
+  /** @param {string} text what of the picture is shown, and why not more @param {boolean} serious it stands beside the buttons, too */
+  setReason(text, serious) {
+    select('quality').title = text;
+    element('reason').textContent = text;
+    element('reason').hidden = !serious;
+  }
+
   /** @param {number | null} milliseconds null: not known, and nothing is shown */
   setDelay(milliseconds) {
     element('delay').hidden = milliseconds === null || this.#video.paused;

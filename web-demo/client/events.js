@@ -51,6 +51,7 @@
  * @property {{stats: import('./stats.js').TrackStats}} stats once a second while connected: of the picture, else of the sound
  * @property {{stream: MediaStream}} stream watching: what to play, anew after every reconnect
  * @property {{layers: Layer[]}} layers watching: what can be chosen now, best first; fewer than two are no choice
+ * @property {{status: import('./protocol.js').TrackStatus}} status watching: what of the picture is shown, and why not more
  * @property {{flowing: boolean}} flow watching: whether anything comes
  * @property {{reason: string, message: string}} closed the end: no reconnect follows
  */

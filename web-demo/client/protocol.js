@@ -100,7 +100,7 @@
  * @property {LayerName | null} shown what comes now
  * @property {TrackLimit} limit what keeps the track from its best
  * @property {number} needed bits per second, of `wanted`
- * @property {number} available bits per second, for this track; 0: not measured
+ * @property {number} available bits per second, for this track and not for others at once; 0: the link has nothing for it
  */
 
 /** @typedef {{type: 'track_status', track: string} & TrackStatus} TrackStatusMessage */

@@ -12,6 +12,7 @@ import { DelayReader } from './delay.js';
 import { Stream } from './stream.js';
 
 /** @typedef {import('./events.js').Layer} Layer */
+/** @typedef {import('./protocol.js').TrackStatus} TrackStatus */
 
 /** A picture of a camera that is off comes once a second: longer without any packet is a pause. */
 const SILENCE_MS = 2500;
@@ -75,6 +76,7 @@ export class Viewer extends Stream {
       active: () => this.#setActive(true),
       inactive: () => this.#setActive(false),
       layers: (/** @type {Record<string, Layer[]>} */ data) => this.#setLayers(data),
+      status: (/** @type {TrackStatus} */ status) => this.emit('status', { status }),
     };
   }
 
