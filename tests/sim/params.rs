@@ -49,18 +49,25 @@ fn video_codec(payload_type: u8, codec: Codec) -> ReceiveCodec {
     }
 }
 
+fn audio_codec(payload_type: u8, codec: Codec) -> ReceiveCodec {
+    ReceiveCodec {
+        payload_type,
+        rtx_payload_type: None,
+        codec,
+        clock_rate: 48_000,
+        feedback: Feedback { transport_cc: true, ..Default::default() },
+    }
+}
+
 pub(crate) fn audio_params(number: u32) -> ProducerParams {
     ProducerParams {
         kind: MediaKind::Audio,
         mid: Some("1".into()),
         encodings: vec![EncodingParams::default()],
-        codecs: vec![ReceiveCodec {
-            payload_type: publisher::OPUS,
-            rtx_payload_type: None,
-            codec: Codec::Opus,
-            clock_rate: 48_000,
-            feedback: Feedback { transport_cc: true, ..Default::default() },
-        }],
+        codecs: vec![
+            audio_codec(publisher::OPUS, Codec::Opus),
+            audio_codec(publisher::OPUS_RED, Codec::Red),
+        ],
         fec: None,
         number,
         paused: false,

@@ -24,6 +24,7 @@ pub(crate) const AV1: u8 = 45;
 pub(crate) const RED: u8 = 116;
 pub(crate) const ULPFEC: u8 = 118;
 pub(crate) const OPUS: u8 = 111;
+pub(crate) const OPUS_RED: u8 = 63;
 
 /// MID and RID stand on packets of the first seconds only: senders stop once feedback came.
 const LABELLED: Micros = 2 * SECOND;
@@ -54,6 +55,16 @@ pub(crate) struct Publisher {
     /// Probes: padding on RTX and packets on an SSRC that nobody announced, with every second frame.
     pub(crate) probes: bool,
     probe_seq: u64,
+}
+
+/// RFC 2198, section 3: what came 20 ms before, and what is new.
+fn red(before: &[u8], payload: &[u8]) -> Vec<u8> {
+    if before.is_empty() {
+        return [&[OPUS], payload].concat();
+    }
+    let ticks = (AUDIO_FRAME * 48 / 1000) as u32;
+    let block = u32::from(0x80 | OPUS) << 24 | ticks << 10 | before.len() as u32;
+    [&block.to_be_bytes(), &[OPUS][..], before, payload].concat()
 }
 
 impl Publisher {
@@ -141,7 +152,11 @@ impl Publisher {
         let mut payload = vec![0xf8; audio.bytes + (audio.number % 7) as usize];
         stamp.write(&mut payload);
         audio.number += 1;
-        let mut packet = packet(OPUS, audio.seq, audio.ssrc, payload);
+        let (format, payload) = match &mut audio.before {
+            Some(before) => (OPUS_RED, red(&std::mem::replace(before, payload.clone()), &payload)),
+            None => (OPUS, payload),
+        };
+        let mut packet = packet(format, audio.seq, audio.ssrc, payload);
         packet.header.timestamp = audio.timestamp_offset.wrapping_add((now * 48 / 1000) as u32);
         extend(&mut packet, ids::AUDIO_LEVEL, &[0x80 | audio.level]);
         if now < audio.since + LABELLED

@@ -1,7 +1,11 @@
 //! Audio under loss: RED for who can read it, NACK for who asks.
 
 use crate::net::{Link, MS, Micros, Path, SECOND};
+use crate::params::mapping;
 use crate::world::{SlotSpec, Tracks, World};
+use crate::{publisher, subscriber};
+use sfu_core::Command;
+use sfu_core::params::Binding;
 
 /// Somebody speaks; somebody listens behind a link that loses so much.
 fn call(loss: f64, nacks: bool, seed: u64) -> (World, usize, usize) {
@@ -68,6 +72,38 @@ fn the_pauses_of_dtx_stay_pauses() {
                 assert_eq!((slot.asked, slot.redundant), (0, 0));
             }
             true => assert!(slot.redundant > 50 && came * 100 > sent as usize * 97),
+        }
+    }
+}
+
+/// What the publisher repeats goes through to who can read it, with their numbers of the formats inside; the others get what is new of it.
+#[test]
+fn a_publishers_red_is_kept_for_some_and_taken_off_for_others() {
+    for (reads, loss) in [(true, 0.0), (true, 0.03), (false, 0.0)] {
+        let (mut world, publisher, subscriber) = call(loss, false, 7);
+        world.publishers[publisher].audio().before = Some(Vec::new());
+        let red = mapping(publisher::OPUS_RED, subscriber::RED, None, false);
+        let opus = mapping(publisher::OPUS, subscriber::OPUS, None, false);
+        let payload_types = if reads { vec![red, opus] } else { vec![opus] };
+        let producer = World::audio_of(publisher);
+        let consumer = World::consumer(subscriber, 0);
+        let binding = Some(Binding { producer, payload_types });
+        world.command(Command::BindConsumer { consumer, binding });
+        world.run_seconds(20);
+        let sent = world.publishers[publisher].audio().number;
+        let slot = &world.subscribers[subscriber].slots[0];
+        let came = slot.frames.values().filter(|frame| frame.complete.is_some()).count();
+        let size = slot.came.iter().map(|(_, bytes)| bytes).sum::<usize>() / slot.came.len();
+        let line = format!(
+            "reads {reads}, {loss}: {came} of {sent}, {} repeated, {size} bytes each",
+            slot.redundant
+        );
+        println!("{line}");
+        assert!(came as f64 > 0.994 * f64::from(sent), "{line}");
+        match reads {
+            true => assert!(slot.redundant as f64 > 0.9 * f64::from(sent), "{line}"),
+            // Nothing but what is new: about 100 bytes, and headers.
+            false => assert!(slot.redundant == 0 && size < 170, "{line}"),
         }
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Audio {
     pub(crate) quiet: bool,
     /// Of a packet's payload, and up to six more.
     pub(crate) bytes: usize,
+    /// Each packet repeats the one before (RED, RFC 2198), which is this.
+    pub(crate) before: Option<Vec<u8>>,
     pub(crate) since: Micros,
     pub(crate) seq: u64,
     pub(crate) timestamp_offset: u32,
@@ -160,6 +162,7 @@ impl Audio {
             dtx: false,
             quiet: false,
             bytes: 70,
+            before: None,
             since: 0,
             seq: rng.random_range(0..0x8000),
             timestamp_offset: rng.random(),

@@ -6,8 +6,8 @@ use super::start::{SEEDS, setups};
 use crate::net::{Link, MS, SECOND};
 use crate::tap::Sent;
 use crate::world::{Tracks, World};
-use sfu_core::Event;
 use sfu_core::params::Demand;
+use sfu_core::{Event, Limit};
 
 #[test]
 fn hidden_tiles_cost_nothing() {
@@ -134,12 +134,20 @@ fn the_pinned_slot_is_served_first() {
 /// OBS lists the largest encoding first: everybody would be shown the smallest, as the best that there is.
 #[test]
 fn encodings_from_the_largest_to_the_lowest_are_noticed() {
-    for (rates, told) in [([1_700_000, 1_100_000, 500_000], 1), (LAYERS, 0)] {
+    let [low, middle, high] = [(320, 180), (640, 360), (1280, 720)];
+    let falling = [1_700_000, 1_100_000, 500_000];
+    for (sizes, rates, told) in [
+        ([high, middle, low], falling, 1),
+        // An uplink without room.
+        ([low, middle, high], falling, 0),
+        ([low, middle, high], LAYERS, 0),
+    ] {
         let mut meeting = Meeting::new(Setup::new(1, 40 * MS));
         let video = meeting.world.publishers[0].video();
-        for (index, rate) in rates.into_iter().enumerate() {
+        for (index, (rate, size)) in rates.into_iter().zip(sizes).enumerate() {
             video.set_bitrate(index, rate);
-            video.layers[index].active = true;
+            let layer = &mut video.layers[index];
+            (layer.active, layer.keyframe, layer.size) = (true, true, size);
         }
         meeting.join(Link::new(50_000_000));
         // It sends all of them, whatever it is told.
@@ -149,6 +157,27 @@ fn encodings_from_the_largest_to_the_lowest_are_noticed() {
         let reversed = meeting.world.events.iter().filter(|(_, event)| {
             matches!(event, Event::EncodingsReversed { producer } if *producer == World::video_of(0))
         });
-        assert_eq!(reversed.count(), told, "{rates:?}");
+        assert_eq!(reversed.count(), told, "{rates:?} {sizes:?}");
     }
+}
+
+/// The larger picture flows for others; it is shown from its next keyframe on, and until then that is the cause.
+#[test]
+fn who_waits_for_a_keyframe_is_told_so() {
+    let mut meeting = Meeting::new(Setup { company: true, ..Setup::new(1, 40 * MS) });
+    let viewer = meeting.join(Link::new(20_000_000));
+    let sized = |width, height| Demand { width, height, ..Demand::default() };
+    meeting.demand(viewer, 0, sized(320, 180));
+    meeting.run_seconds(4);
+    let from = meeting.world.events.len();
+    meeting.demand(viewer, 0, sized(1280, 720));
+    meeting.run_seconds(2);
+    let own = World::consumer(meeting.viewers[viewer].subscriber, 0);
+    let limits = meeting.world.events[from..].iter().filter_map(|(_, event)| match event {
+        Event::ConsumerStatus { consumer, status } if *consumer == own => Some(status.limit),
+        _ => None,
+    });
+    let limits: Vec<Limit> = limits.collect();
+    assert_eq!(limits.first(), Some(&Limit::WaitingKeyframe), "{limits:?}");
+    assert_eq!(limits.last(), Some(&Limit::None), "{limits:?}");
 }
