@@ -7,7 +7,7 @@ import { number, t } from './language.js';
 import { Refusal } from './server-api.js';
 import { bits } from './stats-overlay.js';
 
-/** @typedef {{kind: string, limit: string, measured: number | null}} Received */
+/** @typedef {{kind: string, muted: boolean, limit: string | null, measured: number | null}} Received */
 /** @typedef {{source: string, layers: string[], watched: string[], limited: string}} Published */
 
 /**
@@ -129,8 +129,8 @@ function rowOf({ participant, name, rtt_ms: rtt, bandwidth, tracks, published })
   ];
 }
 
-/** What holds how many pictures back. @param {Received[]} tracks */
+/** What holds how many pictures back; a camera that is off is no such picture. @param {Received[]} tracks */
 function limitsOf(tracks) {
-  const found = tracks.filter(({ kind, limit }) => kind === 'video' && limit in LIMITS).map(({ limit }) => LIMITS[limit]);
+  const found = tracks.flatMap(({ kind, muted, limit }) => (kind === 'video' && !muted && limit && limit in LIMITS ? LIMITS[limit] : []));
   return [...new Set(found)].map((word) => `${word} (${found.filter((one) => one === word).length})`).join(', ');
 }

@@ -215,6 +215,7 @@ impl Room {
             muted: publish.is_some_and(|publish| publish.muted),
             encrypted: publish.is_some_and(|publish| publish.encrypted),
             layers: track::layers(&section, &rids),
+            ordered: !rids.is_empty(),
             sizes: publish.map(|publish| track::sizes(&publish.layers)).unwrap_or_default(),
             limited: PublisherLimit::None,
             watched: None,
@@ -227,10 +228,14 @@ impl Room {
         id
     }
 
-    /// The encodings of a track turned out to be listed from the largest to the lowest.
+    /// The encodings of a track turned out to be listed from the largest to the lowest. Whoever says in `publish` which they are lists the lowest first.
     pub(super) fn turn_round(&mut self, producer: ProducerId) {
         let track = self.tracks.values_mut().find(|track| track.producer == producer);
-        let Some(track) = track.filter(|track| track.layers.len() > 1) else { return };
+        let Some(track) = track.filter(|track| track.layers.len() > 1 && !track.ordered) else {
+            return;
+        };
+        // Once: an uplink that is short of room may look like that, too.
+        track.ordered = true;
         let order = track.layers.iter().rev().cloned().collect();
         let (owner, mid, section) = (track.owner, track.mid.clone(), track.section.clone());
         let transport = self.participants.get(&owner).and_then(|owner| owner.transport.as_ref());
@@ -335,11 +340,12 @@ impl Room {
             let producer = track.producer;
             self.media(Command::PauseProducer { producer, paused: muted });
             self.reconcile_choices();
+            // Nobody is to take what was said of a muted track for that of one that is not.
+            self.tell_muted(id);
             self.send_to_others(
                 from,
                 ServerMessage::TrackMuted { participant: from, track: id, muted },
             );
-            self.tell_muted(id);
         }
         Ok(())
     }

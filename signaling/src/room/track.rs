@@ -23,6 +23,8 @@ pub(crate) struct Track {
     pub(crate) encrypted: bool,
     /// Encodings by rid, lowest first; empty without simulcast.
     pub(crate) layers: Vec<String>,
+    /// The publisher said which of them is the lowest, or it was found out.
+    pub(super) ordered: bool,
     /// Width and height that were announced for encodings.
     pub(super) sizes: Vec<(String, (u16, u16))>,
     /// What keeps its quality down at the publisher.

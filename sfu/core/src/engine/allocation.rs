@@ -138,7 +138,8 @@ impl Engine {
             }
             return;
         }
-        let audio = self.audio_bitrate(now_us, key, |_| true);
+        let (audio, reserve) = self.audio_bitrate(now_us, key, |_| true);
+        let audio = audio + reserve;
         let transport = &mut self.transports[key];
         // Who waits for something that does not come yet needs no memory for it.
         if slots.iter().any(|&(_, producer)| self.producers[producer].flowing != 0) {
@@ -252,11 +253,11 @@ impl Engine {
             .filter(|it| it.params.kind == MediaKind::Video && it.bound.is_some() && !it.paused)
             .filter(|consumer| beside(consumer))
             .map(|consumer| consumer.footing.cost());
-        video.sum::<u64>() + self.audio_bitrate(now_us, key, beside)
+        video.sum::<u64>() + self.audio_bitrate(now_us, key, beside).0
     }
 
-    /// What the subscriber's audio takes, of these consumers, bits per second.
-    fn audio_bitrate(&self, now_us: u64, key: usize, of: impl Fn(&Consumer) -> bool) -> u64 {
+    /// What the subscriber's audio takes, of these consumers, bits per second; and what is to be left to one more voice.
+    fn audio_bitrate(&self, now_us: u64, key: usize, of: impl Fn(&Consumer) -> bool) -> (u64, u64) {
         let consumers =
             self.transports[key].consumers.iter().filter_map(|&c| self.consumers.get(c));
         let sounds = consumers
@@ -270,7 +271,8 @@ impl Engine {
             sum += rate.unwrap_or(0);
         }
         // Of those who are quiet one may begin to speak.
-        sum.next_multiple_of(AUDIO_STEP) + if quiet { AUDIO_USUAL } else { 0 }
+        let reserve = if quiet { AUDIO_USUAL } else { 0 };
+        ((sum + AUDIO_STEP / 2) / AUDIO_STEP * AUDIO_STEP, reserve)
     }
 
     /// Applies what one slot was given. `left`: bits per second that nobody was given; `backlog`: the queue at the link.

@@ -26,8 +26,10 @@ pub(super) fn update(
     (producer, source): (&Producer, &Encoding),
     (packet, bytes): (&CachedPacket, &[u8]),
 ) {
-    let late = !transport.waits_long || !consumer.can_be_told_to_wait();
-    let flat = transport.repairs_late && late;
+    let told = consumer.can_be_told_to_wait();
+    // Without copies whoever is not told to wait stands still for a round trip each time.
+    let late = transport.pace.spares() || transport.repairs_late && told;
+    let flat = late && !(transport.waits_long && told);
     if packet.codec != Codec::Vp8 || flat == consumer.rewriter.is_flat() {
         return;
     }

@@ -1,9 +1,11 @@
-//! How much an audio encoding takes: its payload, as of pictures.
+//! How much an audio encoding takes.
 
 /// One part of the window.
 const PART_US: u64 = 500_000;
 /// The largest of so many whole ones counts: a voice pauses between sentences, and what it needs comes back at once.
 const PARTS: usize = 4;
+/// So much a packet counts at least, in bytes: of a quiet voice it is the headers that take most. 40 kbit/s, with a packet each 20 ms.
+const PACKET_MIN: u32 = 100;
 /// Opus has no more (RFC 6716, section 2.1.1); who sends more takes nothing away from others' pictures for it.
 const MOST: u64 = 510_000;
 
@@ -30,7 +32,7 @@ impl AudioRate {
             return;
         }
         let bytes = &mut self.bytes[number as usize % (PARTS + 1)];
-        *bytes = bytes.saturating_add(payload.into());
+        *bytes = bytes.saturating_add(u32::from(payload).max(PACKET_MIN));
     }
 
     /// Bits per second; `None` before it ran for long enough to say.
@@ -69,10 +71,10 @@ mod tests {
         comfort_noise(&mut rate, 12_000, 13_900);
         assert_eq!(rate.bits_per_second(13_900_000), Some(256_000), "between two sentences");
         comfort_noise(&mut rate, 14_000, 16_000);
-        assert!(rate.bits_per_second(15_900_000).is_some_and(|rate| rate < 1_000));
+        assert!(rate.bits_per_second(15_900_000).is_some_and(|rate| rate < 4_000));
         assert_eq!(rate.bits_per_second(60_000_000), Some(0), "nothing came for long");
-        speak(&mut rate, 60_000, 60_500, 80);
-        assert_eq!(rate.bits_per_second(60_500_000), Some(32_000));
+        speak(&mut rate, 60_000, 60_500, 30);
+        assert_eq!(rate.bits_per_second(60_500_000), Some(40_000));
         speak(&mut rate, 60_500, 62_000, 2000);
         assert_eq!(rate.bits_per_second(62_000_000), Some(MOST));
     }

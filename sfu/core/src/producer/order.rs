@@ -5,11 +5,14 @@
 const PERCENT: u64 = 120;
 /// … and so long.
 const AFTER_US: u64 = 3_000_000;
+/// Nobody looked for so long: what was before says nothing.
+const LOOKS_US: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     since_us: Option<u64>,
+    looked_us: u64,
     told: bool,
 }
 
@@ -22,6 +25,10 @@ impl Order {
     ) -> bool {
         let mut pairs = costs.clone().zip(costs.skip(1)).peekable();
         let several = pairs.peek().is_some();
+        let pause_us = now_us.saturating_sub(std::mem::replace(&mut self.looked_us, now_us));
+        if pause_us > LOOKS_US {
+            self.since_us = None;
+        }
         let falls = |(a, b): (Option<u64>, Option<u64>)| {
             a.zip(b).is_some_and(|(a, b)| b > 0 && a * 100 >= b * PERCENT)
         };
@@ -57,6 +64,10 @@ mod tests {
         let mut still = [[Some(20_000), Some(20_000), Some(20_000)]; 40];
         (4..10).for_each(|at| still[at] = [Some(90_000), Some(40_000), Some(20_000)]);
         assert!(looks(&still).is_empty());
+        let mut order = Order::default();
+        let now_and_then =
+            [0, 10_000_000, 20_000_000].map(|at| order.look(at, falling.into_iter()));
+        assert_eq!(now_and_then, [false; 3], "nobody watched in between");
         let mut rests = [falling; 40];
         (0..40).step_by(10).for_each(|at| rests[at][1] = None);
         assert!(looks(&rests).is_empty(), "who comes and goes is told which to send");

@@ -151,6 +151,13 @@ impl Rungs {
         std::mem::take(&mut self.reversed)
     }
 
+    /// Is one of so many encodings known to have a smaller picture than the next one?
+    fn grow(&self, encodings: usize) -> bool {
+        let pixels = |known: &Known| known.size.map(|(w, h)| u32::from(w) * u32::from(h));
+        let known = &self.known[..encodings.min(ENCODINGS_MAX)];
+        known.windows(2).any(|pair| pixels(&pair[0]).is_some_and(|a| Some(a) < pixels(&pair[1])))
+    }
+
     /// One of several encodings.
     fn update_encoding(&mut self, now_us: u64, encoding: &Encoding, index: usize, asked: bool) {
         let flows = self.flowing & 1 << index != 0;
@@ -319,7 +326,8 @@ impl Producer {
                     let known = encoding.announced.is_none() && encoding.is_settled(now_us);
                     known.then(|| encoding.layers(now_us).map(|layer| layer.bits_per_second).sum())
                 };
-                rungs.reversed |= rungs.order.look(now_us, several.iter().map(measured));
+                let reversed = rungs.order.look(now_us, several.iter().map(measured));
+                rungs.reversed |= reversed && !rungs.grow(several.len());
             }
         }
         rungs.list.truncate(RUNGS_MAX);

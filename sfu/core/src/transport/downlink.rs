@@ -46,6 +46,8 @@ const LATE: f64 = 0.005;
 const LATE_OVER: f64 = 0.002;
 /// … in round trips from here, where the next picture is there sooner, to where they may not be told to wait for so long.
 const LATE_US: std::ops::RangeInclusive<u64> = 30_000..=180_000;
+/// … and a little beyond, once they wait.
+const LATE_STILL_US: std::ops::RangeInclusive<u64> = 25_000..=200_000;
 /// Copies may fill so much of the estimate, in percent, …
 const SPARE_PERCENT: u64 = 90;
 /// … saved up over so long.
@@ -214,7 +216,8 @@ impl Downlink {
         let can = self.told && self.probed && self.is_calm(now_us);
         let more = |before: bool, least: f64, over: f64| loss >= if before { over } else { least };
         self.spares = can && far && more(self.spares, LOSSY, LOSS_OVER);
-        let late = rtt_us.is_some_and(|rtt| LATE_US.contains(&rtt));
+        let range = if self.late { LATE_STILL_US } else { LATE_US };
+        let late = rtt_us.is_some_and(|rtt| range.contains(&rtt));
         self.late = self.spares || can && late && more(self.late, LATE, LATE_OVER);
         if self.late {
             self.late_us = Some(now_us);

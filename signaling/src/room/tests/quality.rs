@@ -311,6 +311,23 @@ fn encodings_that_are_listed_from_the_largest_on_are_turned_round() {
     // Another worker's word of the one before.
     world.apply(RoomCommand::Media(Event::EncodingsReversed { producer }));
     assert_eq!(world.room.tracks[&camera].producer, turned);
+    world.apply(RoomCommand::Media(Event::EncodingsReversed { producer: turned }));
+    assert_eq!(world.room.tracks[&camera].producer, turned, "once");
+}
+
+#[test]
+fn encodings_that_were_announced_are_not_turned_round() {
+    let mut world = World::new();
+    let ada = world.join("ada");
+    let mut publish = world.client(ada).publish(Source::Camera);
+    world.client(ada).peer.section(&publish.mid).rids = vec!["l", "h"];
+    let layer = |rid: &str| PublishLayer { rid: rid.into(), width: 0, height: 0 };
+    publish.layers = vec![layer("l"), layer("h")];
+    world.say(ada, ClientMessage::Publish(publish));
+    let camera = world.track_of(ada, Source::Camera);
+    let producer = world.room.tracks[&camera].producer;
+    world.apply(RoomCommand::Media(Event::EncodingsReversed { producer }));
+    assert_eq!(world.room.tracks[&camera].producer, producer);
 }
 
 #[test]
