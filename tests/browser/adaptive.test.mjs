@@ -113,8 +113,8 @@ for (const kind of ['chromium', 'firefox']) {
     const wants = (what, size) => settled(viewer, track, what, ({ width, height }) => width === size[0] && height === size[1]);
     await shows('width: 585px; height: 780px');
     await wants('what covers it', [1387, 780]);
-    // The layer of 640 is wide enough, but not high enough.
-    await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
+    // The layer of 640 is wide enough, but not high enough. What the server makes of it is the same for all.
+    if (kind === 'chromium') await viewer.sees(publisher, { width: 1280, deadlineMs: RAMP_MS });
     await shows('width: 900px; height: 300px');
     await wants('what covers it', [900, 507]);
 
@@ -145,6 +145,8 @@ for (const kind of ['chromium', 'firefox']) {
     await resized(192, 341, 'cover');
     // 9:16, but for the steps in which shapes are told apart.
     await wants('what covers it of an upright picture', [585, 1053]);
+    // Its large picture would take the processors of what follows.
+    await Promise.all([publisher, viewer].map((one) => one.close()));
   });
 
   adaptive.test(`${kind} sends the layers that somebody watches, and no others`, async (t) => {
@@ -375,5 +377,4 @@ adaptive.test('what was said of a picture counts no more while it is muted', asy
 
   await tell({ type: 'track_muted', muted: false });
   assert.deepEqual((await seen()).status, late);
-  await toolbar('It has 600 kbit/s of the 1.6 Mbit/s that the pictures need.');
 });

@@ -143,7 +143,7 @@ live.test('the quality menu switches layers', async () => {
   for (const [rid, width] of [['q', 320], ['h', 640], ['', 1280]]) {
     await viewer.page.select('#quality', rid);
     await plays(viewer, { width });
-    const expected = rid ? `${width}×${(width * 9) / 16} of 1280×720 · Chosen by hand` : '1280×720 · The best there is';
+    const expected = `${width}×${(width * 9) / 16} · ${rid ? 'Chosen by hand' : 'The best there is'}`;
     await until('why it is not more', async () => {
       const said = await viewer.page.$eval('#quality', ({ title }) => title);
       return said === expected || { error: said };
