@@ -299,6 +299,23 @@ fn where_there_is_no_room_nothing_is_sent_twice() {
     }
 }
 
+/// The same goals near by, where there is time for several repairs.
+#[test]
+fn near_by_loss_costs_no_more_than_far_away() {
+    let mut misses = Vec::new();
+    for way in [Way::Down, Way::Up] {
+        for (loss, least, most) in [(0.05, 0.995, 1.0), (0.1, 0.0, 0.02)] {
+            for seed in SEEDS {
+                let (_, outcome) = run(Setup::new(seed, 20 * MS), way, loss, None, 30);
+                if outcome.in_time < least || outcome.frozen > most {
+                    misses.push((way, loss, seed, outcome));
+                }
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{misses:#?}");
+}
+
 /// Some of the whole table below.
 #[test]
 fn loss_in_bursts_is_repaired() {
