@@ -84,7 +84,7 @@ pub enum Event {
         /// Now.
         watched: Watched,
     },
-    /// The encodings of a track were listed from the largest to the lowest, and nobody said how large they are: it is to be created anew with the lowest first.
+    /// The encodings of a track seem to be listed from the largest to the lowest, by what they take: it is to be created anew with the lowest first.
     EncodingsReversed {
         /// The track.
         producer: ProducerId,

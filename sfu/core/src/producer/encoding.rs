@@ -85,7 +85,7 @@ pub(crate) struct Encoding {
     pub(crate) frugal: bool,
     /// Video only.
     pub(crate) layers: Option<Box<Layers>>,
-    /// Of audio.
+    /// Audio only.
     audio_rate: AudioRate,
     /// Width and height as the publisher announced them.
     pub(crate) announced: Option<(u16, u16)>,

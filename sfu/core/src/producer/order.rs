@@ -18,21 +18,15 @@ pub(crate) struct Order {
 
 impl Order {
     /// Bits per second of all encodings, in order, `None` where one does not flow or has not been measured. `true`, once: they are to be turned round.
-    pub(crate) fn look(
-        &mut self,
-        now_us: u64,
-        costs: impl Iterator<Item = Option<u64>> + Clone,
-    ) -> bool {
-        let mut pairs = costs.clone().zip(costs.skip(1)).peekable();
-        let several = pairs.peek().is_some();
+    pub(crate) fn look(&mut self, now_us: u64, costs: &[Option<u64>]) -> bool {
         let pause_us = now_us.saturating_sub(std::mem::replace(&mut self.looked_us, now_us));
         if pause_us > LOOKS_US {
             self.since_us = None;
         }
-        let falls = |(a, b): (Option<u64>, Option<u64>)| {
-            a.zip(b).is_some_and(|(a, b)| b > 0 && a * 100 >= b * PERCENT)
+        let falls = |pair: &[Option<u64>]| {
+            pair[0].zip(pair[1]).is_some_and(|(a, b)| b > 0 && a * 100 >= b * PERCENT)
         };
-        if !several || !pairs.all(falls) {
+        if costs.len() < 2 || !costs.windows(2).all(falls) {
             self.since_us = None;
             return false;
         }
@@ -49,7 +43,7 @@ mod tests {
     fn looks(costs: &[[Option<u64>; 3]]) -> Vec<usize> {
         let mut order = Order::default();
         let look = |(at, costs): (usize, &[Option<u64>; 3])| {
-            order.look(at as u64 * 200_000, costs.iter().copied()).then_some(at)
+            order.look(at as u64 * 200_000, costs).then_some(at)
         };
         costs.iter().enumerate().filter_map(look).collect()
     }
@@ -65,8 +59,7 @@ mod tests {
         (4..10).for_each(|at| still[at] = [Some(90_000), Some(40_000), Some(20_000)]);
         assert!(looks(&still).is_empty());
         let mut order = Order::default();
-        let now_and_then =
-            [0, 10_000_000, 20_000_000].map(|at| order.look(at, falling.into_iter()));
+        let now_and_then = [0, 10_000_000, 20_000_000].map(|at| order.look(at, &falling));
         assert_eq!(now_and_then, [false; 3], "nobody watched in between");
         let mut rests = [falling; 40];
         (0..40).step_by(10).for_each(|at| rests[at][1] = None);

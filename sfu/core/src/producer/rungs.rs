@@ -322,12 +322,15 @@ impl Producer {
                     rungs.update_encoding(now_us, encoding, index, wanted & 1 << index != 0);
                 }
                 rungs.raise_resting(now_us);
-                let measured = |encoding: &Encoding| {
-                    let known = encoding.announced.is_none() && encoding.is_settled(now_us);
-                    known.then(|| encoding.layers(now_us).map(|layer| layer.bits_per_second).sum())
-                };
-                let reversed = rungs.order.look(now_us, several.iter().map(measured));
-                rungs.reversed |= reversed && !rungs.grow(several.len());
+                if !rungs.grow(several.len()) {
+                    let mut costs = [None; ENCODINGS_MAX];
+                    for (cost, encoding) in costs.iter_mut().zip(several) {
+                        let sum = || encoding.layers(now_us).map(|it| it.bits_per_second).sum();
+                        *cost = encoding.is_settled(now_us).then(sum);
+                    }
+                    let costs = &costs[..several.len().min(ENCODINGS_MAX)];
+                    rungs.reversed |= rungs.order.look(now_us, costs);
+                }
             }
         }
         rungs.list.truncate(RUNGS_MAX);
