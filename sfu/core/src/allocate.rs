@@ -398,12 +398,13 @@ fn reach(slot: &Slot<'_>) -> u8 {
 
 /// The highest temporal layer that it has use for there: another encoding may have other ones, or none.
 fn smooth(slot: &Slot<'_>, spatial: u8) -> u8 {
-    let fps = slot.demand.fps;
+    let fps = f32::from(slot.demand.fps);
     let enough = |rung: &&Rung| {
         let there = rung.available && rung.layer.spatial == spatial;
-        there && fps > 0 && rung.fps * 100.0 >= f32::from(fps) * COVERS as f32
+        there && rung.fps * 100.0 >= fps * COVERS as f32
     };
-    let least = slot.rungs.iter().filter(enough).map(|rung| rung.layer.temporal).min();
+    let least = || slot.rungs.iter().filter(enough).map(|rung| rung.layer.temporal).min();
+    let least = if fps > 0.0 { least() } else { None };
     least.unwrap_or(u8::MAX).min(slot.cap.1.unwrap_or(u8::MAX))
 }
 
@@ -446,8 +447,8 @@ fn limit(slot: &Slot<'_>, taken: Option<&Rung>, wanted: Option<&Rung>) -> Limit 
     }
     let free = Slot { cap: (None, None), ..*slot };
     let spatial = reach(slot);
-    let capped = |s: u8| smooth(&free, s) != smooth(slot, s);
-    if reach(&free) != spatial || slot.rungs.iter().any(|rung| capped(rung.layer.spatial)) {
+    let capped = |cap| slot.rungs.iter().any(|rung| smooth(&free, rung.layer.spatial) > cap);
+    if reach(&free) != spatial || slot.cap.1.is_some_and(capped) {
         return Limit::Policy;
     }
     let reached = |rung: &Rung| {
