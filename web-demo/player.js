@@ -77,11 +77,11 @@ export class Player {
     this.#showLayers();
   }
 
-  /** @param {string} text what of the picture is shown, and why not more @param {boolean} serious it stands beside the buttons, too */
-  setReason(text, serious) {
+  /** @param {string} text what of the picture is shown, and why not more @param {boolean} own it is this connection: that stands above the buttons, too */
+  setReason(text, own) {
     select('quality').title = text;
     element('reason').textContent = text;
-    element('reason').hidden = !serious;
+    element('reason').hidden = !own;
   }
 
   /** @param {number | null} milliseconds null: not known, and nothing is shown */

@@ -13,7 +13,6 @@ import { describeQuality } from './quality.js';
 import { t } from './language.js';
 
 /** @typedef {import('./client/whep.js').Viewer} Viewer */
-/** @typedef {import('./client/protocol.js').TrackStatus} TrackStatus */
 /** @typedef {'choosing' | 'connecting' | 'waiting' | 'playing' | 'paused' | 'reconnecting' | 'closed'} PageState */
 /** @typedef {{viewer: Viewer | null}} Exposed */
 
@@ -87,7 +86,7 @@ function open(room) {
 function follow(viewer) {
   viewer.on('stream', ({ stream }) => void player.play(stream));
   viewer.on('layers', ({ layers }) => player.setLayers(layers));
-  viewer.on('status', ({ status }) => player.setReason(describeQuality(status, { name: t('The publisher'), screen: false, width: 0, height: 0 }), limits(status)));
+  viewer.on('status', ({ status }) => player.setReason(describeQuality(status, { name: t('The publisher'), screen: false, width: 0, height: 0 }), status.limit === 'bandwidth'));
   viewer.on('viewers', ({ count }) => {
     element('audience').hidden = false;
     element('viewers').textContent = String(count);
@@ -104,11 +103,6 @@ function follow(viewer) {
     else if (viewer.state === 'connected') pause();
   });
   viewer.on('closed', ({ message }) => showState('closed', t('This cannot be played'), message));
-}
-
-/** What a viewer can do nothing about, and what goes by itself, is not worth a line. @param {TrackStatus} status */
-function limits({ limit }) {
-  return limit === 'bandwidth' || limit === 'publisher_cpu';
 }
 
 function showPlaying() {
