@@ -11,7 +11,7 @@ const RAMP_MS = 60_000;
 /** What nobody watches is not sent any more after that. */
 const REST_MS = 2000;
 
-const adaptive = scene();
+const adaptive = scene({ apart: true });
 
 function sends(publisher, rids) {
   return until(`${publisher.name} to send ${rids.join(', ') || 'nothing'}`, async () => {

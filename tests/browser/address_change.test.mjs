@@ -18,7 +18,7 @@ const FIRST_FRAME_MS_MAX = 1000;
 const LONG_MS = 35_000;
 
 // One worker has one media port.
-const network = scene({ args: ['--workers', '1'] });
+const network = scene({ args: ['--workers', '1'], apart: true });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function unharmed(person) {

@@ -11,7 +11,7 @@ const PACKET_MS = 20;
 const WITHOUT_VIDEO = { query: '&cam=0' };
 
 // One worker has one media port.
-const audio = scene({ args: ['--workers', '1'] });
+const audio = scene({ args: ['--workers', '1'], apart: true });
 
 /** What is known of the one voice that somebody hears. */
 function heardBy(listener) {

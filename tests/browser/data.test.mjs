@@ -4,7 +4,7 @@ import { scene } from './lib/scene.mjs';
 import { dataSpeaker } from './lib/programs.mjs';
 import { until } from './lib/until.mjs';
 
-const data = scene();
+const data = scene({ apart: true });
 
 /** Keeps what comes; the page's room is the library's. */
 const listen = (person) =>

@@ -11,7 +11,7 @@ const RAMP_MS = 60_000;
 const SIZES = [[360, 740], [1920, 1080]];
 const CAMERA = { width: 1280, height: 720 };
 
-const live = scene();
+const live = scene({ apart: true });
 const HOST = 2;
 
 // Streams that go on would take the next test's processor time.

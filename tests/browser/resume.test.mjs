@@ -14,7 +14,7 @@ const LOST_MAX = 0.01;
 const GAP_MS_MAX = 1000;
 const BACK_MS_MAX = 5000;
 
-const resume = scene();
+const resume = scene({ apart: true });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** From now on the page notes what the room says. */

@@ -19,7 +19,7 @@ const [LOW, MIDDLE] = ['300k', '1M'];
 const ONLOOKER = { query: '&cam=0&mic=0&adaptive=0' };
 
 // One worker has one media port.
-const shaped = scene({ args: ['--workers', '1'] });
+const shaped = scene({ args: ['--workers', '1'], apart: true });
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -6,9 +6,10 @@ import { startServer } from './server.mjs';
 
 /**
  * Starts a server for the tests of one file and ends everything after them.
- * @param {{args?: string[], url?: string, env?: Record<string, string>}} [options] as for `startServer`
+ * @param {{args?: string[], url?: string, env?: Record<string, string>, apart?: boolean}} [options] as for `startServer`;
+ *   `apart`: every test ends the browsers it started, as pages that go on for nobody slow down the tests after it
  */
-export function scene({ args, url, env } = {}) {
+export function scene({ args, url, env, apart = false } = {}) {
   const scene = {
     server: null,
     /** @type {import('puppeteer-core').Browser[]} */
@@ -45,9 +46,14 @@ export function scene({ args, url, env } = {}) {
         } catch (error) {
           error.message += await scene.evidence(name);
           throw error;
+        } finally {
+          if (apart) await scene.close();
         }
       });
     },
+
+    /** Ends all browsers. */
+    close: () => Promise.allSettled(scene.browsers.splice(0).map((browser) => browser.close())),
 
     async evidence(name) {
       const lines = [];
@@ -63,7 +69,7 @@ export function scene({ args, url, env } = {}) {
     scene.server = await startServer(args, url, env);
   });
   after(async () => {
-    await Promise.allSettled(scene.browsers.map((browser) => browser.close()));
+    await scene.close();
     await scene.server?.stop();
   });
   return scene;
