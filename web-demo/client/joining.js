@@ -30,6 +30,7 @@ export class Door {
       version: 1,
       room,
       name,
+      compact: true,
       ...(identity && { identity }),
       ...(token && { token }),
       ...(maxVideo !== undefined && { max_video: maxVideo }),

@@ -202,10 +202,11 @@ export class Roster {
     }
     this.#bindings = bindings;
     this.applyBindings();
-    const crowdedOut = new Set(unbound.filter(({ reason }) => reason === 'slots').map(({ track }) => track));
+    // A compact table does not list what waits for a slot.
+    const placed = new Set([...bindings, ...unbound].map(({ track }) => track));
     for (const track of this.tracks()) {
-      if (crowdedOut.has(track.id)) this.#setUnavailable(track, 'slots', track.codec);
-      else if (track.unavailable === 'slots') track.unavailable = null;
+      if (!placed.has(track.id) && track.unavailable !== 'codec') this.#setUnavailable(track, 'slots', track.codec);
+      else if (placed.has(track.id) && track.unavailable === 'slots') track.unavailable = null;
     }
   }
 

@@ -64,6 +64,9 @@ pub struct Join {
     /// Most audio slots the client wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_audio: Option<u16>,
+    /// `bindings` do not list what only waits for a slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compact: bool,
 }
 
 /// Describes a sending m-line of the next offer.

@@ -479,6 +479,7 @@ mod tests {
             grant: Grant::OPEN,
             max_audio: None,
             max_video: None,
+            compact: false,
         };
         let (room, participant) = registry.join("r", join, sender).await.unwrap();
         let welcome = reader.messages.recv().await.unwrap().text();

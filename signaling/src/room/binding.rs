@@ -279,7 +279,8 @@ impl Participant {
         });
         let table = Bindings { bindings: bindings.collect(), unbound: unbound.collect() };
         if table != self.told {
-            let (bindings, unbound) = (table.bindings.clone(), table.unbound.clone());
+            let (bindings, mut unbound) = (table.bindings.clone(), table.unbound.clone());
+            unbound.retain(|entry| !self.compact || entry.reason != UnboundReason::Slots);
             let message = ServerMessage::Bindings { bindings, unbound };
             effects.push(Effect::Send { to: Recipients::One(self.id), message });
             self.told = table;

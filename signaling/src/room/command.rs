@@ -153,6 +153,8 @@ pub(crate) struct JoinCommand {
     pub(crate) max_audio: Option<u16>,
     /// Most video slots that the client wants; capped at 64.
     pub(crate) max_video: Option<u16>,
+    /// Its tables do not list what only waits for a slot.
+    pub(crate) compact: bool,
 }
 
 /// What the actor does next, in order.

@@ -111,6 +111,8 @@ pub(crate) struct Participant {
     /// New slots start then, unless the client says earlier that it is ready.
     pub(crate) resume_at: Option<Instant>,
     pub(crate) told: Bindings,
+    /// Knows by itself that what has no slot waits for one: in a large room those are most tracks, and the table changes often.
+    pub(super) compact: bool,
     /// How it is here besides media.
     pub(super) social: Social,
 }
@@ -159,6 +161,7 @@ impl Participant {
             last_offer: None,
             resume_at: None,
             told: Bindings::default(),
+            compact: false,
             social: Social::default(),
         }
     }

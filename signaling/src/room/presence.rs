@@ -65,6 +65,7 @@ impl Room {
             Participant::new(id, identity, name, grant, signaling, local, &mut self.rng);
         participant.social = social;
         participant.max = max;
+        participant.compact = join.compact;
         participant.resumption.takes(join.request);
         participant.wished = slots_granted(&Permissions::ALL, join.max_audio, join.max_video);
         participant.sections = sections_needed(MediaSections::default(), max, self.tracks.values());

@@ -334,6 +334,7 @@ mod tests {
             grant: Grant::OPEN,
             max_audio: None,
             max_video: None,
+            compact: false,
         };
         let joined = registry.join("r", join, outbox().0);
         let joined = tokio::time::timeout(Duration::from_secs(10), joined).await;

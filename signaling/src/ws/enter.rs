@@ -84,6 +84,7 @@ pub(crate) async fn enter(state: &AppState, join: Join) -> Result<Entered, Refus
         grant,
         max_audio: join.max_audio,
         max_video: join.max_video,
+        compact: join.compact,
     };
     let (sender, outbox) = outbox();
     let (room, participant) = state

@@ -32,6 +32,7 @@ impl World {
             grant,
             max_audio: None,
             max_video: None,
+            compact: false,
         };
         let local = local(participant);
         self.apply(RoomCommand::Join { participant, join: Box::new(join), local });

@@ -1,7 +1,9 @@
 //! Single stories.
 
 use super::*;
-use crate::protocol::{ParticipantState, PublishLayer, Source, UnboundReason};
+use crate::protocol::{
+    ParticipantState, PublishLayer, Source, TrackRequest, UnboundEntry, UnboundReason,
+};
 use crate::room::participant::{RECONNECT_MAX, RECONNECT_SILENT};
 use sfu::params::PreferredLayer;
 use sfu::{Speaker, SrtpProfile};
@@ -55,6 +57,26 @@ fn sections_grow_in_steps_up_to_the_wish() {
     let unbound = &world.client(viewer).unbound;
     assert_eq!(unbound.len(), 3);
     assert!(unbound.iter().all(|entry| entry.reason == UnboundReason::Slots));
+}
+
+#[test]
+fn a_compact_table_lists_what_was_decided_and_not_what_waits() {
+    let mut world = World::new();
+    let publisher = world.join("p");
+    for _ in 0..4 {
+        world.publish(publisher, Source::Camera);
+    }
+    let viewer = world.join_with("viewer", &["VP8"], Some(2));
+    assert!(world.client(viewer).compact);
+    world.check();
+    assert_eq!(world.client(viewer).unbound, []);
+    let unwanted = *world.client(publisher).own.values().next().unwrap();
+    world.client(viewer).unsubscribed.insert(unwanted);
+    let request = TrackRequest { request: None, track: unwanted };
+    world.say(viewer, ClientMessage::Unsubscribe(request));
+    world.check();
+    let reason = UnboundReason::Unsubscribed;
+    assert_eq!(world.client(viewer).unbound, [UnboundEntry { track: unwanted, reason }]);
 }
 
 #[test]
@@ -129,7 +151,7 @@ fn a_track_is_piped_once_to_each_worker_that_shows_it() {
     world.check();
     assert_eq!(world.media.pipes(), 2, "five participants on three workers");
     let track = *world.room.tracks.keys().next().unwrap();
-    let request = |track| crate::protocol::TrackRequest { request: None, track };
+    let request = |track| TrackRequest { request: None, track };
     world.client(ids[2]).unsubscribed.insert(track);
     world.say(ids[2], ClientMessage::Unsubscribe(request(track)));
     assert_eq!(world.media.pipes(), 1, "the only one on its worker");
@@ -194,6 +216,7 @@ fn new_slots_start_on_ready_on_connect_or_after_a_second() {
         grant: Grant::OPEN,
         max_audio: None,
         max_video: None,
+        compact: false,
     };
     world.step(RoomCommand::Join { participant: id, join: Box::new(join), local: local(id) });
     let offer = world.client(id).act().unwrap();
@@ -280,6 +303,7 @@ pub(super) fn join_command(identity: &str) -> JoinCommand {
         grant: Grant::OPEN,
         max_audio: None,
         max_video: None,
+        compact: false,
     }
 }
 
@@ -303,7 +327,7 @@ fn grants_are_held() {
     assert!(world.client(id).bindings.is_empty());
     assert_eq!(world.room.tracks.len(), 1);
     let track = *world.room.tracks.keys().next().unwrap();
-    let request = crate::protocol::TrackRequest { request: None, track };
+    let request = TrackRequest { request: None, track };
     world.say(id, ClientMessage::Subscribe(request));
     assert_eq!(world.client(id).errors[1].0, ErrorCode::NotAllowed);
     let settings = crate::protocol::TrackSettings { request: None, tracks: Vec::new() };
@@ -378,6 +402,7 @@ fn a_newcomer_is_told_who_speaks() {
             grant: Grant::OPEN,
             max_audio: None,
             max_video: None,
+            compact: false,
         });
         let join = RoomCommand::Join { participant, join, local: local(participant) };
         let effects = world.room.apply(world.now, join);

@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) sections: MediaSections,
     pub(super) bindings: Vec<BindingEntry>,
     pub(super) unbound: Vec<UnboundEntry>,
+    /// As it joined.
+    pub(super) compact: bool,
     pub(super) unavailable: BTreeSet<TrackId>,
     pub(super) own: BTreeMap<String, TrackId>,
     pub(super) errors: Vec<(ErrorCode, String)>,
@@ -63,6 +65,7 @@ impl Client {
             sections: MediaSections::default(),
             bindings: Vec::new(),
             unbound: Vec::new(),
+            compact: false,
             unavailable: BTreeSet::new(),
             own: BTreeMap::new(),
             errors: Vec::new(),
@@ -329,8 +332,15 @@ impl Client {
         for track in room.tracks.values().filter(|track| track.owner != own) {
             let id = track.id;
             let bound = self.bindings.iter().filter(|entry| entry.track == Some(id)).count();
-            let unbound: Vec<_> = self.unbound.iter().filter(|entry| entry.track == id).collect();
+            let listed = self.unbound.iter().filter(|entry| entry.track == id);
+            let mut unbound: Vec<_> = listed.cloned().collect();
             let unavailable = self.unavailable.contains(&id);
+            let waits = UnboundEntry { track: id, reason: UnboundReason::Slots };
+            if self.compact {
+                assert!(!unbound.contains(&waits), "{own} is told what it knows");
+                let placed = bound + unbound.len() + usize::from(unavailable);
+                unbound.extend((placed == 0).then_some(waits));
+            }
             let places = bound + unbound.len() + usize::from(unavailable);
             assert_eq!(places, 1, "{id} at {own}: {:?} {:?}", self.bindings, self.unbound);
             let decodable = track.kind == Kind::Audio || self.codecs.contains(&track.codec());
