@@ -44,6 +44,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) publishes: &'a dyn Fn(&str, Kind) -> bool,
     /// Whether what the client sends on a section is sealed end to end.
     pub(crate) encrypted: &'a dyn Fn(&str) -> bool,
+    /// Whether a section that becomes a track is to send next to nothing during silence.
+    pub(crate) dtx: &'a dyn Fn(&str) -> bool,
     /// How many slots there may be.
     pub(crate) slots: MediaSections,
     /// By the rules of WHIP and WHEP: a section that both sends and receives may be a slot even if nothing was announced for it, and
@@ -434,6 +436,9 @@ fn receive(
         return None;
     }
     let mut negotiated = NegotiatedSection::receive(section)?;
+    if published.get(mid).map_or_else(|| (wishes.dtx)(mid), NegotiatedSection::uses_dtx) {
+        negotiated.use_dtx();
+    }
     let is_opus = |spec| matches!(spec, CodecSpec::Opus | CodecSpec::Red);
     if negotiated.codecs.first().is_some_and(|codec| is_opus(codec.spec)) {
         let sealed = (wishes.encrypted)(mid);

@@ -1,5 +1,6 @@
 /** Two people with a Chromium each: they see and hear each other, and everything that either does arrives. */
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { meet } from './lib/participant.mjs';
 import { scene } from './lib/scene.mjs';
 import { until } from './lib/until.mjs';
@@ -49,6 +50,28 @@ call.test('a muted microphone is silent and shown, and comes back', async () => 
   await ada.click('toggle-mic');
   await bob.hears(ada);
   await bob.page.waitForSelector(`${bob.tileOf(ada)} .mic-off[hidden]`);
+});
+
+call.test('a muted microphone sends next to nothing', async (t) => {
+  const sent = () =>
+    ada.page.evaluate(async () => {
+      const { transceiver } = [...window.switchyard.room.localTracks].find(({ source }) => source === 'microphone');
+      return [...(await transceiver.sender.getStats()).values()].find(({ type }) => type === 'outbound-rtp').packetsSent;
+    });
+  const second = async () => {
+    const before = await sent();
+    await pause(1000);
+    return (await sent()) - before;
+  };
+  const loud = await second();
+  await ada.click('toggle-mic');
+  // The encoder looks for a fifth of a second whether it stays silent.
+  await pause(500);
+  const silent = await second();
+  await ada.click('toggle-mic');
+  await bob.hears(ada);
+  t.diagnostic(`${loud} packets a second, muted ${silent}`);
+  assert.ok(loud > 40 && silent < 10, `${loud} packets a second, muted ${silent}`);
 });
 
 call.test('a camera turned off leaves no picture, and comes back', async () => {

@@ -7,8 +7,8 @@ import { PICTURE, readPicture } from './lib/synthetic.mjs';
 import { until } from './lib/until.mjs';
 
 const PEOPLE = 4;
-/** From the wish to the first frame of the other picture; a machine under tests takes its time to decode. */
-const PICTURE_MS_MAX = 1000;
+/** From the wish to the first frame of the other picture: the goal, and for the slowest on a machine that takes its time to decode. */
+const [PICTURE_MS_GOAL, PICTURE_MS_MAX] = [300, 1000];
 
 const paging = scene();
 
@@ -60,7 +60,8 @@ paging.test('one slot shows whoever is looked at, at once', async (t) => {
     times.push(Math.round(ms));
   }
   t.diagnostic(`turned to another picture in ${times.join(', ')} ms`);
-  assert.ok(Math.max(...times) < PICTURE_MS_MAX, `${times}`);
+  const sorted = times.toSorted((one, other) => one - other);
+  assert.ok(sorted[times.length / 2] < PICTURE_MS_GOAL && sorted.at(-1) < PICTURE_MS_MAX, `${times}`);
   const offers = await page.evaluate(() => window.testFrames.sent.filter(({ type }) => type === 'offer').length);
   assert.equal(offers, 0);
 });

@@ -263,7 +263,8 @@ export class Peer {
       return;
     }
     const { source, name, muted, encrypted } = local;
-    signaling.request('publish', { mid: transceiver.mid, source, name, muted, layers, ...(encrypted && { encrypted }) }).then(resolve, (error) => {
+    const { dtx } = local.options;
+    signaling.request('publish', { mid: transceiver.mid, source, name, muted, layers, ...(encrypted && { encrypted }), ...(dtx && { dtx }) }).then(resolve, (error) => {
       reject(error);
       if (this.#closed || local.transceiver !== transceiver) return;
       local.transceiver = null;

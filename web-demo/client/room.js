@@ -134,9 +134,9 @@ export class Room extends Emitter {
    * @param {PublishOptions} options
    * @returns {Promise<LocalTrack>}
    */
-  async publish(mediaStreamTrack, { source, name = '', simulcast = source === 'camera', codec = 'vp8', scalabilityMode, maxBitrate, muted = false }) {
+  async publish(mediaStreamTrack, { source, name = '', simulcast = source === 'camera', codec = 'vp8', scalabilityMode, maxBitrate, dtx = source === 'microphone', muted = false }) {
     if (this.state === 'closed') throw new SwitchyardError('closed', 'You have left the room.');
-    const local = new LocalTrack(mediaStreamTrack, source, name, { simulcast, codec, scalabilityMode, maxBitrate });
+    const local = new LocalTrack(mediaStreamTrack, source, name, { simulcast, codec, scalabilityMode, maxBitrate, dtx });
     local.muted = muted;
     mediaStreamTrack.enabled = !muted;
     this.localTracks.add(local);

@@ -13,7 +13,7 @@ import { isCapped } from './sending.js';
 
 /**
  * `fewerLayers`: leaves out layers inside streams, see `spatial-layers.js` and `uplink-loss.js`.
- * @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number, fewerLayers?: import('./sending.js').Shape}} PublishSettings
+ * @typedef {{simulcast: boolean, codec: VideoCodec, scalabilityMode?: string, maxBitrate?: number, dtx?: boolean, fewerLayers?: import('./sending.js').Shape}} PublishSettings
  */
 
 /**
@@ -24,6 +24,7 @@ import { isCapped } from './sending.js';
  * @property {VideoCodec} [codec] default: vp8
  * @property {string} [scalabilityMode] layers inside one stream instead of simulcast, of VP9 and AV1 in browsers that make them: `L3T3_KEY`
  * @property {number} [maxBitrate] bits per second
+ * @property {boolean} [dtx] send next to nothing during silence; default: true for microphones
  * @property {boolean} [muted] publish it muted
  */
 

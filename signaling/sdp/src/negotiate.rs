@@ -47,6 +47,7 @@ pub struct NegotiatedSection {
     pub encodings: Vec<EncodingParams>,
     /// The client offered `a=simulcast`.
     pub(super) simulcast: bool,
+    dtx: bool,
 }
 
 impl NegotiatedSection {
@@ -60,6 +61,21 @@ impl NegotiatedSection {
     /// format that Switchyard forwards.
     pub fn send(section: &Section) -> Option<Self> {
         section.direction.receives().then(|| Self::of(section, false)).flatten()
+    }
+
+    /// Asks for Opus that sends next to nothing during silence (`usedtx`, RFC 7587 section 6.1), as an answer may without an offer of it.
+    pub fn use_dtx(&mut self) {
+        self.dtx = true;
+        for codec in &mut self.codecs {
+            if codec.spec == CodecSpec::Opus && !codec.fmtp.contains("usedtx") {
+                codec.fmtp.push_str(";usedtx=1");
+            }
+        }
+    }
+
+    /// Was that asked for, whatever the offer says?
+    pub fn uses_dtx(&self) -> bool {
+        self.dtx
     }
 
     /// What an inactive answer lists.
@@ -91,6 +107,7 @@ impl NegotiatedSection {
             fec,
             extensions,
             simulcast: receiving && section.simulcast && by_rid,
+            dtx: false,
             encodings,
         })
     }

@@ -14,6 +14,7 @@ struct Server {
     announced: Vec<String>,
     /// The section whose payloads are sealed.
     encrypted: String,
+    dtx: String,
     slots: MediaSections,
 }
 
@@ -33,6 +34,7 @@ impl Server {
             },
             announced: Vec::new(),
             encrypted: String::new(),
+            dtx: String::new(),
             slots: MediaSections { audio: 4, video: 4 },
         }
     }
@@ -42,6 +44,7 @@ impl Server {
         let wishes = Wishes {
             publishes: &|mid, _| announced.iter().any(|known| known == mid),
             encrypted: &|mid| self.encrypted == mid,
+            dtx: &|mid| self.dtx == mid,
             slots: self.slots,
             over_http: false,
         };
@@ -152,6 +155,7 @@ fn what_is_known_of_ssrcs_has_a_limit() {
         let wishes = Wishes {
             publishes: &|_, _| false,
             encrypted: &|_| false,
+            dtx: &|_| false,
             slots: server.slots,
             over_http: false,
         };
@@ -283,6 +287,7 @@ fn a_refused_offer_leaves_no_trace() {
     let wishes = Wishes {
         publishes: &|_, _| true,
         encrypted: &|_| false,
+        dtx: &|_| false,
         slots: server.slots,
         over_http: false,
     };
@@ -307,6 +312,7 @@ fn sendrecv_needs_an_announcement_or_whep() {
     let wishes = Wishes {
         publishes: &|_, _| false,
         encrypted: &|_| false,
+        dtx: &|_| false,
         slots: viewer.slots,
         over_http: true,
     };
@@ -324,6 +330,7 @@ fn red_is_accepted_beside_opus_and_nothing_else_is() {
     let wishes = Wishes {
         publishes: &|mid, _| mid == "0",
         encrypted: &|_| false,
+        dtx: &|_| false,
         slots: server.slots,
         over_http: false,
     };
@@ -349,5 +356,24 @@ fn red_is_not_accepted_where_it_would_be_sealed_now_or_later() {
         let sealed = section(&answer, &sealed);
         assert!(sealed.contains("opus/48000/2") && !sealed.contains("red/"), "{sealed}");
         assert!(changes.republished.is_empty());
+    }
+}
+
+#[test]
+fn silence_is_asked_to_cost_nothing_where_that_was_announced_and_by_later_answers() {
+    let mut server = Server::new();
+    let mut peer = FakePeer::new();
+    let (voice, music) =
+        (peer.add(Kind::Audio, Way::Send, &[]), peer.add(Kind::Audio, Way::Send, &[]));
+    server.announced = vec![voice.clone(), music.clone()];
+    server.dtx.clone_from(&voice);
+    for _ in 0..2 {
+        let (answer, changes) = server.offer(&peer);
+        let fmtp = "a=fmtp:111 minptime=10;useinbandfec=1";
+        assert!(section(&answer, &voice).contains(&format!("{fmtp};usedtx=1\r\n")), "{answer}");
+        assert!(section(&answer, &music).contains(&format!("{fmtp}\r\n")), "{answer}");
+        assert!(changes.republished.is_empty());
+        // The second offer announces nothing.
+        server.dtx.clear();
     }
 }

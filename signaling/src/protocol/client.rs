@@ -92,6 +92,9 @@ pub struct Publish {
     /// Payloads are sealed end to end; absent: they are not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encrypted: bool,
+    /// The answer asks for Opus that sends next to nothing during silence; absent: as the offer says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dtx: bool,
 }
 
 /// One simulcast layer that a publisher announces.

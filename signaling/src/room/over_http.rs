@@ -154,6 +154,7 @@ impl Room {
         let wishes = Wishes {
             publishes: &|_, _| publisher,
             encrypted: &|_| false,
+            dtx: &|_| false,
             slots: participant.sections,
             over_http: true,
         };
@@ -227,6 +228,7 @@ impl Room {
         let wishes = Wishes {
             publishes: &|_, _| false,
             encrypted: &|_| false,
+            dtx: &|_| false,
             slots: viewer.sections,
             over_http: true,
         };

@@ -76,6 +76,7 @@ impl Room {
                 Some(publish) => publish.encrypted,
                 None => self.tracks.values().any(|track| sealed(track, mid)),
             },
+            dtx: &|mid| announced.get(mid).is_some_and(|publish| publish.dtx),
             slots: participant.sections,
             over_http: false,
         };

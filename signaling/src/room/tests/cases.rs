@@ -244,6 +244,7 @@ fn what_was_announced_but_not_offered_is_refused() {
         muted: false,
         layers: Vec::new(),
         encrypted: false,
+        dtx: false,
     };
     let camera = world.client(id).publish(Source::Camera);
     // A microphone on a video section, and a section that the offer does not have.

@@ -133,6 +133,7 @@ impl Client {
             muted: false,
             layers: Vec::new(),
             encrypted: false,
+            dtx: false,
         }
     }
 
