@@ -37,8 +37,9 @@ fn whole_frames(world: &World, since: u64) -> usize {
 fn row_12_consent_ends_for_a_receiver_and_for_a_sender_of_media() {
     let mut world = call(8, Path::CLEAN);
     let start = world.now;
-    world.publishers[0].endpoint.checks = false;
-    world.subscribers[0].endpoint.checks = false;
+    for peer in [&mut world.publishers[0].endpoint, &mut world.subscribers[0].endpoint] {
+        (peer.checks, peer.answers) = (false, false);
+    }
     world.run_seconds(40);
     let publisher = TransportId(1);
     for id in [publisher, world.transport_of_subscriber(0)] {
@@ -59,10 +60,24 @@ fn row_12_consent_ends_for_a_receiver_and_for_a_sender_of_media() {
 }
 
 #[test]
+fn who_sends_no_checks_and_answers_ours_stays() {
+    let mut world = call(8, Path::CLEAN);
+    world.publishers[0].endpoint.checks = false;
+    world.subscribers[0].endpoint.checks = false;
+    let before = world.now;
+    world.run_seconds(60);
+    for id in [TransportId(1), world.transport_of_subscriber(0)] {
+        assert_eq!((silent_at(&world, id, true), closed_at(&world, id)), (None, None));
+    }
+    assert!(whole_frames(&world, before + 50 * SECOND) > 200, "pictures go on");
+}
+
+#[test]
 fn a_silence_that_ends_is_told() {
     let mut world = call(8, Path::CLEAN);
     let id = world.transport_of_subscriber(0);
-    world.subscribers[0].endpoint.checks = false;
+    let endpoint = &mut world.subscribers[0].endpoint;
+    (endpoint.checks, endpoint.answers) = (false, false);
     world.run_seconds(20);
     assert!(silent_at(&world, id, true).is_some() && silent_at(&world, id, false).is_none());
     world.subscribers[0].endpoint.checks = true;

@@ -11,6 +11,10 @@ const LOSS_HIGH: f64 = 0.1;
 const LOSS_LOW: f64 = 0.02;
 const DECREASE_GAP_US: u64 = 300_000;
 const GROWTH: f64 = 1.08;
+/// No link loses so much of what it has room for.
+const LOSS_FULL: f64 = 0.33;
+/// Less is sound: what is lost of that says little of what pictures may take.
+const SOUND: f64 = 300_000.0;
 /// Growth ends at so much of what is sent: above the next layer of a simulcast.
 const SENT_FACTOR: f64 = 4.0;
 /// Below so much of the highest since it fell last, a REMB has fallen.
@@ -155,7 +159,10 @@ impl Reports {
             if since.is_none_or(|since| since >= gap) {
                 self.decreased_us = Some(now_us);
                 let from = self.remb(now_us, sent).map_or(self.rate, |remb| self.rate.min(remb));
-                self.rate = (from * (1.0 - 0.5 * lost)).max(MIN_BITS_PER_SECOND);
+                // What is sent is too much already, however much more was thought possible. Some report each five seconds only.
+                let from = from.min(sent.max(SOUND));
+                let got = if lost > LOSS_FULL { 1.0 - lost } else { 1.0 - 0.5 * lost };
+                self.rate = (from * got).max(MIN_BITS_PER_SECOND);
             }
         } else if !self.lossy {
             let seconds = (elapsed as f64 / 1e6).min(5.0);
@@ -196,13 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn a_report_of_a_link_that_became_narrow_is_enough() {
+        let mut reports = Reports::new(4e6);
+        reports.report(0, 0.75, None, 1.7e6);
+        assert_eq!(reports.rate(), 0.425e6);
+        let mut reports = Reports::new(4e6);
+        reports.report(0, 0.2, None, 1.7e6);
+        assert_eq!(reports.rate(), 0.9 * 1.7e6);
+        let mut reports = Reports::new(0.5e6);
+        reports.report(0, 0.2, None, 0.04e6);
+        assert_eq!(reports.rate(), 0.9 * SOUND, "of sound alone");
+    }
+
+    #[test]
     fn a_remb_lifts_it_unless_there_is_loss() {
         let mut reports = Reports::new(1e6);
         reports.set_remb(0, (7, 3e6), 0.0, 1e6);
         assert_eq!((reports.rate(), reports.remb(0, 3e6)), (3e6, Some(3e6)));
         reports.report(0, 0.2, None, 1e6);
         reports.set_remb(0, (7, 3e6), 0.0, 1e6);
-        assert_eq!(reports.rate(), 2.7e6);
+        assert_eq!(reports.rate(), 0.9e6, "of 1 Mbit/s a fifth is lost");
         assert!(reports.is_very_lossy());
     }
 

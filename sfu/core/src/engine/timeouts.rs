@@ -5,7 +5,7 @@ use super::lifecycle::HOUSEKEEPING;
 use crate::egress::Egress;
 use crate::feedback::{self, REPORTS_MAX};
 use crate::timers::{TimerKind, TimerQueue};
-use crate::transport::ice::{CONSENT_EXPIRES, SILENT_AFTER};
+use crate::transport::ice::{ASKED_AFTER, CONSENT_EXPIRES, SILENT_AFTER};
 use crate::{CloseReason, Event, Speaker, speaker};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,11 @@ impl Engine {
         {
             transport.silent = true;
             self.events.push_back(Event::TransportSilent { transport: transport.id, silent: true });
+        }
+        if let Some(&selected) = transport.ice.selected()
+            && transport.ice.silence(now) >= ASKED_AFTER
+        {
+            self.ask(now, key, &selected, egress);
         }
         self.close_stalled(now, key);
         let transport = &mut self.transports[key];

@@ -1,5 +1,6 @@
 //! ICE-lite (RFC 8445 section 2.5): answers checks, remembers which tuples proved that they hold our password, and follows the peer's
-//! nomination. Never believes a datagram that is not authenticated, and sends a check of its own only to ask who is behind an address (`path`).
+//! nomination. Never believes a datagram that is not authenticated, and sends a check of its own only to ask who is behind an address, or whether he is there still
+//! (`path`).
 //!
 //! Nomination: libwebrtc's NOMINATION counter decides where it is present, the higher one wins. A plain USE-CANDIDATE takes over only
 //! with higher PRIORITY or when the selected pair has been silent for 5 s; so a replayed check moves no media while the real pair lives.
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 pub const CONSENT_EXPIRES: Duration = Duration::from_secs(30);
 /// Without an authenticated check for this long a transport is called silent. A peer that lives has missed two checks by then.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Whoever sends no check for so long is asked. Browsers check every 2.5 s, RFC 7675 has at most 6; libnice (GStreamer) sends none once it is connected.
+pub const ASKED_AFTER: Duration = Duration::from_secs(7);
 /// A selected pair without checks for this long yields to any USE-CANDIDATE.
 const YIELDS_AFTER: Duration = Duration::from_secs(5);
 /// Fresh media from another verified tuple for so long, and nothing at all from the selected one: the peer is there now.

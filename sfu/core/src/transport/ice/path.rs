@@ -2,7 +2,8 @@
 //!
 //! An ICE-lite agent sends no checks (RFC 8445 section 2.5), yet full agents answer them, and without one a NAT that rebinds costs up to the 2.5 s between two
 //! checks of a browser. It goes only where something came from that no other than the peer can have made, ten times at most, so whoever copies packets on
-//! their way and sends them in another's name brings him ten datagrams in five seconds.
+//! their way and sends them in another's name brings him ten datagrams in five seconds; and to the selected tuple of a peer that sends no checks, whose answer
+//! is its consent.
 
 use crate::egress::Tuple;
 use crate::transport::stun::TRANSACTION_LEN;
