@@ -13,3 +13,4 @@ mod single;
 mod sound;
 mod spatial;
 mod start;
+mod unprobed;

@@ -317,6 +317,14 @@ impl BandwidthEstimator {
         self.probes.poll(now_us)
     }
 
+    /// As if a probe had got through at that rate: whoever cannot be probed is shown by media whether it does.
+    pub(crate) fn assume(&mut self, now_us: u64, bits_per_second: u64) {
+        let rate = (bits_per_second as f64).min(MAX_BITS_PER_SECOND);
+        self.delay.assume(now_us, rate);
+        self.loss.probed(now_us, rate);
+        self.refresh(now_us);
+    }
+
     /// What may be sent.
     pub(crate) fn estimate(&self) -> Estimate {
         Estimate { bits_per_second: self.estimate.round() as u64, cause: self.cause }

@@ -162,6 +162,11 @@ impl Delay {
         true
     }
 
+    /// Nothing has measured it.
+    pub(super) fn assume(&mut self, now_us: u64, rate: f64) {
+        self.aimd.set(now_us, self.aimd.rate().max(rate), Cause::Growing);
+    }
+
     /// Nothing is heard of what is sent.
     pub(super) fn back_off(&mut self, now_us: u64, factor: f64) {
         self.aimd.set(now_us, self.aimd.rate() * factor, Cause::Delay);

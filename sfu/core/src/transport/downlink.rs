@@ -1,8 +1,11 @@
 //! What one subscriber's link carries: the estimate with its inputs, and the probe that is under way.
 
+mod trial;
+
 use crate::allocate::climbs_with;
 use crate::bandwidth::{Backlog, BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
 use crate::event::Bandwidth;
+use trial::Trial;
 
 /// A peer that negotiated transport-wide feedback and sends none for so long after the first packet is taken for one that cannot be measured.
 const FEEDBACK_PATIENCE_US: u64 = 2_000_000;
@@ -89,8 +92,8 @@ pub(crate) struct Downlink {
     told: bool,
     /// A slot has RTX, which probes are sent by.
     probed: bool,
-    /// Something was in the way once: the estimate is no mere beginning any more.
-    limited: bool,
+    /// Once something was in the way of who cannot be probed.
+    trial: Option<Box<Trial>>,
     first_sent_us: Option<u64>,
     counted_bytes: u64,
     ticked_us: u64,
@@ -129,7 +132,7 @@ impl Downlink {
             estimator: BandwidthEstimator::new(now_us),
             told,
             probed,
-            limited: false,
+            trial: None,
             first_sent_us: None,
             counted_bytes: 0,
             ticked_us: 0,
@@ -157,7 +160,7 @@ impl Downlink {
     /// The estimate; `None` while nothing is known of the link, and nothing will be soon.
     pub(crate) fn estimate(&self, now_us: u64) -> Option<Estimate> {
         // Nobody can find out how much more it carries: it is limited when it shows a limit.
-        if self.told && !self.probed && !self.limited {
+        if self.told && !self.probed && self.trial.is_none() {
             return None;
         }
         let waited = |at: u64| self.told && now_us.saturating_sub(at) < FEEDBACK_PATIENCE_US;
@@ -289,7 +292,9 @@ impl Downlink {
     ) {
         self.count(now_us, total_bytes);
         self.estimator.feedback(now_us, results, rtt_us);
-        self.limited |= matches!(self.estimator.estimate().cause, Cause::Delay | Cause::Loss);
+        if !self.probed {
+            Trial::note(&mut self.trial, now_us, self.estimator.estimate());
+        }
         self.tick(now_us, total_bytes);
     }
 
@@ -386,6 +391,15 @@ impl Downlink {
     pub(crate) fn poll_probe(&mut self, now_us: u64) -> bool {
         // The first probe is the first media.
         let due = self.probe.is_none() && self.told && self.first_sent_us.is_some();
+        if due && let Some(trial) = &mut self.trial {
+            if trial.is_due(now_us, self.wanted > self.given)
+                && let Some(probe) = self.estimator.poll_probe(now_us)
+            {
+                trial.begin(now_us, self.estimator.estimate());
+                self.estimator.assume(now_us, probe.bits_per_second.min(climbs_with(self.wanted)));
+            }
+            return false;
+        }
         if due && self.next_probe.is_none() {
             self.next_probe = self.estimator.poll_probe(now_us);
         }
@@ -397,9 +411,8 @@ impl Downlink {
         if self.probe.is_none()
             && let Some(cluster) = self.next_probe.take()
         {
-            let since_us = now_us;
-            self.probe =
-                Some(Probe { cluster, since_us, bytes_before: total_bytes, first: number });
+            let (since_us, first) = (now_us, number);
+            self.probe = Some(Probe { cluster, since_us, bytes_before: total_bytes, first });
         }
     }
 
