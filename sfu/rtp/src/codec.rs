@@ -39,6 +39,8 @@ pub struct PayloadInfo {
     /// A receiver can start here: the first packet of a keyframe (of parameter sets, where they come apart). For
     /// formats without keyframes (audio, opaque) always true.
     pub keyframe: bool,
+    /// … but parameter sets, if the stream has them, come in packets before this one (H.264, H.265).
+    pub lacks_parameter_sets: bool,
     /// The first packet of a frame (of a layer frame in VP9). `None`: the payload does not tell; compare timestamps.
     pub frame_start: Option<bool>,
     /// The last packet of a layer frame, where there are spatial layers (VP9 E); the marker only ends whole pictures.

@@ -243,7 +243,7 @@ impl Selector {
         if self.aim == Aim::Nothing {
             return Selection::Paused;
         }
-        let starts = !producer.is_video() || packet.info.keyframe;
+        let starts = !producer.is_video() || there.is_some_and(|there| there.starts(packet));
         let wanted = self.target(producer) == Some(encoding);
         // With nothing to show, any keyframe is better than waiting for the best one.
         let first = self.current.is_none_or(|s| s.encoding == encoding) && self.has_room(encoding);

@@ -285,6 +285,12 @@ impl Encoding {
         false
     }
 
+    /// May a receiver start with this packet?
+    pub(crate) fn starts(&self, packet: &CachedPacket) -> bool {
+        let starts = |layers: &Layers| layers.starts(packet, &self.cache);
+        self.layers.as_deref().map_or(packet.info.keyframe, starts)
+    }
+
     /// A structure came after packets that need it: it was overtaken, or lost and brought back.
     #[cold]
     fn describe_again(&mut self, structure: u64) {

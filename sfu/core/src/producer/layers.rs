@@ -4,6 +4,7 @@
 //! their layers from here on, so that nobody else has to know a structure's order.
 
 use crate::params::{Codec, Layer};
+use crate::producer::cache::PacketCache;
 use crate::producer::packet::{CachedPacket, DESCRIPTOR, Dependency};
 use crate::producer::rates::{Counted, LayerRate, LayerRates};
 use sfu_rtp::codec::{self, StatedLayers};
@@ -13,6 +14,8 @@ use sfu_rtp::dependency_descriptor::{DependencyDescriptor, Indication, TemplateS
 pub(crate) const SPATIAL_MAX: usize = 4;
 pub(crate) const TEMPORAL_MAX: usize = 4;
 pub(crate) const LAYERS: usize = SPATIAL_MAX * TEMPORAL_MAX;
+/// Packets of one picture that may stand before its first slice: parameter sets, messages.
+const BEFORE_SLICE_MAX: u64 = 8;
 /// L3T3 has nine. What has more is forwarded whole.
 const DECODE_TARGETS_MAX: usize = 16;
 
@@ -158,6 +161,8 @@ pub(crate) struct Layers {
     /// Packet that stated them.
     stated_at: u64,
     sizes: [Option<(u16, u16)>; SPATIAL_MAX],
+    /// H.264 and H.265: parameter sets come with the keyframes, and not by signaling.
+    parameter_sets: bool,
     rates: LayerRates,
 }
 
@@ -188,6 +193,9 @@ impl Layers {
     pub(crate) fn describe(&mut self, packet: &mut CachedPacket, bytes: &[u8]) -> bool {
         let payload = packet.payload(bytes);
         packet.info = codec::inspect(packet.codec, payload);
+        self.parameter_sets |= matches!(packet.codec, Codec::H264 | Codec::H265)
+            && packet.info.keyframe
+            && !packet.info.lacks_parameter_sets;
         if packet.info.keyframe || packet.codec == Codec::Vp9 {
             let stated = codec::stated_layers(packet.codec, payload);
             if let Some(stated) = stated.filter(|_| packet.seq >= self.stated_at) {
@@ -211,6 +219,22 @@ impl Layers {
                 false
             }
         }
+    }
+
+    /// May a receiver start with this packet? Not with a slice that overtook its parameter sets: with those it is sent what follows them from the cache.
+    pub(crate) fn starts(&self, packet: &CachedPacket, cache: &PacketCache) -> bool {
+        if !packet.info.keyframe || !packet.info.lacks_parameter_sets || !self.parameter_sets {
+            return packet.info.keyframe;
+        }
+        for seq in (packet.seq.saturating_sub(BEFORE_SLICE_MAX)..packet.seq).rev() {
+            match cache.get(seq) {
+                Some((before, _)) if before.timestamp != packet.timestamp => return true,
+                Some((before, _)) if before.info.keyframe => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+        true
     }
 
     fn state(&mut self, stated: &StatedLayers) {

@@ -69,7 +69,11 @@ impl H264Payload {
 
 impl From<H264Payload> for PayloadInfo {
     fn from(payload: H264Payload) -> Self {
-        Self { keyframe: payload.keyframe(), ..Self::default() }
+        Self {
+            keyframe: payload.keyframe(),
+            lacks_parameter_sets: payload.idr && !payload.sps,
+            ..Self::default()
+        }
     }
 }
 

@@ -75,7 +75,12 @@ impl H265Payload {
 
 impl From<H265Payload> for PayloadInfo {
     fn from(payload: H265Payload) -> Self {
-        Self { keyframe: payload.keyframe(), temporal: payload.temporal, ..Self::default() }
+        Self {
+            keyframe: payload.keyframe(),
+            lacks_parameter_sets: payload.random_access && !payload.parameter_set,
+            temporal: payload.temporal,
+            ..Self::default()
+        }
     }
 }
 

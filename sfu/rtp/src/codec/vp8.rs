@@ -100,6 +100,7 @@ impl From<Vp8Descriptor> for PayloadInfo {
     fn from(descriptor: Vp8Descriptor) -> Self {
         Self {
             keyframe: descriptor.keyframe,
+            lacks_parameter_sets: false,
             frame_start: Some(descriptor.start_of_frame()),
             frame_end: false,
             spatial: 0,

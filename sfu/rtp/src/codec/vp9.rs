@@ -107,6 +107,7 @@ impl From<Vp9Descriptor> for PayloadInfo {
     fn from(descriptor: Vp9Descriptor) -> Self {
         Self {
             keyframe: descriptor.keyframe(),
+            lacks_parameter_sets: false,
             frame_start: Some(descriptor.start_of_frame),
             frame_end: descriptor.end_of_frame,
             spatial: descriptor.spatial,

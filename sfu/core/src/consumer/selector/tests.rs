@@ -1,7 +1,8 @@
 use super::*;
 use crate::ProducerId;
-use crate::params::{EncodingParams, MediaKind, ProducerParams};
+use crate::params::{EncodingParams, Feedback, MediaKind, ProducerParams, ReceiveCodec};
 use crate::producer::Origin;
+use std::time::Instant;
 
 fn producer(rids: &[&str], flowing: u8) -> Producer {
     let encodings = rids
@@ -298,5 +299,51 @@ mod model {
                 assert_eq!(keys > 0, needed, "{mode:?} VP9 {vp9}: {keys} keyframes");
             }
         }
+    }
+}
+
+/// A packet of H.264 comes, with one NAL unit.
+fn take(producer: &mut Producer, seq: u64, timestamp: u32, nal: u8) -> CachedPacket {
+    let codec = ReceiveCodec {
+        payload_type: 96,
+        rtx_payload_type: None,
+        codec: Codec::H264,
+        clock_rate: 90_000,
+        feedback: Feedback::default(),
+    };
+    let fresh = CachedPacket { seq, timestamp, len: 2, payload_len: 2, ..CachedPacket::default() };
+    let there = &mut producer.encodings[0];
+    there.receive_piped((Instant::now(), false), &codec, fresh, &[nal, 0]).unwrap();
+    *there.cache.get(seq).unwrap().0
+}
+
+#[test]
+fn slices_that_overtook_their_parameter_sets_are_no_start() {
+    const SETS: u8 = 7;
+    const KEY: u8 = 5;
+    const DELTA: u8 = 1;
+    let overtaken = [
+        (13, 2, DELTA, Selection::WaitKeyframe),
+        (15, 3, KEY, Selection::WaitKeyframe),
+        (16, 3, DELTA, Selection::WaitKeyframe),
+        (14, 3, SETS, Selection::Switch),
+        (15, 3, KEY, Selection::Forward),
+    ];
+    // Where nothing but slices is sent, they are all there is.
+    let without = [(13, 2, DELTA, Selection::WaitKeyframe), (15, 3, KEY, Selection::Switch)];
+    for (first, packets) in [(SETS, &overtaken[..]), (DELTA, &without[..])] {
+        let mut producer = producer(&["f"], 1);
+        take(&mut producer, 11, 1, first);
+        take(&mut producer, 12, 1, KEY);
+        let mut selector = Selector::default();
+        for &(seq, timestamp, nal, expected) in packets {
+            let there = producer.encodings[0].cache.get(seq).map(|(packet, _)| *packet);
+            let packet = there.unwrap_or_else(|| take(&mut producer, seq, timestamp, nal));
+            assert_eq!(selector.select(&producer, 0, &packet), expected, "{seq}");
+        }
+        // Nothing of it is missing behind a whole picture.
+        take(&mut producer, 17, 4, DELTA);
+        let packet = take(&mut producer, 18, 5, KEY);
+        assert_eq!(Selector::default().select(&producer, 0, &packet), Selection::Switch);
     }
 }
