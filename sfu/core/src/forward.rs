@@ -22,7 +22,7 @@ use crate::consumer::selector::{Selection, Source, Told};
 use crate::counters::MediaCounters;
 use crate::drop_reason::{DropReason, Drops};
 use crate::egress::{Egress, Tuple};
-use crate::params::{Codec, PayloadMapping};
+use crate::params::{Codec, MediaKind, PayloadMapping};
 use crate::producer::Producer;
 use crate::producer::encoding::Encoding;
 use crate::producer::packet::CachedPacket;
@@ -339,7 +339,10 @@ impl Fan<'_> {
         let Self { producers, consumers, transport, plan, .. } = self;
         let Plan { chosen, order, .. } = &mut **plan;
         let item = |index: usize| Item { lane: chosen[index].consumer, size: chosen[index].size };
-        for &index in order.of(chosen.len(), item) {
+        let sound = |lane: usize| {
+            consumers.get(lane).is_some_and(|it: &Consumer| it.params.kind == MediaKind::Audio)
+        };
+        for &index in order.of(chosen.len(), item, sound) {
             let one = &chosen[index];
             let Some(consumer) = consumers.get_mut(one.consumer) else { continue };
             let bound = consumer.bound.as_ref().map(|bound| bound.producer);
