@@ -1,6 +1,6 @@
 //! Who speaks, from the levels in audio packets.
 
-use crate::net::{Path, SECOND};
+use crate::net::{MS, Path, SECOND};
 use crate::world::{Tracks, World};
 use sfu_core::{Command, Event, ProducerId};
 
@@ -58,4 +58,35 @@ fn speakers_are_announced_loudest_first_and_only_when_they_change() {
     world.command(Command::PauseProducer { producer: a, paused: true });
     world.run_seconds(2);
     assert_eq!(speakers(&world), Some(vec![]), "who is muted does not speak");
+}
+
+#[test]
+fn a_short_noise_after_a_turn_is_no_speaker_and_a_voice_is() {
+    let mut world = World::new(3, Path::CLEAN, Path::CLEAN);
+    for _ in 0..3 {
+        world.add_publisher(Tracks { rids: &[], video: false, audio: true });
+    }
+    let (a, b) = (World::audio_of(0), World::audio_of(1));
+    for noise in [100, 200, 300] {
+        set(&mut world, [25, QUIET, QUIET]);
+        world.run_seconds(2);
+        // The pause ends the turn; then a key, or a cough.
+        set(&mut world, [QUIET; 3]);
+        world.run(1200 * MS);
+        assert_eq!(speakers(&world), Some(vec![]));
+        set(&mut world, [QUIET, 15, QUIET]);
+        world.run(noise * MS);
+        set(&mut world, [QUIET; 3]);
+        let from = world.now - noise * MS;
+        world.run(700 * MS);
+        let told = world.events.iter().filter(|(at, _)| *at >= from);
+        let told = told.filter(|(_, event)| matches!(event, Event::ActiveSpeakers { .. }));
+        assert_eq!(told.count(), 0, "{noise} ms");
+        set(&mut world, [QUIET, 30, QUIET]);
+        world.run(SECOND);
+        assert_eq!(speakers(&world), Some(vec![b]), "who goes on");
+    }
+    set(&mut world, [25, QUIET, QUIET]);
+    world.run_seconds(2);
+    assert_eq!(speakers(&world), Some(vec![a]));
 }

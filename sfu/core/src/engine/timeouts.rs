@@ -229,16 +229,17 @@ impl Engine {
         self.speakers_due = None;
         let mut heard = false;
         for (&id, router) in &mut self.routers {
-            let speakers: Vec<Speaker> = router
+            let speakers: Vec<(Speaker, bool)> = router
                 .audio
                 .iter()
                 .filter_map(|&key| {
                     let producer = &mut self.producers[key];
                     let level = producer.level.tick(now).filter(|_| !producer.paused)?;
-                    Some(Speaker { producer: producer.id, level })
+                    Some((Speaker { producer: producer.id, level }, producer.level.speaks()))
                 })
                 .collect();
             heard |= !speakers.is_empty();
+            let speakers = router.speakers.settle(now, speakers);
             if let Some(speakers) = router.speakers.update(speakers) {
                 self.events.push_back(Event::ActiveSpeakers { router: id, speakers });
             }
