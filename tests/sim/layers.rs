@@ -29,6 +29,14 @@ const MODES: [Mode; 6] = [
     mode(1, 3, false, Format::Vp9),
 ];
 
+/// What encoders make where three of each are too many.
+const FEWER: [Mode; 4] = [
+    mode(2, 3, false, Format::Av1),
+    mode(2, 3, true, Format::Vp9),
+    mode(3, 2, true, Format::Av1),
+    mode(3, 2, false, Format::Vp9),
+];
+
 fn publish(world: &mut World, mode: Mode, seed: u64) {
     let publisher = world.add_publisher(PLAIN);
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -221,6 +229,22 @@ fn every_layer_can_be_had() {
         }
         for slot in 0..SLOTS.len() {
             check(&world, slot, true);
+        }
+    }
+}
+
+#[test]
+fn fewer_layers_are_chosen_alike() {
+    for (seed, mode) in (60..).zip(FEWER) {
+        let mut world = room(mode, seed, Path::CLEAN, Path::lossy(0.03));
+        for target in mode.targets().into_iter().rev().chain([(mode.spatial - 1, 0)]) {
+            prefer(&mut world, 0, target);
+            world.run(2 * SECOND + 300 * MS);
+            assert_eq!(shown(&world, 0), target, "{mode:?}");
+        }
+        switch_at_random(&mut world, mode, seed, 50 * MS);
+        for slot in 0..SLOTS.len() {
+            check(&world, slot, false);
         }
     }
 }
