@@ -147,6 +147,8 @@ pub(crate) struct BandwidthEstimator {
     /// Of transport-wide feedback.
     feedback_us: Option<u64>,
     backed_off_us: u64,
+    /// No picture is sent. GStreamer answers the last packet of each, and sound each five seconds.
+    sound_only: bool,
     /// When the queue was long last.
     queued_us: Option<u64>,
     /// When the link was found to be far narrower last.
@@ -173,6 +175,7 @@ impl BandwidthEstimator {
             has_reports: false,
             feedback_us: None,
             backed_off_us: now_us,
+            sound_only: false,
             queued_us: None,
             narrowed_us: None,
             before_probe: None,
@@ -287,6 +290,11 @@ impl BandwidthEstimator {
         self.probes.set_wanted(now_us, bits_per_second as f64);
     }
 
+    /// Whether no picture is sent.
+    pub(crate) fn set_sound_only(&mut self, sound_only: bool) {
+        self.sound_only = sound_only;
+    }
+
     /// Periodic work, every 25 ms to 1 s while media flows.
     pub(crate) fn tick(&mut self, now_us: u64) {
         self.sent.settle(now_us, self.estimate);
@@ -296,7 +304,8 @@ impl BandwidthEstimator {
             self.refresh(now_us);
         }
         // A probe of which nothing will be heard is wasted.
-        let heard = self.feedback_us.is_some_and(|at| now_us.saturating_sub(at) < HEARD_US);
+        let fresh = |at: u64| self.sound_only || now_us.saturating_sub(at) < HEARD_US;
+        let heard = self.feedback_us.is_some_and(fresh);
         self.probes.tick(now_us, heard);
     }
 
@@ -305,7 +314,7 @@ impl BandwidthEstimator {
         let Some(at) = self.feedback_us else { return };
         let silent = now_us.saturating_sub(at) > SILENCE_US;
         let due = now_us.saturating_sub(self.backed_off_us) >= SILENCE_STEP_US;
-        if silent && due && self.sent.rate() > 0.0 {
+        if silent && due && !self.sound_only && self.sent.rate() > 0.0 {
             self.backed_off_us = now_us;
             self.delay.back_off(now_us, SILENCE_FACTOR);
             self.refresh(now_us);

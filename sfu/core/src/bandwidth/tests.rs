@@ -359,6 +359,36 @@ fn a_network_that_was_gone_is_not_taken_for_a_narrow_one() {
     assert!(narrow * 4 <= steady, "{narrow} of {steady}");
 }
 
+/// Ten seconds of sound without feedback, after two with: how much of the estimate is left, and how many probes there were.
+fn unanswered(sound_only: bool) -> (f64, usize) {
+    let mut bwe = BandwidthEstimator::new(0);
+    bwe.set_wanted(0, 1_000_000, false);
+    bwe.set_sound_only(sound_only);
+    let (mut before, mut probes) = (0, 0);
+    for number in 0..600_u16 {
+        let now_us = u64::from(number) * 20_000;
+        bwe.sent(now_us, 120);
+        if number < 100 {
+            let arrival_us = Some(now_us as i64);
+            let result = PacketResult { number, sent_us: now_us, arrival_us, size: 120 };
+            bwe.feedback(now_us, &[result], Some(40_000));
+            before = bwe.estimate().bits_per_second;
+        }
+        bwe.tick(now_us);
+        let probe = bwe.poll_probe(now_us);
+        probes += usize::from(probe.is_some() && number > 150);
+    }
+    (bwe.estimate().bits_per_second as f64 / before as f64, probes)
+}
+
+#[test]
+fn sound_that_is_seldom_answered_takes_nothing_away_and_is_probed() {
+    let (left, probes) = unanswered(true);
+    assert!(left >= 1.0 && probes > 0, "{left}, {probes} probes");
+    let (left, probes) = unanswered(false);
+    assert!(left < 0.5 && probes == 0, "{left}, {probes} probes");
+}
+
 /// `cargo test --release -p sfu-core bandwidth::tests::nanoseconds -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, for the release build"]

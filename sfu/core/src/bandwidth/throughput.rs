@@ -175,7 +175,11 @@ impl Throughput {
         let received =
             f64::from(sum.bytes - sum.first_bytes) / received.max(DURATION_US_MIN) as f64;
         let sent = (sum.last_sent_us - sum.first_sent_us) as i64;
-        let sent = f64::from(sum.bytes - sum.last_sent_bytes) / sent.max(DURATION_US_MIN) as f64;
+        // What left in one go left as fast as it could arrive.
+        let sent = match sum.bytes - sum.last_sent_bytes {
+            0 => f64::INFINITY,
+            bytes => f64::from(bytes) / sent.max(DURATION_US_MIN) as f64,
+        };
         Rate {
             arrived: received.min(sent) * 8e6,
             strained: received < STRAINED * sent,
@@ -260,6 +264,17 @@ mod tests {
         }
         let rate = throughput.rate().unwrap();
         assert!((rate - 1e6).abs() < 1e4, "{rate}");
+    }
+
+    #[test]
+    fn a_burst_that_comes_one_by_one_shows_what_the_link_carries() {
+        let mut throughput = Throughput::default();
+        for i in 0..12 {
+            add(&mut throughput, 5_000, i * 20_000);
+        }
+        let Rate { arrived, strained, choked } = throughput.recent().unwrap();
+        assert!((0.49e6..0.51e6).contains(&arrived), "{arrived}");
+        assert!(strained && choked);
     }
 
     #[test]

@@ -367,6 +367,7 @@ impl Downlink {
         self.paced = self.evened + audio + 2 * self.repairs.min(given / PACED_REPAIRS_PART);
         // Nothing needs a probe that everything fits into.
         let ask = if wanted > given { climbs_with(wanted) } else { wanted } + other;
+        self.estimator.set_sound_only(given == 0);
         self.estimator.set_wanted(now_us, if wanted > 0 { ask } else { 0 }, frames);
     }
 
