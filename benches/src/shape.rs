@@ -4,6 +4,7 @@
 mod command;
 pub(crate) mod link;
 mod relay;
+mod tcp;
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -23,8 +24,8 @@ const LINE_MAX: usize = 4096;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How the link is at first; lines on standard input change it: `down rate=300k delay=50ms loss=0.02`, `up …`, `both …`; keys are rate
-/// (bits per second), queue, delay, jitter, loss, bursts (BEGIN/END/LOSS or off: Gilbert-Elliott) and others (cross traffic). `stats`
-/// answers what passed since the last time, as JSON; `rebind` gives everybody another address towards the server. Each line is answered
+/// (bits per second), queue, delay, jitter, loss, bursts (BEGIN/END/LOSS or off: Gilbert-Elliott), others (cross traffic at a constant rate)
+/// and tcp (a download with that round trip beside the link's own, or off). `stats` answers what passed since the last time, as JSON; `rebind` gives everybody another address towards the server. Each line is answered
 /// with one. Ends with standard input.
 #[derive(Debug, Args)]
 pub(crate) struct Options {

@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 /// Of the shaper for real browsers: what is simulated and what is shaped is the same.
 #[path = "../../benches/src/shape/link.rs"]
 mod link;
+#[path = "../../benches/src/shape/tcp.rs"]
+mod tcp;
 pub(crate) use link::*;
+pub(crate) use tcp::Tcp;
 
 /// Arrivals at the engine fall on this raster, so that it gets batches, as a socket gives them.
 const RASTER: Micros = 500;

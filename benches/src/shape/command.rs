@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 
 use super::link::{Bursts, Link, MS, Micros, SECOND};
+use super::tcp::Tcp;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub(crate) struct Changes {
     loss: Option<f64>,
     bursts: Option<Option<Bursts>>,
     others: Option<u64>,
+    /// The round trip of a download, without this link.
+    tcp: Option<Option<Micros>>,
 }
 
 impl Command {
@@ -65,7 +68,11 @@ impl Changes {
                 "loss" => changes.loss = Some(share(value)?),
                 "bursts" => changes.bursts = Some(bursts(value)?),
                 "others" => changes.others = Some(bits(value)?),
-                _ => bail!("{key} is none of rate, queue, delay, jitter, loss, bursts and others"),
+                "tcp" if value == "off" => changes.tcp = Some(None),
+                "tcp" => changes.tcp = Some(Some(time(value)?)),
+                _ => bail!(
+                    "{key} is none of rate, queue, delay, jitter, loss, bursts, others and tcp"
+                ),
             }
         }
         Ok(changes)
@@ -80,6 +87,9 @@ impl Changes {
         link.loss = self.loss.unwrap_or(link.loss);
         link.bursts = self.bursts.unwrap_or(link.bursts);
         link.others = self.others.unwrap_or(link.others);
+        if let Some(rtt) = self.tcp {
+            link.tcp = rtt.map(Tcp::new);
+        }
     }
 }
 
@@ -149,6 +159,8 @@ mod tests {
         assert_eq!(link.bursts, Some(Bursts { begin: 0.01, end: 0.3, loss: 0.8 }));
         assert_eq!(changed("up queue=2s others=1.5M").rate, 5_000_000);
         assert_eq!(changed("both bursts=off").bursts, None);
+        assert!(changed("down tcp=30ms").tcp.is_some());
+        assert!(changed("down tcp=30ms tcp=off").tcp.is_none());
     }
 
     #[test]
@@ -178,6 +190,7 @@ mod tests {
             "down loss=NaN",
             "down bursts=0.1/0.2",
             "down width=3",
+            "down tcp=1",
         ] {
             assert!(Command::parse(line).is_err(), "{line}");
         }

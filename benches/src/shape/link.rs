@@ -4,6 +4,8 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+use super::tcp::Tcp;
+
 /// Time in microseconds since the start.
 pub(crate) type Micros = u64;
 
@@ -37,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) bursts: Option<Bursts>,
     /// Somebody else's datagrams take so many bits per second of it.
     pub(crate) others: u64,
+    /// Somebody else's download, which takes what it can get.
+    pub(crate) tcp: Option<Tcp>,
     pub(crate) bad: bool,
     /// When everything in the queue has left.
     pub(crate) free: Micros,
@@ -61,6 +65,7 @@ impl Link {
             loss: 0.0,
             bursts: None,
             others: 0,
+            tcp: None,
             bad: false,
             free: 0,
             last: 0,
@@ -71,24 +76,40 @@ impl Link {
 
     /// When a datagram of `bytes` that comes now has passed; `None`: it is lost.
     pub(crate) fn pass(&mut self, now: Micros, bytes: usize, rng: &mut SmallRng) -> Option<Micros> {
+        if let Some(mut tcp) = self.tcp.take() {
+            tcp.run(self, now, rng);
+            self.tcp = Some(tcp);
+        }
+        let Some((waits, at)) = self.carry(now, bytes + Self::HEADERS, rng) else {
+            self.dropped.push((now, bytes));
+            return None;
+        };
+        self.passed.push((now, waits, bytes));
+        at
+    }
+
+    /// Anybody's packet, of so many bytes with all headers: how long it waits, and when it arrives, if it does; `None`: the queue is full.
+    pub(super) fn carry(
+        &mut self,
+        now: Micros,
+        bytes: usize,
+        rng: &mut SmallRng,
+    ) -> Option<(Micros, Option<Micros>)> {
         let rate = self.rate.saturating_sub(self.others);
         let waits = self.free.saturating_sub(now);
         if rate == 0 || waits > self.queue {
-            self.dropped.push((now, bytes));
             return None;
         }
-        let takes = ((bytes + Self::HEADERS) as u64 * 8 * SECOND).div_ceil(rate);
-        self.free = self.free.max(now) + takes;
-        self.passed.push((now, waits, bytes));
+        self.free = self.free.max(now) + (bytes as u64 * 8 * SECOND).div_ceil(rate);
         if let Some(bursts) = self.bursts {
             self.bad = rng.random_bool(if self.bad { 1.0 - bursts.end } else { bursts.begin });
         }
         let bursts = self.bursts.filter(|_| self.bad).map_or(0.0, |bursts| bursts.loss);
         if rng.random_bool(self.loss) || rng.random_bool(bursts) {
-            return None;
+            return Some((waits, None));
         }
         let at = self.free + self.delay + rng.random_range(0..=self.jitter);
         self.last = self.last.max(at);
-        Some(self.last)
+        Some((waits, Some(self.last)))
     }
 }

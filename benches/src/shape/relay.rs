@@ -62,6 +62,7 @@ impl Way {
     /// What passed since the last time.
     fn stats(&mut self) -> Value {
         let ms = |time: Micros| time as f64 / 1000.0;
+        let downloaded = self.link.tcp.as_mut().map_or(0, |tcp| std::mem::take(&mut tcp.delivered));
         let stats = json!({
             "rate": self.link.rate,
             "packets": self.packets,
@@ -70,6 +71,7 @@ impl Way {
             "lost": self.lost,
             "queue_ms": ms(self.waited / self.packets.max(1)),
             "queue_ms_max": ms(self.waited_max),
+            "tcp_bytes": downloaded,
         });
         *self = Self { link: self.link.clone(), ..Self::new() };
         stats

@@ -5,7 +5,7 @@ use super::measure::{Playback, audio, queue_p95};
 use super::plot::draw;
 use super::scenario::{Meeting, Setup};
 use super::start::{RTTS, SEEDS};
-use crate::net::{Bursts, Link, MS, Micros, SECOND};
+use crate::net::{Bursts, Link, MS, Micros, SECOND, Tcp};
 use crate::world::World;
 use sfu_core::params::PreferredLayer;
 use sfu_core::{Command, Event};
@@ -415,6 +415,9 @@ fn plots() {
         &[(15, |l| l.others = 1_500_000), (35, |l| l.others = 0)],
         55,
     );
+    let tcp: &[Change] = &[(15, |l| l.tcp = Some(Tcp::new(100 * MS))), (55, |l| l.tcp = None)];
+    watch("download", Link::new(5_000_000), tcp, 70);
+    watch("download, short queue", Link { queue: 100 * MS, ..Link::new(3_000_000) }, tcp, 70);
     for percent in [2, 10, 30] {
         let link = Link { loss: f64::from(percent) / 100.0, ..Link::new(5_000_000) };
         watch(&format!("loss of {percent} percent"), link, &[], 40);

@@ -111,6 +111,14 @@ fn bitrates(svg: &mut String, samples: &[Sample], range: (Micros, Micros)) {
     part.line(svg, "#bbb", samples.iter().map(|s| (s.at, mbps(s.allocated))));
     let known = samples.iter().filter_map(|s| Some((s.at, mbps(s.estimate?))));
     part.line(svg, "#1f5fd0", known);
+    if highest(|s| s.download) > 0 {
+        let download = samples.chunks(SMOOTH).map(|part| {
+            let sum: u64 = part.iter().map(|sample| sample.download).sum();
+            (part[0].at, mbps(sum / part.len() as u64))
+        });
+        part.line(svg, "#d07020", download);
+        Part::text(svg, WIDTH - RIGHT - 380.0, BITRATE.0 - 8.0, "start", "#d07020", "download");
+    }
     let names =
         [("capacity", "#444"), ("estimate", "#1f5fd0"), ("allocated", "#999"), ("sent", "#2a9d3a")];
     for (index, (name, color)) in names.into_iter().enumerate() {

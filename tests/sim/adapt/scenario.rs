@@ -77,6 +77,8 @@ pub(super) struct Sample {
     pub(super) sent: u64,
     /// Longest time in the link's queue since the last sample.
     pub(super) queue: Micros,
+    /// Bits per second that the link's download was acknowledged since the last sample.
+    pub(super) download: u64,
 }
 
 pub(super) struct Viewer {
@@ -88,6 +90,8 @@ pub(super) struct Viewer {
     pub(super) samples: Vec<Sample>,
     /// What of the link's past was sampled.
     looked: (usize, usize),
+    /// … and of its download.
+    downloaded: u64,
 }
 
 /// See the module.
@@ -223,6 +227,7 @@ impl Meeting {
             joined: self.world.now,
             samples: Vec::new(),
             looked: (past.passed.len(), past.dropped.len()),
+            downloaded: 0,
         });
         self.viewers.len() - 1
     }
@@ -278,6 +283,7 @@ impl Meeting {
             let bytes = passed.iter().map(|(.., bytes)| bytes).sum::<usize>()
                 + dropped.iter().map(|(_, bytes)| bytes).sum::<usize>()
                 + headers;
+            let downloaded = link.tcp.as_ref().map_or(0, |tcp| tcp.delivered);
             viewer.samples.push(Sample {
                 at: now,
                 capacity: link.rate.saturating_sub(link.others),
@@ -285,7 +291,9 @@ impl Meeting {
                 allocated: bandwidth.map_or(0, |bandwidth| bandwidth.allocated),
                 sent: bytes as u64 * 8 * SECOND / SAMPLE,
                 queue: passed.iter().map(|(_, waits, _)| *waits).max().unwrap_or(0),
+                download: downloaded.saturating_sub(viewer.downloaded) * 8 * SECOND / SAMPLE,
             });
+            viewer.downloaded = downloaded;
             viewer.looked = (link.passed.len(), link.dropped.len());
         }
         self.world.events.retain(|(_, event)| !matches!(event, Event::Stats { .. }));
