@@ -2,6 +2,7 @@
 
 mod crowd;
 mod demand;
+mod download;
 mod goals;
 mod matrix;
 mod measure;

@@ -21,6 +21,8 @@
 //! - When nothing came of what left for more than a second there was no network: that is no loss, or the estimate falls to a twentieth.
 //! - The length of the queue is known besides its trend (`queue`): one that jumps is overuse at once, or a link that is cut to a tenth is seen after 400 ms
 //!   instead of 200, and what its full queue loses is no loss; one that shrinks is none any more; and nothing is probed behind a long one.
+//! - Beside somebody who fills the queue and answers to loss only (`contention`) the rate stays at a share of the link; or a download took all of it: the threshold
+//!   of the trend rises too slowly for somebody who begins by filling the queue, and who has stopped sending pictures never gets anything back.
 //! - The send rate of a probe, and of the throughput, leaves out all that left at the last time stamp: a slot leaves at once.
 //!
 //! The start is 300 kbit/s, as in browsers: the probes of 0.9 and 1.8 Mbit/s that leave with the first media, and a further one, bring a
@@ -28,6 +30,7 @@
 
 mod aimd;
 mod alr;
+mod contention;
 mod delay;
 mod groups;
 mod loss;
@@ -66,6 +69,9 @@ const SOME_OF_IT: f64 = 0.85;
 
 /// A link that became narrow takes so long until its queue holds nothing of before.
 const NARROWED_US: u64 = 1_000_000;
+
+/// Slots hear of a link that is free again with the next allocation or two.
+const FREED_US: u64 = 500_000;
 
 /// With more loss than this, repairs take what a short queue would have room for.
 const LOSS_NONE: f64 = 0.01;
@@ -153,6 +159,8 @@ pub(crate) struct BandwidthEstimator {
     queued_us: Option<u64>,
     /// When the link was found to be far narrower last.
     narrowed_us: Option<u64>,
+    /// When somebody else who filled the link was gone last.
+    freed_us: Option<u64>,
     /// When the last probe had left, and what arrived before it without a queue that grew.
     before_probe: Option<(u64, f64)>,
 }
@@ -178,6 +186,7 @@ impl BandwidthEstimator {
             sound_only: false,
             queued_us: None,
             narrowed_us: None,
+            freed_us: None,
             before_probe: None,
         }
     }
@@ -192,11 +201,14 @@ impl BandwidthEstimator {
     pub(crate) fn probe_sent(
         &mut self,
         now_us: u64,
-        _cluster: u16,
+        cluster: u16,
         first: u16,
         last: u16,
         bytes: u32,
     ) {
+        if contention::is_own(cluster) {
+            return;
+        }
         self.results.sent(now_us, first, last, bytes);
         // Whoever fills the link by himself has a queue of his own.
         let some = |acked: &f64| *acked < SOME_OF_IT * self.estimate;
@@ -219,6 +231,7 @@ impl BandwidthEstimator {
             self.loss.add(packet);
             if let Some(arrival_us) = packet.arrival_us {
                 self.throughput.add(packet, arrival_us);
+                self.delay.note(packet, arrival_us);
                 if !self.results.add(packet, arrival_us) {
                     self.delay.add(now_us, packet, arrival_us);
                 }
@@ -233,12 +246,14 @@ impl BandwidthEstimator {
         let carried = self.before_probe.filter(|(at, _)| own(*at)).map(|(_, carried)| carried);
         let recent = self.throughput.recent();
         let acked = delay::Acked { rate: self.acked, recent, estimate, carried };
+        let was_contended = self.delay.share().is_some();
         let taken = self.delay.update(now_us, acked, probe, MAX_BITS_PER_SECOND);
         // Once a second: a network that jumps all the time loses packets, too.
         if self.delay.has_narrowed() && !self.has_narrowed(now_us) {
             self.loss.excuse(now_us);
             self.narrowed_us = Some(now_us);
         }
+        self.contend(now_us, was_contended);
         let probed = probe.filter(|_| taken);
         if let Some(rate) = probed {
             self.loss.probed(now_us, rate);
@@ -262,6 +277,20 @@ impl BandwidthEstimator {
         }
         if self.delay.has_recovered() {
             self.probes.recovered(now_us);
+        }
+    }
+
+    fn contend(&mut self, now_us: u64, before: bool) {
+        match self.delay.share() {
+            Some(share) => {
+                if !before {
+                    // What was lost until now says nothing of what is lost at that rate.
+                    self.loss = Loss::new();
+                }
+                self.loss.probed(now_us, share);
+            }
+            None if before => self.freed_us = Some(now_us),
+            None => {}
         }
     }
 
@@ -323,7 +352,7 @@ impl BandwidthEstimator {
 
     /// The next cluster to send now, if any; ask after each [`BandwidthEstimator::tick`] and feedback.
     pub(crate) fn poll_probe(&mut self, now_us: u64) -> Option<ProbeCluster> {
-        self.probes.poll(now_us)
+        self.delay.poll_probe(now_us).or_else(|| self.probes.poll(now_us))
     }
 
     /// As if a probe had got through at that rate: whoever cannot be probed is shown by media whether it does.
@@ -359,10 +388,16 @@ impl BandwidthEstimator {
         self.narrowed_us.is_some_and(|at| now_us.saturating_sub(at) < NARROWED_US)
     }
 
+    /// Somebody else who filled the link has just gone.
+    pub(crate) fn is_freed(&self, now_us: u64) -> bool {
+        self.freed_us.is_some_and(|at| now_us.saturating_sub(at) < FREED_US)
+    }
+
     /// The queue at the link, where it is what decides.
     pub(crate) fn backlog(&self) -> Backlog {
         match self.cause {
             Cause::Loss | Cause::Remb | Cause::Reports | Cause::Start => Backlog::Unknown,
+            _ if self.delay.share().is_some() => Backlog::Unknown,
             _ if self.delay.backlog() == Backlog::Short && self.loss() > LOSS_NONE => {
                 Backlog::Unknown
             }

@@ -1,11 +1,12 @@
 //! The rate that the one-way delay allows: groups of packets, their trend, and what follows from it.
 
 use super::aimd::Aimd;
+use super::contention::{Contention, Seen};
 use super::groups::Groups;
 use super::queue::{Backlog, Queue};
 use super::throughput::Rate;
 use super::trend::{Trend, Usage};
-use super::{Cause, PacketResult};
+use super::{Cause, PacketResult, ProbeCluster};
 
 /// After so long without feedback the delays of before say nothing.
 const SILENCE_US: u64 = 2_000_000;
@@ -37,6 +38,7 @@ pub(super) struct Delay {
     trend: Trend,
     aimd: Aimd,
     queue: Queue,
+    contention: Contention,
     fed_us: Option<u64>,
     /// In this feedback the queue became empty.
     recovered: bool,
@@ -51,6 +53,7 @@ impl Delay {
             trend: Trend::default(),
             aimd: Aimd::new(now_us, start),
             queue: Queue::default(),
+            contention: Contention::default(),
             fed_us: None,
             recovered: false,
             narrowed: false,
@@ -71,6 +74,22 @@ impl Delay {
 
     pub(super) fn backlog(&self) -> Backlog {
         self.queue.backlog()
+    }
+
+    /// Ours, while somebody else keeps the queue long.
+    pub(super) fn share(&self) -> Option<f64> {
+        self.contention.share()
+    }
+
+    /// Packets to send together, which show whether there is somebody.
+    pub(super) fn poll_probe(&mut self, now_us: u64) -> Option<ProbeCluster> {
+        self.contention.poll_probe(now_us)
+    }
+
+    /// A packet that came, also one of a probe.
+    pub(super) fn note(&mut self, packet: &PacketResult, arrival_us: i64) {
+        let late = self.queue.is_late(arrival_us.wrapping_sub(packet.sent_us as i64));
+        self.contention.add(packet, arrival_us, late);
     }
 
     pub(super) fn has_narrowed(&self) -> bool {
@@ -113,15 +132,24 @@ impl Delay {
         probe: Option<f64>,
         max: f64,
     ) -> bool {
-        self.queue.settle(now_us, self.trend.usage() == Usage::Over);
+        let contended = self.share().is_some();
+        self.queue.settle(now_us, self.trend.usage() == Usage::Over, contended);
+        let choked = acked.recent.is_some_and(|recent| recent.choked);
+        let seen = Seen {
+            backlog: self.queue.backlog(),
+            queue_us: self.queue.long_us(),
+            acked: acked.rate,
+            choked,
+        };
+        self.contention.update(now_us, seen);
+        let share = self.contention.share();
         let jumped = self.queue.has_jumped();
         let shows = jumped || self.queue.is_strung_out();
         let narrow = self
             .queue
             .carried()
             .filter(|carried| shows && *carried < NARROWER * self.aimd.rate().min(acked.estimate));
-        let choked = acked.recent.is_some_and(|recent| recent.choked);
-        self.narrowed = narrow.is_some() || jumped && choked;
+        self.narrowed = share.is_none() && (narrow.is_some() || jumped && choked);
         if self.narrowed {
             self.trend.overuse();
             self.queue.lengthen();
@@ -147,6 +175,9 @@ impl Delay {
             // The queue of a probe is no reason to go below what was carried without one; if it stays, a later decrease does.
             if let Some(carried) = carried.filter(|_| self.aimd.rate() < before) {
                 self.aimd.set(now_us, carried.clamp(self.aimd.rate(), before), Cause::Delay);
+            }
+            if let Some(share) = share.filter(|share| *share > self.aimd.rate()) {
+                self.aimd.set(now_us, share, Cause::Growing);
             }
             // What is not chosen by the estimate (a track with one layer) may be above it, and shows what the way carries. What arrived before it became narrower
             // does not count.

@@ -5,6 +5,8 @@
 
 /// The least delay is looked for in the last one to two of these, for clocks drift.
 const BASE_US: u64 = 15_000_000;
+/// … or these, while somebody else keeps it long.
+const BASE_US_CONTENDED: u64 = 60_000_000;
 /// Packets that it takes to say anything.
 const PACKETS_MIN: u32 = 3;
 /// So long it is too long …
@@ -84,8 +86,9 @@ impl Queue {
     }
 
     /// After the packets of one feedback.
-    /// `grows`: the trend says so.
-    pub(super) fn settle(&mut self, now_us: u64, grows: bool) {
+    /// `grows`: the trend says so; `contended`: somebody else keeps it long.
+    pub(super) fn settle(&mut self, now_us: u64, grows: bool, contended: bool) {
+        let base_us = if contended { BASE_US_CONTENDED } else { BASE_US };
         self.shrank = false;
         self.look_for_jump();
         if self.packets < PACKETS_MIN {
@@ -93,7 +96,7 @@ impl Queue {
         }
         let Some(delay) = self.least.take() else { return };
         self.packets = 0;
-        if now_us.saturating_sub(self.since_us) >= BASE_US {
+        if now_us.saturating_sub(self.since_us) >= base_us {
             self.base = [None, self.base[0]];
             self.since_us = now_us;
         }
@@ -102,7 +105,7 @@ impl Queue {
         let long = delay.saturating_sub(base);
         self.shrank = self.last_us.saturating_sub(long) >= SHRINK_US;
         self.last_us = long;
-        if grows || self.backlog != Backlog::Long {
+        if grows || contended || self.backlog != Backlog::Long {
             self.grew_us = now_us;
         } else if now_us.saturating_sub(self.grew_us) >= OLD_US {
             self.base = [Some(delay), None];
@@ -112,6 +115,16 @@ impl Queue {
             short if short <= SHORT_US => Backlog::Short,
             _ => self.backlog,
         };
+    }
+
+    /// How long it was when there were enough packets last.
+    pub(super) fn long_us(&self) -> i64 {
+        self.last_us
+    }
+
+    /// Does a packet with this delay wait long?
+    pub(super) fn is_late(&self, delay_us: i64) -> bool {
+        self.base().is_some_and(|base| delay_us.saturating_sub(base) >= LONG_US)
     }
 
     fn base(&self) -> Option<i64> {
@@ -187,7 +200,7 @@ mod tests {
         for delay in delays_ms.iter().cycle().take(delays_ms.len() * 3) {
             queue.add(now_us, now_us as i64 - 5_000_000_000 + delay * 1000, 1000);
         }
-        queue.settle(now_us, false);
+        queue.settle(now_us, false, false);
         queue.backlog()
     }
 
@@ -217,7 +230,7 @@ mod tests {
         let mut queue = Queue::default();
         after(&mut queue, 1_000_000, &[20]);
         queue.add(1_000_000, 1_000_000 - 5_000_000_000 + 500_000, 1000);
-        queue.settle(1_100_000, false);
+        queue.settle(1_100_000, false, false);
         assert!(!queue.has_jumped(), "one packet");
     }
 
@@ -243,7 +256,7 @@ mod tests {
             for arrival in arrivals_ms {
                 queue.add(1_000_000, 1_000_000 - 5_000_000_000 + arrival * 1000, bytes);
             }
-            queue.settle(1_100_000, false);
+            queue.settle(1_100_000, false, false);
             queue.is_strung_out()
         };
         let strung_out = |arrivals_ms| strung(arrivals_ms, 1200);
@@ -257,7 +270,7 @@ mod tests {
         for (sent, delay) in [(1_000_000, 20), (1_030_000, 40), (1_060_000, 60)] {
             queue.add(sent, sent as i64 - 5_000_000_000 + delay * 1000, 1200);
         }
-        queue.settle(1_200_000, false);
+        queue.settle(1_200_000, false, false);
         assert!(!queue.is_strung_out(), "they left one by one");
     }
 

@@ -115,6 +115,11 @@ impl Footing {
         (self.held, self.cost) = (given.layer, given.cost);
     }
 
+    /// It never fell.
+    pub(crate) fn forgive(&mut self) {
+        (self.grounded_until_us, self.relapses, self.fell) = (0, 0, None);
+    }
+
     pub(crate) fn told(&self) -> Option<&ConsumerStatus> {
         self.told.as_deref()
     }

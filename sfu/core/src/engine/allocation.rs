@@ -196,7 +196,17 @@ impl Engine {
             self.give(now, (consumer, producer), given, (left, backlog));
         }
         self.given = given;
+        self.forgive(now_us, key, &slots);
         self.begin_probe(now, key);
+    }
+
+    /// What did not hold beside somebody who has gone says nothing.
+    fn forgive(&mut self, now_us: u64, key: usize, slots: &[(usize, usize)]) {
+        if self.transports[key].downlink.as_ref().is_some_and(|d| d.is_freed(now_us)) {
+            for (consumer, _) in slots {
+                self.consumers[*consumer].footing.forgive();
+            }
+        }
     }
 
     /// Begins the next probe, if one is of use.

@@ -201,6 +201,11 @@ impl Downlink {
         self.estimator.has_narrowed(now_us)
     }
 
+    /// Somebody else who filled the link has just gone.
+    pub(crate) fn is_freed(&self, now_us: u64) -> bool {
+        self.estimator.is_freed(now_us)
+    }
+
     /// What repairs took of it lately, bits per second.
     pub(crate) fn repairs(&self) -> u64 {
         self.repairs
