@@ -27,6 +27,7 @@ const RUNS = [
   ['5 to 0.5 to 5 Mbit/s', 'rate=5M delay=20ms', [[15, 'rate=500k'], [35, 'rate=5M']], 55],
   ['3 Mbit/s halved', 'rate=3M delay=20ms', [[15, 'rate=1500k'], [35, 'rate=3M']], 50],
   ['somebody else takes half of 3 Mbit/s', 'rate=3M delay=20ms', [[15, 'others=1500k'], [35, 'others=0']], 50],
+  ['a download beside it', 'rate=3M delay=20ms queue=100ms', [[15, 'tcp=30ms'], [45, 'tcp=off']], 60],
   ['5 percent lost', 'rate=5M delay=50ms', [[10, 'loss=0.05'], [40, 'loss=0']], 50],
   ['10 percent lost', 'rate=5M delay=50ms', [[10, 'loss=0.1'], [40, 'loss=0']], 50],
 ];

@@ -1,10 +1,12 @@
 //! What one subscriber's link carries: the estimate with its inputs, and the probe that is under way.
 
+mod probe;
 mod trial;
 
 use crate::allocate::climbs_with;
 use crate::bandwidth::{Backlog, BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
 use crate::event::Bandwidth;
+use probe::{PROBE_MAX_US, Probe};
 use trial::Trial;
 
 /// A peer that negotiated transport-wide feedback and sends none for so long after the first packet is taken for one that cannot be measured.
@@ -21,8 +23,6 @@ const TICK_US: u64 = 25_000;
 const ALLOCATE_US: u64 = 200_000;
 /// … and at once when the estimate fell by so much, in percent.
 const FALL_PERCENT: u64 = 4;
-/// A probe that lacks packets to fill it ends all the same.
-const PROBE_MAX_US: u64 = 100_000;
 /// Twice the room that repairs need in the pacer, for bursts and for audio that is repeated; but for repairs of no more than one part in so many of the media.
 const PACED_REPAIRS_PART: u64 = 4;
 /// What a layer takes is measured over a second, and evened out over so many allocations.
@@ -57,32 +57,6 @@ const SPARE_PERCENT: u64 = 90;
 const SPARE_US: u64 = 200_000;
 /// Repairs are averaged over so long.
 const REPAIRS_US: u64 = 1_000_000;
-
-/// A probe cluster that leaves in parts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Probe {
-    pub(crate) cluster: ProbeCluster,
-    since_us: u64,
-    /// Bytes that had left when it began.
-    bytes_before: u64,
-    /// Its first transport-wide number.
-    first: u16,
-}
-
-impl Probe {
-    fn packets(&self, last: u16) -> u32 {
-        last.wrapping_sub(self.first).wrapping_add(1).into()
-    }
-
-    /// Is all of it out, when the slots up to `until_us` have left? `last`: the last number given.
-    fn is_complete(&self, until_us: u64, total_bytes: u64, last: u16) -> bool {
-        let packets = self.packets(last);
-        let bytes = total_bytes - self.bytes_before;
-        let elapsed = until_us.saturating_sub(self.since_us) >= self.cluster.duration_us;
-        let enough = packets >= self.cluster.min_packets && bytes >= self.cluster.min_bytes.into();
-        elapsed && enough || until_us.saturating_sub(self.since_us) >= PROBE_MAX_US
-    }
-}
 
 /// Boxed: subscribers without video have none.
 #[derive(Debug)]
