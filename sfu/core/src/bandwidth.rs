@@ -54,6 +54,8 @@ use trend::Usage;
 const START_BITS_PER_SECOND: f64 = 300_000.0;
 const MIN_BITS_PER_SECOND: f64 = 30_000.0;
 const MAX_BITS_PER_SECOND: f64 = 100_000_000.0;
+/// The first media is the first probe, as far as it leaves in one go: its cluster.
+pub(crate) const FIRST_PROBE: u16 = u16::MAX;
 /// When nothing is heard of what is sent for so long, the rate falls to so much of it every so often.
 const SILENCE_US: u64 = 3_000_000;
 /// Feedback comes every 250 ms at least.

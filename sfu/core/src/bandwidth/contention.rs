@@ -4,7 +4,7 @@
 //! RFC 8298 (SCReAM, 4.1.2.1) also do; what the loss allows bounds it as ever.
 
 use super::queue::Backlog;
-use super::{PacketResult, ProbeCluster};
+use super::{FIRST_PROBE, PacketResult, ProbeCluster};
 
 /// A queue of our own becomes so much shorter sooner, if we send so little.
 const STAYS_US: u64 = 1_000_000;
@@ -25,7 +25,7 @@ const WEIGHT: f64 = 0.1;
 const ASK_US: u64 = 1_000_000;
 const ASKS_MAX: u32 = 3;
 const CLUSTER: ProbeCluster = ProbeCluster {
-    id: u16::MAX,
+    id: FIRST_PROBE - 1,
     bits_per_second: 2_400_000,
     min_bytes: 1200,
     min_packets: 2,

@@ -5,7 +5,7 @@ mod flow;
 mod hostile;
 mod link;
 
-use super::{BandwidthEstimator, PacketResult};
+use super::{BandwidthEstimator, Cause, Estimate, FIRST_PROBE, PacketResult};
 use flow::{Run, Source};
 use link::{LinkConfig, Lossy};
 use std::hint::black_box;
@@ -357,6 +357,24 @@ fn a_network_that_was_gone_is_not_taken_for_a_narrow_one() {
     }
     let narrow = without(6_000_000..11_000_000, 10);
     assert!(narrow * 4 <= steady, "{narrow} of {steady}");
+}
+
+#[test]
+fn the_first_media_tells_what_the_link_carries() {
+    let mut bwe = BandwidthEstimator::new(0);
+    bwe.set_wanted(0, 2_000_000, false);
+    let results: [PacketResult; 20] = std::array::from_fn(|i| PacketResult {
+        number: i as u16,
+        sent_us: i as u64 / 10 * 5_000,
+        arrival_us: Some(20_000 + 2_000 * i as i64),
+        size: 1200,
+    });
+    results.iter().for_each(|packet| bwe.sent(packet.sent_us, packet.size.into()));
+    bwe.probe_sent(6_000, FIRST_PROBE, 0, 19, 24_000);
+    bwe.feedback(100_000, &results, Some(40_000));
+    let Estimate { bits_per_second, cause } = bwe.estimate();
+    assert_eq!(cause, Cause::Probe);
+    assert!((3_500_000..5_000_000).contains(&bits_per_second), "{bits_per_second}");
 }
 
 /// Ten seconds of sound without feedback, after two with: how much of the estimate is left, and how many probes there were.

@@ -4,7 +4,9 @@ mod probe;
 mod trial;
 
 use crate::allocate::climbs_with;
-use crate::bandwidth::{Backlog, BandwidthEstimator, Cause, Estimate, PacketResult, ProbeCluster};
+use crate::bandwidth::{
+    Backlog, BandwidthEstimator, Cause, Estimate, FIRST_PROBE, PacketResult, ProbeCluster,
+};
 use crate::event::Bandwidth;
 use probe::{PROBE_MAX_US, Probe};
 use trial::Trial;
@@ -13,8 +15,6 @@ use trial::Trial;
 const FEEDBACK_PATIENCE_US: u64 = 2_000_000;
 /// The first probes and their answers take so long, on a slow way.
 const STARTING_US: u64 = 3_000_000;
-/// The first media is the first probe, as far as it leaves in one go; the estimator knows it by this number.
-const FIRST_PROBE: u16 = u16::MAX;
 /// Before the answer to the first probe the estimate is a guess, by which nothing is held back.
 const GUESS_US: u64 = 500_000;
 /// The estimator's periodic work.
