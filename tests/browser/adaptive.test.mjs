@@ -66,7 +66,7 @@ for (const kind of ['chromium', 'firefox']) {
     await viewer.page.setViewport({ width: 500, height: 400 });
     // The page lays its tiles out more than once.
     await until('the small size to be told', async () => {
-      const { width, height } = (await settingsOf(viewer.page, track)).at(-1) ?? {};
+      const [{ width, height } = {}] = await settingsOf(viewer.page, track);
       const size = await sizeOf(viewer, tile);
       return (width < 600 && width === size.width && height === size.height) || { error: { width, height, size } };
     });

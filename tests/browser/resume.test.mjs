@@ -34,7 +34,7 @@ const banner = (person) => person.page.evaluate(() => (document.getElementById('
 
 /** Cuts the WebSocket of somebody while another mutes and unmutes. */
 async function goThroughCut(t, kind, ms) {
-  const [browser, other] = [await resume.browser(kind), resume.browsers[0] ?? (await resume.browser())];
+  const [browser, other] = [await resume.browser(kind), await resume.browser()];
   const cut = await Cut.start(resume.server.url);
   const ada = await resume.join(browser, `cut-${kind}`, 0, { url: cut.url });
   const bob = await resume.join(other, `cut-${kind}`, 1);
@@ -89,7 +89,7 @@ resume.test('figure 10: the WebSocket is gone for 10 s, and all that is missed i
 resume.test('figure 10: Firefox loses its WebSocket', (t) => goThroughCut(t, 'firefox', CUT_SHORTLY_MS));
 
 resume.test('figure 12: the server is killed and started again, and everybody is back by themselves', async (t) => {
-  const browser = resume.browsers[0] ?? (await resume.browser());
+  const browser = await resume.browser();
   const people = [await resume.join(browser, 'killed', 2), await resume.join(browser, 'killed', 3)];
   await meet(people);
   await Promise.all(people.map(listen));
