@@ -40,11 +40,19 @@ export class Room extends Emitter {
   metadata = '';
   /** @type {Set<LocalTrack>} */
   localTracks = new Set();
+  /**
+   * @param {string} type
+   * @param {object} fields
+   */
+  #request = async (type, fields) => {
+    if (!this.#signaling) throw new SwitchyardError('closed', 'There is no connection to the server.');
+    return this.#signaling.request(type, fields);
+  };
   /** What is said. */
-  chat = new Chat((type, fields) => this.#request(type, fields), (type, fields) => this.#signaling?.send(type, fields));
+  chat = new Chat(this.#request, (type, fields) => this.#signaling?.send(type, fields));
   /** How everybody is here, and what moderators do. */
-  people = new People((type, fields) => this.#request(type, fields), (name) => (this.name = name));
-  #data = new Data((type, fields) => this.#request(type, fields), () => this.#peer?.data, (type, detail) => this.emit(type, detail));
+  people = new People(this.#request, (name) => (this.name = name));
+  #data = new Data(this.#request, () => this.#peer?.data, (type, detail) => this.emit(type, detail));
   publishData = this.#data.publish;
   subscribeTopics = this.#data.subscribe;
   /** @type {RoomState} */
@@ -483,14 +491,5 @@ export class Room extends Emitter {
     if (this.state === state) return;
     this.state = state;
     this.emit('statechange', { state, message });
-  }
-
-  /**
-   * @param {string} type
-   * @param {object} fields
-   */
-  #request(type, fields) {
-    if (!this.#signaling) return Promise.reject(new SwitchyardError('closed', 'There is no connection to the server.'));
-    return this.#signaling.request(type, fields);
   }
 }

@@ -53,7 +53,7 @@ export class Roster {
     if (!readable) return this.#setUnavailable(track, 'key', track.codec);
     if (track.unavailable !== 'key') return;
     track.unavailable = null;
-    this.#emit('trackavailable', { participant: track.participant, track });
+    this.#tell('trackavailable', track, {});
   }
 
   /** @param {ServerMessage} message */
@@ -95,9 +95,7 @@ export class Roster {
 
   /** Makes the tracks' slots those of the table. Called again when mids or tracks appear, as either may come first. */
   applyBindings() {
-    /** @type {Map<string, string>} */
-    const midOf = new Map();
-    for (const { mid, track } of this.#bindings) if (track) midOf.set(track, mid);
+    const midOf = slots(this.#bindings);
     const tracks = this.tracks();
     for (const track of tracks) {
       if (track.transceiver && midOf.get(track.id) !== track.transceiver.mid) this.#release(track);
@@ -113,22 +111,21 @@ export class Roster {
   #handleTrackMessage(message) {
     const track = 'track' in message && typeof message.track === 'string' ? this.track(message.track) : undefined;
     if (!track) return undefined;
-    const { participant } = track;
     switch (message.type) {
       case 'track_unpublished':
         return this.#removeTrack(track);
       case 'track_muted':
         track.muted = message.muted;
-        return this.#emit('trackmuted', { participant, track });
+        return this.#tell('trackmuted', track, {});
       case 'track_unavailable':
         return this.#setUnavailable(track, message.reason, message.codec);
       case 'layer_changed':
         track.layer = message.rid;
-        return this.#emit('layerchanged', { participant, track, rid: message.rid, temporal: message.temporal });
+        return this.#tell('layerchanged', track, { rid: message.rid, temporal: message.temporal });
       case 'track_status': {
         const { wanted, shown, limit, needed, available } = message;
         track.said = { wanted, shown, limit, needed, available };
-        return track.muted ? undefined : this.#emit('trackstatus', { participant, track, status: track.said });
+        return track.muted ? undefined : this.#tell('trackstatus', track, { status: track.said });
       }
       default:
         return undefined;
@@ -179,7 +176,7 @@ export class Roster {
     if (known) this.#removeTrack(known);
     const track = new RemoteTrack(info, participant);
     participant.tracks.set(track.id, track);
-    this.#emit('trackpublished', { participant, track });
+    this.#tell('trackpublished', track, {});
     this.applyBindings();
   }
 
@@ -187,19 +184,15 @@ export class Roster {
   #removeTrack(track) {
     this.#release(track);
     track.participant.tracks.delete(track.id);
-    this.#emit('trackunpublished', { participant: track.participant, track });
+    this.#tell('trackunpublished', track, {});
   }
 
   /** @param {Bindings} message */
   #handleBindings({ bindings, unbound }) {
-    const before = new Set(this.#bindings.map(({ mid, track }) => `${mid} ${track}`));
-    const now = new Set(bindings.map(({ mid, track }) => `${mid} ${track}`));
-    for (const { mid, track } of [...this.#bindings, ...bindings]) {
-      const key = `${mid} ${track}`;
-      const moved = track && before.has(key) !== now.has(key) ? this.track(track) : undefined;
-      // A status is one of a slot.
-      if (moved) moved.said = null;
-    }
+    const before = slots(this.#bindings);
+    const now = slots(bindings);
+    // A status is one of a slot.
+    for (const track of this.tracks()) if (before.get(track.id) !== now.get(track.id)) track.said = null;
     this.#bindings = bindings;
     this.applyBindings();
     // A compact table does not list what waits for a slot.
@@ -221,14 +214,14 @@ export class Roster {
     const stream = new MediaStream([mediaStreamTrack]);
     // Whether its key is here by now is told with its first frames.
     Object.assign(track, { transceiver, mediaStreamTrack, stream, unavailable: track.unavailable === 'key' ? 'key' : null });
-    this.#emit('tracksubscribed', { participant: track.participant, track, mediaStreamTrack, stream });
+    this.#tell('tracksubscribed', track, { mediaStreamTrack, stream });
   }
 
   /** @param {RemoteTrack} track */
   #release(track) {
     if (!track.transceiver) return;
     Object.assign(track, { transceiver: null, mediaStreamTrack: null, stream: null, layer: null });
-    this.#emit('trackunsubscribed', { participant: track.participant, track });
+    this.#tell('trackunsubscribed', track, {});
   }
 
   /**
@@ -239,6 +232,24 @@ export class Roster {
   #setUnavailable(track, reason, codec) {
     if (track.unavailable === reason) return;
     track.unavailable = reason;
-    this.#emit('trackunavailable', { participant: track.participant, track, reason, codec });
+    this.#tell('trackunavailable', track, { reason, codec });
   }
+
+  /**
+   * @template {keyof import('./events.js').RoomEvents} K
+   * @param {K} type an event of a track
+   * @param {RemoteTrack} track
+   * @param {Omit<import('./events.js').RoomEvents[K], 'participant' | 'track'>} more the rest of its detail
+   */
+  #tell(type, track, more) {
+    this.#emit(type, /** @type {any} */ ({ participant: track.participant, track, ...more }));
+  }
+}
+
+/**
+ * Which slot each track has.
+ * @param {{mid: string, track: string | null}[]} bindings
+ */
+function slots(bindings) {
+  return new Map(bindings.map(({ mid, track }) => [track, mid]));
 }
