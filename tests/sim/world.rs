@@ -476,10 +476,14 @@ impl World {
     }
 
     fn note(&mut self, peer: SocketAddr, bytes: &[u8]) {
-        let port = peer.port().to_be_bytes();
-        let time = self.now.to_be_bytes();
-        for &byte in time.iter().chain(&port).chain(bytes) {
-            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let mut mix = |word: u64| self.trace = (self.trace ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        mix(self.now);
+        mix(u64::from(peer.port()) << 32 | bytes.len() as u64);
+        // Word by word: byte by byte it took a fifth of all that the simulation costs.
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            mix(u64::from_le_bytes(word));
         }
     }
 }
