@@ -130,7 +130,7 @@ fn seat_voices(
     let all = || candidates.sounds.keys().copied();
     let mut chosen: BTreeSet<TrackId> = all().filter(|track| seated.contains_key(track)).collect();
     let mut standing: Vec<TrackId> = all().filter(|track| !chosen.contains(track)).collect();
-    standing.sort_by_key(|track| candidates.rank(*track));
+    standing.sort_by_cached_key(|track| candidates.rank(*track));
     let free = capacity.saturating_sub(chosen.len()).min(standing.len());
     chosen.extend(standing.drain(..free));
     let held_until = |track: &TrackId| seated.get(track).map_or(now + HOLD, |since| *since + HOLD);
