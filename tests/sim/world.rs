@@ -476,7 +476,9 @@ impl World {
     }
 
     fn note(&mut self, peer: SocketAddr, bytes: &[u8]) {
-        let mut mix = |word: u64| self.trace = (self.trace ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        let mut mix = |word: u64| {
+            self.trace = (self.trace ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+        };
         mix(self.now);
         mix(u64::from(peer.port()) << 32 | bytes.len() as u64);
         // Word by word: byte by byte it took a fifth of all that the simulation costs.

@@ -83,6 +83,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) passes: bool,
     /// The link has just become far narrower: what is shown may not cost more in a moment.
     pub(crate) narrowed: bool,
+    /// Another picture begins with a keyframe of its own: they are several encodings.
+    pub(crate) apart: bool,
     /// What the lowest rung cost before the publisher was told to send less.
     pub(crate) whole: Option<u64>,
     /// The link had too little for that.
@@ -296,7 +298,10 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
         (_, true, Backlog::Unknown) => UP_FRAMES,
         _ => UP,
     };
-    needed(slot, rung) <= percent(there, share)
+    // Fewer frames are no cheaper to begin with, where a keyframe meets a full queue.
+    let begins = slot.narrowed && slot.apart && !same && rung.layer.spatial > 0;
+    let all = slot.rungs.iter().filter(|r| begins && r.layer.spatial == rung.layer.spatial);
+    all.fold(needed(slot, rung), |most, r| most.max(needed(slot, r))) <= percent(there, share)
 }
 
 /// The rungs that a slot has use for, in the order in which it climbs them. Pictures of people lose sharpness before more than half of their frames; what is to be

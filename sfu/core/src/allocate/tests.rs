@@ -44,6 +44,7 @@ fn slot(rungs: &[Rung]) -> Slot<'_> {
         careful: false,
         passes: false,
         narrowed: false,
+        apart: true,
         whole: None,
         short: false,
     }
@@ -343,6 +344,23 @@ fn the_picture_keeps_its_fewest_frames_if_that_lets_a_long_queue_empty() {
     assert_eq!(given(280, Backlog::Long, 2), Some((0, 2)), "another picture");
 }
 
+/// Chromium soon after it joined: its middle picture takes 310 kbit/s, and begins with a keyframe of 30 KB.
+#[test]
+fn a_link_that_has_just_become_narrow_begins_no_picture_for_some_of_its_frames() {
+    let mut rungs = temporal();
+    for (rung, kbps) in rungs[3..6].iter_mut().zip([94, 173, 310]) {
+        rung.bits_per_second = kbps * 1000;
+    }
+    let held = Some(Layer { spatial: 2, temporal: 2 });
+    let narrowed = Slot { held, narrowed: true, ..slot(&rungs) };
+    assert_eq!(layers(203, &[narrowed]), [Some((0, 2))]);
+    assert_eq!(layers(310, &[narrowed]), [Some((1, 2))], "all of them fit");
+    assert_eq!(layers(203, &[Slot { apart: false, ..narrowed }]), [Some((1, 1))], "no keyframe");
+    assert_eq!(layers(203, &[Slot { narrowed: false, ..narrowed }]), [Some((1, 1))], "no queue");
+    let held = Some(Layer { spatial: 1, temporal: 2 });
+    assert_eq!(layers(203, &[Slot { held, ..narrowed }]), [Some((1, 1))], "it is shown");
+}
+
 #[test]
 fn who_is_careful_takes_one_picture_after_the_other() {
     let rungs = temporal();
@@ -415,6 +433,7 @@ fn allocations_stay_within_the_budget() {
                 careful: false,
                 passes: false,
                 narrowed: false,
+                apart: true,
                 whole: None,
                 short: false,
             })

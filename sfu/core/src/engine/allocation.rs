@@ -349,6 +349,7 @@ fn slot<'a>(now_us: u64, consumer: &Consumer, producer: &'a Producer, narrowed: 
         careful: consumer.footing.is_careful(now_us),
         passes: consumer.footing.passes(now_us),
         narrowed,
+        apart: producer.encodings.len() > 1,
         whole: producer.ceiling.whole(producer.rungs.costs().1),
         short: matches!(consumer.footing.headroom(), Headroom::Short(_)),
     }
