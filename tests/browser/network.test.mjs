@@ -166,7 +166,8 @@ network.test('while a dialog is open no key acts behind it, and what is said can
       const shown = document.querySelector('#toasts .toast:last-child');
       const { x, y, width, height } = shown?.getBoundingClientRect() ?? {};
       const top = shown && document.elementFromPoint(x + width / 2, y + height / 2);
-      return shown?.contains(top) ? { text: shown.textContent } : { error: document.querySelector('#toasts').outerHTML };
+      // An older one may still be there.
+      return shown?.contains(top) && shown.textContent.includes('clipboard') ? { text: shown.textContent } : { error: document.querySelector('#toasts').outerHTML };
     }),
   );
   const heard = () => page.evaluate(() => ({ line: document.querySelector('#live').lastElementChild.textContent, within: document.querySelector('#live').closest('dialog[open], body').id }));
