@@ -481,7 +481,7 @@ impl World {
         };
         mix(self.now);
         mix(u64::from(peer.port()) << 32 | bytes.len() as u64);
-        // Word by word: byte by byte it took a fifth of all that the simulation costs.
+        // Word by word: byte by byte it takes a fifth of all that the simulation does.
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);

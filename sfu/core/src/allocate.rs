@@ -279,6 +279,11 @@ fn needed(slot: &Slot<'_>, rung: &Rung) -> u64 {
     }
 }
 
+/// Is there a smaller picture than that of this rung?
+fn has_smaller(slot: &Slot<'_>, rung: &Rung) -> bool {
+    slot.rungs.iter().any(|r| r.available && r.layer.spatial < rung.layer.spatial)
+}
+
 /// May the slot stand on this rung with so much?
 fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
     let held = slot.held.is_some_and(|held| rung.layer <= held);
@@ -299,9 +304,14 @@ fn fits(slot: &Slot<'_>, rung: &Rung, backlog: Backlog, there: u64) -> bool {
         _ => UP,
     };
     // Fewer frames are no cheaper to begin with, where a keyframe meets a full queue.
-    let begins = slot.narrowed && slot.apart && !same && rung.layer.spatial > 0;
-    let all = slot.rungs.iter().filter(|r| begins && r.layer.spatial == rung.layer.spatial);
-    all.fold(needed(slot, rung), |most, r| most.max(needed(slot, r))) <= percent(there, share)
+    let cost = match slot.narrowed && slot.apart && !same && has_smaller(slot, rung) {
+        true => {
+            let frames = slot.rungs.iter().filter(|r| r.layer.spatial == rung.layer.spatial);
+            frames.map(|r| needed(slot, r)).max().unwrap_or(0)
+        }
+        false => needed(slot, rung),
+    };
+    cost <= percent(there, share)
 }
 
 /// The rungs that a slot has use for, in the order in which it climbs them. Pictures of people lose sharpness before more than half of their frames; what is to be

@@ -359,6 +359,10 @@ fn a_link_that_has_just_become_narrow_begins_no_picture_for_some_of_its_frames()
     assert_eq!(layers(203, &[Slot { narrowed: false, ..narrowed }]), [Some((1, 1))], "no queue");
     let held = Some(Layer { spatial: 1, temporal: 2 });
     assert_eq!(layers(203, &[Slot { held, ..narrowed }]), [Some((1, 1))], "it is shown");
+    let held = Some(Layer { spatial: 2, temporal: 2 });
+    rungs[..3].iter_mut().for_each(|rung| rung.available = false);
+    let narrowed = Slot { held, narrowed: true, ..slot(&rungs) };
+    assert_eq!(layers(203, &[narrowed]), [Some((1, 1))], "there is no smaller one");
 }
 
 #[test]
